@@ -1,0 +1,1 @@
+"""Flows: how the stages are wired together, and the command `headstart`."""

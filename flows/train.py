@@ -1,0 +1,51 @@
+"""The DAG: photos in, a registered and judged model version out."""
+
+import time
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+
+from tasks import registry, tracking
+from tasks.evaluate import evaluate
+from tasks.extract import extract
+from tasks.fine_tune import fine_tune
+from tasks.gate import gate
+from tasks.ingest import ingest
+from tasks.preprocess import preprocess
+from tasks.records import DatasetRef, Outcome
+from tasks.register import register
+from tasks.settings import Gates, Recipe
+from tasks.train_head import train_head
+from tasks.validate import validate
+
+
+@flow(name="train", flow_run_name="train {recipe.name}", validate_parameters=True)
+def train(recipe: Recipe) -> Outcome:
+    """Run one recipe; stages whose inputs have not changed are taken from the cache."""
+    r, started = recipe, time.perf_counter()
+    with tracking.run(r.name, "train", r.model_dump()) as run:
+        facts = ingest(r.source, r.split, r.images)
+        dataset = validate(facts, r.validation)
+        images = preprocess(dataset, r.images)
+        features = extract(images, r.backbone, r.seed)
+        head = train_head(images, features, r.backbone, r.head, r.seed)
+        model = fine_tune(images, head, r.backbone, r.fine_tune, r.images, r.seed)
+        report = evaluate(images, model, r.name, r.seed)
+        verdict = gate(images, model, report, Gates(model=r.name, gates=r.gates))
+        version = register(dataset, model, report, verdict, r.images, r.backbone, r.name)
+        version = registry.refreshed(version)
+    outcome = Outcome(run.id, version, verdict, report, dataset, model, run.stages, time.perf_counter() - started)
+    create_markdown_artifact(outcome.markdown(), key=_artifact_key(r.name), description=f"Outcome of {r.name}")
+    return outcome
+
+
+@flow(name="check", flow_run_name="check {recipe.name}", validate_parameters=True)
+def check(recipe: Recipe) -> DatasetRef:
+    """Ingest and validate only."""
+    with tracking.run(recipe.name, "check", recipe.model_dump()):
+        return validate(ingest(recipe.source, recipe.split, recipe.images), recipe.validation)
+
+
+def _artifact_key(name: str) -> str:
+    """Prefect takes lower-case letters, digits and dashes."""
+    return "outcome-" + "".join(c if c.isalnum() and c.isascii() else "-" for c in name.lower())

@@ -1,0 +1,36 @@
+"""Networks trained on a large data set, with their last layers taken off.
+
+A backbone has `build(size, weights, seed, *, options…) -> Backbone`; the model maps float pixels 0 to 255,
+[n, size, size, 3], to a feature map [n, h, w, c], preprocessing included.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tasks import plugins
+
+if TYPE_CHECKING:
+    import keras
+
+    from tasks.settings import Backbone as Settings
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network, where it can be cut, and where its weights come from."""
+
+    model: keras.Model
+    #: Names of the layers at whose output the network can be cut, from the input to the last block.
+    blocks: tuple[str, ...]
+    #: Digest of the weights; equal digests give equal features.
+    weights: str
+    #: Licence of the weights, for the model card.
+    licence: str
+
+
+def load(settings: Settings, size: int, seed: int) -> Backbone:
+    """The backbone that a recipe names, for square images of `size` pixels, with its weights."""
+    options = plugins.bind("backbones", settings.kind, settings.options, "backbone.options")
+    return plugins.entry("backbones", settings.kind)(size, settings.weights, seed, **options)

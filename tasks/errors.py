@@ -1,0 +1,25 @@
+"""What a run can refuse, with the exit code that the command returns for it."""
+
+
+class HeadstartError(Exception):
+    """A failure to explain to the user: what was expected, what was found, what to do."""
+
+    exit_code = 3
+
+
+class DataError(HeadstartError):
+    """The data or a gate said no."""
+
+    exit_code = 1
+
+
+class UsageError(HeadstartError):
+    """The recipe or the command line is wrong."""
+
+    exit_code = 2
+
+
+class DependencyError(HeadstartError):
+    """Something that the run depends on (a server, a file of weights, a package) failed."""
+
+    exit_code = 3

@@ -1,0 +1,62 @@
+"""Evaluate: score the chosen model on the test images, which no earlier stage has looked at."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tasks import datasets, metrics, plugins, progress, store, tracking
+from tasks.home import home
+from tasks.records import ImagesRef, ModelRef, Report, digest
+from tasks.reports import figures, page
+from tasks.stage import stage
+from tasks.training import networks
+
+BATCH = 32
+
+
+@stage(version=1)
+def evaluate(images: ImagesRef, model: ModelRef, name: str, seed: int) -> Report:
+    """Metrics with 95 % intervals, the probabilities of every test image, and the figures."""
+    rows = datasets.rows(images.dataset, "test")
+    labels = datasets.labels(rows, images.dataset.classes)
+    probabilities = _probabilities(model, images, list(rows["key"]))
+    found = metrics.evaluate(labels, probabilities)
+    bounds = metrics.intervals(labels, probabilities, seed)
+    address = digest("report", images, model, name, seed)
+    with store.folder("reports", address) as (working, path):
+        _predictions(rows, images.dataset.classes, probabilities).to_parquet(working / "predictions.parquet")
+        pictures = _pictures(working, rows, labels, probabilities, images)
+        page.write(working / "report.html", name, images.dataset, model, found, bounds, pictures)
+    tracking.log_files(home() / path)
+    return Report(f"{path}/report.html", address, found, bounds, f"{path}/predictions.parquet")
+
+
+def _probabilities(model: ModelRef, images: ImagesRef, keys: list[str]) -> np.ndarray:
+    run = plugins.entry("engines", "tensorflow")(networks.load(home() / model.path))
+    batches = datasets.pixels(images).batches(keys, BATCH)
+    counted = progress.counted(((batch, len(batch)) for batch in batches), len(keys), "evaluate")
+    return np.concatenate([run(batch) for batch in counted]).astype(np.float64)
+
+
+def _predictions(rows: pd.DataFrame, classes: tuple[str, ...], probabilities: np.ndarray) -> pd.DataFrame:
+    table = rows[["key", "uri", "label"]].assign(predicted=[classes[i] for i in probabilities.argmax(axis=1)])
+    return table.assign(probability=probabilities.max(axis=1), probabilities=list(probabilities))
+
+
+def _pictures(
+    to: Path, rows: pd.DataFrame, labels: np.ndarray, probabilities: np.ndarray, images: ImagesRef
+) -> dict[str, Path]:
+    classes, predicted = images.dataset.classes, probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    wrong = wrong[np.argsort(-probabilities.max(axis=1)[wrong], kind="stable")][: figures.GALLERY]
+    captions = [figures.caption(classes[labels[i]], classes[predicted[i]], probabilities[i].max()) for i in wrong]
+    paths = {
+        "Confusion matrix": to / "confusion_matrix.png",
+        "Reliability": to / "reliability.png",
+        "Worst mistakes": to / "worst_mistakes.png",
+    }
+    figures.confusion(labels, predicted, classes, paths["Confusion matrix"])
+    figures.reliability(labels, probabilities, paths["Reliability"])
+    figures.worst(datasets.pixels(images).read(list(rows["key"].iloc[wrong])), captions, paths["Worst mistakes"])
+    return paths

@@ -1,0 +1,19 @@
+"""Logistic regression on the features: the linear probe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+
+
+def build(feature_shape: tuple[int, ...], num_classes: int, *, dropout: float = 0.0) -> keras.Model:
+    """Features float32[n, c] to logits [n, num_classes]; training drops the share `dropout` of the features."""
+    import keras
+    from keras import layers
+
+    features = keras.Input(feature_shape)
+    x = layers.Dropout(dropout)(features) if dropout else features
+    # Zeros: an untrained head says that all classes are equally likely.
+    return keras.Model(features, layers.Dense(num_classes, kernel_initializer="zeros", name="logits")(x), name="head")

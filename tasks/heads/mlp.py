@@ -1,0 +1,24 @@
+"""A small multilayer perceptron on the features."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+
+
+def build(
+    feature_shape: tuple[int, ...], num_classes: int, *, units: int = 256, layers: int = 1, dropout: float = 0.3
+) -> keras.Model:
+    """Features float32[n, c] to logits [n, num_classes].
+
+    `layers` hidden layers of `units` with ReLU, each after dropping the share `dropout` of its inputs in training.
+    """
+    import keras
+
+    features = x = keras.Input(feature_shape)
+    for number in range(layers):
+        x = keras.layers.Dropout(dropout)(x)
+        x = keras.layers.Dense(units, activation="relu", name=f"hidden_{number}")(x)
+    return keras.Model(features, keras.layers.Dense(num_classes, name="logits")(x), name="head")

@@ -1,0 +1,39 @@
+"""Where a run keeps its state, and the environment that its libraries read before they are imported."""
+
+import os
+from pathlib import Path
+
+QUIET = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "GX_ANALYTICS_ENABLED": "false",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "LANCE_LOG": "error",
+}
+
+
+def home() -> Path:
+    """The folder of all state: `HEADSTART_HOME`, else `.headstart` in the current folder. Always absolute."""
+    return Path(os.environ.get("HEADSTART_HOME") or ".headstart").absolute()
+
+
+def configure(folder: Path | None = None) -> Path:
+    """Set what MLflow, Prefect and the quiet libraries read from the environment; what the user set wins.
+
+    Must run before any of them is imported. Returns the home folder, created.
+    """
+    if folder is not None:
+        os.environ["HEADSTART_HOME"] = str(folder.absolute())
+    root = home()
+    root.mkdir(parents=True, exist_ok=True)
+    defaults = QUIET | {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}",
+        "PREFECT_HOME": str(root / "prefect"),
+        "PREFECT_LOCAL_STORAGE_PATH": str(root / "prefect" / "results"),
+        # One process reads the results of another run: a stage is found by its digest, whoever computed it.
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    return root

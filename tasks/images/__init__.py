@@ -1,0 +1,1 @@
+"""Photos: facts, decoding, resizing and fixed views."""

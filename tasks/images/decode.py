@@ -1,0 +1,213 @@
+"""Photo bytes to a prepared square, as one TensorFlow graph that training, evaluation and serving share.
+
+The graph reads JPEG, PNG, GIF (first frame), BMP and WebP and gives the picture that a viewer shows: EXIF orientation is
+applied, transparency lies on white, palettes and 16-bit values become 8-bit RGB. It needs no Python at run time, so that
+a registered model carries it as a SavedModel.
+
+File layouts: TIFF 6.0 and EXIF 2.3 (orientation, tag 0x0112), PNG (https://www.w3.org/TR/png/), the WebP container
+(https://developers.google.com/speed/webp/docs/riff_container), BMP (BITMAPINFOHEADER).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+#: Formats that the graph reads, as Pillow names them.
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")
+
+
+def prepare(data: tf.Tensor, size: int, fit: str, max_pixels: int) -> tf.Tensor:
+    """One photo's bytes (a string scalar) as uint8[size, size, 3], 0 to 255.
+
+    `fit`: `squash` changes the aspect ratio, `crop` keeps the middle square, `pad` adds black bars. Shrinking is
+    antialiased. Raises `InvalidArgumentError` for unreadable bytes and for more than `max_pixels` pixels.
+    """
+    import tensorflow as tf
+
+    photo = tf.cast(decode(data, max_pixels), tf.float32)
+    height, width = tf.shape(photo)[0], tf.shape(photo)[1]
+    if fit == "crop":
+        side = tf.minimum(height, width)
+        photo = tf.image.crop_to_bounding_box(photo, (height - side) // 2, (width - side) // 2, side, side)
+    square = [size, size]
+    if fit == "pad":
+        scale = tf.cast(size, tf.float32) / tf.cast(tf.maximum(height, width), tf.float32)
+        square = tf.maximum(1, tf.cast(tf.round(tf.cast(tf.stack([height, width]), tf.float32) * scale), tf.int32))
+    photo = tf.image.resize(photo, square, method="bilinear", antialias=True)
+    if fit == "pad":
+        photo = tf.image.resize_with_crop_or_pad(photo, size, size)
+    photo = tf.cast(tf.clip_by_value(tf.round(photo), 0, 255), tf.uint8)
+    return tf.ensure_shape(photo, [size, size, 3])
+
+
+def decode(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
+    """One photo's bytes as uint8[height, width, 3], upright, at its own size. Errors as in `prepare`."""
+    import tensorflow as tf
+
+    starts = {
+        "jpeg": tf.strings.substr(data, 0, 2) == b"\xff\xd8",
+        "png": tf.strings.substr(data, 0, 8) == b"\x89PNG\r\n\x1a\n",
+        "gif": tf.strings.substr(data, 0, 4) == b"GIF8",
+        "bmp": tf.strings.substr(data, 0, 2) == b"BM",
+        "webp": tf.strings.substr(data, 8, 4) == b"WEBP",
+    }
+    readers = {"jpeg": _jpeg, "png": _png, "gif": _gif, "bmp": _bmp, "webp": _webp}
+    kind = tf.argmax(tf.stack([starts[name] for name in readers]))
+    known = tf.reduce_any(tf.stack(list(starts.values())))
+    with tf.control_dependencies([tf.debugging.Assert(known, ["expected JPEG, PNG, GIF, BMP or WebP bytes"])]):
+        kind = tf.cast(tf.identity(kind), tf.int32)
+    photo = tf.switch_case(kind, [lambda read=read: read(data, max_pixels) for read in readers.values()])
+    return tf.ensure_shape(photo, [None, None, 3])
+
+
+def _jpeg(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
+    import tensorflow as tf
+
+    height, width, _ = tf.unstack(tf.image.extract_jpeg_shape(data))
+    with tf.control_dependencies([_bounded(height, width, max_pixels)]):
+        photo = tf.image.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
+    return _turn(photo, _jpeg_orientation(data))
+
+
+def _png(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
+    import tensorflow as tf
+
+    with tf.control_dependencies([_bounded(_number(data, 20, 4, big=True), _number(data, 16, 4, big=True), max_pixels)]):
+        # Asked for alpha that is not there, TensorFlow leaves values of 1, 2 and 4 bits unscaled: take what there is.
+        return _on_white(tf.image.decode_png(data))
+
+
+def _gif(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
+    import tensorflow as tf
+
+    with tf.control_dependencies([_bounded(_number(data, 8, 2), _number(data, 6, 2), max_pixels)]):
+        return tf.image.decode_gif(data)[0]
+
+
+def _bmp(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
+    import tensorflow as tf
+
+    height = tf.abs(tf.bitcast(tf.cast(_number(data, 22, 4), tf.uint32), tf.int32))  # negative: rows from the top
+    with tf.control_dependencies([_bounded(height, _number(data, 18, 4), max_pixels)]):
+        pixels = tf.image.decode_bmp(data)
+
+    def by_palette() -> tf.Tensor:
+        # TensorFlow gives the palette's indices as if they were greys.
+        table = tf.io.decode_raw(tf.strings.substr(data, 14 + _number(data, 14, 4), 1024), tf.uint8)
+        colours = tf.reshape(table[: tf.size(table) // 4 * 4], [-1, 4])[:, 2::-1]
+        return tf.gather(colours, tf.cast(pixels[..., 0], tf.int32))
+
+    return tf.cond(tf.shape(pixels)[-1] == 1, by_palette, lambda: pixels[..., :3])
+
+
+def _webp(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
+    import tensorflow as tf
+
+    kind = tf.strings.substr(data, 12, 4)
+    packed = _number(data, 21, 4)
+    height, width = tf.case(
+        [
+            (kind == b"VP8X", lambda: (_number(data, 27, 3) + 1, _number(data, 24, 3) + 1)),
+            (kind == b"VP8L", lambda: (packed // 2**14 % 2**14 + 1, packed % 2**14 + 1)),
+        ],
+        default=lambda: (_number(data, 28, 2) % 2**14, _number(data, 26, 2) % 2**14),
+    )
+    with tf.control_dependencies([_bounded(height, width, max_pixels)]):
+        pixels = tf.image.decode_webp(data)
+    # An animation has a dimension more; its first frame counts, as for GIF.
+    return _on_white(tf.reshape(pixels, tf.concat([[-1], tf.shape(pixels)[-3:]], 0))[0])
+
+
+def _on_white(photo: tf.Tensor) -> tf.Tensor:
+    """uint8[h, w, 1 to 4] (grey, grey and alpha, RGB, RGB and alpha) over a white page, as uint8[h, w, 3]."""
+    import tensorflow as tf
+
+    channels = tf.shape(photo)[-1]
+    colour = tf.cond(channels > 2, lambda: photo[..., :3], lambda: tf.repeat(photo[..., :1], 3, -1))
+
+    def blend() -> tf.Tensor:
+        alpha = tf.cast(photo[..., -1:], tf.float32) / 255
+        return tf.cast(tf.round(tf.cast(colour, tf.float32) * alpha + 255 * (1 - alpha)), tf.uint8)
+
+    return tf.cond(channels % 2 == 0, blend, lambda: colour)
+
+
+def _bounded(height: tf.Tensor, width: tf.Tensor, max_pixels: int) -> tf.Operation:
+    import tensorflow as tf
+
+    pixels = tf.cast(height, tf.int64) * tf.cast(width, tf.int64)
+    return tf.debugging.Assert(
+        (pixels > 0) & (pixels <= max_pixels), ["expected at most", max_pixels, "pixels, found", pixels]
+    )
+
+
+def _number(data: tf.Tensor, start: int | tf.Tensor, length: int, big: bool = False) -> tf.Tensor:
+    """An unsigned integer of `length` bytes at `start` of a string scalar, int64."""
+    import tensorflow as tf
+
+    values = tf.cast(tf.io.decode_raw(tf.strings.substr(data, start, length), tf.uint8), tf.int64)
+    with tf.control_dependencies([tf.debugging.Assert(tf.size(values) == length, ["the file ends too early"])]):
+        values = values[::-1] if big else values
+    return tf.reduce_sum(values * tf.constant([256**i for i in range(length)], tf.int64))
+
+
+def _jpeg_orientation(data: tf.Tensor) -> tf.Tensor:
+    """EXIF orientation 1 to 8 of a JPEG, int64; 1 where there is none."""
+    import tensorflow as tf
+
+    raw = tf.cast(tf.io.decode_raw(tf.strings.substr(data, 0, 2**18), tf.uint8), tf.int64)
+    count = tf.size(raw, out_type=tf.int64)
+
+    def byte(at: tf.Tensor) -> tf.Tensor:
+        return tf.gather(raw, tf.clip_by_value(at, 0, count - 1))
+
+    def is_exif(at: tf.Tensor) -> tf.Tensor:
+        return (byte(at + 1) == 0xE1) & (byte(at + 4) == 0x45) & (byte(at + 5) == 0x78) & (byte(at + 6) == 0x69)
+
+    def more(at: tf.Tensor) -> tf.Tensor:
+        # Segments follow one another until the scan (0xDA) starts.
+        return (at + 12 < count) & (byte(at) == 0xFF) & (byte(at + 1) != 0xDA) & ~is_exif(at)
+
+    def step(at: tf.Tensor) -> tf.Tensor:
+        return (at + 2 + byte(at + 2) * 256 + byte(at + 3),)
+
+    (segment,) = tf.while_loop(more, step, (tf.constant(2, tf.int64),), maximum_iterations=256)
+    tiff = segment + 10
+    little = byte(tiff) == 0x49
+
+    def word(at: tf.Tensor) -> tf.Tensor:
+        return tf.where(little, byte(at) + 256 * byte(at + 1), byte(at + 1) + 256 * byte(at))
+
+    def long(at: tf.Tensor) -> tf.Tensor:
+        return tf.where(little, word(at) + 65536 * word(at + 2), word(at + 2) + 65536 * word(at))
+
+    directory = tiff + long(tiff + 4)
+    entries = directory + 2 + 12 * tf.range(tf.minimum(word(directory), 512), dtype=tf.int64)
+    found = tf.boolean_mask(word(entries + 8), word(entries) == 0x0112)
+    present = is_exif(segment) & (byte(segment) == 0xFF) & (tf.size(found) > 0)
+    value = tf.cond(present, lambda: found[0], lambda: tf.constant(1, tf.int64))
+    return tf.where((value >= 1) & (value <= 8), value, 1)
+
+
+def _turn(photo: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    import tensorflow as tf
+
+    def mirrored(turns: int) -> tf.Tensor:
+        return tf.image.rot90(tf.reverse(photo, [1]), turns)
+
+    return tf.switch_case(
+        tf.cast(orientation - 1, tf.int32),
+        [
+            lambda: photo,
+            lambda: mirrored(0),
+            lambda: tf.image.rot90(photo, 2),
+            lambda: mirrored(2),
+            lambda: mirrored(1),
+            lambda: tf.image.rot90(photo, 3),
+            lambda: mirrored(3),
+            lambda: tf.image.rot90(photo, 1),
+        ],
+    )

@@ -1,0 +1,42 @@
+"""Files to batches of prepared images, with tf.data: reading and decoding overlap what the caller does with a batch."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tasks.errors import DataError
+from tasks.images.decode import prepare
+
+
+def prepared(
+    paths: list[str], size: int, fit: str, max_pixels: int, batch_size: int = 64
+) -> Iterator[tuple[list[int], np.ndarray]]:
+    """Batches of (positions in `paths`, uint8[n, size, size, 3]), in order.
+
+    Raises `DataError` naming the file that TensorFlow cannot read.
+    """
+    import tensorflow as tf
+
+    def one(path: tf.Tensor) -> tf.Tensor:
+        return prepare(tf.io.read_file(path), size, fit, max_pixels)
+
+    data = tf.data.Dataset.from_tensor_slices(tf.constant(paths, tf.string))
+    data = data.map(one, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).batch(batch_size).prefetch(2)
+    start = 0
+    try:
+        for batch in data.as_numpy_iterator():
+            yield list(range(start, start + len(batch))), batch
+            start += len(batch)
+    except tf.errors.OpError:
+        raise DataError(_culprit(paths[start:], size, fit, max_pixels)) from None
+
+
+def _culprit(paths: list[str], size: int, fit: str, max_pixels: int) -> str:
+    import tensorflow as tf
+
+    for path in paths:
+        try:
+            prepare(tf.io.read_file(path), size, fit, max_pixels)
+        except (tf.errors.OpError, ValueError) as error:
+            return f"Expected an image that TensorFlow reads, found {path}: {str(error)[:200]}. Convert or remove it."
+    return f"Files changed while they were read, among them {paths[0]}. Run the command again."

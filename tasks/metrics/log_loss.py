@@ -1,0 +1,9 @@
+"""Mean surprise at the label, in nats."""
+
+import numpy as np
+
+
+def score(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """0 or more, lower is better; probabilities below 1e-7 count as 1e-7."""
+    chosen = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.clip(chosen, 1e-7, 1)).mean())

@@ -1,0 +1,32 @@
+"""Progress bars of long work. The command sets the console; elsewhere (workers, tests) nothing is shown."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+T = TypeVar("T")
+
+console: "Console | None" = None
+
+
+def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """Pass the items on, showing how many of `total` came, how many a second, and the time left."""
+    yield from counted(((item, 1) for item in items), total, what)
+
+
+def counted(items: Iterable[tuple[T, int]], total: int, what: str) -> Iterator[T]:
+    """As `track` for items that stand for several units each: pairs of (item, units)."""
+    if console is None or not console.is_terminal:
+        yield from (item for item, _ in items)
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+        task = bar.add_task(what, total=total, rate="")
+        for item, units in items:
+            yield item
+            speed = bar.tasks[0].speed
+            bar.update(task, advance=units, rate=f"{speed:.0f}/s" if speed else "")

@@ -1,0 +1,240 @@
+"""The records that travel between stages: paths, digests and numbers, never arrays or models.
+
+Paths are relative to the home folder, so that a home can be moved. A record's `digest` names the content that it
+refers to; the cache key of the next stage is made of it.
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from tasks.home import home
+
+SPLITS = ("train", "validation", "test")
+
+
+def digest(*parts: Any) -> str:
+    """SHA-256 (first 20 hex digits) of JSON-like values, settings and records; equal values give equal digests."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=_plain).encode()).hexdigest()[:20]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if dataclasses.is_dataclass(value):
+        return getattr(value, "digest", None) or dataclasses.asdict(value)  # type: ignore[arg-type]
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no stable digest; pass a record, settings or plain values")
+
+
+@dataclass(frozen=True)
+class FactsRef:
+    """What ingest read: one row an image, in a Parquet file."""
+
+    path: str
+    digest: str
+    images: int
+    rejected: int
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        return {"images": self.images, "rejected": self.rejected}
+
+
+@dataclass(frozen=True)
+class DatasetRef:
+    """The images that passed validation: Parquet rows of (key, uri, label, group, split, facts)."""
+
+    path: str
+    digest: str
+    classes: tuple[str, ...]
+    counts: dict[str, int]
+    rejected: int
+    duplicates: int
+    expectations: int
+    warnings: tuple[str, ...]
+    data_docs: str
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        counts = {f"images_{split}": n for split, n in self.counts.items()}
+        return counts | {
+            "rejected": self.rejected,
+            "duplicates": self.duplicates,
+            "expectations": self.expectations,
+            "warnings": len(self.warnings),
+        }
+
+
+@dataclass(frozen=True)
+class ImagesRef:
+    """Prepared images of a data set: a table of (key, uint8[size, size, 3])."""
+
+    dataset: DatasetRef
+    table: str
+    digest: str
+    size: int
+    computed: int
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        return {"images_decoded": self.computed}
+
+
+@dataclass(frozen=True)
+class FeaturesRef:
+    """Pooled features of a data set: a table of (key, float32[shape])."""
+
+    table: str
+    digest: str
+    shape: tuple[int, ...]
+    weights: str
+    computed: int
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        return {"images_extracted": self.computed, "feature_values": self.shape[-1]}
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A whole network from prepared pixels to class probabilities, saved in Keras' format."""
+
+    path: str
+    digest: str
+    rung: str
+    validation: dict[str, float]
+    epochs: int
+    frozen_variables: int
+    trained_variables: int
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        scores = {f"validation_{name}": value for name, value in self.validation.items()}
+        return scores | {
+            "epochs": self.epochs,
+            "frozen_variables": self.frozen_variables,
+            "trained_variables": self.trained_variables,
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """The scores of a model on the test rows, with 95 % intervals, and the files that show them."""
+
+    path: str
+    digest: str
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    predictions: str
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        bounds = {f"{name}_{end}": v[i] for name, v in self.intervals.items() for i, end in enumerate(("low", "high"))}
+        return self.metrics | bounds
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """One gate's answer, with the numbers that it rests on."""
+
+    gate: str
+    passed: bool
+    reason: str
+    numbers: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gates say together: `promote` or `keep`."""
+
+    digest: str
+    decision: str
+    reason: str
+    gates: tuple[GateResult, ...]
+    opponent: str
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        return {f"{g.gate}_{name}": value for g in self.gates for name, value in g.numbers.items()}
+
+
+@dataclass(frozen=True)
+class VersionRef:
+    """A version in the model registry."""
+
+    name: str
+    version: str
+    aliases: tuple[str, ...]
+    digest: str
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        return {"version": float(self.version)}
+
+
+@dataclass(frozen=True)
+class StageLog:
+    """How long a stage took, and whether its result was there already."""
+
+    seconds: float
+    cached: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training run ends with; the command prints it."""
+
+    run_id: str
+    version: VersionRef
+    verdict: Verdict
+    report: Report
+    dataset: DatasetRef
+    model: ModelRef
+    stages: dict[str, StageLog]
+    seconds: float
+
+    def summary(self) -> dict[str, Any]:
+        """The JSON object that `headstart train --json` prints."""
+        counts = {split: self.dataset.counts[split] for split in SPLITS}
+        return {
+            "run_id": self.run_id,
+            "model": self.version.name,
+            "version": self.version.version,
+            "aliases": list(self.version.aliases),
+            "decision": self.verdict.decision,
+            "reason": self.verdict.reason,
+            "rung": self.model.rung,
+            "metrics": {name: round(value, 6) for name, value in self.report.metrics.items()},
+            "intervals": {name: [round(end, 6) for end in ends] for name, ends in self.report.intervals.items()},
+            "classes": list(self.dataset.classes),
+            "images": counts | {"rejected": self.dataset.rejected},
+            "stages": {name: dataclasses.asdict(log) for name, log in self.stages.items()},
+            "seconds": round(self.seconds, 3),
+            "report": (home() / self.report.path).as_uri(),
+            "data_docs": (home() / self.dataset.data_docs).as_uri(),
+        }
+
+    def markdown(self) -> str:
+        """The verdict, the scores and the stages, for Prefect's page of the flow run."""
+        low_high = self.report.intervals
+        scores = [f"| {n} | {v:.4f} | {low_high[n][0]:.4f} to {low_high[n][1]:.4f} |" for n, v in self.report.metrics.items()]
+        stages = [f"| {n} | {log.seconds:.1f} | {'yes' if log.cached else 'no'} |" for n, log in self.stages.items()]
+        return "\n".join(
+            [
+                f"# {self.version.name} version {self.version.version}: {self.verdict.decision}",
+                f"{self.verdict.reason}",
+                "",
+                "| metric | value | 95 % interval |\n|---|---|---|",
+                *scores,
+                "",
+                "| stage | seconds | cached |\n|---|---|---|",
+                *stages,
+            ]
+        )

@@ -1,0 +1,87 @@
+"""Figures of an evaluation, as PNG files: confusion matrix, reliability curve, gallery of the worst mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tasks.metrics import ece
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+GALLERY = 16
+LABEL_LENGTH = 24
+
+
+def confusion(labels: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...], to: Path) -> None:
+    """Counts of int[n] labels against int[n] predictions; shares of each row's label as colour."""
+    counts = np.zeros((len(classes), len(classes)), int)
+    np.add.at(counts, (labels, predicted), 1)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = min(3.5 + 0.45 * len(classes), 16)
+    figure = _figure(side, side)
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    if len(classes) <= 30:
+        for (row, column), count in np.ndenumerate(counts):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(count), ha="center", va="center", color=colour)
+    names = [_short(name) for name in classes]
+    axes.set_xticks(range(len(classes)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(classes)), names)
+    axes.set(xlabel="predicted", ylabel="label", title="Confusion matrix, test images")
+    figure.savefig(to)
+
+
+def reliability(labels: np.ndarray, probabilities: np.ndarray, to: Path) -> None:
+    """Accuracy over confidence in 15 bins, with the number of rows in each."""
+    counts, confidence, accuracy = ece.bins(labels, probabilities)
+    filled = counts > 0
+    figure = _figure(5, 5)
+    upper, lower = figure.subplots(2, sharex=True, height_ratios=[3, 1])
+    upper.plot([0, 1], [0, 1], color="grey", linestyle="--", label="perfect")
+    upper.plot(confidence[filled], accuracy[filled], marker="o", label="this model")
+    upper.set(ylabel="accuracy", ylim=(0, 1), title="Reliability, test images")
+    upper.legend(loc="upper left")
+    lower.bar((np.arange(ece.BINS) + 0.5) / ece.BINS, counts, width=0.9 / ece.BINS, color="steelblue")
+    lower.set(xlabel="confidence", ylabel="images", xlim=(0, 1))
+    figure.savefig(to)
+
+
+def worst(pixels: np.ndarray, captions: list[str], to: Path) -> None:
+    """A grid of uint8[n, h, w, 3] with captions: at most 16 confident mistakes, the worst first."""
+    columns = min(len(pixels), 4) or 1
+    rows = -(-len(pixels) // columns) or 1
+    figure = _figure(2.6 * columns, 2.9 * rows + 0.5)
+    axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+    for place in axes:
+        place.axis("off")
+    for place, image, caption in zip(axes, pixels, captions, strict=False):
+        place.imshow(image)
+        place.set_title(caption, fontsize=8)
+    figure.suptitle("Worst mistakes on test images" if len(pixels) else "No mistakes on test images")
+    figure.savefig(to)
+
+
+def caption(label: str, predicted: str, probability: float) -> str:
+    """What a picture of the gallery says."""
+    return f"{_short(label)}\nsaid {_short(predicted)}, {probability:.0%}"
+
+
+def _figure(width: float, height: float) -> Figure:
+    # No pyplot: it keeps global state and asks for a display.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure((width, height), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _short(name: str) -> str:
+    # $ would start a formula.
+    name = name.replace("$", r"\$")
+    return name if len(name) <= LABEL_LENGTH else f"{name[: LABEL_LENGTH - 1]}…"

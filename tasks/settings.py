@@ -1,0 +1,160 @@
+"""Every setting of a run: checked once, here, then frozen. A recipe is a TOML file with the differences from these."""
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tasks import plugins
+from tasks.errors import UsageError
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+View = Literal["identity", "flip_left_right", "flip_up_down", "rotate_180", "rotate_90", "rotate_270"]
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(Settings):
+    kind: str = Field("folder", description="Where the photos are: a name from `headstart sources`")
+    options: dict[str, Any] = Field({}, description="What the source takes, e.g. `path`")
+
+
+class Split(Settings):
+    test: Share = Field(0.2, description="Share of the images kept for evaluate")
+    validation: Share = Field(0.15, description="Share of the images that training is steered by")
+    salt: str = Field("headstart", description="Another salt draws another split")
+
+    @model_validator(mode="after")
+    def leaves_training_data(self) -> "Split":
+        if self.test + self.validation >= 1 or not self.test or not self.validation:
+            raise ValueError("test and validation must each be above 0 and leave some images to train on")
+        return self
+
+
+class Validation(Settings):
+    suites: tuple[str, ...] = Field(("images",), description="Expectation suites, files of `tasks/expectations`")
+    max_rejected: Share = Field(0.01, description="Share of files that may be unreadable before the run stops")
+    classes: tuple[str, ...] = Field((), description="The labels that may occur; empty: any")
+    min_images: int = Field(1, ge=1, description="Images that each class needs in each split")
+    min_side: int = Field(8, ge=1, description="Smallest width and height, pixels")
+    max_side: int = Field(20_000, ge=1, description="Largest width and height, pixels")
+    max_aspect: float = Field(10.0, ge=1, description="Longer side over shorter side; more is a warning")
+    min_balance: Share = Field(0.1, description="Smallest class over largest class; less is a warning")
+
+
+class Images(Settings):
+    size: int = Field(224, ge=32, le=2048, description="Side of the prepared square, pixels")
+    fit: Literal["squash", "crop", "pad"] = Field("squash", description="How a photo becomes square")
+    max_pixels: int = Field(100_000_000, ge=1, description="Photos with more pixels are set aside unread")
+    views: tuple[View, ...] = Field(
+        ("identity", "flip_left_right"), min_length=1, description="Fixed augmented copies that fine-tuning sees"
+    )
+
+
+class Backbone(Settings):
+    kind: str = Field("efficientnet_lite", description="A name from `headstart backbones`")
+    options: dict[str, Any] = Field({}, description="What the backbone takes, e.g. `variant`")
+    weights: str = Field("packaged", description="`packaged`, `random`, or a path with an optional `#sha256=…`")
+    pooling: Literal["avg"] = Field("avg", description="How the feature map becomes a vector")
+    batch_size: int = Field(32, ge=1, description="Images a step of extraction")
+
+
+class Head(Settings):
+    kind: str = Field("linear", description="A name from `headstart heads`")
+    options: dict[str, Any] = Field({}, description="What the head takes, e.g. `units`")
+    epochs: int = Field(100, ge=1, description="Most passes over the training features")
+    patience: int = Field(10, ge=1, description="Epochs without a better validation loss before training stops")
+    learning_rate: float = Field(1e-3, gt=0, description="AdamW step size")
+    weight_decay: float = Field(1e-2, ge=0, description="AdamW weight decay")
+    batch_size: int = Field(64, ge=1, description="Images a step")
+
+
+class FineTune(Settings):
+    enabled: bool = Field(True, description="Train the last blocks too, starting from the trained head")
+    blocks: int = Field(5, ge=1, description="How many of the backbone's last blocks are trained")
+    epochs: int = Field(6, ge=1, description="Most passes over the training images and their views")
+    patience: int = Field(2, ge=1, description="Epochs without a better validation loss before training stops")
+    learning_rate: float = Field(1e-4, gt=0, description="AdamW step size at its peak; falls along a cosine")
+    weight_decay: float = Field(1e-2, ge=0, description="AdamW weight decay")
+    batch_size: int = Field(32, ge=1, description="Images a step")
+
+
+class Gates(Settings):
+    """What the gate stage reads: the registered model, and the conditions."""
+
+    model: str
+    gates: dict[str, dict[str, Any]]
+
+
+class Recipe(Settings):
+    """One experiment, and the model that it keeps in the registry."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", description="Experiment and registered model")
+    seed: int = Field(0, ge=0, lt=2**31, description="Same seed, same machine: same result")
+    source: Source = Source()
+    split: Split = Split()
+    validation: Validation = Validation()
+    images: Images = Images()
+    backbone: Backbone = Backbone()
+    head: Head = Head()
+    fine_tune: FineTune = FineTune()
+    gates: dict[str, dict[str, Any]] = Field(
+        {"not_worse_than_champion": {}}, description="Gates by name with their options; all must pass"
+    )
+
+
+def load(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
+    """A recipe from a TOML file, with overrides such as `head.options.units=256` on top.
+
+    Plugin names and options are checked against the plugins' signatures. Raises `UsageError` with every culprit.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: expected a TOML file, found a mistake: {error}.") from None
+    for override in overrides:
+        _set(values, override)
+    return check(values, str(path))
+
+
+def check(values: dict[str, Any], where: str) -> Recipe:
+    """Values of a recipe as a frozen `Recipe` whose plugins exist and accept their options."""
+    try:
+        recipe = Recipe.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(f"{where}: {plugins.explain(error)}{_suggest(error)}") from None
+    for kind, section in (("sources", "source"), ("backbones", "backbone"), ("heads", "head")):
+        part = getattr(recipe, section)
+        plugins.bind(kind, part.kind, part.options, f"{section}.options")
+    for suite in recipe.validation.suites:
+        plugins.load("expectations", suite)
+    for gate, options in recipe.gates.items():
+        plugins.bind("gates", gate, options, f"gates.{gate}")
+    return recipe
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key):
+        raise UsageError(f"--set: expected KEY=VALUE such as head.options.units=256, found {override!r}.")
+    *tables, last = key.split(".")
+    for table in tables:
+        values = values.setdefault(table, {})
+        if not isinstance(values, dict):
+            raise UsageError(f"--set {override}: {table} holds a value, so it can have no keys.")
+    try:
+        values[last] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        values[last] = text
+
+
+def _suggest(error: ValidationError) -> str:
+    known = {name for model in Settings.__subclasses__() for name in model.model_fields}
+    wrong = [str(item["loc"][-1]) for item in error.errors() if item["type"] == "extra_forbidden"]
+    close = [match for key in wrong for match in difflib.get_close_matches(key, sorted(known), 1)]
+    return f" Did you mean {', '.join(close)}?" if close else ""

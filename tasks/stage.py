@@ -1,0 +1,82 @@
+"""A stage: a Prefect task whose result is kept by the digest of all that it reads, with a nested MLflow run.
+
+Prefect's own `INPUTS` policy leaves the task out of the key and hashes by pickle; here the key is made of the stage's
+name, its code version, the settings and the digests of the records
+(https://docs.prefect.io/v3/concepts/caching).
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+from prefect import task
+from prefect.client.schemas.objects import TaskRun
+from prefect.states import State
+from prefect.tasks import Task
+from pydantic import BaseModel
+
+from tasks import store, tracking
+from tasks.errors import HeadstartError
+from tasks.records import StageLog, digest
+
+
+class Stage:
+    """A function of settings and records that returns a record, run as a cached Prefect task."""
+
+    def __init__(self, body: Callable[..., Any], version: int, reads: Callable[..., Any]) -> None:
+        self.name = body.__name__
+        self.__doc__ = body.__doc__
+        self.version = version
+        self.reads = reads
+        self.body = body
+        self.task: Task[..., Any] = task(
+            body,
+            name=self.name,
+            persist_result=True,
+            retries=2,
+            retry_delay_seconds=[2, 10],
+            retry_condition_fn=_may_pass_next_time,
+        )
+
+    def digest(self, *args: Any) -> str:
+        """What the result is kept under: equal inputs, stage and code version give an equal digest."""
+        return digest(self.name, self.version, args, self.reads(*args))
+
+    def __call__(self, *args: Any) -> Any:
+        started = time.perf_counter()
+        key = self.digest(*args)
+        settings = {type(a).__name__.lower(): a.model_dump() for a in args if isinstance(a, BaseModel)}
+        with tracking.stage(self.name, key, settings):
+            record, cached = self._run(args, key)
+            log = StageLog(round(time.perf_counter() - started, 3), cached)
+            tracking.finish_stage(self.name, log, record.numbers)
+        return record
+
+    def _run(self, args: tuple[Any, ...], key: str) -> tuple[Any, bool]:
+        run = self.task.with_options(
+            cache_key_fn=lambda context, parameters: key, task_run_name=f"{tracking.current().name} {self.name}"
+        )
+        state = run(*args, return_state=True)
+        record = state.result()
+        if state.name == "Cached" and store.missing(_paths(record)):
+            # The cache remembers files that someone has deleted since.
+            record = run.with_options(refresh_cache=True)(*args)
+            return record, False
+        return record, state.name == "Cached"
+
+
+def stage(version: int, reads: Callable[..., Any] = lambda *args: None) -> Callable[[Callable[..., Any]], Stage]:
+    """Make a function a stage. Raise `version` when its results change; `reads` tells what it reads besides its arguments."""
+    return lambda body: Stage(body, version, reads)
+
+
+def _may_pass_next_time(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """Files and servers may come back; a refusal that was explained to the user will be the same."""
+    return not isinstance(state.result(raise_on_failure=False), HeadstartError | ValueError | TypeError | KeyError)
+
+
+def _paths(record: Any) -> list[str]:
+    fields = dataclasses.asdict(record)
+    own = [fields[name] for name in ("path", "predictions") if fields.get(name)]
+    return own + ([f"store/{fields['table']}.lance"] if fields.get("table") else [])

@@ -1,0 +1,132 @@
+"""The content-addressed store under the home folder: Lance tables of rows by key, and folders of files by digest.
+
+Lance commits a batch of rows whole or not at all, and lets several processes append at once
+(https://lancedb.github.io/lance/format.html), so a killed run leaves every committed row readable.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from tasks.errors import DependencyError
+from tasks.home import home
+
+
+class Table:
+    """Rows of (key: text, value: a fixed-size array) that are computed once and never change.
+
+    `name` holds the digest of all that the values depend on besides the key.
+    """
+
+    def __init__(self, name: str, shape: tuple[int, ...], dtype: Any) -> None:
+        self.name, self.shape, self.dtype = name, shape, np.dtype(dtype)
+        self.path = home() / "store" / f"{name}.lance"
+
+    @property
+    def schema(self) -> pa.Schema:
+        value = pa.list_(pa.from_numpy_dtype(self.dtype), int(np.prod(self.shape)))
+        return pa.schema([pa.field("key", pa.string()), pa.field("value", value)])
+
+    def keys(self) -> set[str]:
+        """Keys of all committed rows; reads no values."""
+        if not self.path.exists():
+            return set()
+        return set(self._open().to_table(columns=["key"])["key"].to_pylist())
+
+    def append(self, keys: list[str], values: np.ndarray) -> None:
+        """Commit rows: `values` is [len(keys), *shape] of the table's dtype."""
+        import lance
+
+        expected = (len(keys), *self.shape)
+        if values.shape != expected or values.dtype != self.dtype:
+            raise ValueError(f"{self.name}: expected {self.dtype}{expected}, found {values.dtype}{values.shape}")
+        flat = pa.array(np.ascontiguousarray(values).reshape(-1))
+        column = pa.FixedSizeListArray.from_arrays(flat, int(np.prod(self.shape)))
+        rows = pa.table({"key": pa.array(keys, pa.string()), "value": column}, schema=self.schema)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lance.write_dataset(rows, str(self.path), mode="append")
+
+    def read(self, keys: list[str]) -> np.ndarray:
+        """Values in the order of `keys`, [len(keys), *shape]. Raises `DependencyError` when a key has no row."""
+        chunks = list(self.batches(keys, len(keys) or 1))
+        return chunks[0] if chunks else np.empty((0, *self.shape), self.dtype)
+
+    def batches(self, keys: list[str], size: int) -> Iterator[np.ndarray]:
+        """Values in the order of `keys`, at most `size` rows at a time, so that memory does not grow with the table."""
+        dataset = self._open()
+        stored = dataset.to_table(columns=["key"])["key"].to_pylist()
+        # Two writers may have committed the same key; the first row counts, whoever reads.
+        row = {key: i for i, key in reversed(list(enumerate(stored)))}
+        absent = [key for key in keys if key not in row]
+        if absent:
+            raise DependencyError(f"{self.path}: expected a row for each image, found none for {len(absent)}: {absent[:3]}")
+        for start in range(0, len(keys), size):
+            wanted = [row[key] for key in keys[start : start + size]]
+            values = dataset.take(wanted, columns=["value"])["value"].combine_chunks()
+            yield values.flatten().to_numpy(zero_copy_only=False).reshape(-1, *self.shape)
+
+    def _open(self) -> Any:
+        import lance
+
+        if not self.path.exists():
+            raise DependencyError(f"Expected the table {self.path}, found nothing: run the command again with --refresh.")
+        return lance.dataset(str(self.path))
+
+
+@contextmanager
+def folder(kind: str, digest: str) -> Iterator[tuple[Path, str]]:
+    """A folder to write results into, moved to its place only when the block ends without an error.
+
+    Yields (where to write now, the final path relative to the home folder).
+    """
+    relative = f"store/{kind}/{digest}"
+    final = home() / relative
+    final.parent.mkdir(parents=True, exist_ok=True)
+    working = Path(tempfile.mkdtemp(prefix=f".{digest}-", dir=final.parent))
+    try:
+        yield working, relative
+        if final.exists():
+            shutil.rmtree(final)
+        os.replace(working, final)
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+
+
+def missing(paths: Iterable[str]) -> list[str]:
+    """Those of the paths (relative to the home folder) that are not there."""
+    return [path for path in paths if not (home() / path).exists()]
+
+
+class Rows:
+    """A plain append-only table with named columns, for what is remembered of files and not addressed by content."""
+
+    def __init__(self, name: str, schema: pa.Schema) -> None:
+        self.schema = schema
+        self.path = home() / "store" / f"{name}.lance"
+
+    def read(self) -> pd.DataFrame:
+        """All committed rows; empty where there is no table."""
+        import lance
+
+        found = lance.dataset(str(self.path)).to_table() if self.path.exists() else self.schema.empty_table()
+        return found.to_pandas()
+
+    def append(self, rows: pd.DataFrame) -> None:
+        """Commit the rows, all or none."""
+        import lance
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lance.write_dataset(pa.Table.from_pandas(rows, self.schema, preserve_index=False), str(self.path), mode="append")
+
+
+def frame(path: str) -> pd.DataFrame:
+    """The Parquet table at a record's path."""
+    return pd.read_parquet(home() / path)

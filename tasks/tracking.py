@@ -1,0 +1,173 @@
+"""MLflow for runs: a parent run for each flow run, a nested run for each stage, data sets and models.
+
+Every call names its run, since MLflow's own stack of active runs is one per thread.
+"""
+
+import dataclasses
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.home import home
+from tasks.records import DatasetRef, StageLog
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_run: ContextVar["Run | None"] = ContextVar("run", default=None)
+_stage: ContextVar["str | None"] = ContextVar("stage", default=None)
+
+
+@dataclass
+class Run:
+    """The parent MLflow run of a flow run, and what its stages took."""
+
+    id: str
+    experiment: str
+    name: str
+    stages: dict[str, StageLog] = field(default_factory=dict)
+
+
+@cache
+def client() -> "MlflowClient":
+    """The MLflow client of this process; `MLFLOW_TRACKING_URI` says which server or database."""
+    from mlflow import MlflowClient
+
+    return MlflowClient()
+
+
+@contextmanager
+def run(name: str, flow: str, settings: dict[str, Any]) -> Iterator[Run]:
+    """A parent run in the experiment `name`, ended as FINISHED or FAILED; its parameters are the flat settings."""
+    experiment = _experiment(name)
+    tags = {"mlflow.runName": f"{flow} {name}", "headstart.flow": flow, "headstart.python": platform.python_version()}
+    info = client().create_run(experiment, tags=tags).info
+    current = Run(info.run_id, experiment, name)
+    _log(info.run_id, params=_flat(settings))
+    token = _run.set(current)
+    try:
+        yield current
+    except BaseException:
+        client().set_terminated(info.run_id, "FAILED")
+        raise
+    else:
+        client().set_terminated(info.run_id, "FINISHED")
+    finally:
+        _run.reset(token)
+
+
+@contextmanager
+def stage(name: str, digest: str, settings: dict[str, Any]) -> Iterator[str]:
+    """A nested run named after the stage; what the stage logs goes there. Yields the run's id."""
+    parent = current()
+    tags = {
+        "mlflow.runName": name,
+        "mlflow.parentRunId": parent.id,
+        "headstart.stage": name,
+        "headstart.digest": digest,
+    }
+    info = client().create_run(parent.experiment, tags=tags).info
+    _log(info.run_id, params=_flat(settings))
+    token = _stage.set(info.run_id)
+    try:
+        yield info.run_id
+    except BaseException:
+        client().set_terminated(info.run_id, "FAILED")
+        raise
+    else:
+        client().set_terminated(info.run_id, "FINISHED")
+    finally:
+        _stage.reset(token)
+
+
+def current() -> Run:
+    """The parent run that the code runs under."""
+    found = _run.get()
+    if found is None:
+        raise RuntimeError("A stage runs inside a flow: `with tracking.run(...)`")
+    return found
+
+
+def finish_stage(name: str, log: StageLog, numbers: dict[str, float]) -> None:
+    """Write a stage's seconds, whether it was cached, and its record's numbers to its run and the parent's."""
+    current().stages[name] = log
+    run_id = _stage.get() or current().id
+    client().set_tag(run_id, "headstart.cached", str(log.cached).lower())
+    _log(run_id, metrics=numbers | {"seconds": log.seconds})
+    _log(current().id, metrics={f"{name}.{key}": value for key, value in (numbers | {"seconds": log.seconds}).items()})
+
+
+def log_files(folder: Path, to: str | None = None) -> None:
+    """Upload a folder's files as artifacts of the stage that is running; outside a run it does nothing."""
+    if run_id := _stage.get():
+        client().log_artifacts(run_id, str(folder), to)
+
+
+def log_series(name: str, values: list[float]) -> None:
+    """One metric over steps 0, 1, … (epochs) of the stage that is running; outside a run it does nothing."""
+    from mlflow.entities import Metric
+
+    if run_id := _stage.get():
+        client().log_batch(run_id, metrics=[Metric(name, float(v), 0, step) for step, v in enumerate(values)])
+
+
+def log_dataset(dataset: DatasetRef) -> None:
+    """Name the data set, with its digest and number of images, as the input of the parent run."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    data = Dataset(
+        name=current().name,
+        digest=dataset.digest,
+        source_type="local",
+        source=f'{{"uri": "{home() / dataset.path}"}}',
+        profile=str(dataset.counts).replace("'", '"'),
+    )
+    client().log_inputs(current().id, [DatasetInput(data, [InputTag("mlflow.data.context", "training")])])
+
+
+def artifact_uri(run_id: str, path: str) -> str:
+    """Where an artifact of a run is."""
+    return f"{client().get_run(run_id).info.artifact_uri}/{path}"
+
+
+def stage_run_id() -> str:
+    """The MLflow run of the stage that is running."""
+    found = _stage.get()
+    if found is None:
+        raise RuntimeError("Expected to be inside a stage")
+    return found
+
+
+def _experiment(name: str) -> str:
+    import os
+
+    found = client().get_experiment_by_name(name)
+    if found is not None:
+        return found.experiment_id
+    local = os.environ.get("MLFLOW_TRACKING_URI", "").startswith("sqlite:")
+    return client().create_experiment(name, artifact_location=(home() / "artifacts" / name).as_uri() if local else None)
+
+
+def _log(run_id: str, metrics: dict[str, float] | None = None, params: dict[str, str] | None = None) -> None:
+    from mlflow.entities import Metric, Param
+    from mlflow.utils.time import get_current_time_millis
+
+    now = get_current_time_millis()
+    client().log_batch(
+        run_id,
+        metrics=[Metric(key, float(value), now, 0) for key, value in (metrics or {}).items()],
+        params=[Param(key, value) for key, value in (params or {}).items()],
+    )
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, str]:
+    if dataclasses.is_dataclass(values) and not isinstance(values, type):
+        values = dataclasses.asdict(values)
+    if isinstance(values, dict) and (values or not prefix):
+        return {k: v for key, part in values.items() for k, v in _flat(part, f"{prefix}.{key}".strip(".")).items()}
+    return {prefix: str(values)[:500]}

@@ -1,0 +1,41 @@
+"""Train head: new last layers, on the features that the frozen backbone has computed."""
+
+from tasks import backbones, datasets, plugins, store, tracking
+from tasks.records import FeaturesRef, ImagesRef, ModelRef, digest
+from tasks.settings import Backbone, Head
+from tasks.stage import stage
+from tasks.training import fit, networks, thaw
+
+
+@stage(version=1)
+def train_head(images: ImagesRef, features: FeaturesRef, backbone: Backbone, head: Head, seed: int) -> ModelRef:
+    """The backbone as it was, with a head fitted on the training features and stopped early on validation."""
+    fit.seed_everything(seed)
+    table = store.Table(features.table, features.shape, "float32")
+    classes = images.dataset.classes
+    train, validation = (
+        fit.of_table(rows, datasets.labels(rows, classes), table).in_memory()
+        for rows in (datasets.rows(images.dataset, split) for split in ("train", "validation"))
+    )
+    built = backbones.load(backbone, images.size, seed)
+    options = plugins.bind("heads", head.kind, head.options, "head.options")
+    model = plugins.entry("heads", head.kind)(features.shape, len(classes), **options)
+    network = networks.classifier(networks.pooled(built.model, backbone.pooling), model)
+    frozen = built.model.variables
+    before = thaw.fingerprint(frozen)
+    history = fit.fit(model, train, validation, fit.plan(head, seed))
+    thaw.check_frozen(before, frozen)
+    tracking.log_series("loss", history.loss)
+    tracking.log_series("validation_loss", history.validation_loss)
+    address = digest("head", images, features, backbone, head, seed)
+    with store.folder("models", address) as (working, path):
+        networks.save(network, working / "network.keras")
+    return ModelRef(
+        path=f"{path}/network.keras",
+        digest=address,
+        rung="head",
+        validation=fit.scores(fit.predict(model, validation), validation.labels),
+        epochs=history.epochs,
+        frozen_variables=len(frozen),
+        trained_variables=len(model.trainable_variables),
+    )

@@ -1,0 +1,1 @@
+"""Networks put together, cut, frozen and fitted."""

@@ -1,0 +1,58 @@
+"""What may change during training and what must not, and the proof of it.
+
+Keras' documented idiom, `base(x, training=False)` and later `base.trainable = True`, does not keep batch normalisation
+still: `fit` overrides `training` and the moving statistics drift. `trainable = False` on each such layer does
+(https://keras.io/guides/transfer_learning/, "Important notes about BatchNormalization layer").
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+
+
+class FrozenChanged(RuntimeError):
+    """Training changed a variable that was declared frozen."""
+
+
+def freeze(model: keras.Model) -> None:
+    """Nothing of the model is trained."""
+    model.trainable = False
+
+
+def thaw(model: keras.Model) -> None:
+    """Everything of the model is trained except batch normalisation, statistics included."""
+    import keras
+
+    model.trainable = True
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+
+
+def frozen_variables(model: keras.Model) -> list[keras.Variable]:
+    """Weights that training must leave as they are, moving statistics included, states of random generators aside."""
+    trained = {id(v) for v in model.trainable_variables}
+    return [v for v in model.variables if id(v) not in trained and "seed_generator" not in v.path]
+
+
+def fingerprint(variables: list[keras.Variable]) -> str:
+    """SHA-256 of the values, bit for bit."""
+    import numpy as np
+
+    total = hashlib.sha256()
+    for variable in variables:
+        total.update(variable.path.encode())
+        total.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    return total.hexdigest()
+
+
+def check_frozen(before: str, variables: list[keras.Variable]) -> None:
+    """Raise `FrozenChanged` when the variables no longer have the fingerprint `before`."""
+    if fingerprint(variables) != before:
+        raise FrozenChanged(
+            f"Expected the {len(variables)} variables declared frozen to be the same after training, found them changed."
+        )
