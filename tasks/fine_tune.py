@@ -1,7 +1,7 @@
 """Fine-tune: from the trained head, train the backbone's last blocks too; keep what validation says is better.
 
-Linear probing, then fine-tuning: Kumar et al. 2022, https://arxiv.org/abs/2202.10054. The frozen blocks below the cut see
-each fixed view of an image once; only the blocks above run in every epoch.
+Linear probing, then fine-tuning: Kumar et al. 2022, https://arxiv.org/abs/2202.10054. The frozen blocks below the cut
+see each fixed view of an image once; only the blocks above run in every epoch.
 """
 
 from dataclasses import replace
@@ -66,5 +66,7 @@ def boundary(backbone: Backbone, settings: FineTune, size: int, seed: int) -> st
     """Name of the layer below which nothing is trained; `UsageError` when there are not that many blocks."""
     blocks = backbones.load(backbone.model_copy(update={"weights": "random"}), size, seed).blocks
     if settings.blocks >= len(blocks):
-        raise UsageError(f"fine_tune.blocks: expected at most {len(blocks) - 1} for {backbone.kind}, found {settings.blocks}.")
+        raise UsageError(
+            f"fine_tune.blocks: expected at most {len(blocks) - 1} for {backbone.kind}, found {settings.blocks}."
+        )
     return blocks[-settings.blocks - 1]

@@ -10,6 +10,8 @@ QUIET = {
     "GX_ANALYTICS_ENABLED": "false",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "LANCE_LOG": "error",
+    # The versions that a model needs are given; the project that trained it is not part of it.
+    "MLFLOW_UV_AUTO_DETECT": "false",
 }
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -98,8 +99,7 @@ def _identity(rows: pd.DataFrame) -> pd.Series:
 
 def _stat(uri: str) -> tuple[int, int]:
     try:
-        found = os.stat(uri)
+        found = Path(uri).stat()
     except OSError:
         return -1, -1
     return found.st_size, found.st_mtime_ns
-

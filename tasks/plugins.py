@@ -62,6 +62,17 @@ def bind(kind: str, name: str, options: dict[str, Any], where: str) -> dict[str,
     return {key: getattr(checked, key) for key in fields}
 
 
+def describe(kind: str) -> list[dict[str, Any]]:
+    """Name, options with their defaults, and purpose of every plugin of a kind."""
+    rows = []
+    for name in names(kind):
+        options = [p for p in inspect.signature(entry(kind, name)).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        shown = ", ".join(p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in options)
+        about = (load(kind, name).__doc__ or "").strip().splitlines()[0]
+        rows.append({kind.removesuffix("s"): name, "options": shown, "about": about})
+    return rows
+
+
 def explain(error: ValidationError, where: str = "") -> str:
     """A pydantic error as sentences: which key, what was expected, what was found."""
     lines = []

@@ -11,6 +11,12 @@ T = TypeVar("T")
 console: "Console | None" = None
 
 
+def say(line: str) -> None:
+    """One line of progress."""
+    if console is not None:
+        console.print(line, markup=False)
+
+
 def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     """Pass the items on, showing how many of `total` came, how many a second, and the time left."""
     yield from counted(((item, 1) for item in items), total, what)
@@ -23,7 +29,12 @@ def counted(items: Iterable[tuple[T, int]], total: int, what: str) -> Iterator[T
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    columns = (
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+    )
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task(what, total=total, rate="")
         for item, units in items:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from typing_extensions import override
 
 from tasks.home import home
 
@@ -33,8 +34,17 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no stable digest; pass a record, settings or plain values")
 
 
+class Record:
+    """What every record can say of itself."""
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """What MLflow keeps of it as metrics."""
+        return {}
+
+
 @dataclass(frozen=True)
-class FactsRef:
+class FactsRef(Record):
     """What ingest read: one row an image, in a Parquet file."""
 
     path: str
@@ -43,12 +53,13 @@ class FactsRef:
     rejected: int
 
     @property
+    @override
     def numbers(self) -> dict[str, float]:
         return {"images": self.images, "rejected": self.rejected}
 
 
 @dataclass(frozen=True)
-class DatasetRef:
+class DatasetRef(Record):
     """The images that passed validation: Parquet rows of (key, uri, label, group, split, facts)."""
 
     path: str
@@ -62,8 +73,9 @@ class DatasetRef:
     data_docs: str
 
     @property
+    @override
     def numbers(self) -> dict[str, float]:
-        counts = {f"images_{split}": n for split, n in self.counts.items()}
+        counts = {f"images_{split}": float(n) for split, n in self.counts.items()}
         return counts | {
             "rejected": self.rejected,
             "duplicates": self.duplicates,
@@ -71,9 +83,18 @@ class DatasetRef:
             "warnings": len(self.warnings),
         }
 
+    def summary(self) -> dict[str, Any]:
+        """What `--json` says of the data."""
+        return {
+            "classes": list(self.classes),
+            "images": {split: self.counts[split] for split in SPLITS} | {"rejected": self.rejected},
+            "data_docs": (home() / self.data_docs).as_uri(),
+            "warnings": list(self.warnings),
+        }
+
 
 @dataclass(frozen=True)
-class ImagesRef:
+class ImagesRef(Record):
     """Prepared images of a data set: a table of (key, uint8[size, size, 3])."""
 
     dataset: DatasetRef
@@ -83,12 +104,13 @@ class ImagesRef:
     computed: int
 
     @property
+    @override
     def numbers(self) -> dict[str, float]:
         return {"images_decoded": self.computed}
 
 
 @dataclass(frozen=True)
-class FeaturesRef:
+class FeaturesRef(Record):
     """Pooled features of a data set: a table of (key, float32[shape])."""
 
     table: str
@@ -98,12 +120,13 @@ class FeaturesRef:
     computed: int
 
     @property
+    @override
     def numbers(self) -> dict[str, float]:
         return {"images_extracted": self.computed, "feature_values": self.shape[-1]}
 
 
 @dataclass(frozen=True)
-class ModelRef:
+class ModelRef(Record):
     """A whole network from prepared pixels to class probabilities, saved in Keras' format."""
 
     path: str
@@ -115,6 +138,7 @@ class ModelRef:
     trained_variables: int
 
     @property
+    @override
     def numbers(self) -> dict[str, float]:
         scores = {f"validation_{name}": value for name, value in self.validation.items()}
         return scores | {
@@ -125,7 +149,7 @@ class ModelRef:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Record):
     """The scores of a model on the test rows, with 95 % intervals, and the files that show them."""
 
     path: str
@@ -135,6 +159,7 @@ class Report:
     predictions: str
 
     @property
+    @override
     def numbers(self) -> dict[str, float]:
         bounds = {f"{name}_{end}": v[i] for name, v in self.intervals.items() for i, end in enumerate(("low", "high"))}
         return self.metrics | bounds
@@ -151,7 +176,7 @@ class GateResult:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(Record):
     """What the gates say together: `promote` or `keep`."""
 
     digest: str
@@ -161,12 +186,13 @@ class Verdict:
     opponent: str
 
     @property
+    @override
     def numbers(self) -> dict[str, float]:
         return {f"{g.gate}_{name}": value for g in self.gates for name, value in g.numbers.items()}
 
 
 @dataclass(frozen=True)
-class VersionRef:
+class VersionRef(Record):
     """A version in the model registry."""
 
     name: str
@@ -175,6 +201,7 @@ class VersionRef:
     digest: str
 
     @property
+    @override
     def numbers(self) -> dict[str, float]:
         return {"version": float(self.version)}
 
@@ -202,7 +229,6 @@ class Outcome:
 
     def summary(self) -> dict[str, Any]:
         """The JSON object that `headstart train --json` prints."""
-        counts = {split: self.dataset.counts[split] for split in SPLITS}
         return {
             "run_id": self.run_id,
             "model": self.version.name,
@@ -213,18 +239,17 @@ class Outcome:
             "rung": self.model.rung,
             "metrics": {name: round(value, 6) for name, value in self.report.metrics.items()},
             "intervals": {name: [round(end, 6) for end in ends] for name, ends in self.report.intervals.items()},
-            "classes": list(self.dataset.classes),
-            "images": counts | {"rejected": self.dataset.rejected},
             "stages": {name: dataclasses.asdict(log) for name, log in self.stages.items()},
             "seconds": round(self.seconds, 3),
             "report": (home() / self.report.path).as_uri(),
-            "data_docs": (home() / self.dataset.data_docs).as_uri(),
-        }
+        } | self.dataset.summary()
 
     def markdown(self) -> str:
         """The verdict, the scores and the stages, for Prefect's page of the flow run."""
         low_high = self.report.intervals
-        scores = [f"| {n} | {v:.4f} | {low_high[n][0]:.4f} to {low_high[n][1]:.4f} |" for n, v in self.report.metrics.items()]
+        scores = [
+            f"| {n} | {v:.4f} | {low_high[n][0]:.4f} to {low_high[n][1]:.4f} |" for n, v in self.report.metrics.items()
+        ]
         stages = [f"| {n} | {log.seconds:.1f} | {'yes' if log.cached else 'no'} |" for n, log in self.stages.items()]
         return "\n".join(
             [

@@ -10,7 +10,13 @@ from tasks.stage import stage
 
 @stage(version=1)
 def register(
-    dataset: DatasetRef, model: ModelRef, report: Report, verdict: Verdict, images: Images, backbone: Backbone, name: str
+    dataset: DatasetRef,
+    model: ModelRef,
+    report: Report,
+    verdict: Verdict,
+    images: Images,
+    backbone: Backbone,
+    name: str,
 ) -> VersionRef:
     """A new version with alias `challenger`; `champion` instead, where the gates said `promote`."""
     address = digest("served", model, images.size, images.fit, images.max_pixels, dataset.classes)

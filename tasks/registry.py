@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tasks import tracking
-from tasks.errors import UsageError
+from tasks.errors import DataError, UsageError
 from tasks.records import VersionRef
 
 if TYPE_CHECKING:
@@ -53,13 +54,12 @@ def add(name: str, folder: Path, tags: dict[str, str], classes: tuple[str, ...],
             metadata={"classes": list(classes)},
         )
         client = tracking.client()
-        client.log_batch(tracking.stage_run_id(), metrics=[])
         if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name)
         version = client.create_model_version(
             name, logged.model_uri, tracking.stage_run_id(), tags=tags, model_id=logged.model_id
         ).version
-    client.set_registered_model_alias(name, CHALLENGER, version)
+    client.set_registered_model_alias(name, CHALLENGER, str(version))
     return str(version)
 
 
@@ -67,11 +67,11 @@ def promote(name: str, version: str) -> None:
     """Make a version the champion; the champion until now becomes `previous`."""
     client = tracking.client()
     old = alias(name, CHAMPION)
-    if old is not None and old.version != version:
+    if old is not None and str(old.version) != version:
         client.set_registered_model_alias(name, PREVIOUS, old.version)
     client.set_registered_model_alias(name, CHAMPION, version)
     challenger = alias(name, CHALLENGER)
-    if challenger is not None and challenger.version == version:
+    if challenger is not None and str(challenger.version) == version:
         client.delete_registered_model_alias(name, CHALLENGER)
 
 
@@ -125,7 +125,7 @@ def resolve(address: str) -> tuple[str, str]:
     """`NAME@alias`, `NAME/version` or `NAME` (its champion) as (name, version). `UsageError` where there is none."""
     from mlflow.exceptions import MlflowException
 
-    name, at, wanted = address.partition("@")
+    name, _, wanted = address.partition("@")
     name, slash, number = name.partition("/")
     found = None
     if slash:
@@ -137,7 +137,9 @@ def resolve(address: str) -> tuple[str, str]:
         found = alias(name, wanted or CHAMPION)
     if found is None:
         known = [f"{v.name}/{v.version} {' '.join(a)}".strip() for v, a in versions()]
-        raise UsageError(f"Expected a registered model such as NAME@champion, found no {address}. There is: {known or 'none'}.")
+        raise UsageError(
+            f"Expected a registered model such as NAME@champion, found no {address}. There is: {known or 'none'}."
+        )
     return name, str(found.version)
 
 
@@ -161,6 +163,40 @@ def score(name: str, version: str, paths: list[str], classes: tuple[str, ...]) -
     found = np.concatenate([np.stack(part["probabilities"].to_list()) for part in predict(model, paths)])
     columns = [found[:, own[label]] if label in own else np.zeros(len(found)) for label in classes]
     return np.stack(columns, axis=1)
+
+
+def describe(version: "ModelVersion", aliases: tuple[str, ...]) -> dict[str, Any]:
+    """What `headstart models` shows of a version."""
+    tags = version.tags
+    made = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
+    return {
+        "model": version.name,
+        "version": str(version.version),
+        "aliases": " ".join(aliases),
+        "gate": tags.get("headstart.gate", ""),
+        "reason": tags.get("headstart.gate_reason", ""),
+        "backbone": tags.get("headstart.backbone", ""),
+        "rung": tags.get("headstart.rung", ""),
+        "data": tags.get("headstart.data", ""),
+        "made": made.isoformat(timespec="seconds"),
+    }
+
+
+def answers(address: str, images: list[Path]) -> Iterator[dict[str, Any]]:
+    """Label and probability of each image file by the version at `address`.
+
+    Raises `UsageError` for a file that is not there, `DataError` for one that is no readable image.
+    """
+    absent = [str(path) for path in images if not path.is_file()]
+    if absent:
+        raise UsageError(f"Expected image files, found none at {', '.join(absent)}.")
+    model = load(*resolve(address))
+    for path in images:
+        try:
+            answer = next(predict(model, [str(path)])).iloc[0]
+        except Exception as error:
+            raise DataError(f"Expected an image that TensorFlow reads, found {path}: {str(error)[:200]}.") from error
+        yield {"image": str(path), "label": str(answer["label"]), "probability": float(answer["probability"])}
 
 
 def _example() -> pd.DataFrame:

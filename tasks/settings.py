@@ -16,27 +16,36 @@ View = Literal["identity", "flip_left_right", "flip_up_down", "rotate_180", "rot
 
 
 class Settings(BaseModel):
+    """What all settings share: frozen, and no key that is not known."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Source(Settings):
+    """Where photos and labels come from."""
+
     kind: str = Field("folder", description="Where the photos are: a name from `headstart sources`")
     options: dict[str, Any] = Field({}, description="What the source takes, e.g. `path`")
 
 
 class Split(Settings):
+    """How the images are shared out."""
+
     test: Share = Field(0.2, description="Share of the images kept for evaluate")
     validation: Share = Field(0.15, description="Share of the images that training is steered by")
     salt: str = Field("headstart", description="Another salt draws another split")
 
     @model_validator(mode="after")
     def leaves_training_data(self) -> "Split":
+        """All three splits get images."""
         if self.test + self.validation >= 1 or not self.test or not self.validation:
             raise ValueError("test and validation must each be above 0 and leave some images to train on")
         return self
 
 
 class Validation(Settings):
+    """What the data must be like."""
+
     suites: tuple[str, ...] = Field(("images",), description="Expectation suites, files of `tasks/expectations`")
     max_rejected: Share = Field(0.01, description="Share of files that may be unreadable before the run stops")
     classes: tuple[str, ...] = Field((), description="The labels that may occur; empty: any")
@@ -48,6 +57,8 @@ class Validation(Settings):
 
 
 class Images(Settings):
+    """How photos become network input."""
+
     size: int = Field(224, ge=32, le=2048, description="Side of the prepared square, pixels")
     fit: Literal["squash", "crop", "pad"] = Field("squash", description="How a photo becomes square")
     max_pixels: int = Field(100_000_000, ge=1, description="Photos with more pixels are set aside unread")
@@ -57,6 +68,8 @@ class Images(Settings):
 
 
 class Backbone(Settings):
+    """The pretrained network."""
+
     kind: str = Field("efficientnet_lite", description="A name from `headstart backbones`")
     options: dict[str, Any] = Field({}, description="What the backbone takes, e.g. `variant`")
     weights: str = Field("packaged", description="`packaged`, `random`, or a path with an optional `#sha256=…`")
@@ -65,6 +78,8 @@ class Backbone(Settings):
 
 
 class Head(Settings):
+    """The new last layers, and how they are trained."""
+
     kind: str = Field("linear", description="A name from `headstart heads`")
     options: dict[str, Any] = Field({}, description="What the head takes, e.g. `units`")
     epochs: int = Field(100, ge=1, description="Most passes over the training features")
@@ -75,6 +90,8 @@ class Head(Settings):
 
 
 class FineTune(Settings):
+    """Training of the last blocks after the head."""
+
     enabled: bool = Field(True, description="Train the last blocks too, starting from the trained head")
     blocks: int = Field(5, ge=1, description="How many of the backbone's last blocks are trained")
     epochs: int = Field(6, ge=1, description="Most passes over the training images and their views")

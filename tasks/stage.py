@@ -7,7 +7,9 @@ name, its code version, the settings and the digests of the records
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from prefect import task
@@ -16,9 +18,21 @@ from prefect.states import State
 from prefect.tasks import Task
 from pydantic import BaseModel
 
-from tasks import store, tracking
+from tasks import progress, store, tracking
 from tasks.errors import HeadstartError
 from tasks.records import StageLog, digest
+
+_refresh: ContextVar[bool] = ContextVar("refresh", default=False)
+
+
+@contextmanager
+def refreshing(wanted: bool) -> Iterator[None]:
+    """Inside, stages are computed again where `wanted`, and their results take the place of the cached ones."""
+    token = _refresh.set(wanted)
+    try:
+        yield
+    finally:
+        _refresh.reset(token)
 
 
 class Stage:
@@ -44,6 +58,7 @@ class Stage:
         return digest(self.name, self.version, args, self.reads(*args))
 
     def __call__(self, *args: Any) -> Any:
+        """Take the result from the cache or compute it, and write the stage's MLflow run."""
         started = time.perf_counter()
         key = self.digest(*args)
         settings = {type(a).__name__.lower(): a.model_dump() for a in args if isinstance(a, BaseModel)}
@@ -51,11 +66,14 @@ class Stage:
             record, cached = self._run(args, key)
             log = StageLog(round(time.perf_counter() - started, 3), cached)
             tracking.finish_stage(self.name, log, record.numbers)
+        progress.say(f"{self.name:<12}{log.seconds:8.1f} s{'   cached' if cached else ''}")
         return record
 
     def _run(self, args: tuple[Any, ...], key: str) -> tuple[Any, bool]:
         run = self.task.with_options(
-            cache_key_fn=lambda context, parameters: key, task_run_name=f"{tracking.current().name} {self.name}"
+            cache_key_fn=lambda context, parameters: key,
+            task_run_name=f"{tracking.current().name} {self.name}",
+            refresh_cache=_refresh.get(),
         )
         state = run(*args, return_state=True)
         record = state.result()
@@ -67,7 +85,10 @@ class Stage:
 
 
 def stage(version: int, reads: Callable[..., Any] = lambda *args: None) -> Callable[[Callable[..., Any]], Stage]:
-    """Make a function a stage. Raise `version` when its results change; `reads` tells what it reads besides its arguments."""
+    """Make a function a stage.
+
+    Raise `version` when the results change; `reads` tells what the stage reads besides its arguments.
+    """
     return lambda body: Stage(body, version, reads)
 
 

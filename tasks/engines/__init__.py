@@ -3,7 +3,7 @@
 An engine has `start(model) -> run`, where `run` maps uint8 pixels [n, size, size, 3] to float32 outputs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from tasks.images.augment import view
 
 def fill(
     table: store.Table,
-    rows: list[tuple[str, str]],
+    rows: Sequence[tuple[str, str]],
     pixels: store.Table,
     run: Callable[[np.ndarray], np.ndarray],
     batch_size: int,

@@ -44,7 +44,7 @@ def evaluate(checks: list[Check], docs: Path | None = None) -> list[Finding]:
     import great_expectations as gx
 
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
+    context.variables.progress_bars = {"globally": False}
     if docs:
         context.add_data_docs_site("docs", data_docs.site(docs))
     findings = [finding for check in checks for finding in _run(context, check)]
@@ -81,7 +81,8 @@ def _run(context: Any, check: Check) -> list[Finding]:
 
 def _raised(info: dict[str, Any] | None) -> bool:
     """GX gives one flag, or one for each metric that an expectation needs."""
-    return bool(info) and any(part.get("raised_exception") for part in (info, *info.values()) if isinstance(part, dict))
+    parts = [info or {}, *(info or {}).values()]
+    return any(part.get("raised_exception") for part in parts if isinstance(part, dict))
 
 
 def _finding(outcome: Any, check: Check) -> Finding:

@@ -82,7 +82,9 @@ def _classes(readable: pd.DataFrame, validation: "Validation") -> Check:
         table.rename_axis("class").reset_index(),
         "class",
         [
-            gxe.ExpectTableRowCountToBeBetween(min_value=2, description="There are at least 2 classes with readable photos"),
+            gxe.ExpectTableRowCountToBeBetween(
+                min_value=2, description="There are at least 2 classes with readable photos"
+            ),
             *enough,
             gxe.ExpectColumnValuesToBeBetween(
                 column="balance",

@@ -16,5 +16,7 @@ def check(
     found = {name: challenger.metric(name) for name in (*low, *high)}
     wrong = [f"{name} {found[name]:.4f} is below {limit}" for name, limit in low.items() if not found[name] >= limit]
     wrong += [f"{name} {found[name]:.4f} is above {limit}" for name, limit in high.items() if not found[name] <= limit]
-    reason = "; ".join(wrong) or "; ".join(f"{name} {value:.4f}" for name, value in found.items()) or "no thresholds set"
+    reason = (
+        "; ".join(wrong) or "; ".join(f"{name} {value:.4f}" for name, value in found.items()) or "no thresholds set"
+    )
     return GateResult("min_metric", not wrong, reason, found)

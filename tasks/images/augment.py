@@ -1,4 +1,4 @@
-"""Fixed views of a prepared image: the same image and view always give the same pixels, so that features can be kept."""
+"""Fixed views of a prepared image: the same image and view give the same pixels, so that features can be kept."""
 
 from collections.abc import Callable
 

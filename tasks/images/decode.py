@@ -1,8 +1,8 @@
 """Photo bytes to a prepared square, as one TensorFlow graph that training, evaluation and serving share.
 
-The graph reads JPEG, PNG, GIF (first frame), BMP and WebP and gives the picture that a viewer shows: EXIF orientation is
-applied, transparency lies on white, palettes and 16-bit values become 8-bit RGB. It needs no Python at run time, so that
-a registered model carries it as a SavedModel.
+The graph reads JPEG, PNG, GIF (first frame), BMP and WebP and gives the picture that a viewer shows: EXIF orientation
+is applied, transparency lies on white, palettes and 16-bit values become 8-bit RGB. It needs no Python at run time, so
+that a registered model carries it as a SavedModel.
 
 File layouts: TIFF 6.0 and EXIF 2.3 (orientation, tag 0x0112), PNG (https://www.w3.org/TR/png/), the WebP container
 (https://developers.google.com/speed/webp/docs/riff_container), BMP (BITMAPINFOHEADER).
@@ -75,7 +75,9 @@ def _jpeg(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
 def _png(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
     import tensorflow as tf
 
-    with tf.control_dependencies([_bounded(_number(data, 20, 4, big=True), _number(data, 16, 4, big=True), max_pixels)]):
+    with tf.control_dependencies(
+        [_bounded(_number(data, 20, 4, big=True), _number(data, 16, 4, big=True), max_pixels)]
+    ):
         # Asked for alpha that is not there, TensorFlow leaves values of 1, 2 and 4 bits unscaled: take what there is.
         return _on_white(tf.image.decode_png(data))
 

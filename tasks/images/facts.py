@@ -1,4 +1,4 @@
-"""What can be said of one image file without a network: its key, size, light and sharpness, or why it cannot be read."""
+"""What can be said of an image file without a network: key, size, light and sharpness, or why it cannot be read."""
 
 import hashlib
 import io

@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import Any
 
 REMOTE = re.compile(
-    r"<script[^>]*\bsrc=[\"']https?://[^>]*>\s*</script>|<(?:link|img)\b[^>]*(?:href|src)=[\"']https?://[^>]*>", re.I | re.S
+    r"<script[^>]*\bsrc=[\"']https?://[^>]*>\s*</script>|<(?:link|img)\b[^>]*(?:href|src)=[\"']https?://[^>]*>",
+    re.I | re.S,
 )
 STYLE = """<style>
 :root{color-scheme:light dark}
 body{font:15px/1.5 system-ui,sans-serif;max-width:76rem;margin:0 auto;padding:1rem}
 table{border-collapse:collapse;margin:.5rem 0}td,th{border:1px solid #8886;padding:.3rem .6rem;text-align:left}
-.breadcrumb,.list-inline{list-style:none;display:flex;gap:.5rem;padding:0}.badge{background:#8883;border-radius:.3rem;padding:0 .4rem}
-.card{border:1px solid #8884;border-radius:.4rem;padding:.8rem;margin:.5rem 0}.text-success{color:#1a7f37}.text-danger{color:#cf222e}
-.modal,.dropdown-menu,.navbar-toggler,.cooltip,#walkthrough{display:none}.fa-check-circle::before{content:"✓"}.fa-times::before{content:"✗"}
+.breadcrumb,.list-inline{list-style:none;display:flex;gap:.5rem;padding:0}
+.badge{background:#8883;border-radius:.3rem;padding:0 .4rem}
+.card{border:1px solid #8884;border-radius:.4rem;padding:.8rem;margin:.5rem 0}
+.text-success{color:#1a7f37}.text-danger{color:#cf222e}
+.modal,.dropdown-menu,.navbar-toggler,.cooltip,#walkthrough{display:none}
+.fa-check-circle::before{content:"✓"}.fa-times::before{content:"✗"}
 </style>"""
 
 

@@ -1,7 +1,7 @@
 """The MLflow model of a registered version, kept beside its weights as text and run from there.
 
-MLflow's models from code (https://mlflow.org/docs/latest/ml/model/models-from-code/): nothing is pickled, and nothing of
-this project is imported. Input: a column `image` of file bytes (JPEG, PNG, GIF, BMP, WebP). Output: a row an image.
+MLflow's models from code (https://mlflow.org/docs/latest/ml/model/models-from-code/): nothing is pickled, and nothing
+of this project is imported. Input: a column `image` of file bytes (JPEG, PNG, GIF, BMP, WebP). Output: a row an image.
 """
 
 import json
@@ -38,7 +38,7 @@ class Classifier(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """`label`, `probability` 0 to 1, `probabilities` float[classes]. Unreadable bytes raise an error that says so."""
+        """`label`, `probability` 0 to 1, `probabilities` float[classes]. Unreadable bytes raise TensorFlow's error."""
         import tensorflow as tf
 
         images = list(model_input["image"])

@@ -18,7 +18,9 @@ def rows(*, path: Path) -> pd.DataFrame:
     if not root.is_dir():
         raise DataError(f"source.options.path: expected a folder of photos, found no folder at {path} ({root}).")
     folders = _visible(root)
-    split_layout = bool(folders) and {f.name for f in folders} <= set(SPLIT_NAMES) and "train" in {f.name for f in folders}
+    split_layout = (
+        bool(folders) and {f.name for f in folders} <= set(SPLIT_NAMES) and "train" in {f.name for f in folders}
+    )
     found = []
     for folder in folders:
         if split_layout:
@@ -35,10 +37,18 @@ def _visible(folder: Path) -> list[Path]:
     return sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
 
 
-def _files(root: Path, folder: Path, label: str, split: str | None) -> list[tuple[str, str, None, str | None, str | None]]:
+def _files(
+    root: Path, folder: Path, label: str, split: str | None
+) -> list[tuple[str, str, None, str | None, str | None]]:
     real = root.resolve()
     files = sorted(f for f in folder.rglob("*") if not f.is_dir() and not f.name.startswith("."))
     return [
-        (str(f), label, None, split, None if f.resolve().is_relative_to(real) else "a link to a file outside the source")
+        (
+            str(f),
+            label,
+            None,
+            split,
+            None if f.resolve().is_relative_to(real) else "a link to a file outside the source",
+        )
         for f in files
     ]

@@ -27,7 +27,9 @@ def rows(
     named = {"uri": image, "label": label, "group": group, "split": split}
     absent = [column for column in named.values() if column is not None and column not in table]
     if absent:
-        raise UsageError(f"{path}: expected the columns {absent}, found {list(table.columns)}. Name them in source.options.")
+        raise UsageError(
+            f"{path}: expected the columns {absent}, found {list(table.columns)}. Name them in source.options."
+        )
     base = (root or path.parent).absolute()
     files = [base / str(name) for name in table[image]]
     out = pd.DataFrame({"uri": [str(f) for f in files]})
@@ -51,4 +53,4 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _text(value: object) -> str | None:
-    return None if pd.isna(value) else str(value)  # type: ignore[call-overload]
+    return None if pd.isna(value) else str(value)

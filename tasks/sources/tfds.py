@@ -24,7 +24,9 @@ def rows(*, name: str, data_dir: Path | None = None, splits: tuple[str, ...] = (
     `splits`: TFDS splits to read (default: all). Where there is only one, the recipe's own split is drawn.
     """
     folder = data_dir or home() / "tfds"
-    address = digest(name, splits, _version(name), _on_disk(folder / name.split(":")[0].split("/")[0]) if data_dir else "")
+    address = digest(
+        name, splits, _version(name), _on_disk(folder / name.split(":")[0].split("/")[0]) if data_dir else ""
+    )
     table = f"store/sources/{address}/rows.parquet"
     if store.missing([table]):
         with store.folder("sources", address) as (working, _):
@@ -44,7 +46,9 @@ def _export(name: str, data_dir: Path, splits: tuple[str, ...], to: Path) -> Non
         builder = tfds.builder(name, data_dir=data_dir)
         builder.download_and_prepare()
     except (tfds.core.DatasetNotFoundError, AssertionError, OSError, ValueError) as error:
-        raise DataError(f"source.options.name: expected a data set that TFDS can prepare, found {name!r}: {error}") from None
+        raise DataError(
+            f"source.options.name: expected a data set that TFDS can prepare, found {name!r}: {error}"
+        ) from None
     image, label = _columns(builder)
     wanted = splits or tuple(s for s in builder.info.splits if s in SPLIT_NAMES) or tuple(builder.info.splits)
     found = []
@@ -53,7 +57,10 @@ def _export(name: str, data_dir: Path, splits: tuple[str, ...], to: Path) -> Non
         examples = builder.as_dataset(split=split, decoders={image: tfds.decode.SkipDecoding()}, shuffle_files=False)
         for number, example in enumerate(tfds.as_numpy(examples)):
             data = example[image]
-            file = Path(digest(split)) / f"{number:07d}{next((e for m, e in EXTENSIONS.items() if data.startswith(m)), '')}"
+            file = (
+                Path(digest(split))
+                / f"{number:07d}{next((e for m, e in EXTENSIONS.items() if data.startswith(m)), '')}"
+            )
             (to / file).parent.mkdir(exist_ok=True)
             (to / file).write_bytes(data)
             extra = {k: _readable(builder.info.features[k], v) for k, v in example.items() if k not in (image, label)}

@@ -46,18 +46,15 @@ class Plan:
 
 @dataclass
 class History:
-    """Losses of each epoch, and the one whose weights were kept."""
+    """Losses of each epoch."""
 
     loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
 
     @property
     def epochs(self) -> int:
+        """Epochs that were trained."""
         return len(self.loss)
-
-    @property
-    def best(self) -> int:
-        return int(np.argmin(self.validation_loss))
 
 
 def seed_everything(seed: int) -> None:
@@ -70,7 +67,11 @@ def seed_everything(seed: int) -> None:
 
 
 def fit(
-    model: keras.Model, train: Batches, validation: Batches, plan: Plan, on_epoch: Callable[[int], None] = lambda n: None
+    model: keras.Model,
+    train: Batches,
+    validation: Batches,
+    plan: Plan,
+    on_epoch: Callable[[int], None] = lambda n: None,
 ) -> History:
     """Train in place; the weights of the epoch with the lowest validation loss stay."""
     import keras
@@ -107,8 +108,8 @@ def predict(model: keras.Model, batches: Batches, batch_size: int = 128) -> np.n
 
 def of_table(rows: pd.DataFrame, labels: np.ndarray, table: Table, views: tuple[str, ...] = ("identity",)) -> Batches:
     """Every view of every row as `Batches` over a table, read as they are needed, as float32."""
-    keys = np.array([row_key(key, view) for key in rows["key"] for view in views])
-    return Batches(lambda at: table.read(list(keys[at])).astype(np.float32), np.repeat(labels, len(views)))
+    read = table.reader([row_key(key, view) for key in rows["key"] for view in views])
+    return Batches(lambda positions: read(positions).astype(np.float32), np.repeat(labels, len(views)))
 
 
 def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:

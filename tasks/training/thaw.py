@@ -54,5 +54,5 @@ def check_frozen(before: str, variables: list[keras.Variable]) -> None:
     """Raise `FrozenChanged` when the variables no longer have the fingerprint `before`."""
     if fingerprint(variables) != before:
         raise FrozenChanged(
-            f"Expected the {len(variables)} variables declared frozen to be the same after training, found them changed."
+            f"Expected the {len(variables)} frozen variables to be the same after training, found them changed."
         )

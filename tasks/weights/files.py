@@ -8,11 +8,16 @@ from tasks.errors import DependencyError, UsageError
 
 
 def from_path(weights: str) -> tuple[Path, str]:
-    """`PATH` or `PATH#sha256=HEX` as (path, sha256). Raises `UsageError` for no file, `DependencyError` for another hash."""
+    """`PATH` or `PATH#sha256=HEX` as (path, sha256).
+
+    Raises `UsageError` where there is no such file, `DependencyError` where it has another hash.
+    """
     name, _, condition = weights.partition("#")
     path = Path(name).expanduser()
     if not path.is_file():
-        raise UsageError(f"backbone.weights: expected packaged, random or the path of a file, found {name!r}, which is none.")
+        raise UsageError(
+            f"backbone.weights: expected packaged, random or the path of a file, found {name!r}, which is none."
+        )
     if condition and not condition.startswith("sha256="):
         raise UsageError(f"backbone.weights: expected #sha256=… after the path, found #{condition}.")
     return path, verified(path, condition.removeprefix("sha256=") or None)

@@ -73,7 +73,16 @@ def read(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as file:
             return _legacy(file)
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, AttributeError, IndexError, struct.error) as error:
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        IndexError,
+        struct.error,
+    ) as error:
         raise DependencyError(f"{path}: expected a PyTorch state dictionary of tensors; refused: {error}.") from None
 
 
@@ -94,4 +103,3 @@ def _legacy(file: BinaryIO) -> dict[str, np.ndarray]:
             raise ValueError("it ends too early")
         storages[key] = np.frombuffer(data, dtype)
     return {name: value.array(storages) for name, value in state.items()}
-

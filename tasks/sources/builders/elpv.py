@@ -1,8 +1,8 @@
 """ELPV: 2,624 electroluminescence photos of solar cells, read out of the package `elpv-dataset`.
 
 Deitsch et al., Automatic classification of defective photovoltaic module cells in electroluminescence images, Solar
-Energy 185 (2019) 455-468, https://doi.org/10.1016/j.solener.2019.02.067. Licence of the photos: CC BY-NC-SA 4.0, not for
-commercial use. The package is no dependency of this project's wheel.
+Energy 185 (2019) 455-468, https://doi.org/10.1016/j.solener.2019.02.067. Licence of the photos: CC BY-NC-SA 4.0, not
+for commercial use. The package is no dependency of this project's wheel.
 """
 
 from collections.abc import Iterator

@@ -1,0 +1,234 @@
+"""The command `headstart`. Heavy libraries are imported inside the commands that need them."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows.console import Session, session
+
+if TYPE_CHECKING:
+    from tasks.records import Outcome
+    from tasks.settings import Recipe
+
+app = typer.Typer(
+    help="Transfer learning for image classifiers: photos in, a registered and judged model out.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+RecipeName = Annotated[
+    str, typer.Argument(help="A shipped recipe's name, or the path of a TOML file", metavar="RECIPE")
+]
+Overrides = Annotated[list[str], typer.Option("--set", help="Override a setting: head.options.units=256; repeatable")]
+Home = Annotated[
+    Path | None, typer.Option("--home", help="Folder of all state [default: HEADSTART_HOME or .headstart]")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output")]
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app()
+
+
+@app.command()
+def train(
+    recipe: RecipeName,
+    overrides: Overrides = [],  # noqa: B006 - Typer reads the default, nobody changes it
+    refresh: Annotated[bool, typer.Option("--refresh", help="Compute every stage again")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Run a recipe: validate, preprocess, extract, train, evaluate, gate, register."""
+    with session("train", home) as s:
+        checked = _recipe(recipe, overrides)
+        from flows.train import train as flow
+        from tasks.stage import refreshing
+
+        with refreshing(refresh):
+            outcome = flow(checked)
+        if as_json:
+            print(json.dumps(outcome.summary()), file=s.out)
+        else:
+            _show(s, outcome)
+        raise typer.Exit(0 if outcome.verdict.decision == "promote" else 1)
+
+
+@app.command()
+def check(recipe: RecipeName, overrides: Overrides = [], home: Home = None, as_json: Json = False) -> None:  # noqa: B006
+    """Ingest and validate only: is the data fit to train on?"""
+    with session("check", home) as s:
+        checked = _recipe(recipe, overrides)
+        from flows.train import check as flow
+
+        dataset = flow(checked)
+        summary = dataset.summary()
+        if as_json:
+            print(json.dumps(summary), file=s.out)
+            return
+        held = dataset.expectations - len(dataset.warnings)
+        s.answers.print(f"{held} of {dataset.expectations} expectations hold; the rest are warnings.")
+        _show_data(s, summary)
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(help="A registered model; all when left out")] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Versions in the registry: aliases, gate results, data."""
+    with session("models", home) as s:
+        from tasks import registry
+
+        found = [registry.describe(version, aliases) for version, aliases in registry.versions(name)]
+        if as_json:
+            print(json.dumps(found), file=s.out)
+        elif found:
+            brief = ("model", "version", "aliases", "gate", "backbone", "rung", "made")
+            _table(s, "Registered models", [{column: row[column] for column in brief} for row in found])
+        else:
+            s.console.print(
+                f"No registered model{f' named {name}' if name else ''} yet: headstart train RECIPE makes one."
+            )
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="NAME@alias, NAME/version, or NAME for its champion", metavar="MODEL")],
+    images: Annotated[list[Path], typer.Argument(help="Image files", metavar="IMAGE...")],
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Label and probability of images, by a registered version."""
+    with session("predict", home) as s:
+        from tasks import registry
+
+        for answer in registry.answers(model, images):
+            if as_json:
+                print(json.dumps(answer), file=s.out)
+            else:
+                print(f"{answer['label']}\t{answer['probability']:.6f}\t{answer['image']}", file=s.out)
+
+
+@app.command()
+def backbones(home: Home = None, as_json: Json = False) -> None:
+    """Pretrained networks, and whether their weights are here."""
+    from tasks import plugins
+
+    with session("backbones", home) as s:
+        found = [
+            {"backbone": name, "options": _options(choice.options), "pixels": choice.size, "weights": choice.weights}
+            for name in plugins.names("backbones")
+            for choice in plugins.load("backbones", name).choices()
+        ]
+        _list(s, "Backbones", found, as_json)
+
+
+@app.command()
+def heads(home: Home = None, as_json: Json = False) -> None:
+    """New last layers."""
+    _plugins("heads", home, as_json)
+
+
+@app.command()
+def sources(home: Home = None, as_json: Json = False) -> None:
+    """Where photos can come from."""
+    _plugins("sources", home, as_json)
+
+
+@app.command()
+def gates(home: Home = None, as_json: Json = False) -> None:
+    """Conditions that a model can be asked to meet."""
+    _plugins("gates", home, as_json)
+
+
+@app.command()
+def doctor(home: Home = None, as_json: Json = False) -> None:
+    """What works here: versions, weights, servers, disk, cores."""
+    with session("doctor", home) as s:
+        from tasks import health
+
+        found = health.checks()
+        _list(s, "This machine", found, as_json)
+        raise typer.Exit(0 if all(row["ok"] for row in found) else 3)
+
+
+def _recipe(recipe: str, overrides: list[str]) -> "Recipe":
+    from flows.recipes import find
+    from tasks import settings
+
+    return settings.load(find(recipe), tuple(overrides))
+
+
+def _plugins(kind: str, home: Path | None, as_json: bool) -> None:
+    from tasks import plugins
+
+    with session(kind, home) as s:
+        _list(s, kind.capitalize(), plugins.describe(kind), as_json)
+
+
+def _list(s: Session, title: str, rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(rows), file=s.out)
+    else:
+        _table(s, title, rows)
+
+
+def _table(s: Session, title: str, rows: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left")
+    for column in rows[0]:
+        table.add_column(column.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(
+            *(Text("yes" if value is True else "no" if value is False else str(value)) for value in row.values())
+        )
+    s.answers.print(table)
+
+
+def _show(s: Session, outcome: "Outcome") -> None:
+    scores = outcome.summary()
+    stages = [
+        {"stage": name, "seconds": f"{log['seconds']:.1f}", "cached": log["cached"]}
+        for name, log in scores["stages"].items()
+    ]
+    _table(s, "Stages", stages)
+    metrics = [
+        {
+            "metric": name,
+            "value": f"{value:.4f}",
+            "95 % interval": "{:.4f} to {:.4f}".format(*scores["intervals"][name]),
+        }
+        for name, value in scores["metrics"].items()
+    ]
+    _table(s, "Test images", metrics)
+    promoted = outcome.verdict.decision == "promote"
+    _show_data(s, scores)
+    s.answers.print(f"Report: {scores['report']}\nLog: {s.log}", soft_wrap=True, markup=False)
+    s.answers.print(
+        f"{scores['model']} version {scores['version']} ({', '.join(scores['aliases'])}): "
+        f"{outcome.verdict.decision}. {outcome.verdict.reason}.",
+        style="bold green" if promoted else "bold yellow",
+        markup=False,
+        soft_wrap=True,
+    )
+    s.answers.print(f"Verdict in {outcome.seconds:.0f} s.")
+
+
+def _show_data(s: Session, summary: dict[str, Any]) -> None:
+    counts = ", ".join(f"{n} {split}" for split, n in summary["images"].items())
+    s.answers.print(f"Images: {counts}")
+    for text in summary["warnings"]:
+        s.answers.print(f"Warning: {text}", markup=False, soft_wrap=True)
+    s.answers.print(f"Data Docs: {summary['data_docs']}", soft_wrap=True, markup=False)
+
+
+def _options(options: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in options.items())
