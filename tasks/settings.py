@@ -60,7 +60,7 @@ class Images(Settings):
     """How photos become network input."""
 
     size: int = Field(224, ge=32, le=2048, description="Side of the prepared square, pixels")
-    fit: Literal["squash", "crop", "pad"] = Field("squash", description="How a photo becomes square")
+    fit: Literal["squash", "crop", "pad"] = Field("crop", description="How a photo becomes square")
     max_pixels: int = Field(100_000_000, ge=1, description="Photos with more pixels are set aside unread")
     views: tuple[View, ...] = Field(
         ("identity", "flip_left_right"), min_length=1, description="Fixed augmented copies that fine-tuning sees"
@@ -94,11 +94,11 @@ class FineTune(Settings):
 
     enabled: bool = Field(True, description="Train the last blocks too, starting from the trained head")
     blocks: int = Field(5, ge=1, description="How many of the backbone's last blocks are trained")
-    epochs: int = Field(6, ge=1, description="Most passes over the training images and their views")
+    epochs: int = Field(3, ge=1, description="Most passes over the training images and their views")
     patience: int = Field(2, ge=1, description="Epochs without a better validation loss before training stops")
-    learning_rate: float = Field(1e-4, gt=0, description="AdamW step size at its peak; falls along a cosine")
+    learning_rate: float = Field(3e-4, gt=0, description="AdamW step size at first; falls along a cosine to 0")
     weight_decay: float = Field(1e-2, ge=0, description="AdamW weight decay")
-    batch_size: int = Field(32, ge=1, description="Images a step")
+    batch_size: int = Field(64, ge=1, description="Images a step")
 
 
 class Gates(Settings):

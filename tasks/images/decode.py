@@ -1,6 +1,6 @@
 """Photo bytes to a prepared square, as one TensorFlow graph that training, evaluation and serving share.
 
-The graph reads JPEG, PNG, GIF (first frame), BMP and WebP and gives the picture that a viewer shows: EXIF orientation
+The graph reads JPEG, PNG, GIF (first frame), BMP and still WebP and gives the picture that a viewer shows: EXIF orientation
 is applied, transparency lies on white, palettes and 16-bit values become 8-bit RGB. It needs no Python at run time, so
 that a registered model carries it as a SavedModel.
 
@@ -10,6 +10,7 @@ File layouts: TIFF 6.0 and EXIF 2.3 (orientation, tag 0x0112), PNG (https://www.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 
 #: Formats that the graph reads, as Pillow names them.
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")
+
+
+def preparer(size: int, fit: str, max_pixels: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """`prepare` as a traced graph of one argument."""
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec([], tf.string, name="data")]
+    return tf.function(lambda data: prepare(data, size, fit, max_pixels), input_signature=signature, autograph=False)
 
 
 def prepare(data: tf.Tensor, size: int, fit: str, max_pixels: int) -> tf.Tensor:
@@ -117,10 +126,11 @@ def _webp(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
         ],
         default=lambda: (_number(data, 28, 2) % 2**14, _number(data, 26, 2) % 2**14),
     )
-    with tf.control_dependencies([_bounded(height, width, max_pixels)]):
-        pixels = tf.image.decode_webp(data)
-    # An animation has a dimension more; its first frame counts, as for GIF.
-    return _on_white(tf.reshape(pixels, tf.concat([[-1], tf.shape(pixels)[-3:]], 0))[0])
+    # TensorFlow 2.21 aborts the process on an animation.
+    animated = (kind == b"VP8X") & (_number(data, 20, 1) // 2 % 2 == 1)
+    still = tf.debugging.Assert(~animated, ["expected a still image, found an animated WebP"])
+    with tf.control_dependencies([_bounded(height, width, max_pixels), still]):
+        return _on_white(tf.image.decode_webp(data)[0])  # frames, one of them
 
 
 def _on_white(photo: tf.Tensor) -> tf.Tensor:

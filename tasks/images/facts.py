@@ -62,6 +62,8 @@ def _picture(data: bytes, max_pixels: int) -> dict[str, Any]:
             raise ValueError(f"format {image.format}; convert it to PNG or JPEG")
         if image.format == "BMP" and image.mode == "1":
             raise ValueError("BMP of 1 bit a pixel; convert it to PNG")
+        if image.format == "WEBP" and getattr(image, "is_animated", False):
+            raise ValueError("animated WebP; convert its first frame to PNG")
         if image.width * image.height > max_pixels:
             raise ValueError(f"{image.width}x{image.height} pixels, more than images.max_pixels = {max_pixels}")
         facts = {"format": image.format, "width": image.width, "height": image.height}

@@ -1,11 +1,12 @@
 """Files to batches of prepared images, with tf.data: reading and decoding overlap what the caller does with a batch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 from tasks.errors import DataError
-from tasks.images.decode import prepare
+from tasks.images.decode import preparer
 
 
 def prepared(
@@ -17,26 +18,25 @@ def prepared(
     """
     import tensorflow as tf
 
-    def one(path: tf.Tensor) -> tf.Tensor:
-        return prepare(tf.io.read_file(path), size, fit, max_pixels)
-
+    prepare = preparer(size, fit, max_pixels)
     data = tf.data.Dataset.from_tensor_slices(tf.constant(paths, tf.string))
-    data = data.map(one, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).batch(batch_size).prefetch(2)
+    data = data.map(lambda path: prepare(tf.io.read_file(path)), tf.data.AUTOTUNE, deterministic=True)
+    data = data.batch(batch_size).prefetch(2)
     start = 0
     try:
         for batch in data.as_numpy_iterator():
             yield list(range(start, start + len(batch))), batch
             start += len(batch)
     except tf.errors.OpError:
-        raise DataError(_culprit(paths[start:], size, fit, max_pixels)) from None
+        raise DataError(_culprit(paths[start:], prepare)) from None
 
 
-def _culprit(paths: list[str], size: int, fit: str, max_pixels: int) -> str:
+def _culprit(paths: list[str], prepare: Callable[..., Any]) -> str:
     import tensorflow as tf
 
     for path in paths:
         try:
-            prepare(tf.io.read_file(path), size, fit, max_pixels)
+            prepare(tf.io.read_file(path))
         except (tf.errors.OpError, ValueError) as error:
             return f"Expected an image that TensorFlow reads, found {path}: {str(error)[:200]}. Convert or remove it."
     return f"Files changed while they were read, among them {paths[0]}. Run the command again."

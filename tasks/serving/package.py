@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.images.decode import prepare
+from tasks.images.decode import preparer
 from tasks.training import networks
 
 if TYPE_CHECKING:
@@ -19,11 +19,6 @@ def write(folder: Path, network: Path, classes: tuple[str, ...], images: Images)
 
     networks.save(networks.load(network), folder / "network.keras")
     decoder = tf.Module()
-
-    @tf.function(input_signature=[tf.TensorSpec([], tf.string, name="data")])
-    def decode(data: tf.Tensor) -> tf.Tensor:
-        return prepare(data, images.size, images.fit, images.max_pixels)
-
-    decoder.decode = decode
+    decoder.decode = preparer(images.size, images.fit, images.max_pixels)
     tf.saved_model.save(decoder, str(folder / "decoder"))
     (folder / "classes.json").write_text(json.dumps(list(classes)), encoding="utf-8")

@@ -1,0 +1,75 @@
+"""One home folder and one Prefect server for the whole run of the tests."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import helpers
+import pytest
+
+from tasks.home import configure
+
+# Here and not in a fixture: MLflow and Prefect read the environment when a test module imports them.
+for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME", "PREFECT_LOCAL_STORAGE_PATH"):
+    os.environ.pop(name, None)
+HOME = configure(Path(tempfile.mkdtemp(prefix="headstart-tests-")))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command of ours left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return json.loads(self.out.strip().splitlines()[-1])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home() -> Iterator[Path]:
+    """The state of every test that does not ask for a folder of its own."""
+    yield HOME
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def server(home: Path) -> Iterator[None]:
+    """One ephemeral Prefect server for all flows that run inside the test process."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture(scope="session")
+def headstart(home: Path) -> Callable[..., Answer]:
+    """Run the command as a user does, in a process of its own."""
+
+    def run(*words: str, cwd: Path | None = None, **env: str) -> Answer:
+        command = [str(Path(sys.executable).with_name("headstart")), *words]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=os.environ | env, timeout=600)
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """72 photos in three classes, with four broken files among them; read only."""
+    folder = helpers.photos(tmp_path_factory.mktemp("photos") / "my photos")
+    whole = (folder / "red" / "red 0.png").read_bytes()
+    (folder / "red" / "empty.png").write_bytes(b"")
+    (folder / "red" / "text.jpg").write_text("not a photo")
+    (folder / "green" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "blue" / "notes.txt").write_text("a stray file")
+    return folder

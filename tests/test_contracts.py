@@ -1,0 +1,140 @@
+"""What every plugin of a kind must do; a new file is picked up by itself."""
+
+import helpers
+import numpy as np
+import pandas as pd
+import pytest
+
+from tasks import plugins
+from tasks.errors import UsageError
+from tasks.gates import Scored
+from tasks.settings import Validation
+
+EVERY = [(kind, name) for kind in plugins.ENTRY for name in plugins.names(kind)]
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY)
+def test_a_plugin_says_what_it_is_and_refuses_options_it_does_not_have(kind, name):
+    assert (plugins.load(kind, name).__doc__ or "").strip()
+    assert (plugins.entry(kind, name).__doc__ or "").strip()
+    with pytest.raises(UsageError, match="no_such_option"):
+        plugins.bind(kind, name, {"no_such_option": 1}, "here")
+
+
+def test_an_unknown_plugin_is_refused_with_the_names_that_exist():
+    with pytest.raises(UsageError, match=r"linear.*found 'lineer'"):
+        plugins.load("heads", "lineer")
+
+
+@pytest.mark.parametrize("name", plugins.names("sources"))
+def test_source(name, tmp_path):
+    folder = helpers.photos(tmp_path / "photos", each=2)
+    files = sorted(folder.rglob("*.png"))
+    table = pd.DataFrame(
+        {"image": [str(f.relative_to(folder)) for f in files], "label": [f.parent.name for f in files]}
+    )
+    table.to_csv(folder / "table.csv", index=False)
+    options = {
+        "folder": {"path": folder},
+        "manifest": {"path": folder / "table.csv"},
+        "tfds": {"name": "elpv"},
+    }[name]
+    bound = plugins.bind("sources", name, options, "source.options")
+    rows = plugins.entry("sources", name)(**bound)
+    assert {"uri", "label", "group", "split"} <= set(rows.columns)
+    assert rows["uri"].is_unique
+    assert rows["label"].nunique() >= 2
+    assert all(helpers.Path(uri).is_file() for uri in rows["uri"][:10])
+    pd.testing.assert_frame_equal(rows, plugins.entry("sources", name)(**bound))
+
+
+@pytest.mark.parametrize("name", plugins.names("backbones"))
+def test_backbone(name):
+    for choice in plugins.load("backbones", name).choices():
+        built = plugins.entry("backbones", name)(64, "random", 0, **choice.options)
+        features = built.model.predict(np.zeros((2, 64, 64, 3), "float32"), verbose=0)
+        assert features.ndim == 4
+        assert np.isfinite(features).all()
+        assert len(set(built.blocks)) == len(built.blocks) > 1
+        assert all(built.model.get_layer(block) for block in built.blocks)
+        again = plugins.entry("backbones", name)(64, "random", 0, **choice.options)
+        assert all(
+            np.array_equal(a, b) for a, b in zip(built.model.get_weights(), again.model.get_weights(), strict=True)
+        )
+        assert built.weights
+        assert built.licence
+
+
+@pytest.mark.parametrize("name", plugins.names("engines"))
+def test_engine(name):
+    import keras
+
+    pixels = keras.Input((8, 8, 3))
+    model = keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(pixels)))
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), "uint8")
+    run = plugins.entry("engines", name)(model)
+    expected = model.predict(images.astype("float32"), verbose=0)
+    np.testing.assert_allclose(run(images), expected, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(run(images[:2]), expected[:2], rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", plugins.names("heads"))
+def test_head(name):
+    model = plugins.entry("heads", name)((6,), 3)
+    logits = model.predict(np.random.default_rng(0).normal(size=(4, 6)).astype("float32"), verbose=0)
+    assert logits.shape == (4, 3)
+    assert model.layers[-1].name == "logits"
+    assert model.name == "head"
+    # Logits, not probabilities.
+    model.layers[-1].set_weights([np.full_like(w, 5) for w in model.layers[-1].get_weights()])
+    assert abs(model.predict(np.ones((1, 6), "float32"), verbose=0)).max() > 1
+
+
+@pytest.mark.parametrize("name", plugins.names("metrics"))
+def test_metric(name):
+    score = plugins.entry("metrics", name)
+    labels = np.array([0, 1, 2, 0, 1, 2])
+    right = np.eye(3)[labels] * 0.98 + 0.01 / 1.5
+    right /= right.sum(axis=1, keepdims=True)
+    wrong = np.roll(right, 1, axis=0)
+    assert isinstance(score(labels, right), float)
+    assert np.isfinite(score(labels, wrong))
+    better = score(labels, right) < score(labels, wrong)
+    assert better == (name in ("log_loss", "ece"))
+
+
+@pytest.mark.parametrize("name", plugins.names("gates"))
+def test_gate(name):
+    labels = np.array([0, 1] * 20)
+    good = Scored(labels, np.eye(2)[labels] * 0.8 + 0.1, ("a", "b"))
+    check = plugins.entry("gates", name)
+    for champion in (None, good):
+        result = check(good, champion)
+        assert result.gate == name
+        assert result.passed
+        assert result.reason
+
+
+@pytest.mark.parametrize("name", plugins.names("expectations"))
+def test_expectation_suite(name):
+    from tasks.expectations import evaluate
+
+    rows = [
+        {
+            "uri": f"/photos/{label}/{split}{i}.png",
+            "label": label,
+            "split": split,
+            "group": None,
+            "key": f"{label}{split}{i}",
+            "width": 50,
+            "height": 40,
+            "error": None,
+        }
+        for label in "ab"
+        for split in ("train", "validation", "test")
+        for i in range(3)
+    ]
+    checks = plugins.entry("expectations", name)(pd.DataFrame(rows), Validation())
+    findings = evaluate(checks)
+    assert len(findings) == sum(len(check.expectations) for check in checks) > 0
+    assert all(finding.passed for finding in findings)

@@ -1,0 +1,125 @@
+"""The decoder gives the picture that a viewer shows, for every format, and guards itself."""
+
+import helpers
+import numpy as np
+import pytest
+from helpers import encoded
+from PIL import Image, ImageOps
+
+from tasks.images import decode as graphs
+
+PHOTO = helpers.photo((120, 200, 60), 1, 60).crop((0, 0, 60, 40))
+
+
+def _transparent() -> Image.Image:
+    image = PHOTO.convert("RGBA")
+    alpha = np.full((40, 60), 255, "uint8")
+    alpha[:, :30], alpha[:10] = 0, 128
+    image.putalpha(Image.fromarray(alpha))
+    return image
+
+
+def _turned(orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = orientation, "a maker"
+    return encoded(PHOTO, "JPEG", exif=exif)
+
+
+FILES = {
+    "jpeg": encoded(PHOTO, "JPEG"),
+    "jpeg progressive": encoded(PHOTO, "JPEG", progressive=True),
+    "jpeg grey": encoded(PHOTO.convert("L"), "JPEG"),
+    "jpeg cmyk": encoded(PHOTO.convert("CMYK"), "JPEG"),
+    "png": encoded(PHOTO, "PNG"),
+    "png grey": encoded(PHOTO.convert("L"), "PNG"),
+    "png 1 bit": encoded(PHOTO.convert("1"), "PNG"),
+    "png palette": encoded(PHOTO.quantize(64), "PNG"),
+    "png palette 2 bits": encoded(PHOTO.quantize(4), "PNG", bits=2),
+    "png palette transparent": encoded(PHOTO.quantize(64), "PNG", transparency=3),
+    "png alpha": encoded(_transparent(), "PNG"),
+    "png grey alpha": encoded(_transparent().convert("LA"), "PNG"),
+    "gif": encoded(PHOTO.quantize(64), "GIF"),
+    "gif animated": encoded(PHOTO.quantize(64), "GIF", save_all=True, append_images=[PHOTO.rotate(90)]),
+    "bmp": encoded(PHOTO, "BMP"),
+    "bmp grey": encoded(PHOTO.convert("L"), "BMP"),
+    "bmp palette": encoded(PHOTO.quantize(64), "BMP"),
+    "webp": encoded(PHOTO, "WEBP"),
+    "webp lossless": encoded(PHOTO, "WEBP", lossless=True),
+    "webp alpha": encoded(_transparent(), "WEBP", lossless=True),
+} | {f"jpeg turned {n}": _turned(n) for n in range(1, 9)}
+
+
+def decode(data: bytes, max_pixels: int):
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec([], tf.string)]
+    return tf.function(lambda x: graphs.decode(x, max_pixels), input_signature=signature)(tf.constant(data))
+
+
+def _viewer(data: bytes) -> np.ndarray:
+    image = ImageOps.exif_transpose(Image.open(helpers.io.BytesIO(data)))
+    page = Image.new("RGBA", image.size, "white")
+    page.alpha_composite(image.convert("RGBA"))
+    return np.asarray(page.convert("RGB")).astype(int)
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_every_format_gives_what_a_viewer_shows(kind):
+    seen = decode(FILES[kind], 10_000).numpy().astype(int)
+    expected = _viewer(FILES[kind])
+    assert seen.shape == expected.shape
+    assert abs(seen - expected).max() <= 1
+
+
+def test_16_bit_greys_keep_their_range():
+    ramp = np.linspace(0, 65535, 60 * 40).reshape(40, 60).astype("uint16")
+    seen = decode(encoded(Image.fromarray(ramp), "PNG"), 10_000).numpy()
+    assert abs(seen[..., 0].astype(int) - (ramp // 256)).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "gif", "bmp", "webp", "webp lossless", "webp alpha"])
+def test_too_many_pixels_are_refused_before_they_are_decoded(kind):
+    import tensorflow as tf
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match="expected at most"):
+        decode(FILES[kind], 60 * 40 - 1)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"not a photo at all", FILES["png"][:99], FILES["jpeg"][:200], FILES["webp"][:40]]
+)
+def test_bytes_that_are_no_image_raise(data):
+    import tensorflow as tf
+
+    with pytest.raises(tf.errors.OpError):
+        decode(data, 10_000)
+
+
+def test_an_animated_webp_is_refused():
+    import tensorflow as tf
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match="animated"):
+        decode(encoded(PHOTO, "WEBP", save_all=True, append_images=[PHOTO.rotate(90)]), 10_000)
+
+
+def test_fits():
+    shapes = {fit: graphs.preparer(32, fit, 10_000)(FILES["png"]).numpy() for fit in ("squash", "crop", "pad")}
+    assert {image.shape for image in shapes.values()} == {(32, 32, 3)}
+    assert {image.dtype for image in shapes.values()} == {np.dtype("uint8")}
+    # 60x40 padded to a square: black bars above and below, a sixth each.
+    assert not shapes["pad"][:5].any()
+    assert not shapes["pad"][-5:].any()
+    assert shapes["pad"][8:24].all(axis=-1).any()
+    middle = np.asarray(PHOTO.crop((10, 0, 50, 40))).mean((0, 1))
+    assert abs(shapes["crop"].mean((0, 1)) - middle).max() < 2
+
+
+def test_the_graph_alone_gives_the_same_pixels(tmp_path):
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.decode = graphs.preparer(32, "squash", 10_000)
+    tf.saved_model.save(module, str(tmp_path))
+    loaded = tf.saved_model.load(str(tmp_path))
+    for data in FILES.values():
+        np.testing.assert_array_equal(loaded.decode(data).numpy(), module.decode(data).numpy())

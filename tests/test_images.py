@@ -1,0 +1,78 @@
+"""Facts of files, fixed views, and the pipeline from files to squares."""
+
+import helpers
+import numpy as np
+import pytest
+from helpers import encoded
+from PIL import Image
+
+from tasks.errors import DataError
+from tasks.images import augment, facts, pipeline
+
+
+def _facts(tmp_path, data: bytes, limit: int = 10**6):
+    (tmp_path / "file").write_bytes(data)
+    return facts.read(str(tmp_path / "file"), limit)
+
+
+def test_facts_of_a_photo(tmp_path):
+    found = _facts(tmp_path, encoded(Image.new("RGB", (30, 20), (255, 255, 255)), "PNG"))
+    assert (found["width"], found["height"], found["channels"], found["format"]) == (30, 20, 3, "PNG")
+    assert found["brightness"] == 1
+    assert found["contrast"] == 0
+    assert found["sharpness"] == 0
+    assert found["error"] is None
+    noisy = _facts(tmp_path, encoded(helpers.photo((100, 100, 100), 1), "PNG"))
+    assert noisy["sharpness"] > 100
+    assert noisy["key"] != found["key"]
+
+
+def test_16_bit_and_transparent_photos_have_facts(tmp_path):
+    half = Image.fromarray(np.full((20, 20), 32768, "uint16"))
+    assert _facts(tmp_path, encoded(half, "PNG"))["brightness"] == pytest.approx(0.5, abs=0.01)
+    assert _facts(tmp_path, encoded(Image.new("RGBA", (20, 20)), "PNG"))["error"] is None
+    assert _facts(tmp_path, encoded(Image.new("CMYK", (20, 20)), "JPEG"))["error"] is None
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty file"),
+        (b"this is text", "unknown format"),
+        (encoded(Image.new("RGB", (90, 90)), "PNG")[:60], "not a readable image"),
+        (encoded(helpers.photo((9, 99, 9), 1), "JPEG")[:700], "truncated"),
+        (encoded(Image.new("RGB", (90, 90)), "TIFF"), "TIFF"),
+        (encoded(Image.new("1", (90, 90)), "BMP"), "1 bit"),
+        (
+            encoded(Image.new("L", (9, 9)), "WEBP", save_all=True, append_images=[Image.new("L", (9, 9), 255)]),
+            "animated",
+        ),
+        (encoded(Image.new("L", (2000, 2000)), "PNG"), "max_pixels"),
+    ],
+)
+def test_a_bad_file_has_a_reason_and_raises_nothing(tmp_path, data, reason):
+    assert reason in _facts(tmp_path, data)["error"]
+
+
+def test_a_missing_file_has_a_reason(tmp_path):
+    assert "cannot be opened" in facts.read(str(tmp_path / "nothing"), 10)["error"]
+
+
+def test_views_are_permutations_of_the_pixels_and_differ():
+    image = np.arange(4 * 4 * 3, dtype="uint8").reshape(4, 4, 3)
+    seen = {name: augment.view(image, name) for name in augment.VIEWS}
+    for view in seen.values():
+        assert sorted(view.ravel()) == sorted(image.ravel())
+    assert len({view.tobytes() for view in seen.values()}) == len(seen)
+    np.testing.assert_array_equal(seen["identity"], image)
+
+
+def test_the_pipeline_keeps_the_order_and_names_the_culprit(tmp_path):
+    folder = helpers.photos(tmp_path, each=3)
+    paths = [str(path) for path in sorted(folder.rglob("*.png"))]
+    batches = list(pipeline.prepared(paths, 32, "squash", 10**6, batch_size=4))
+    assert [i for positions, _ in batches for i in positions] == list(range(9))
+    assert np.concatenate([pixels for _, pixels in batches]).shape == (9, 32, 32, 3)
+    (folder / "red" / "red 1.png").write_bytes(b"gone bad since")
+    with pytest.raises(DataError, match=r"red 1\.png"):
+        list(pipeline.prepared(paths, 32, "squash", 10**6))
