@@ -1,8 +1,8 @@
 """Photo bytes to a prepared square, as one TensorFlow graph that training, evaluation and serving share.
 
-The graph reads JPEG, PNG, GIF (first frame), BMP and still WebP and gives the picture that a viewer shows: EXIF orientation
-is applied, transparency lies on white, palettes and 16-bit values become 8-bit RGB. It needs no Python at run time, so
-that a registered model carries it as a SavedModel.
+The graph reads JPEG, PNG, GIF (first frame), BMP and still WebP and gives the picture that a viewer shows: EXIF
+orientation is applied, transparency lies on white, palettes and 16-bit values become 8-bit RGB. It needs no Python at
+run time, so that a registered model carries it as a SavedModel.
 
 File layouts: TIFF 6.0 and EXIF 2.3 (orientation, tag 0x0112), PNG (https://www.w3.org/TR/png/), the WebP container
 (https://developers.google.com/speed/webp/docs/riff_container), BMP (BITMAPINFOHEADER).
