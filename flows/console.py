@@ -62,12 +62,10 @@ def session(command: str, folder: Path | None = None) -> Iterator[Session]:
         except Exception as error:
             _tell(console, f"{_unforeseen(error)} The trace is in {log}", 3)
         finally:
+            # The streams stay with the log file: what libraries say at exit is not for the user either.
             progress.console = None
-            for stream, target in ((sys.stdout, out), (sys.stderr, err)):
-                stream.flush()
-                target.flush()
-                os.dup2(target.fileno(), stream.fileno())
-                target.close()
+            out.close()
+            err.close()
 
 
 def _tell(console: "Console", text: str, code: int) -> None:

@@ -1,0 +1,75 @@
+"""A recipe is right or refused, with the key and what to do."""
+
+import helpers
+import pytest
+
+from flows.recipes import find, shipped
+from tasks import settings
+from tasks.errors import UsageError
+
+
+def _load(tmp_path, text, *overrides):
+    (tmp_path / "r.toml").write_text(text)
+    return settings.load(tmp_path / "r.toml", overrides)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_recipe_is_right_and_says_what_to_expect(name):
+    recipe = settings.load(find(name))
+    assert recipe.name
+    header = find(name).read_text().split("\nname")[0]
+    assert f"headstart train {name}" in header
+    assert "seeds" in header
+
+
+def test_overrides_take_toml_values_and_bare_words(tmp_path):
+    recipe = _load(
+        tmp_path, helpers.recipe(tmp_path), "head.kind=mlp", "head.options.units=8", "seed=7", "fine_tune.enabled=false"
+    )
+    assert (recipe.head.kind, recipe.head.options, recipe.seed) == ("mlp", {"units": 8}, 7)
+    assert not recipe.fine_tune.enabled
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "says"),
+    [
+        ('name = "x"\n[head]\nkindd = "linear"', (), r"head\.kindd: there is no such key.*Did you mean kind"),
+        ('name = "x"\n[head]\nkind = "lineer"', (), r"expected one of linear, mlp.*found 'lineer'"),
+        (
+            'name = "x"\n[head]\noptions = { unit = 3 }\nkind = "mlp"',
+            (),
+            r"head\.options\.unit.*takes these options: units",
+        ),
+        ('name = "x"\n[head]\noptions = { units = "many" }\nkind = "mlp"', (), r"head\.options\.units.*found 'many'"),
+        ('name = "x"', (), r"source\.options\.path: expected a value"),
+        ("seed = 1", (), r"name: expected a value"),
+        ('name = "a/b"', (), r"name: .*found 'a/b'"),
+        ('name = "x"\n[split]\ntest = 0.6\nvalidation = 0.5', (), r"leave some images to train on"),
+        ('name = "x"\n[gates.min_metrik]', (), r"gates: expected one of min_metric"),
+        ("name = ", (), r"expected a TOML file, found a mistake"),
+        ('name = "x"', ("seed",), r"expected KEY=VALUE"),
+        ('name = "x"', ("name.a=1",), r"name holds a value"),
+        ('name = "x"', ("seed=many",), r"seed: .*found 'many'"),
+    ],
+)
+def test_a_wrong_recipe_is_refused(tmp_path, text, overrides, says):
+    with pytest.raises(UsageError, match=f"(?s){says}"):
+        _load(tmp_path, text, *overrides)
+
+
+def test_settings_cannot_be_changed(tmp_path):
+    recipe = _load(tmp_path, helpers.recipe(tmp_path))
+    with pytest.raises(ValueError, match="frozen"):
+        recipe.seed = 3
+
+
+def test_every_setting_says_what_it_is():
+    for model in settings.Settings.__subclasses__():
+        assert model.__doc__
+        if model not in (settings.Recipe, settings.Gates):
+            assert all(field.description for field in model.model_fields.values()), model
+
+
+def test_an_unknown_recipe_is_refused_with_the_ones_that_exist():
+    with pytest.raises(UsageError, match=r"one of .*elpv.*Found 'nothing'"):
+        find("nothing")

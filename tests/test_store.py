@@ -1,0 +1,69 @@
+"""Tables by key and folders by digest."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tasks import store
+from tasks.errors import DependencyError
+
+
+def test_rows_come_back_in_the_order_asked_for():
+    table = store.Table("order", (2, 3), "float32")
+    assert table.keys() == set()
+    values = np.arange(30, dtype="float32").reshape(5, 2, 3)
+    table.append(list("abc"), values[:3])
+    table.append(list("de"), values[3:])
+    assert table.keys() == set("abcde")
+    np.testing.assert_array_equal(table.read(list("eac")), values[[4, 0, 2]])
+    assert [len(batch) for batch in table.batches(list("edcba"), 2)] == [2, 2, 1]
+    assert table.read([]).shape == (0, 2, 3)
+
+
+def test_missing_tables_and_rows_are_named():
+    with pytest.raises(DependencyError, match="--refresh"):
+        store.Table("absent", (1,), "float32").read(["a"])
+    table = store.Table("one", (1,), "float32")
+    table.append(["a"], np.zeros((1, 1), "float32"))
+    with pytest.raises(DependencyError, match="none for 2 of them"):
+        table.read(["a", "b", "c"])
+
+
+def test_rows_of_another_shape_or_type_are_refused():
+    table = store.Table("typed", (2,), "float32")
+    for wrong in (np.zeros((1, 3), "float32"), np.zeros((1, 2), "float64"), np.zeros((2, 2), "float32")):
+        with pytest.raises(ValueError, match="typed: expected float32"):
+            table.append(["a"], wrong)
+
+
+def test_a_key_that_two_writers_committed_has_one_value():
+    table = store.Table("twice", (1,), "float32")
+    for value in (1, 2):
+        table.append(["a"], np.full((1, 1), value, "float32"))
+    assert table.read(["a", "a"]).ravel().tolist() == [1, 1]
+
+
+def test_several_processes_append_at_once(home):
+    code = (
+        "import sys, numpy as np; from tasks.store import Table; t = Table('many', (4,), 'float32'); w = int(sys.argv[1]);"
+        "[t.append([f'{w}-{i}'], np.full((1, 4), w, 'float32')) for i in range(10)]"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(w)]) for w in range(3)]
+    assert [writer.wait(120) for writer in writers] == [0, 0, 0]
+    table = store.Table("many", (4,), "float32")
+    assert len(table.keys()) == 30
+    assert table.read(["2-7"]).tolist() == [[2, 2, 2, 2]]
+
+
+def test_a_folder_appears_whole_or_not_at_all(home):
+    with pytest.raises(RuntimeError), store.folder("things", "abc") as (working, path):
+        (working / "half").write_text("x")
+        raise RuntimeError
+    assert store.missing([path]) == [path]
+    assert list((home / "store" / "things").iterdir()) == []
+    with store.folder("things", "abc") as (working, path):
+        (working / "whole").write_text("x")
+    assert (home / path / "whole").read_text() == "x"
+    assert store.missing([path]) == []

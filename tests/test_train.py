@@ -1,0 +1,232 @@
+"""The whole DAG on tiny photos: first run, second run, a worse challenger, bad data, and the version by itself."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+import helpers
+import numpy as np
+import pandas as pd
+import pytest
+
+from flows.train import check, train
+from tasks import registry, settings, store, tracking
+from tasks.errors import DataError
+from tasks.home import home
+
+STAGES = ["ingest", "validate", "preprocess", "extract", "train_head", "fine_tune", "evaluate", "gate", "register"]
+
+
+def _recipe(folder, tmp_path, name="colours", extra="[validation]\nmax_rejected = 0.1"):
+    (tmp_path / "r.toml").write_text(helpers.recipe(folder, name, extra))
+    return settings.load(tmp_path / "r.toml")
+
+
+@pytest.fixture(scope="session")
+def first(server, colours, tmp_path_factory):
+    return train(_recipe(colours, tmp_path_factory.mktemp("recipe")))
+
+
+@pytest.fixture(scope="session")
+def second(first, colours, tmp_path_factory):
+    return train(_recipe(colours, tmp_path_factory.mktemp("recipe")))
+
+
+def test_the_first_run_ends_with_a_champion(first):
+    summary = first.summary()
+    assert list(summary["stages"]) == STAGES
+    assert not any(stage["cached"] for stage in summary["stages"].values())
+    assert (summary["model"], summary["version"], summary["aliases"]) == ("colours", "1", ["champion"])
+    assert summary["decision"] == "promote"
+    assert summary["classes"] == ["blue", "green", "red"]
+    assert set(summary["metrics"]) == {"accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss", "ece"}
+    # Random weights see colour well enough.
+    assert summary["metrics"]["accuracy"] > 0.6
+    for name, value in summary["metrics"].items():
+        low, high = summary["intervals"][name]
+        assert low <= high
+        assert np.isfinite(value)
+    assert json.loads(json.dumps(summary)) == summary
+
+
+def test_broken_files_are_set_aside_and_listed(first):
+    assert first.dataset.rejected == 4
+    listed = pd.read_csv((home() / first.dataset.data_docs).parent / "rejected.csv")
+    reasons = {helpers.Path(uri).name: error for uri, error in zip(listed["uri"], listed["error"], strict=True)}
+    assert set(reasons) == {"empty.png", "text.jpg", "cut.png", "notes.txt"}
+    assert reasons["empty.png"] == "empty file"
+    assert sum(first.dataset.counts.values()) == 72
+
+
+def test_the_same_run_again_computes_nothing_and_says_the_same(first, second):
+    assert all(log.cached for log in second.stages.values())
+    assert second.report.metrics == first.report.metrics
+    assert second.version == first.version
+    assert len(list(registry.versions("colours"))) == 1
+
+
+def test_the_same_seed_gives_the_same_numbers_when_everything_is_computed_again(first, server, colours, tmp_path):
+    from tasks.stage import refreshing
+
+    with refreshing(True):
+        again = train(_recipe(colours, tmp_path, "again"))
+    assert again.report.metrics == first.report.metrics
+    assert not any(log.cached for log in again.stages.values())
+
+
+def test_every_stage_is_in_mlflow(first, second):
+    client = tracking.client()
+    experiment = client.get_experiment_by_name("colours").experiment_id
+    for outcome, cached in ((first, "false"), (second, "true")):
+        parent = client.get_run(outcome.run_id)
+        assert parent.info.status == "FINISHED"
+        assert parent.data.params["backbone.weights"] == "random"
+        assert parent.inputs.dataset_inputs or cached == "true"
+        nested = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{outcome.run_id}'")
+        assert {run.info.run_name for run in nested} == set(STAGES)
+        for run in nested:
+            assert run.info.status == "FINISHED"
+            assert run.data.tags["headstart.stage"] == run.info.run_name
+            assert len(run.data.tags["headstart.digest"]) == 20
+            assert run.data.tags["headstart.cached"] == cached
+            assert run.data.metrics["seconds"] >= 0
+        stages = {run.info.run_name: run for run in nested}
+        assert stages["evaluate"].data.metrics["accuracy"] == first.report.metrics["accuracy"]
+        if cached == "false":
+            files = {file.path for file in client.list_artifacts(stages["evaluate"].info.run_id)}
+            assert {"confusion_matrix.png", "reliability.png", "worst_mistakes.png", "report.html"} <= files
+            assert client.list_artifacts(stages["validate"].info.run_id, "data_docs")
+
+
+def test_prefect_names_say_recipe_and_stage_and_the_outcome_is_an_artifact(second):
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        flows = [run.name for run in client.read_flow_runs()]
+        tasks = [run.name for run in client.read_task_runs()]
+        artifacts = [artifact.data for artifact in client.read_artifacts() if artifact.key == "outcome-colours"]
+    assert "train colours" in flows
+    assert {f"colours {stage}" for stage in STAGES} <= set(tasks)
+    assert any("# colours version 1: promote" in str(data) for data in artifacts)
+
+
+def test_a_deleted_result_is_computed_again(first, server, colours, tmp_path):
+    (home() / first.report.path).unlink()
+    again = train(_recipe(colours, tmp_path))
+    assert [name for name, log in again.stages.items() if not log.cached] == ["evaluate"]
+    assert (home() / first.report.path).is_file()
+    assert again.report.metrics == first.report.metrics
+
+
+def test_a_worse_challenger_is_kept_back_and_the_champion_stays(second, server, colours, tmp_path):
+    lazy = _recipe(colours, tmp_path).model_copy(
+        update={
+            "head": settings.Head(epochs=1, learning_rate=1e-9),
+            "fine_tune": settings.FineTune(enabled=False),
+        }
+    )
+    outcome = train(lazy)
+    assert outcome.verdict.decision == "keep"
+    assert "not_worse_than_champion" in outcome.verdict.reason
+    assert outcome.verdict.opponent == "1"
+    assert outcome.version.aliases == ("challenger",)
+    assert str(registry.alias("colours", "champion").version) == "1"
+    assert outcome.stages["extract"].cached
+    again = train(lazy)
+    assert all(log.cached for log in again.stages.values())
+    assert again.verdict == outcome.verdict
+    tags = registry.alias("colours", "challenger").tags
+    assert tags["headstart.gate"] == "keep"
+    assert tags["headstart.gate.not_worse_than_champion"] == "failed"
+
+
+def test_a_better_challenger_replaces_the_champion_which_becomes_previous(server, colours, tmp_path):
+    lazy = _recipe(colours, tmp_path, "climb").model_copy(
+        update={"head": settings.Head(epochs=1, learning_rate=1e-9), "fine_tune": settings.FineTune(enabled=False)}
+    )
+    weak, strong = train(lazy), train(_recipe(colours, tmp_path, "climb"))
+    assert strong.report.metrics["balanced_accuracy"] > weak.report.metrics["balanced_accuracy"]
+    assert strong.verdict.decision == "promote"
+    assert str(registry.alias("climb", "champion").version) == "2"
+    assert str(registry.alias("climb", "previous").version) == "1"
+    # Rescored today on the same test images, by the version in the registry.
+    numbers = strong.verdict.gates[0].numbers
+    assert numbers["champion_balanced_accuracy"] == pytest.approx(weak.report.metrics["balanced_accuracy"])
+
+
+def test_bad_data_stops_the_run_and_registers_nothing(server, colours, tmp_path):
+    with pytest.raises(DataError, match=r"At most 1\.00% of the files cannot be read; not so for 4 of 76"):
+        train(_recipe(colours, tmp_path, "spoilt", extra=""))
+    one = helpers.photos(tmp_path / "one", classes=("red",))
+    with pytest.raises(DataError, match="at least 2 classes"):
+        train(_recipe(one, tmp_path, "spoilt", extra=""))
+    helpers.photos(tmp_path / "one", each=1, classes=("blue",))
+    with pytest.raises(DataError, match=r"Every class has at least 1 image\(s\) in the split"):
+        check(_recipe(one, tmp_path, "spoilt", extra=""))
+    assert not list(registry.versions("spoilt"))
+    client = tracking.client()
+    runs = client.search_runs([client.get_experiment_by_name("spoilt").experiment_id])
+    assert {run.info.status for run in runs if run.data.tags["mlflow.runName"].startswith(("train", "validate"))} == {
+        "FAILED"
+    }
+
+
+def test_check_says_what_the_data_is(server, colours, tmp_path):
+    dataset = check(_recipe(colours, tmp_path))
+    assert dataset.classes == ("blue", "green", "red")
+    assert dataset.expectations >= 16
+
+
+LONELY = """
+import json, sys
+sys.modules["tasks"] = sys.modules["flows"] = None
+import mlflow, pandas as pd
+model = mlflow.pyfunc.load_model(f"models:/{sys.argv[1]}")
+files = json.loads(sys.stdin.read())
+answer = model.predict(pd.DataFrame({"image": [open(f, "rb").read() for f in files]}))
+assert not [name for name in sys.modules if name.split(".")[0] in ("tasks", "flows") and sys.modules[name]]
+print(json.dumps([answer["label"].tolist(), [list(p) for p in answer["probabilities"]], model.metadata.metadata]))
+"""
+
+
+def test_the_version_answers_in_a_process_without_this_project(first, tmp_path):
+    predictions = store.frame(first.report.predictions)
+    command = [sys.executable, "-I", "-c", LONELY, "colours/1"]
+    done = subprocess.run(
+        command,
+        input=json.dumps(predictions["uri"].tolist()),
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    labels, probabilities, metadata = json.loads(done.stdout.strip().splitlines()[-1])
+    assert labels == predictions["predicted"].tolist()
+    np.testing.assert_allclose(probabilities, np.stack(predictions["probabilities"].to_list()), atol=1e-4)
+    assert metadata["classes"] == ["blue", "green", "red"]
+
+
+def test_answers_equal_what_evaluate_found(first):
+    predictions = store.frame(first.report.predictions).head(4)
+    found = list(registry.answers("colours@champion", [helpers.Path(uri) for uri in predictions["uri"]]))
+    assert [answer["label"] for answer in found] == predictions["predicted"].tolist()
+    np.testing.assert_allclose([a["probability"] for a in found], predictions["probability"], atol=1e-4)
+
+
+def test_the_report_is_one_file_that_loads_nothing(first):
+    text = (home() / first.report.path).read_text()
+    assert text.count("data:image/png;base64,") == 3
+    assert "<script" not in text
+    assert "http://" not in text
+    assert "https://" not in text
+    for name in first.report.metrics:
+        assert name in text
+
+
+def test_records_are_made_of_plain_values(first):
+    for record in (first.dataset, first.model, first.report, first.verdict, first.version):
+        assert json.dumps(dataclasses.asdict(record))

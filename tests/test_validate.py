@@ -1,0 +1,92 @@
+"""What Great Expectations stops, what it only warns of, and what it says."""
+
+import pandas as pd
+import pytest
+
+from tasks import expectations
+from tasks.errors import DataError
+from tasks.settings import Validation
+from tasks.validate import findings_of, refuse
+
+
+@pytest.fixture
+def images():
+    rows = [
+        (f"/p/{label}{i}.png", label, split, f"{label}{split}{i}", 50, 40, None)
+        for label in ("cat", "dog")
+        for split in ("train", "validation", "test")
+        for i in range(4)
+    ]
+    table = pd.DataFrame(rows, columns=["uri", "label", "split", "key", "width", "height", "error"], dtype=object)
+    table["uri"] = [f"/p/{i}.png" for i in range(len(table))]
+    return table.astype({"width": int, "height": int})
+
+
+def _failed(images, **settings):
+    return [finding for finding in findings_of(images, Validation(**settings)) if not finding.passed]
+
+
+def test_good_data_passes(images):
+    assert not _failed(images)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "settings", "says"),
+    [
+        (
+            lambda t: t.__setitem__("error", ["cannot be opened"] + [None] * 23),
+            {},
+            "cannot be read; not so for 1 of 24",
+        ),
+        (lambda t: t.__setitem__("label", [None, *t["label"][1:]]), {}, "Every file has a label; not so for 1"),
+        (lambda t: t, {"classes": ("cat", "bird")}, "Labels are among cat, bird; not so for 12 of 24"),
+        (lambda t: t.__setitem__("label", "cat"), {}, "at least 2 classes with readable photos; found 1"),
+        (lambda t: t, {"min_images": 5}, "Every class has at least 5 image(s) in the split train; not so for 2 of 2"),
+        (
+            lambda t: t.__setitem__("width", [4, *t["width"][1:]]),
+            {},
+            "at least 8 pixels; not so for 1 of 24: /p/0.png (4)",
+        ),
+        (lambda t: t.__setitem__("key", ["same"] * 5 + list(t["key"][5:])), {}, "No photo is in two splits"),
+        (lambda t: t.__setitem__("key", ["x", *t["key"][1:12], "x", *t["key"][13:]]), {}, "No photo has two labels"),
+    ],
+)
+def test_critical_faults_stop_the_run_and_say_where(images, spoil, settings, says):
+    spoil(images)
+    failed = _failed(images, **settings)
+    assert any(says in finding.text and finding.critical for finding in failed), [f.text for f in failed]
+    with pytest.raises(DataError, match="expectations"):
+        refuse(failed, None)
+
+
+def test_at_most_five_examples_are_named(images):
+    images["label"] = None
+    text = next(finding.text for finding in _failed(images) if "has a label" in finding.text)
+    assert text.count("/p/") == 5
+
+
+def test_warnings_do_not_stop_the_run(images):
+    images["width"] = 5000
+    failed = _failed(images)
+    assert [finding.critical for finding in failed] == [False]
+    refuse(failed, None)
+
+
+def test_an_expectation_that_cannot_be_evaluated_is_no_pass(images):
+    from great_expectations import expectations as gxe
+
+    check = expectations.Check("files", images, "uri", [gxe.ExpectColumnValuesToNotBeNull(column="no_such_column")])
+    with pytest.raises(RuntimeError, match="evaluated 0 of 1 declared"):
+        expectations.evaluate([check])
+
+
+def test_data_docs_load_nothing_from_elsewhere(images, tmp_path):
+    findings_of(images, Validation(), tmp_path)
+    pages = list(tmp_path.rglob("*.html"))
+    assert (tmp_path / "index.html") in pages
+    assert len(pages) >= 4
+    for page in pages:
+        text = page.read_text()
+        assert '<script src="http' not in text
+        assert "stackpath" not in text
+        assert "amazonaws" not in text
