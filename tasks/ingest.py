@@ -62,7 +62,8 @@ def with_facts(rows: pd.DataFrame, max_pixels: int) -> pd.DataFrame:
         fresh = pd.DataFrame(_read(list(new["uri"]), max_pixels))
         fresh = pd.concat([new[IDENTITY].reset_index(drop=True), fresh], axis=1)
         table.append(fresh)
-        known = pd.concat([known, fresh]) if len(known) else fresh
+        # Read back, not joined in memory: the columns' types, and with them the digest, must not depend on who is new.
+        known = table.read()
     joined = rows.merge(known.drop_duplicates(IDENTITY), on=IDENTITY, how="left", suffixes=("_source", ""))
     joined["error"] = joined["error_source"].where(joined["error_source"].notna(), joined["error"])
     return joined.drop(columns="error_source")

@@ -3,6 +3,7 @@
 import difflib
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -145,14 +146,26 @@ def check(values: dict[str, Any], where: str) -> Recipe:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         raise UsageError(f"{where}: {plugins.explain(error)}{_suggest(error)}") from None
-    for kind, section in (("sources", "source"), ("backbones", "backbone"), ("heads", "head")):
-        part = getattr(recipe, section)
-        plugins.bind(kind, part.kind, part.options, f"{section}.options")
-    for suite in recipe.validation.suites:
-        plugins.load("expectations", suite)
-    for gate, options in recipe.gates.items():
-        plugins.bind("gates", gate, options, f"gates.{gate}")
+    culprits = list(_culprits(recipe))
+    if culprits:
+        raise UsageError(f"{where}: {' '.join(culprits)}")
     return recipe
+
+
+def _culprits(recipe: Recipe) -> Iterator[str]:
+    """What is wrong with the plugins that a recipe names, a sentence each."""
+    wanted: list[tuple[str, str, dict[str, Any], str]] = [
+        ("sources", recipe.source.kind, recipe.source.options, "source.options"),
+        ("backbones", recipe.backbone.kind, recipe.backbone.options, "backbone.options"),
+        ("heads", recipe.head.kind, recipe.head.options, "head.options"),
+    ]
+    wanted += [("expectations", suite, {}, "validation.suites") for suite in recipe.validation.suites]
+    wanted += [("gates", gate, options, f"gates.{gate}") for gate, options in recipe.gates.items()]
+    for kind, name, options, where in wanted:
+        try:
+            plugins.bind(kind, name, options, where)
+        except UsageError as error:
+            yield str(error)
 
 
 def _set(values: dict[str, Any], override: str) -> None:

@@ -32,7 +32,7 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def recipe(folder: Path, name: str = "colours", extra: str = "") -> str:
-    """TOML of a recipe that trains in seconds: random weights, 32 pixels, one block fine-tuned."""
+    """TOML of a recipe that trains in seconds: 32 pixels, one block fine-tuned."""
     return f"""
 name = "{name}"
 [source]
@@ -40,8 +40,6 @@ kind = "folder"
 options = {{ path = "{folder}" }}
 [images]
 size = 32
-[backbone]
-weights = "random"
 [head]
 epochs = 30
 learning_rate = 0.01

@@ -6,7 +6,7 @@ import pytest
 
 from tasks import ingest
 from tasks.images import facts
-from tasks.settings import Source, Split
+from tasks.settings import Images, Source, Split
 
 
 def _rows(keys, group=None, split=None):
@@ -61,3 +61,10 @@ def test_only_new_files_are_read(tmp_path, monkeypatch):
     third = ingest.with_facts(ingest.listing(source), 10**6)
     assert len(read) == 11
     assert set(third["key"]) != set(second["key"])
+
+
+def test_facts_are_the_same_whether_they_were_just_read_or_remembered(tmp_path):
+    helpers.photos(tmp_path, each=2)
+    (tmp_path / "red" / "broken.png").write_bytes(b"x")
+    source, split, images = Source(kind="folder", options={"path": str(tmp_path)}), Split(), Images()
+    assert ingest.ingest.body(source, split, images) == ingest.ingest.body(source, split, images)

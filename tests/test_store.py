@@ -47,7 +47,8 @@ def test_a_key_that_two_writers_committed_has_one_value():
 
 def test_several_processes_append_at_once(home):
     code = (
-        "import sys, numpy as np; from tasks.store import Table; t = Table('many', (4,), 'float32'); w = int(sys.argv[1]);"
+        "import sys, numpy as np; from tasks.store import Table; w = int(sys.argv[1]);"
+        "t = Table('many', (4,), 'float32');"
         "[t.append([f'{w}-{i}'], np.full((1, 4), w, 'float32')) for i in range(10)]"
     )
     writers = [subprocess.Popen([sys.executable, "-c", code, str(w)]) for w in range(3)]

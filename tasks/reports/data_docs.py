@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 REMOTE = re.compile(
-    r"<script[^>]*\bsrc=[\"']https?://[^>]*>\s*</script>|<(?:link|img)\b[^>]*(?:href|src)=[\"']https?://[^>]*>",
+    r"<script[^>]*\bsrc=[\"']https?://[^>]*>\s*</script>|<(?:link|img)\b[^>]*(?:href|src)=[\"']https?://[^>]*>"
+    r"|url\([\"']?https?://[^)]*\)",
     re.I | re.S,
 )
 STYLE = """<style>
