@@ -1,0 +1,171 @@
+"""The command, as a user runs it: answers, exit codes, messages, and what it does not load."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import helpers
+import pandas as pd
+import pytest
+from conftest import outside
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def trained(headstart, tmp_path_factory):
+    """A model trained by the command from a manifest, in a home of its own."""
+    folder = tmp_path_factory.mktemp("cli")
+    files = sorted(helpers.photos(folder / "photos", classes=("red", "blue")).rglob("*.png"))
+    table = pd.DataFrame({"image": [str(f.relative_to(folder)) for f in files], "label": [f.parent.name for f in files]})
+    table.to_csv(folder / "labels.csv", index=False)
+    text = helpers.recipe(folder, "redness", "[gates.min_metric]\nat_least = { accuracy = 0.6 }")
+    text = text.replace('kind = "folder"', 'kind = "manifest"').replace(f'"{folder}"', f'"{folder}/labels.csv"')
+    (folder / "r.toml").write_text(text)
+    return folder, headstart("train", str(folder / "r.toml"), "--json", "--home", str(folder / "home"))
+
+
+def test_a_manifest_trains_and_the_answer_is_one_json_object(trained):
+    _, answer = trained
+    assert answer.code == 0, answer.err
+    assert len(answer.out.strip().splitlines()) == 1
+    assert answer.json["aliases"] == ["champion"]
+    assert answer.json["images"]["rejected"] == 0
+    assert Path(answer.json["data_docs"].removeprefix("file://")).is_file()
+    assert Path(answer.json["report"].removeprefix("file://")).is_file()
+    # Third parties are quiet: what is left on standard error is ours.
+    assert [line.split()[0] for line in answer.err.strip().splitlines()] == list(answer.json["stages"])
+
+
+LOADS = """
+import atexit, json, sys
+@atexit.register
+def tell():
+    heavy = {"tensorflow", "keras", "great_expectations", "tensorflow_datasets", "sklearn", "matplotlib.pyplot"}
+    open(sys.argv[1], "w").write(json.dumps(sorted(heavy & set(sys.modules))))
+from flows.cli import app
+app(sys.argv[2:], standalone_mode=False)
+"""
+
+
+def test_a_run_with_nothing_new_loads_neither_tensorflow_nor_great_expectations(trained, tmp_path):
+    folder, first = trained
+    command = [sys.executable, "-c", LOADS, str(tmp_path / "loaded"), "train", str(folder / "r.toml"), "--json"]
+    done = subprocess.run(
+        [*command, "--home", str(folder / "home")],
+        capture_output=True,
+        text=True,
+        env=outside(),
+        timeout=300,
+    )
+    answer = json.loads(done.stdout.strip().splitlines()[-1])
+    assert all(stage["cached"] for stage in answer["stages"].values())
+    assert answer["metrics"] == first.json["metrics"]
+    assert json.loads((tmp_path / "loaded").read_text()) == []
+
+
+def test_predict_gives_a_label_and_a_probability_for_each_image(trained, headstart):
+    folder, _ = trained
+    images = [folder / "photos" / name / f"{name} 3.png" for name in ("red", "blue")]
+    home = ("--home", str(folder / "home"))
+    answer = headstart("predict", "redness@champion", *map(str, images), *home)
+    assert answer.code == 0, answer.err
+    lines = [line.split("\t") for line in answer.out.strip().splitlines()]
+    assert [(label, path) for label, _, path in lines] == [("red", str(images[0])), ("blue", str(images[1]))]
+    assert all(0.5 <= float(probability) <= 1 for _, probability, _ in lines)
+    (folder / "text.png").write_text("no image")
+    refused = headstart("predict", "redness", str(folder / "text.png"), *home)
+    assert refused.code == 1
+    assert "text.png" in refused.err
+    assert headstart("predict", "nothing@champion", str(images[0]), *home).code == 2
+
+
+def test_models_shows_versions_aliases_and_gates(trained, headstart):
+    folder, _ = trained
+    (version,) = headstart("models", "--json", "--home", str(folder / "home")).json
+    assert (version["model"], version["version"], version["aliases"]) == ("redness", "1", "champion")
+    assert (version["gate"], version["rung"] in ("head", "fine_tune")) == ("promote", True)
+    shown = headstart("models", "redness", "--home", str(folder / "home"))
+    assert "champion" in shown.out
+    assert "No registered model named nothing" in headstart("models", "nothing", "--home", str(folder / "home")).err
+
+
+def test_a_failed_gate_is_exit_1_and_says_why(trained, headstart):
+    folder, _ = trained
+    answer = headstart(
+        "train",
+        str(folder / "r.toml"),
+        "--set=name=strict",
+        "--set=gates.min_metric.at_least.accuracy=1.01",
+        "--home",
+        str(folder / "home"),
+    )
+    assert answer.code == 1
+    assert "is below 1.01" in answer.out
+    assert "keep" in answer.out
+    (version,) = headstart("models", "strict", "--json", "--home", str(folder / "home")).json
+    assert version["aliases"] == "challenger"
+
+
+@pytest.mark.parametrize(
+    ("toml", "overrides", "code", "says"),
+    [
+        ('name = "x"\n[head]\nkindd = "linear"', (), 2, "head.kindd: there is no such key"),
+        ('name = "x"\n[backbone]\nkind = "resnet51"', (), 2, "found 'resnet51'"),
+        ('name = "x"\n[source]\noptions = { path = "no/such/folder" }', (), 1, "no folder at no/such/folder"),
+        (None, (), 2, "one of elpv"),
+        ('name = "x"\n[source]\noptions = { path = "." }', ("--set", "seed"), 2, "KEY=VALUE"),
+    ],
+)
+def test_wrong_recipes_are_one_paragraph_with_the_right_exit_code(
+    headstart, tmp_path, toml, overrides, code, says, monkeypatch
+):
+    if toml is not None:
+        (tmp_path / "r.toml").write_text(toml)
+    answer = headstart("train", "r.toml", *overrides, "--home", str(tmp_path / "home"), cwd=tmp_path)
+    assert answer.code == code, answer.err
+    assert says in answer.err
+    assert "Traceback" not in answer.err
+    assert answer.out == ""
+    assert not headstart("models", "--json", "--home", str(tmp_path / "home")).json
+
+
+def test_the_trace_is_in_the_log_file(headstart, tmp_path):
+    answer = headstart("train", "nothing", "--home", str(tmp_path))
+    assert answer.code == 2
+    (log,) = (tmp_path / "logs").glob("*-train.log")
+    assert "Traceback" in log.read_text()
+
+
+@pytest.mark.parametrize("kind", ["backbones", "heads", "sources", "gates"])
+def test_what_can_be_used_is_listed(headstart, kind, tmp_path):
+    from tasks import plugins
+
+    answer = headstart(kind, "--json", "--home", str(tmp_path))
+    assert answer.code == 0
+    assert {row[kind.removesuffix("s")] for row in answer.json} == set(plugins.names(kind))
+
+
+def test_doctor_says_what_works_and_what_does_not(headstart, tmp_path):
+    answer = headstart("doctor", "--json", "--home", str(tmp_path))
+    assert answer.code == 0, answer.out
+    assert all(row["ok"] and row["details"] for row in answer.json)
+    away = headstart("doctor", "--json", "--home", str(tmp_path), PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert away.code == 3
+    assert [row["check"] for row in away.json if not row["ok"]] == ["Prefect server"]
+
+
+def test_help_needs_no_heavy_library():
+    code = "import sys, flows.cli; print([m for m in ('prefect', 'mlflow', 'tensorflow', 'pandas') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_command_of_the_readme_exists_and_every_command_is_in_it(headstart):
+    text = (ROOT / "README.md").read_text()
+    named = set(re.findall(r"headstart (?!train-)([a-z]+)", text))
+    shown = set(re.findall(r"^  ([a-z]+) ", headstart("--help").out.split("Commands:")[1], re.M))
+    assert shown <= named
+    assert {name for name in named if re.search(rf"^(uv run )?headstart {name}", text, re.M)} <= shown
