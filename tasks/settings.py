@@ -61,7 +61,9 @@ class Images(Settings):
     """How photos become network input."""
 
     size: int = Field(224, ge=32, le=2048, description="Side of the prepared square, pixels")
-    fit: Literal["squash", "crop", "pad"] = Field("crop", description="How a photo becomes square")
+    fit: Literal["squash", "crop", "pad"] = Field(
+        "crop", description="How a photo becomes square: `crop` to its middle, `squash`, or `pad` with black"
+    )
     max_pixels: int = Field(100_000_000, ge=1, description="Photos with more pixels are set aside unread")
     views: tuple[View, ...] = Field(
         ("identity", "flip_left_right"), min_length=1, description="Fixed augmented copies that fine-tuning sees"
@@ -122,7 +124,7 @@ class Recipe(Settings):
     head: Head = Head()
     fine_tune: FineTune = FineTune()
     gates: dict[str, dict[str, Any]] = Field(
-        {"not_worse_than_champion": {}}, description="Gates by name with their options; all must pass"
+        {"not_worse_than_champion": {}}, description="Gates by name, with their options; all must pass"
     )
 
 

@@ -19,7 +19,9 @@ def trained(headstart, tmp_path_factory):
     """A model trained by the command from a manifest, in a home of its own."""
     folder = tmp_path_factory.mktemp("cli")
     files = sorted(helpers.photos(folder / "photos", classes=("red", "blue")).rglob("*.png"))
-    table = pd.DataFrame({"image": [str(f.relative_to(folder)) for f in files], "label": [f.parent.name for f in files]})
+    table = pd.DataFrame(
+        {"image": [str(f.relative_to(folder)) for f in files], "label": [f.parent.name for f in files]}
+    )
     table.to_csv(folder / "labels.csv", index=False)
     text = helpers.recipe(folder, "redness", "[gates.min_metric]\nat_least = { accuracy = 0.6 }")
     text = text.replace('kind = "folder"', 'kind = "manifest"').replace(f'"{folder}"', f'"{folder}/labels.csv"')
@@ -158,7 +160,9 @@ def test_doctor_says_what_works_and_what_does_not(headstart, tmp_path):
 
 
 def test_help_needs_no_heavy_library():
-    code = "import sys, flows.cli; print([m for m in ('prefect', 'mlflow', 'tensorflow', 'pandas') if m in sys.modules])"
+    code = (
+        "import sys, flows.cli; print([m for m in ('prefect', 'mlflow', 'tensorflow', 'pandas') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
 

@@ -1,5 +1,7 @@
 """A recipe is right or refused, with the key and what to do."""
 
+import json
+
 import helpers
 import pytest
 
@@ -73,3 +75,17 @@ def test_every_setting_says_what_it_is():
 def test_an_unknown_recipe_is_refused_with_the_ones_that_exist():
     with pytest.raises(UsageError, match=r"one of .*elpv.*Found 'nothing'"):
         find("nothing")
+
+
+def test_the_readme_lists_every_setting_with_its_default():
+    text = (helpers.Path(__file__).parent.parent / "README.md").read_text()
+    for section, field in settings.Recipe.model_fields.items():
+        parts = getattr(field.annotation, "model_fields", {None: field})
+        for name, part in parts.items():
+            key = f"{section}.{name}" if name else section
+            (row,) = [line for line in text.splitlines() if line.startswith(f"| `{key}` |")]
+            assert row.endswith(f"| {part.description} |")
+            if not part.is_required():
+                default = part.get_default()
+                shown = list(default) if isinstance(default, tuple) else default
+                assert json.dumps(shown) in row

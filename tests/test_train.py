@@ -106,7 +106,9 @@ def test_prefect_names_say_recipe_and_stage_and_the_outcome_is_an_artifact(secon
     with get_client(sync_client=True) as client:
         flows = [run.name for run in client.read_flow_runs(limit=200, sort=FlowRunSort.START_TIME_DESC)]
         tasks = [run.name for run in client.read_task_runs(limit=200, sort=TaskRunSort.END_TIME_DESC)]
-        artifacts = [artifact.data for artifact in client.read_artifacts(limit=200, offset=0, sort=ArtifactSort.CREATED_DESC)]
+        artifacts = [
+            artifact.data for artifact in client.read_artifacts(limit=200, offset=0, sort=ArtifactSort.CREATED_DESC)
+        ]
     assert "train colours" in flows
     assert {f"colours {stage}" for stage in STAGES} <= set(tasks)
     assert any("# colours version 1: promote" in str(data) for data in artifacts)

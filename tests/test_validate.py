@@ -81,7 +81,9 @@ def test_an_expectation_that_cannot_be_evaluated_is_no_pass(images):
 
 
 def test_data_docs_load_nothing_from_elsewhere(images, tmp_path):
+    images["width"] = 5000
     findings_of(images, Validation(), tmp_path)
+    assert "<td>warns</td><td>The longer side is at most 10 times" in (tmp_path / "index.html").read_text()
     pages = list(tmp_path.rglob("*.html"))
     assert (tmp_path / "index.html") in pages
     assert len(pages) >= 4

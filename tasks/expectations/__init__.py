@@ -30,10 +30,14 @@ class Check:
 class Finding:
     """One expectation's outcome. `text` says what failed, how often, and up to five rows where."""
 
-    name: str
     passed: bool
     critical: bool
     text: str
+
+    @property
+    def outcome(self) -> str:
+        """`holds`, `fails` or `warns`."""
+        return "holds" if self.passed else "fails" if self.critical else "warns"
 
 
 def evaluate(checks: list[Check], docs: Path | None = None) -> list[Finding]:
@@ -53,7 +57,7 @@ def evaluate(checks: list[Check], docs: Path | None = None) -> list[Finding]:
         raise RuntimeError(f"Great Expectations evaluated {len(findings)} of {declared} declared expectations")
     if docs:
         context.build_data_docs(site_names=["docs"])
-        data_docs.make_offline(docs)
+        data_docs.make_offline(docs, [(finding.outcome, finding.text) for finding in findings])
     return findings
 
 
@@ -89,13 +93,12 @@ def _finding(outcome: Any, check: Check) -> Finding:
     config, result = outcome.expectation_config, outcome.result
     column = config.kwargs.get("column")
     text = config.description or f"{check.name}.{column or 'rows'} {config.type.removeprefix('expect_')}"
-    name = text
     if not outcome.success and "unexpected_count" in result:
         examples = ", ".join(f"{row[check.row]}{_shown(row.get(column))}" for row in _examples(result))
         text += f"; not so for {result['unexpected_count']} of {result['element_count']}: {examples}"
     elif not outcome.success:
         text += f"; found {result.get('observed_value')}"
-    return Finding(name, bool(outcome.success), config.severity == "critical", text)
+    return Finding(bool(outcome.success), config.severity == "critical", text)
 
 
 def _examples(result: dict[str, Any]) -> list[dict[str, Any]]:

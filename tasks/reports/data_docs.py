@@ -5,8 +5,10 @@ those links are cut and a small style sheet of our own is put in their place.
 """
 
 import re
+from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 REMOTE = re.compile(
     r"<script[^>]*\bsrc=[\"']https?://[^>]*>\s*</script>|<(?:link|img)\b[^>]*(?:href|src)=[\"']https?://[^>]*>"
@@ -22,6 +24,7 @@ table{border-collapse:collapse;margin:.5rem 0}td,th{border:1px solid #8886;paddi
 .card{border:1px solid #8884;border-radius:.4rem;padding:.8rem;margin:.5rem 0}
 .text-success{color:#1a7f37}.text-danger{color:#cf222e}
 .modal,.dropdown-menu,.navbar-toggler,.cooltip,#walkthrough{display:none}
+footer{display:none}
 .fa-check-circle::before{content:"✓"}.fa-times::before{content:"✗"}
 </style>"""
 
@@ -36,8 +39,32 @@ def site(folder: Path) -> dict[str, Any]:
     }
 
 
-def make_offline(folder: Path) -> None:
-    """Cut every link of the folder's pages that loads something from another host; links to follow stay."""
+def make_offline(folder: Path, outcomes: list[tuple[str, str]]) -> None:
+    """Cut every link of the folder's pages that loads something from another host; links to follow stay.
+
+    The stock index is drawn by a script from another host: a plain one takes its place, with the outcome and text of
+    each expectation.
+    """
+    (folder / "index.html").write_text(_index(folder, outcomes), encoding="utf-8")
     for page in folder.rglob("*.html"):
         text = REMOTE.sub("", page.read_text(encoding="utf-8"))
         page.write_text(text.replace("</head>", f"{STYLE}</head>", 1), encoding="utf-8")
+
+
+def _index(folder: Path, outcomes: list[tuple[str, str]]) -> str:
+    rows = "".join(f"<tr><td>{escape(outcome)}</td><td>{escape(text)}</td></tr>" for outcome, text in outcomes)
+    pages = sorted(page.relative_to(folder) for page in folder.rglob("*.html") if page.name != "index.html")
+    links = "".join(
+        f'<li><a href="{quote(str(page))}">{escape(page.parts[0])}: {_name(page)}</a></li>' for page in pages
+    )
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Data Docs</title>'
+    return (
+        f'<!doctype html><html lang="en"><head>{head}</head><body><h1>Data Docs</h1>'
+        f"<p>What was expected of the data, and what was found. Files that were set aside are in rejected.csv.</p>"
+        f"<table><tr><th>outcome</th><th>expectation</th></tr>{rows}</table>"
+        f"<h2>Pages of Great Expectations</h2><ul>{links}</ul></body></html>"
+    )
+
+
+def _name(page: Path) -> str:
+    return escape(page.parts[1].removesuffix(".html"))
