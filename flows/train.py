@@ -27,7 +27,7 @@ def train(recipe: Recipe) -> Outcome:
         facts = ingest(r.source, r.split, r.images)
         dataset = validate(facts, r.validation)
         images = preprocess(dataset, r.images)
-        features = extract(images, r.backbone, r.seed)
+        features = extract(images, r.backbone)
         head = train_head(images, features, r.backbone, r.head, r.seed)
         model = fine_tune(images, head, r.backbone, r.fine_tune, r.images, r.seed)
         report = evaluate(images, model, r.name, r.seed)

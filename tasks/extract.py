@@ -8,9 +8,9 @@ from tasks.training import networks
 
 
 @stage(version=1)
-def extract(images: ImagesRef, backbone: Backbone, seed: int) -> FeaturesRef:
+def extract(images: ImagesRef, backbone: Backbone) -> FeaturesRef:
     """Features of every image of the data set that the table does not hold yet."""
-    built = backbones.load(backbone, images.size, seed)
+    built = backbones.load(backbone, images.size)
     network = networks.pooled(built.model, backbone.pooling)
     shape = tuple(network.output_shape[1:])
     address = digest("features", built.weights, built.model.name, backbone.pooling, images.table)

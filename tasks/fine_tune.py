@@ -22,9 +22,9 @@ def fine_tune(
     """The fine-tuned network where its validation loss is lower than the head-only network's, else that one."""
     if not settings.enabled:
         return head
-    fit.seed_everything(seed)
     network = networks.load(home() / head.path)
-    trunk, top = networks.cut(network, boundary(backbone, settings, images.size, seed))
+    trunk, top = networks.cut(network, boundary(backbone, settings, images.size))
+    fit.seed_everything(seed)
     train_rows, validation_rows = (datasets.rows(images.dataset, split) for split in ("train", "validation"))
     shape = tuple(trunk.output_shape[1:])
     address = digest("activations", images.table, thaw.fingerprint(trunk.variables), trunk.output.name)
@@ -62,9 +62,9 @@ def fine_tune(
     return replace(tuned, path=f"{path}/network.keras")
 
 
-def boundary(backbone: Backbone, settings: FineTune, size: int, seed: int) -> str:
+def boundary(backbone: Backbone, settings: FineTune, size: int) -> str:
     """Name of the layer below which nothing is trained; `UsageError` when there are not that many blocks."""
-    blocks = backbones.load(backbone.model_copy(update={"weights": "random"}), size, seed).blocks
+    blocks = backbones.load(backbone.model_copy(update={"weights": "random"}), size).blocks
     if settings.blocks >= len(blocks):
         raise UsageError(
             f"fine_tune.blocks: expected at most {len(blocks) - 1} for {backbone.kind}, found {settings.blocks}."

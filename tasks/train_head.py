@@ -10,6 +10,7 @@ from tasks.training import fit, networks, thaw
 @stage(version=1)
 def train_head(images: ImagesRef, features: FeaturesRef, backbone: Backbone, head: Head, seed: int) -> ModelRef:
     """The backbone as it was, with a head fitted on the training features and stopped early on validation."""
+    built = backbones.load(backbone, images.size)
     fit.seed_everything(seed)
     table = store.Table(features.table, features.shape, "float32")
     classes = images.dataset.classes
@@ -17,7 +18,6 @@ def train_head(images: ImagesRef, features: FeaturesRef, backbone: Backbone, hea
         fit.of_table(rows, datasets.labels(rows, classes), table).in_memory()
         for rows in (datasets.rows(images.dataset, split) for split in ("train", "validation"))
     )
-    built = backbones.load(backbone, images.size, seed)
     options = plugins.bind("heads", head.kind, head.options, "head.options")
     model = plugins.entry("heads", head.kind)(features.shape, len(classes), **options)
     network = networks.classifier(networks.pooled(built.model, backbone.pooling), model)

