@@ -42,6 +42,11 @@ class Record:
         """What MLflow keeps of it as metrics."""
         return {}
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths that must be there for the record to be worth anything, relative to the home folder."""
+        return tuple(getattr(self, name) for name in ("path", "predictions") if hasattr(self, name))
+
 
 @dataclass(frozen=True)
 class FactsRef(Record):
@@ -105,6 +110,11 @@ class ImagesRef(Record):
 
     @property
     @override
+    def files(self) -> tuple[str, ...]:
+        return (f"store/{self.table}.lance",)
+
+    @property
+    @override
     def numbers(self) -> dict[str, float]:
         return {"images_decoded": self.computed}
 
@@ -118,6 +128,11 @@ class FeaturesRef(Record):
     shape: tuple[int, ...]
     weights: str
     computed: int
+
+    @property
+    @override
+    def files(self) -> tuple[str, ...]:
+        return (f"store/{self.table}.lance",)
 
     @property
     @override

@@ -8,7 +8,7 @@ from tasks.settings import Backbone, Images
 from tasks.stage import stage
 
 
-@stage(version=1)
+@stage(version=1, there=registry.exists)
 def register(
     dataset: DatasetRef,
     model: ModelRef,

@@ -116,6 +116,19 @@ def aliases(name: str, version: str) -> tuple[str, ...]:
     return tuple(sorted(alias for alias, v in model.aliases.items() if str(v) == str(version)))
 
 
+def exists(version: VersionRef) -> bool:
+    """Whether the registry still holds the version."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        tracking.client().get_model_version(version.name, version.version)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+    return True
+
+
 def refreshed(version: VersionRef) -> VersionRef:
     """The record with the aliases that the version carries now."""
     return replace(version, aliases=aliases(version.name, version.version))

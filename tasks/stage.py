@@ -5,7 +5,6 @@ name, its code version, the settings and the digests of the records
 (https://docs.prefect.io/v3/concepts/caching).
 """
 
-import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,8 +18,10 @@ from prefect.tasks import Task
 from pydantic import BaseModel
 
 from tasks import progress, store, tracking
-from tasks.errors import HeadstartError
 from tasks.records import StageLog, digest
+
+#: Libraries whose errors tell of a server or a database that did not answer.
+REMOTE = ("mlflow", "httpx", "sqlalchemy")
 
 _refresh: ContextVar[bool] = ContextVar("refresh", default=False)
 
@@ -38,11 +39,14 @@ def refreshing(wanted: bool) -> Iterator[None]:
 class Stage:
     """A function of settings and records that returns a record, run as a cached Prefect task."""
 
-    def __init__(self, body: Callable[..., Any], version: int, reads: Callable[..., Any]) -> None:
+    def __init__(
+        self, body: Callable[..., Any], version: int, reads: Callable[..., Any], there: Callable[[Any], bool]
+    ) -> None:
         self.name = body.__name__
         self.__doc__ = body.__doc__
         self.version = version
         self.reads = reads
+        self.there = there
         self.body = body
         self.task: Task[..., Any] = task(
             body,
@@ -77,27 +81,27 @@ class Stage:
         )
         state = run(*args, return_state=True)
         record = state.result()
-        if state.name == "Cached" and store.missing(_paths(record)):
-            # The cache remembers files that someone has deleted since.
+        if state.name == "Cached" and not self.there(record):
+            # The cache remembers what someone has deleted since.
             record = run.with_options(refresh_cache=True)(*args)
             return record, False
         return record, state.name == "Cached"
 
 
-def stage(version: int, reads: Callable[..., Any] = lambda *args: None) -> Callable[[Callable[..., Any]], Stage]:
+def stage(
+    version: int,
+    reads: Callable[..., Any] = lambda *args: None,
+    there: Callable[[Any], bool] = lambda record: not store.missing(record.files),
+) -> Callable[[Callable[..., Any]], Stage]:
     """Make a function a stage.
 
-    Raise `version` when the results change; `reads` tells what the stage reads besides its arguments.
+    Raise `version` when the results change. `reads` tells what the stage reads besides its arguments; `there` whether
+    what a cached record refers to still exists.
     """
-    return lambda body: Stage(body, version, reads)
+    return lambda body: Stage(body, version, reads, there)
 
 
 def _may_pass_next_time(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Files and servers may come back; a refusal that was explained to the user will be the same."""
-    return not isinstance(state.result(raise_on_failure=False), HeadstartError | ValueError | TypeError | KeyError)
-
-
-def _paths(record: Any) -> list[str]:
-    fields = dataclasses.asdict(record)
-    own = [fields[name] for name in ("path", "predictions") if fields.get(name)]
-    return own + ([f"store/{fields['table']}.lance"] if fields.get("table") else [])
+    """Files and servers may come back; whatever else went wrong would go wrong again."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, OSError) or type(error).__module__.split(".")[0] in REMOTE

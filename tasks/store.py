@@ -7,7 +7,7 @@ Lance commits a batch of rows whole or not at all, and lets several processes ap
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +45,13 @@ class Table:
 
     def append(self, keys: list[str], values: np.ndarray) -> None:
         """Commit rows: `values` is [len(keys), *shape] of the table's dtype."""
-        import lance
-
         expected = (len(keys), *self.shape)
         if values.shape != expected or values.dtype != self.dtype:
             raise ValueError(f"{self.name}: expected {self.dtype}{expected}, found {values.dtype}{values.shape}")
         flat = pa.array(np.ascontiguousarray(values).reshape(-1))
         column = pa.FixedSizeListArray.from_arrays(flat, int(np.prod(self.shape)))
         rows = pa.table({"key": pa.array(keys, pa.string()), "value": column}, schema=self.schema)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        lance.write_dataset(rows, str(self.path), mode="append")
+        _commit(self.path, rows)
 
     def read(self, keys: list[str]) -> np.ndarray:
         """Values in the order of `keys`, [len(keys), *shape]. Raises `DependencyError` when a key has no row."""
@@ -91,6 +88,18 @@ class Table:
             return values.flatten().to_numpy(zero_copy_only=False).reshape(-1, *self.shape)
 
         return read
+
+
+def _commit(path: Path, rows: pa.Table) -> None:
+    """Append rows in one transaction, next to other writers."""
+    import lance
+
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Appending to nothing would overwrite what another writer has made meanwhile: make it empty first.
+        with suppress(OSError):  # another writer made it
+            lance.write_dataset(rows.schema.empty_table(), str(path), mode="create")
+    lance.write_dataset(rows, str(path), mode="append")
 
 
 @contextmanager
@@ -133,12 +142,7 @@ class Rows:
 
     def append(self, rows: pd.DataFrame) -> None:
         """Commit the rows, all or none."""
-        import lance
-
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        lance.write_dataset(
-            pa.Table.from_pandas(rows, self.schema, preserve_index=False), str(self.path), mode="append"
-        )
+        _commit(self.path, pa.Table.from_pandas(rows, self.schema, preserve_index=False))
 
 
 def frame(path: str) -> pd.DataFrame:

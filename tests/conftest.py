@@ -35,11 +35,6 @@ class Answer:
         return json.loads(self.out.strip().splitlines()[-1])
 
 
-def outside() -> dict[str, str]:
-    """The environment of a user who has set nothing of ours."""
-    return {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_", "HEADSTART_"))}
-
-
 @pytest.fixture(scope="session", autouse=True)
 def home() -> Iterator[Path]:
     """The state of every test that does not ask for a folder of its own."""
@@ -62,7 +57,9 @@ def headstart(home: Path) -> Callable[..., Answer]:
 
     def run(*words: str, cwd: Path | None = None, **env: str) -> Answer:
         command = [str(Path(sys.executable).with_name("headstart")), *words]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=outside() | env, timeout=600)
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=cwd, env=helpers.outside() | env, timeout=600
+        )
         return Answer(done.returncode, done.stdout, done.stderr)
 
     return run

@@ -1,6 +1,7 @@
 """Tiny photos and data sets that the tests are made of."""
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -48,3 +49,8 @@ blocks = 1
 epochs = 1
 {extra}
 """
+
+
+def outside() -> dict[str, str]:
+    """The environment of a user who has set nothing of ours."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_", "HEADSTART_"))}

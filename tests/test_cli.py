@@ -9,7 +9,7 @@ from pathlib import Path
 import helpers
 import pandas as pd
 import pytest
-from conftest import outside
+from helpers import outside
 
 ROOT = Path(__file__).parent.parent
 
@@ -121,9 +121,7 @@ def test_a_failed_gate_is_exit_1_and_says_why(trained, headstart):
         ('name = "x"\n[source]\noptions = { path = "." }', ("--set", "seed"), 2, "KEY=VALUE"),
     ],
 )
-def test_wrong_recipes_are_one_paragraph_with_the_right_exit_code(
-    headstart, tmp_path, toml, overrides, code, says, monkeypatch
-):
+def test_wrong_recipes_are_one_paragraph_with_the_right_exit_code(headstart, tmp_path, toml, overrides, code, says):
     if toml is not None:
         (tmp_path / "r.toml").write_text(toml)
     answer = headstart("train", "r.toml", *overrides, "--home", str(tmp_path / "home"), cwd=tmp_path)
@@ -131,7 +129,8 @@ def test_wrong_recipes_are_one_paragraph_with_the_right_exit_code(
     assert says in answer.err
     assert "Traceback" not in answer.err
     assert answer.out == ""
-    assert not headstart("models", "--json", "--home", str(tmp_path / "home")).json
+    # Nothing that is wrong before the data is looked at leaves a trace in MLflow.
+    assert code == 1 or not (tmp_path / "home" / "mlflow.db").exists()
 
 
 def test_the_trace_is_in_the_log_file(headstart, tmp_path):

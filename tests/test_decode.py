@@ -1,5 +1,7 @@
 """The decoder gives the picture that a viewer shows, for every format, and guards itself."""
 
+import functools
+
 import helpers
 import numpy as np
 import pytest
@@ -49,11 +51,16 @@ FILES = {
 } | {f"jpeg turned {n}": _turned(n) for n in range(1, 9)}
 
 
-def decode(data: bytes, max_pixels: int):
+@functools.cache
+def _graph(max_pixels: int):
     import tensorflow as tf
 
     signature = [tf.TensorSpec([], tf.string)]
-    return tf.function(lambda x: graphs.decode(x, max_pixels), input_signature=signature)(tf.constant(data))
+    return tf.function(lambda x: graphs.decode(x, max_pixels), input_signature=signature)
+
+
+def decode(data: bytes, max_pixels: int):
+    return _graph(max_pixels)(data)
 
 
 def _viewer(data: bytes) -> np.ndarray:

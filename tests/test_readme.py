@@ -1,0 +1,107 @@
+"""The README's blocks do what the README says, in the order of a reader; its main job runs in CI."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import helpers
+import pytest
+from helpers import outside
+
+from tasks import settings
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+BIN = Path(sys.executable).parent
+
+
+def _blocks(kind: str) -> list[str]:
+    return re.findall(rf"```{kind}\n(.*?)```", README, re.S)
+
+
+def _shell(script: str, cwd: Path) -> subprocess.CompletedProcess:
+    """As a reader would, with this environment instead of a new one."""
+    env = outside() | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    script = script.replace("uv run ", "")
+    return subprocess.run(["bash", "-ec", script], cwd=cwd, env=env, capture_output=True, text=True, timeout=600)
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    """A reader with photos who has run the lines for own photos."""
+    folder = tmp_path_factory.mktemp("reader")
+    (own,) = (block for block in _blocks("sh") if "pets.toml" in block)
+    make, *rest = own.strip().splitlines()
+    assert _shell(make, folder).returncode == 0
+    for name, colour in (("cat", "red"), ("dog", "blue")):
+        for number in range(24):
+            photo = helpers.photo(helpers.COLOURS[colour], number * 2 + len(colour), 64)
+            photo.save(folder / "photos" / name / f"{number}.jpg")
+    (folder / "1.jpg").write_bytes((folder / "photos" / "cat" / "1.jpg").read_bytes())
+    return folder, _shell("\n".join(rest), folder)
+
+
+def test_own_photos_in_three_lines(reader):
+    folder, done = reader
+    assert done.returncode == 0, done.stderr
+    assert "pets version 1 (champion): promote" in done.stdout
+    for stage in ("ingest", "register"):
+        assert re.search(rf"│ {stage} +│ \d", done.stdout)
+    assert (folder / ".headstart" / "mlflow.db").is_file()
+
+
+def test_then_ask_the_model(reader):
+    folder, _ = reader
+    (ask,) = (block for block in _blocks("sh") if "predict" in block)
+    done = _shell(ask, folder)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"cat\t0\.\d{6}\tphotos/cat/1\.jpg|cat\t1\.0{6}\tphotos/cat/1\.jpg", done.stdout.strip())
+
+
+def test_the_version_answers_by_itself(reader):
+    folder, _ = reader
+    (code,) = _blocks("python")
+    env = outside() | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/.headstart/mlflow.db"}
+    shown = code.replace("model.predict(", "print(model.predict(").replace("  # label", ")  # label")
+    done = subprocess.run(
+        [sys.executable, "-c", shown], cwd=folder, env=env, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "cat" in done.stdout
+
+
+def test_the_table_of_files_is_a_recipe(tmp_path):
+    (text,) = _blocks("toml")
+    (tmp_path / "r.toml").write_text(text)
+    assert settings.load(tmp_path / "r.toml").source.kind == "manifest"
+
+
+def test_mlflow_shows_the_runs(reader):
+    folder, _ = reader
+    command = re.search(r"`uv run (mlflow ui [^`]*)`", README)[1]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # Without the job runners, which take 250 MB each and are not needed to look.
+    env = outside() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    words = [str(BIN / "mlflow"), *command.split()[1:], "--port", str(port), "--workers", "1"]
+    with subprocess.Popen(words, cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            assert _answer(f"http://127.0.0.1:{port}/health") == b"OK"
+            assert b"<title>MLflow</title>" in _answer(f"http://127.0.0.1:{port}/")
+        finally:
+            server.terminate()
+
+
+def _answer(url: str) -> bytes:
+    for _ in range(120):
+        try:
+            with urllib.request.urlopen(url, timeout=5) as reply:
+                return reply.read()
+        except OSError:
+            time.sleep(0.5)
+    raise AssertionError(f"no answer from {url}")
