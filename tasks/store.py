@@ -5,11 +5,11 @@ Lance commits a batch of rows whole or not at all, and lets several processes ap
 """
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -37,11 +37,8 @@ class Table:
 
     def keys(self) -> set[str]:
         """Keys of all committed rows; reads no values."""
-        import lance
-
-        if not self.path.exists():
-            return set()
-        return set(lance.dataset(str(self.path)).to_table(columns=["key"])["key"].to_pylist())
+        dataset = _opened(self.path)
+        return set(dataset.to_table(columns=["key"])["key"].to_pylist()) if dataset is not None else set()
 
     def append(self, keys: list[str], values: np.ndarray) -> None:
         """Commit rows: `values` is [len(keys), *shape] of the table's dtype."""
@@ -70,11 +67,9 @@ class Table:
         """
         if not keys:
             return lambda positions: np.empty((0, *self.shape), self.dtype)
-        import lance
-
-        if not self.path.exists():
+        dataset = _opened(self.path)
+        if dataset is None:
             raise DependencyError(f"Expected the table {self.path}, found none: run the command again with --refresh.")
-        dataset = lance.dataset(str(self.path))
         stored = dataset.to_table(columns=["key"])["key"].to_pylist()
         # Two writers may have committed the same key; the first row counts, whoever reads.
         place = {key: i for i, key in reversed(list(enumerate(stored)))}
@@ -94,12 +89,38 @@ def _commit(path: Path, rows: pa.Table) -> None:
     """Append rows in one transaction, next to other writers."""
     import lance
 
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Appending to nothing would overwrite what another writer has made meanwhile: make it empty first.
-        with suppress(OSError):  # another writer made it
-            lance.write_dataset(rows.schema.empty_table(), str(path), mode="create")
-    lance.write_dataset(rows, str(path), mode="append")
+    if _opened(path) is None:
+        _begin(path, rows.schema)
+    # Onto an opened table: a path where there is none would be begun anew, over what another writer has begun.
+    lance.write_dataset(rows, _opened(path), mode="append")
+
+
+def _begin(path: Path, schema: pa.Schema) -> None:
+    """Make an empty table, unless another writer is first.
+
+    Lance's own `create` is no such promise: of two that create at once, the second overwrites the first's rows.
+    """
+    import lance
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = path.with_name(f".{uuid4().hex}-{path.name}")
+    lance.write_dataset(schema.empty_table(), str(made), mode="overwrite")
+    try:
+        made.rename(path)
+    except OSError:  # there is one now
+        shutil.rmtree(made)
+
+
+def _opened(path: Path) -> Any:
+    """The table at its newest version, or None where nothing was committed yet."""
+    import lance
+
+    try:
+        return lance.dataset(str(path))
+    except ValueError as error:
+        if "not found" in str(error):
+            return None
+        raise
 
 
 @contextmanager
@@ -111,7 +132,8 @@ def folder(kind: str, digest: str) -> Iterator[tuple[Path, str]]:
     relative = f"store/{kind}/{digest}"
     final = home() / relative
     final.parent.mkdir(parents=True, exist_ok=True)
-    working = Path(tempfile.mkdtemp(prefix=f".{digest}-", dir=final.parent))
+    working = final.with_name(f".{uuid4().hex}-{digest}")
+    working.mkdir()
     try:
         yield working, relative
         if final.exists():
@@ -135,10 +157,8 @@ class Rows:
 
     def read(self) -> pd.DataFrame:
         """All committed rows; empty where there is no table."""
-        import lance
-
-        found = lance.dataset(str(self.path)).to_table() if self.path.exists() else self.schema.empty_table()
-        return found.to_pandas()
+        dataset = _opened(self.path)
+        return (dataset.to_table() if dataset is not None else self.schema.empty_table()).to_pandas()
 
     def append(self, rows: pd.DataFrame) -> None:
         """Commit the rows, all or none."""

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -45,17 +46,27 @@ def test_a_key_that_two_writers_committed_has_one_value():
     assert table.read(["a", "a"]).ravel().tolist() == [1, 1]
 
 
-def test_several_processes_append_at_once(home):
-    code = (
-        "import sys, numpy as np; from tasks.store import Table; w = int(sys.argv[1]);"
-        "t = Table('many', (4,), 'float32');"
-        "[t.append([f'{w}-{i}'], np.full((1, 4), w, 'float32')) for i in range(10)]"
-    )
-    writers = [subprocess.Popen([sys.executable, "-c", code, str(w)]) for w in range(3)]
-    assert [writer.wait(120) for writer in writers] == [0, 0, 0]
-    table = store.Table("many", (4,), "float32")
-    assert len(table.keys()) == 30
-    assert table.read(["2-7"]).tolist() == [[2, 2, 2, 2]]
+WRITER = """
+import sys, time
+import numpy as np
+from tasks.store import Table
+writer, start = int(sys.argv[1]), float(sys.argv[2])
+for number in range(8):
+    # All writers begin each table at the same moment.
+    time.sleep(max(0, start + number / 4 - time.time()))
+    for i in range(4):
+        Table(f"many {number}", (4,), "float32").append([f"{writer}-{i}"], np.full((1, 4), writer, "float32"))
+"""
+
+
+def test_several_processes_that_begin_a_table_at_once_lose_no_row(home):
+    start = str(time.time() + 4)
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(writer), start]) for writer in range(4)]
+    assert [writer.wait(120) for writer in writers] == [0] * 4
+    for number in range(8):
+        table = store.Table(f"many {number}", (4,), "float32")
+        assert table.keys() == {f"{writer}-{i}" for writer in range(4) for i in range(4)}
+        assert table.read(["2-1"]).tolist() == [[2, 2, 2, 2]]
 
 
 def test_a_folder_appears_whole_or_not_at_all(home):
