@@ -20,6 +20,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+tables = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+app.add_typer(tables, name="store")
+
 RecipeName = Annotated[
     str, typer.Argument(help="A shipped recipe's name, or the path of a TOML file", metavar="RECIPE")
 ]
@@ -46,9 +49,11 @@ def train(
     """Run a recipe: validate, preprocess, extract, train, evaluate, gate, register."""
     with session("train", home) as s:
         checked = _recipe(recipe, overrides)
+        from flows import warm
         from flows.train import train as flow
         from tasks.stage import refreshing
 
+        warm.up(checked)
         with refreshing(refresh):
             outcome = flow(checked)
         if as_json:
@@ -63,8 +68,10 @@ def check(recipe: RecipeName, overrides: Overrides = [], home: Home = None, as_j
     """Ingest and validate only: is the data fit to train on?"""
     with session("check", home) as s:
         checked = _recipe(recipe, overrides)
+        from flows import warm
         from flows.train import check as flow
 
+        warm.up(checked)
         dataset = flow(checked)
         summary = dataset.summary()
         if as_json:
@@ -147,6 +154,42 @@ def gates(home: Home = None, as_json: Json = False) -> None:
     _plugins("gates", home, as_json)
 
 
+@tables.callback()
+def store(context: typer.Context, home: Home = None, as_json: Json = False) -> None:
+    """Tables of prepared images and features: rows and bytes."""
+    if context.invoked_subcommand is None:
+        with session("store", home) as s:
+            from tasks import store as tables
+
+            _list(s, "Tables", tables.tables(), as_json)
+
+
+@tables.command()
+def prune(
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only say what would be deleted")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Drop the tables that no registered version was trained from."""
+    with session("store-prune", home) as s:
+        from tasks import registry
+        from tasks import store as tables
+
+        used = registry.tables_in_use()
+        found = [table | {"deleted": yes} for table in tables.tables() if table["table"] not in used]
+        for table in found if yes else []:
+            tables.drop(table["table"])
+        _list(s, "Tables that no registered version was trained from", found, as_json)
+        if found and not yes and not as_json:
+            s.console.print("Nothing was deleted: headstart store prune --yes does it.")
+
+
+@app.command()
+def engines(home: Home = None, as_json: Json = False) -> None:
+    """Ways to run a frozen network."""
+    _plugins("engines", home, as_json)
+
+
 @app.command()
 def doctor(home: Home = None, as_json: Json = False) -> None:
     """What works here: versions, weights, servers, disk, cores."""
@@ -175,8 +218,10 @@ def _plugins(kind: str, home: Path | None, as_json: bool) -> None:
 def _list(s: Session, title: str, rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows), file=s.out)
-    else:
+    elif rows:
         _table(s, title, rows)
+    else:
+        s.console.print(f"{title}: none.")
 
 
 def _table(s: Session, title: str, rows: list[dict[str, Any]]) -> None:

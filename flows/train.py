@@ -5,6 +5,7 @@ import time
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
+from flows.shards import extract_in_shards
 from tasks import registry, tracking
 from tasks.evaluate import evaluate
 from tasks.extract import extract
@@ -27,9 +28,11 @@ def train(recipe: Recipe) -> Outcome:
         facts = ingest(r.source, r.split, r.images)
         dataset = validate(facts, r.validation)
         images = preprocess(dataset, r.images)
-        features = extract(images, r.backbone)
-        head = train_head(images, features, r.backbone, r.head, r.seed)
-        model = fine_tune(images, head, r.backbone, r.fine_tune, r.images, r.seed)
+        if r.extract.runner != "local":
+            extract_in_shards(images, r)
+        features = extract(images, r.backbone, r.extract, r.images)
+        head = train_head(images, features, r.backbone, r.head, r.images, r.seed)
+        model = fine_tune(images, head, r.backbone, r.fine_tune, r.extract, r.images, r.seed)
         report = evaluate(images, model, r.name, r.seed)
         verdict = gate(images, model, report, Gates(model=r.name, gates=r.gates))
         version = register(dataset, model, report, verdict, r.images, r.backbone, r.name)

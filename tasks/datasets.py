@@ -1,9 +1,12 @@
 """A validated data set: its rows, by split, and their labels as numbers."""
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import pandas as pd
 
 from tasks import store
+from tasks.images import pipeline
 from tasks.records import DatasetRef, ImagesRef
 
 
@@ -18,6 +21,22 @@ def labels(rows: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
     return rows["label"].map({name: i for i, name in enumerate(classes)}).to_numpy(np.int64)
 
 
-def pixels(images: ImagesRef) -> store.Table:
+def pixel_table(images: ImagesRef) -> store.Table:
     """The table of prepared images: uint8[size, size, 3] by key."""
     return store.Table(images.table, (images.size, images.size, 3), "uint8")
+
+
+def pixels(images: ImagesRef, rows: pd.DataFrame, size: int) -> Iterator[np.ndarray]:
+    """Prepared images of the rows in their order, uint8[at most `size`, side, side, 3] at a time."""
+    if images.kept:
+        return pixel_table(images).batches(list(rows["key"]), size)
+    batches = pipeline.prepared(list(rows["uri"]), images.size, images.fit, images.max_pixels, size)
+    return (pixels for _, pixels in batches)
+
+
+def pixel_reader(images: ImagesRef, rows: pd.DataFrame) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from positions in the rows, int[n], to their prepared images, uint8[n, side, side, 3]."""
+    if images.kept:
+        return pixel_table(images).reader(list(rows["key"]))
+    paths, read = list(rows["uri"]), pipeline.reader(images.size, images.fit, images.max_pixels)
+    return lambda positions: read([paths[i] for i in positions])

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tasks import datasets, metrics, plugins, progress, store, tracking
+from tasks import datasets, engines, metrics, plugins, progress, store, tracking
 from tasks.home import home
 from tasks.records import ImagesRef, ModelRef, Report, digest
 from tasks.reports import figures, page
@@ -20,7 +20,7 @@ def evaluate(images: ImagesRef, model: ModelRef, name: str, seed: int) -> Report
     """Metrics with 95 % intervals, the probabilities of every test image, and the figures."""
     rows = datasets.rows(images.dataset, "test")
     labels = datasets.labels(rows, images.dataset.classes)
-    probabilities = _probabilities(model, images, list(rows["key"]))
+    probabilities = _probabilities(model, images, rows)
     found = metrics.evaluate(labels, probabilities)
     bounds = metrics.intervals(labels, probabilities, seed)
     address = digest("report", images, model, name, seed)
@@ -32,11 +32,12 @@ def evaluate(images: ImagesRef, model: ModelRef, name: str, seed: int) -> Report
     return Report(f"{path}/report.html", address, found, bounds, f"{path}/predictions.parquet")
 
 
-def _probabilities(model: ModelRef, images: ImagesRef, keys: list[str]) -> np.ndarray:
-    run = plugins.entry("engines", "tensorflow")(networks.load(home() / model.path))
-    batches = datasets.pixels(images).batches(keys, BATCH)
-    counted = progress.counted(((batch, len(batch)) for batch in batches), len(keys), "evaluate")
-    return np.concatenate([run(batch) for batch in counted]).astype(np.float64)
+def _probabilities(model: ModelRef, images: ImagesRef, rows: pd.DataFrame) -> np.ndarray:
+    # TensorFlow, as the registered version does: what is scored is what will answer.
+    network = plugins.entry("engines", "tensorflow")(lambda: networks.load(home() / model.path), home())
+    batches = engines.ahead(datasets.pixels(images, rows, BATCH))
+    counted = progress.counted(((part, len(part)) for part in network.run(batches)), len(rows), "evaluate")
+    return np.concatenate(list(counted)).astype(np.float64)
 
 
 def _predictions(rows: pd.DataFrame, classes: tuple[str, ...], probabilities: np.ndarray) -> pd.DataFrame:
@@ -58,5 +59,5 @@ def _pictures(
     }
     figures.confusion(labels, predicted, classes, paths["Confusion matrix"])
     figures.reliability(labels, probabilities, paths["Reliability"])
-    figures.worst(datasets.pixels(images).read(list(rows["key"].iloc[wrong])), captions, paths["Worst mistakes"])
+    figures.worst(datasets.pixel_reader(images, rows)(wrong), captions, paths["Worst mistakes"])
     return paths

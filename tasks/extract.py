@@ -1,21 +1,63 @@
-"""Extract: the frozen backbone turns each prepared image into a vector, once, ever."""
+"""Extract: the frozen backbone turns each prepared image and its views into features, once, ever."""
 
-from tasks import backbones, datasets, engines, plugins, store
+from prefect import task
+
+from tasks import backbones, engines, features, store, tracking
+from tasks.home import home
 from tasks.records import FeaturesRef, ImagesRef, digest
-from tasks.settings import Backbone
+from tasks.settings import Backbone, Extract, Images
 from tasks.stage import stage
 from tasks.training import networks
 
 
-@stage(version=1)
-def extract(images: ImagesRef, backbone: Backbone) -> FeaturesRef:
-    """Features of every image of the data set that the table does not hold yet."""
-    built = backbones.load(backbone, images.size)
-    network = networks.pooled(built.model, backbone.pooling)
-    shape = tuple(network.output_shape[1:])
-    address = digest("features", built.weights, built.model.name, backbone.pooling, images.table)
-    table = store.Table(f"features-{address}", shape, "float32")
-    rows = [(key, "identity") for key in datasets.rows(images.dataset)["key"]]
-    run = plugins.entry("engines", "tensorflow")(network)
-    computed = engines.fill(table, rows, datasets.pixels(images), run, backbone.batch_size, "extract")
-    return FeaturesRef(table.name, digest(images, table.name), shape, built.weights, computed)
+@stage(version=2)
+def extract(images: ImagesRef, backbone: Backbone, settings: Extract, augment: Images) -> FeaturesRef:
+    """Features of every image of the data set, and of the training images' views, that the table does not hold yet."""
+    engine = _engine(images, backbone, settings)
+    tracking.log_tag("headstart.engine", f"{engine.name}: {engine.reason}")
+    table = _table(images, backbone, settings, engine)
+    computed = features.fill(table, images, _views(augment), engine, settings.batch_size, "extract")
+    return FeaturesRef(
+        table=table.name,
+        digest=digest(images, table.name, augment.views),
+        shape=engine.shape,
+        dtype=settings.dtype,
+        weights=backbones.weights(backbone),
+        computed=computed,
+    )
+
+
+@task(name="extract shard", task_run_name="shard {part} of {parts}", retries=3, retry_delay_seconds=5)
+def shard(images: ImagesRef, backbone: Backbone, settings: Extract, augment: Images, part: int, parts: int) -> int:
+    """The rows of one of several parts of the images, whichever machine it runs on; returns how many were missing.
+
+    A shard that died is run again: rows that it had committed are there and are not computed twice.
+    """
+    engine = _engine(images, backbone, settings)
+    table = _table(images, backbone, settings, engine)
+    name = f"shard {part}"
+    return features.fill(table, images, _views(augment), engine, settings.batch_size, name, (part, parts))
+
+
+def _engine(images: ImagesRef, backbone: Backbone, settings: Extract) -> engines.Engine:
+    return engines.start(
+        settings.engine,
+        lambda: networks.pooled(backbones.load(backbone, images.size), backbone.pooling),
+        home() / "store" / "engines" / _network(images, backbone),
+        images.size,
+    )
+
+
+def _table(images: ImagesRef, backbone: Backbone, settings: Extract, engine: engines.Engine) -> store.Table:
+    address = digest("features", _network(images, backbone), images.table, settings.dtype)
+    return store.Table(f"features-{address}", engine.shape, settings.dtype)
+
+
+def _network(images: ImagesRef, backbone: Backbone) -> str:
+    """Digest of all that the features depend on besides the pixels."""
+    weights = backbones.weights(backbone)
+    return digest("network", weights, backbone.kind, backbone.options, images.size, backbone.pooling)
+
+
+def _views(augment: Images) -> dict[str, tuple[str, ...]]:
+    return {"train": augment.views, "validation": ("identity",), "test": ("identity",)}

@@ -1,7 +1,14 @@
 """Where a run keeps its state, and the environment that its libraries read before they are imported."""
 
 import os
+import sys
 from pathlib import Path
+from typing import Any
+
+# OpenVINO's converter reports its use over the network, from a forked process, and knows no switch but CI=true. Without
+# this package it does without.
+loaded: dict[str, Any] = sys.modules
+loaded.setdefault("openvino_telemetry", None)
 
 QUIET = {
     "DO_NOT_TRACK": "true",

@@ -1,6 +1,8 @@
 """Preprocess: photos become squares of one size, each decoded once, ever."""
 
-from tasks import progress, store
+from dataclasses import replace
+
+from tasks import datasets, progress, store
 from tasks.images import pipeline
 from tasks.records import DatasetRef, ImagesRef, digest
 from tasks.settings import Images
@@ -10,21 +12,26 @@ from tasks.stage import stage
 DECODER = 1
 
 
-def table_of(images: Images) -> store.Table:
-    """The table of prepared images for a size and fit: (sha256 of the file, uint8[size, size, 3])."""
-    address = digest("prepared", DECODER, images.size, images.fit)
-    return store.Table(f"images-{address}", (images.size, images.size, 3), "uint8")
-
-
-@stage(version=1)
+@stage(version=2)
 def preprocess(dataset: DatasetRef, images: Images) -> ImagesRef:
-    """Decode and resize the photos that the table does not hold yet."""
-    rows = store.frame(dataset.path)
-    table = table_of(images)
+    """Decode and resize the photos that the table does not hold yet.
+
+    Without `images.keep` there is no table: each stage that needs pixels decodes them as it goes.
+    """
+    table = "images-" + digest("prepared", DECODER, images.size, images.fit)
+    ref = ImagesRef(
+        dataset, table, digest(dataset, table), images.size, images.fit, images.max_pixels, images.keep, computed=0
+    )
+    return replace(ref, computed=decode_into(datasets.pixel_table(ref), ref)) if images.keep else ref
+
+
+def decode_into(table: store.Table, images: ImagesRef) -> int:
+    """Decode the photos that the table lacks; returns how many."""
+    rows = datasets.rows(images.dataset)
     new = rows[~rows["key"].isin(table.keys())]
     keys, paths = list(new["key"]), list(new["uri"])
     if paths:
         batches = pipeline.prepared(paths, images.size, images.fit, images.max_pixels)
         for positions, pixels in progress.counted(((b, len(b[0])) for b in batches), len(paths), "preprocess"):
             table.append([keys[i] for i in positions], pixels)
-    return ImagesRef(dataset, table.name, digest(dataset, table.name), images.size, len(paths))
+    return len(paths)

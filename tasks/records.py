@@ -100,18 +100,21 @@ class DatasetRef(Record):
 
 @dataclass(frozen=True)
 class ImagesRef(Record):
-    """Prepared images of a data set: a table of (key, uint8[size, size, 3])."""
+    """Prepared images of a data set: a table of (key, uint8[size, size, 3]), or how to prepare them each time."""
 
     dataset: DatasetRef
     table: str
     digest: str
     size: int
+    fit: str
+    max_pixels: int
+    kept: bool
     computed: int
 
     @property
     @override
     def files(self) -> tuple[str, ...]:
-        return (f"store/{self.table}.lance",)
+        return (f"store/{self.table}.lance",) if self.kept else ()
 
     @property
     @override
@@ -126,6 +129,7 @@ class FeaturesRef(Record):
     table: str
     digest: str
     shape: tuple[int, ...]
+    dtype: str
     weights: str
     computed: int
 
@@ -148,6 +152,8 @@ class ModelRef(Record):
     digest: str
     rung: str
     validation: dict[str, float]
+    #: Tables of images and features that it was trained from.
+    tables: tuple[str, ...]
     epochs: int
     frozen_variables: int
     trained_variables: int

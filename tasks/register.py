@@ -30,6 +30,7 @@ def register(
         "headstart.gate": verdict.decision,
         "headstart.gate_reason": verdict.reason,
         "headstart.opponent": verdict.opponent,
+        "headstart.tables": " ".join(model.tables),
     } | {f"headstart.gate.{result.gate}": "passed" if result.passed else "failed" for result in verdict.gates}
     version = registry.add(name, home() / path, tags, dataset.classes, report.metrics)
     if verdict.decision == "promote":

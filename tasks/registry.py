@@ -178,6 +178,11 @@ def score(name: str, version: str, paths: list[str], classes: tuple[str, ...]) -
     return np.stack(columns, axis=1)
 
 
+def tables_in_use() -> set[str]:
+    """Names of the tables that some registered version was trained from."""
+    return {table for version, _ in versions() for table in version.tags.get("headstart.tables", "").split()}
+
+
 def describe(version: "ModelVersion", aliases: tuple[str, ...]) -> dict[str, Any]:
     """What `headstart models` shows of a version."""
     tags = version.tags

@@ -13,6 +13,7 @@ from tasks import plugins
 from tasks.errors import UsageError
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Pooling = Literal["avg", "avg_max_std", "multi_level", "none"]
 View = Literal["identity", "flip_left_right", "flip_up_down", "rotate_180", "rotate_90", "rotate_270"]
 
 
@@ -66,8 +67,9 @@ class Images(Settings):
     )
     max_pixels: int = Field(100_000_000, ge=1, description="Photos with more pixels are set aside unread")
     views: tuple[View, ...] = Field(
-        ("identity", "flip_left_right"), min_length=1, description="Fixed augmented copies that fine-tuning sees"
+        ("identity", "flip_left_right"), min_length=1, description="Fixed augmented copies that training sees"
     )
+    keep: bool = Field(True, description="Keep prepared images; else they are decoded whenever they are needed")
 
 
 class Backbone(Settings):
@@ -76,8 +78,23 @@ class Backbone(Settings):
     kind: str = Field("efficientnet_lite", description="A name from `headstart backbones`")
     options: dict[str, Any] = Field({}, description="What the backbone takes, e.g. `variant`")
     weights: str = Field("packaged", description="`packaged`, `random`, or a path with an optional `#sha256=…`")
-    pooling: Literal["avg"] = Field("avg", description="How the feature map becomes a vector")
-    batch_size: int = Field(32, ge=1, description="Images a step of extraction")
+    pooling: Pooling = Field(
+        "avg",
+        description="How the feature map becomes features: `avg`, `avg_max_std`, `multi_level` (at several depths) or "
+        "`none` (the map itself)",
+    )
+
+
+class Extract(Settings):
+    """How the frozen network is run; none of it changes what comes out beyond rounding."""
+
+    engine: str = Field("auto", description="`auto`, or a name from `headstart engines`")
+    batch_size: int = Field(32, ge=1, description="Images a step")
+    dtype: Literal["float16", "float32"] = Field("float32", description="How features are stored")
+    runner: Literal["local", "dask"] = Field("local", description="Where extraction runs: in this process, or on Dask")
+    shards: int = Field(8, ge=1, description="With Dask: tasks that the images are split into")
+    workers: int = Field(2, ge=1, description="With Dask and no address: processes of a cluster on this machine")
+    address: str = Field("", description="With Dask: address of a scheduler, such as tcp://host:8786")
 
 
 class Head(Settings):
@@ -102,6 +119,24 @@ class FineTune(Settings):
     learning_rate: float = Field(3e-4, gt=0, description="AdamW step size at first; falls along a cosine to 0")
     weight_decay: float = Field(1e-2, ge=0, description="AdamW weight decay")
     batch_size: int = Field(64, ge=1, description="Images a step")
+    trunk: Literal["cached", "live"] = Field(
+        "cached", description="`cached`: the frozen blocks see each view once; `live`: they run in every epoch"
+    )
+    strategy: Literal["auto", "mirrored", "none"] = Field(
+        "auto",
+        description="`auto`: copies of the network on every GPU where there are several; `mirrored`: always; "
+        "`none`: never",
+    )
+    jitter: Share = Field(
+        0.0, description="With a live trunk: largest random change of brightness and contrast, and views at random"
+    )
+
+    @model_validator(mode="after")
+    def jitters_live(self) -> "FineTune":
+        """What is cached cannot be changed at random."""
+        if self.jitter and self.trunk == "cached":
+            raise ValueError('jitter changes pixels at random, which needs trunk = "live"')
+        return self
 
 
 class Gates(Settings):
@@ -121,6 +156,7 @@ class Recipe(Settings):
     validation: Validation = Validation()
     images: Images = Images()
     backbone: Backbone = Backbone()
+    extract: Extract = Extract()
     head: Head = Head()
     fine_tune: FineTune = FineTune()
     gates: dict[str, dict[str, Any]] = Field(
@@ -161,6 +197,8 @@ def _culprits(recipe: Recipe) -> Iterator[str]:
         ("backbones", recipe.backbone.kind, recipe.backbone.options, "backbone.options"),
         ("heads", recipe.head.kind, recipe.head.options, "head.options"),
     ]
+    if recipe.extract.engine != "auto":
+        wanted.append(("engines", recipe.extract.engine, {}, "extract.engine"))
     wanted += [("expectations", suite, {}, "validation.suites") for suite in recipe.validation.suites]
     wanted += [("gates", gate, options, f"gates.{gate}") for gate, options in recipe.gates.items()]
     for kind, name, options, where in wanted:

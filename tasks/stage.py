@@ -5,10 +5,12 @@ name, its code version, the settings and the digests of the records
 (https://docs.prefect.io/v3/concepts/caching).
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 from prefect import task
@@ -60,6 +62,10 @@ class Stage:
     def digest(self, *args: Any) -> str:
         """What the result is kept under: equal inputs, stage and code version give an equal digest."""
         return digest(self.name, self.version, args, self.reads(*args))
+
+    def cached(self, *args: Any) -> bool:
+        """Whether the result is there already, asked without a server; False where results are kept elsewhere."""
+        return Path(os.environ.get("PREFECT_LOCAL_STORAGE_PATH", ""), self.digest(*args)).is_file()
 
     def __call__(self, *args: Any) -> Any:
         """Take the result from the cache or compute it, and write the stage's MLflow run."""

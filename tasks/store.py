@@ -1,9 +1,10 @@
-"""The content-addressed store under the home folder: Lance tables of rows by key, and folders of files by digest.
+"""The content-addressed store: Lance tables of rows by key, and folders of files by digest.
 
 Lance commits a batch of rows whole or not at all, and lets several processes append at once
 (https://lancedb.github.io/lance/format.html), so a killed run leaves every committed row readable.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ import pyarrow as pa
 from tasks.errors import DependencyError
 from tasks.home import home
 
+#: Tables that can be computed again, by the beginning of their names.
+DERIVED = ("images-", "features-", "activations-")
+
 
 class Table:
     """Rows of (key: text, value: a fixed-size array) that are computed once and never change.
@@ -27,7 +31,7 @@ class Table:
 
     def __init__(self, name: str, shape: tuple[int, ...], dtype: Any) -> None:
         self.name, self.shape, self.dtype = name, shape, np.dtype(dtype)
-        self.path = home() / "store" / f"{name}.lance"
+        self.uri = f"{location()}/{name}.lance"
 
     @property
     def schema(self) -> pa.Schema:
@@ -37,7 +41,7 @@ class Table:
 
     def keys(self) -> set[str]:
         """Keys of all committed rows; reads no values."""
-        dataset = _opened(self.path)
+        dataset = _opened(self.uri)
         return set(dataset.to_table(columns=["key"])["key"].to_pylist()) if dataset is not None else set()
 
     def append(self, keys: list[str], values: np.ndarray) -> None:
@@ -48,7 +52,7 @@ class Table:
         flat = pa.array(np.ascontiguousarray(values).reshape(-1))
         column = pa.FixedSizeListArray.from_arrays(flat, int(np.prod(self.shape)))
         rows = pa.table({"key": pa.array(keys, pa.string()), "value": column}, schema=self.schema)
-        _commit(self.path, rows)
+        _commit(self.uri, rows)
 
     def read(self, keys: list[str]) -> np.ndarray:
         """Values in the order of `keys`, [len(keys), *shape]. Raises `DependencyError` when a key has no row."""
@@ -60,6 +64,37 @@ class Table:
         for start in range(0, len(keys), size):
             yield read(np.arange(start, min(start + size, len(keys))))
 
+    def mapped(self) -> tuple[list[str], np.ndarray]:
+        """All rows as (keys, memory-mapped array [rows, *shape], read only), for NumPy and whatever reads .npy files.
+
+        Lance's files are no flat arrays: the first call after new rows were committed writes one in the home folder.
+        """
+        dataset = self._there()
+        keys = dataset.to_table(columns=["key"])["key"].to_pylist()
+        file = home() / "store" / "mapped" / f"{self.name}.{dataset.version}.npy"
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            for old in file.parent.glob(f"{self.name}.*.npy"):
+                old.unlink()
+            working = file.with_name(f".{uuid4().hex}.npy")
+            out = np.lib.format.open_memmap(working, "w+", self.dtype, (len(keys), *self.shape))
+            start = 0
+            for batch in dataset.to_batches(columns=["value"]):
+                out[start : start + len(batch)] = self._array(batch["value"])
+                start += len(batch)
+            out.flush()
+            working.rename(file)
+        return keys, np.load(file, mmap_mode="r")
+
+    def _there(self) -> Any:
+        dataset = _opened(self.uri)
+        if dataset is None:
+            raise DependencyError(f"Expected the table {self.uri}, found none: run the command again with --refresh.")
+        return dataset
+
+    def _array(self, column: pa.Array) -> np.ndarray:
+        return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, *self.shape)
+
     def reader(self, keys: list[str]) -> Callable[[np.ndarray], np.ndarray]:
         """A function from positions in `keys`, int[n], to their values, [n, *shape], on the table as it is now.
 
@@ -67,56 +102,58 @@ class Table:
         """
         if not keys:
             return lambda positions: np.empty((0, *self.shape), self.dtype)
-        dataset = _opened(self.path)
-        if dataset is None:
-            raise DependencyError(f"Expected the table {self.path}, found none: run the command again with --refresh.")
+        dataset = self._there()
         stored = dataset.to_table(columns=["key"])["key"].to_pylist()
         # Two writers may have committed the same key; the first row counts, whoever reads.
         place = {key: i for i, key in reversed(list(enumerate(stored)))}
         absent = [key for key in keys if key not in place]
         if absent:
-            raise DependencyError(f"{self.path}: expected a row for each image, found none for {len(absent)} of them.")
+            raise DependencyError(f"{self.uri}: expected a row for each image, found none for {len(absent)} of them.")
         rows = np.array([place[key] for key in keys])
 
         def read(positions: np.ndarray) -> np.ndarray:
-            values = dataset.take(rows[positions], columns=["value"])["value"].combine_chunks()
-            return values.flatten().to_numpy(zero_copy_only=False).reshape(-1, *self.shape)
+            return self._array(dataset.take(rows[positions], columns=["value"])["value"].combine_chunks())
 
         return read
 
 
-def _commit(path: Path, rows: pa.Table) -> None:
+def location() -> str:
+    """Where the tables are: `HEADSTART_STORE`, a folder or the URI of an object store, else in the home folder."""
+    wanted = os.environ.get("HEADSTART_STORE") or str(home() / "store")
+    return wanted.rstrip("/") if "://" in wanted else str(Path(wanted).absolute())
+
+
+def _commit(uri: str, rows: pa.Table) -> None:
     """Append rows in one transaction, next to other writers."""
     import lance
 
-    if _opened(path) is None:
-        _begin(path, rows.schema)
+    if _opened(uri) is None:
+        _begin(uri, rows.schema)
     # Onto an opened table: a path where there is none would be begun anew, over what another writer has begun.
-    lance.write_dataset(rows, _opened(path), mode="append")
+    lance.write_dataset(rows, _opened(uri), mode="append")
 
 
-def _begin(path: Path, schema: pa.Schema) -> None:
+def _begin(uri: str, schema: pa.Schema) -> None:
     """Make an empty table, unless another writer is first.
 
-    Lance's own `create` is no such promise: of two that create at once, the second overwrites the first's rows.
+    Lance's own `create` is no such promise: of two that create at once, the second overwrites the first's rows. A
+    commit without retries is one: the first version is written only where there is none.
     """
     import lance
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    made = path.with_name(f".{uuid4().hex}-{path.name}")
-    lance.write_dataset(schema.empty_table(), str(made), mode="overwrite")
     try:
-        made.rename(path)
-    except OSError:  # there is one now
-        shutil.rmtree(made)
+        lance.LanceDataset.commit(uri, lance.LanceOperation.Overwrite(schema, []), max_retries=0)
+    except OSError:
+        if _opened(uri) is None:
+            raise
 
 
-def _opened(path: Path) -> Any:
+def _opened(uri: str) -> Any:
     """The table at its newest version, or None where nothing was committed yet."""
     import lance
 
     try:
-        return lance.dataset(str(path))
+        return lance.dataset(uri)
     except ValueError as error:
         if "not found" in str(error):
             return None
@@ -153,16 +190,42 @@ class Rows:
 
     def __init__(self, name: str, schema: pa.Schema) -> None:
         self.schema = schema
-        self.path = home() / "store" / f"{name}.lance"
+        self.uri = f"{location()}/{name}.lance"
 
     def read(self) -> pd.DataFrame:
         """All committed rows; empty where there is no table."""
-        dataset = _opened(self.path)
+        dataset = _opened(self.uri)
         return (dataset.to_table() if dataset is not None else self.schema.empty_table()).to_pandas()
 
     def append(self, rows: pd.DataFrame) -> None:
         """Commit the rows, all or none."""
-        _commit(self.path, pa.Table.from_pandas(rows, self.schema, preserve_index=False))
+        _commit(self.uri, pa.Table.from_pandas(rows, self.schema, preserve_index=False))
+
+
+def tables() -> list[dict[str, Any]]:
+    """Every table of images and features: name, rows, bytes stored, the largest first."""
+    import lance
+    from pyarrow import fs
+
+    system, root = fs.FileSystem.from_uri(location())
+    found = []
+    for folder in system.get_file_info(fs.FileSelector(root, allow_not_found=True)):
+        if folder.base_name.startswith(DERIVED) and folder.base_name.endswith(".lance"):
+            files = system.get_file_info(fs.FileSelector(folder.path, recursive=True))
+            rows = lance.dataset(f"{location()}/{folder.base_name}").count_rows()
+            size = sum(file.size for file in files if file.is_file)
+            found.append({"table": folder.base_name.removesuffix(".lance"), "rows": rows, "bytes": size})
+    return sorted(found, key=lambda table: -table["bytes"])
+
+
+def drop(name: str) -> None:
+    """Delete a table; what it held is computed again where it is needed again."""
+    from pyarrow import fs
+
+    system, root = fs.FileSystem.from_uri(location())
+    # The versions first: without them there is no table, whatever else is left when this is interrupted.
+    system.delete_dir(f"{root}/{name}.lance/_versions")
+    system.delete_dir(f"{root}/{name}.lance")
 
 
 def frame(path: str) -> pd.DataFrame:

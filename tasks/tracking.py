@@ -108,6 +108,12 @@ def log_files(folder: Path, to: str | None = None) -> None:
         client().log_artifacts(run_id, str(folder), to)
 
 
+def log_tag(name: str, value: str) -> None:
+    """Tag the stage that is running; outside a run it does nothing."""
+    if run_id := _stage.get():
+        client().set_tag(run_id, name, value)
+
+
 def log_series(name: str, values: list[float]) -> None:
     """One metric over steps 0, 1, … (epochs) of the stage that is running; outside a run it does nothing."""
     from mlflow.entities import Metric

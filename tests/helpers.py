@@ -2,6 +2,9 @@
 
 import io
 import os
+import socket
+import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -54,3 +57,21 @@ epochs = 1
 def outside() -> dict[str, str]:
     """The environment of a user who has set nothing of ours."""
     return {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_", "HEADSTART_"))}
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def answer(url: str) -> bytes:
+    """What a server that is starting answers once it does, within a minute."""
+    for _ in range(120):
+        try:
+            with urllib.request.urlopen(url, timeout=5) as reply:
+                return reply.read()
+        except OSError:
+            time.sleep(0.5)
+    raise AssertionError(f"no answer from {url}")

@@ -61,21 +61,25 @@ def test_backbone(name):
         assert all(
             np.array_equal(a, b) for a, b in zip(built.model.get_weights(), again.model.get_weights(), strict=True)
         )
-        assert built.weights
         assert built.licence
+        assert plugins.load("backbones", name).fingerprint("random", choice.options)
 
 
 @pytest.mark.parametrize("name", plugins.names("engines"))
-def test_engine(name):
+def test_engine(name, tmp_path):
     import keras
 
     pixels = keras.Input((8, 8, 3))
     model = keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(pixels)))
     images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), "uint8")
-    run = plugins.entry("engines", name)(model)
     expected = model.predict(images.astype("float32"), verbose=0)
-    np.testing.assert_allclose(run(images), expected, rtol=1e-4, atol=1e-3)
-    np.testing.assert_allclose(run(images[:2]), expected[:2], rtol=1e-4, atol=1e-3)
+    for build in (lambda: model, lambda: model):
+        engine = plugins.entry("engines", name)(build, tmp_path)
+        assert engine.shape == (4,)
+        outputs = list(engine.run(iter([images[:3], images[3:], images])))
+        assert [len(output) for output in outputs] == [3, 2, 5]
+        np.testing.assert_allclose(np.concatenate(outputs[:2]), expected, rtol=1e-4, atol=1e-3)
+        np.testing.assert_allclose(outputs[2], expected, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", plugins.names("heads"))

@@ -2,11 +2,8 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import helpers
@@ -83,25 +80,13 @@ def test_the_table_of_files_is_a_recipe(tmp_path):
 def test_mlflow_shows_the_runs(reader):
     folder, _ = reader
     command = re.search(r"`uv run (mlflow ui [^`]*)`", README)[1]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = helpers.free_port()
     # Without the job runners, which take 250 MB each and are not needed to look.
     env = outside() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     words = [str(BIN / "mlflow"), *command.split()[1:], "--port", str(port), "--workers", "1"]
     with subprocess.Popen(words, cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
-            assert _answer(f"http://127.0.0.1:{port}/health") == b"OK"
-            assert b"<title>MLflow</title>" in _answer(f"http://127.0.0.1:{port}/")
+            assert helpers.answer(f"http://127.0.0.1:{port}/health") == b"OK"
+            assert b"<title>MLflow</title>" in helpers.answer(f"http://127.0.0.1:{port}/")
         finally:
             server.terminate()
-
-
-def _answer(url: str) -> bytes:
-    for _ in range(120):
-        try:
-            with urllib.request.urlopen(url, timeout=5) as reply:
-                return reply.read()
-        except OSError:
-            time.sleep(0.5)
-    raise AssertionError(f"no answer from {url}")

@@ -3,7 +3,9 @@
 import subprocess
 import sys
 import time
+from urllib import request
 
+import helpers
 import numpy as np
 import pytest
 
@@ -79,3 +81,70 @@ def test_a_folder_appears_whole_or_not_at_all(home):
         (working / "whole").write_text("x")
     assert (home / path / "whole").read_text() == "x"
     assert store.missing([path]) == []
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """An object store on this machine, and the environment that names it."""
+    port = helpers.free_port()
+    address, command = f"http://127.0.0.1:{port}", [sys.executable, "-m", "moto.server", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        helpers.answer(address)
+        request.urlopen(request.Request(f"{address}/photos", method="PUT")).close()
+        settings = {
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": address,
+            "AWS_ALLOW_HTTP": "true",
+            "HEADSTART_STORE": "s3://photos/some/tables/",
+        }
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        yield
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def test_tables_live_on_an_object_store(bucket, home):
+    assert store.tables() == []
+    test_rows_come_back_in_the_order_asked_for()
+    start = str(time.time() + 4)
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(writer), start]) for writer in range(4)]
+    assert [writer.wait(120) for writer in writers] == [0] * 4
+    for number in range(8):
+        assert len(store.Table(f"many {number}", (4,), "float32").keys()) == 16
+    table = store.Table("features-far", (2,), "float16")
+    table.append(["a", "b"], np.ones((2, 2), "float16"))
+    assert [(row["table"], row["rows"]) for row in store.tables()] == [("features-far", 2)]
+    keys, values = table.mapped()
+    assert (sorted(keys), values.tolist()) == (["a", "b"], [[1, 1], [1, 1]])
+    store.drop("features-far")
+    assert (store.tables(), table.keys()) == ([], set())
+    assert not (home / "store" / "features-far.lance").exists()
+
+
+def test_a_table_is_read_as_a_memory_mapped_array():
+    table = store.Table("features-mapped", (2,), "float16")
+    table.append(["a"], np.full((1, 2), 1, "float16"))
+    assert table.mapped()[1].tolist() == [[1, 1]]
+    table.append(["b", "c"], np.full((2, 2), 2, "float16"))
+    keys, values = table.mapped()
+    assert isinstance(values, np.memmap)
+    assert (keys, values.dtype, values[1:].tolist()) == (["a", "b", "c"], np.float16, [[2, 2], [2, 2]])
+    with pytest.raises(ValueError, match="read-only"):
+        values[0] = 0
+
+
+def test_tables_are_listed_and_dropped():
+    table = store.Table("features-listed", (2,), "float32")
+    table.append(["a", "b"], np.ones((2, 2), "float32"))
+    found = {row["table"]: row for row in store.tables()}["features-listed"]
+    assert found["rows"] == 2 and found["bytes"] > 16
+    store.drop("features-listed")
+    assert "features-listed" not in {row["table"] for row in store.tables()}
+    assert table.keys() == set()
+    table.append(["c"], np.ones((1, 2), "float32"))
+    assert table.keys() == {"c"}

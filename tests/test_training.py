@@ -1,8 +1,15 @@
 """Fitting, freezing and its proof."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from tasks import plugins
+from tasks.backbones import Backbone
 from tasks.training import fit, networks, thaw
 
 
@@ -10,15 +17,15 @@ from tasks.training import fit, networks, thaw
 def data():
     random = np.random.default_rng(0)
     labels = random.integers(0, 2, 96)
-    images = random.normal(size=(96, 8, 8, 3)).astype("float32") + labels[:, None, None, None]
-    return images, labels
+    images = random.normal(size=(96, 8, 8, 3)) + labels[:, None, None, None]
+    return images.astype("float32"), labels
 
 
 def _batches(images, labels):
     return fit.Batches(lambda positions: images[positions], labels)
 
 
-def _network():
+def _network(pooling="avg"):
     import keras
 
     fit.seed_everything(0)
@@ -26,20 +33,45 @@ def _network():
     for number in range(3):
         x = keras.layers.Conv2D(4, 3, padding="same", name=f"conv_{number}")(x)
         x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
-    backbone = keras.Model(pixels, x)
-    features = keras.Input((4,))
-    head = keras.Model(features, keras.layers.Dense(2, name="logits")(features), name="head")
-    return networks.classifier(networks.pooled(backbone, "avg"), head)
+    backbone = Backbone(keras.Model(pixels, x), ("norm_0", "norm_1", "norm_2"), "none")
+    features = networks.pooled(backbone, pooling)
+    head = plugins.entry("heads", "linear")(features.output_shape[1:], 2)
+    return networks.classifier(features, head)
 
 
 PLAN = fit.Plan(epochs=3, patience=3, learning_rate=0.05, weight_decay=0.0, batch_size=16, seed=0)
 
 
-def test_a_cut_network_gives_what_the_whole_gives(data):
-    network = _network()
-    trunk, top = networks.cut(network, "norm_1")
+@pytest.mark.parametrize("pooling", ["avg", "avg_max_std", "multi_level", "none"])
+@pytest.mark.parametrize("layer", ["norm_0", "norm_1"])
+def test_a_cut_network_gives_what_the_whole_gives(data, pooling, layer):
+    network = _network(pooling)
+    trunk, top = networks.cut(network, layer)
+    assert len(trunk.output_shape) == 2
     logits = top.predict(trunk.predict(data[0], verbose=0), verbose=0)
     np.testing.assert_allclose(networks.softmax(logits), network.predict(data[0], verbose=0), atol=1e-5)
+
+
+def test_poolings():
+    import keras
+
+    pixels = keras.Input((16, 16, 3))
+    fine = keras.layers.Conv2D(4, 3, 2, padding="same", name="fine")(pixels)
+    coarse = keras.layers.Conv2D(5, 3, 2, padding="same", name="coarse")(fine)
+    top = keras.layers.Conv2D(6, 1, name="top")(coarse)
+    backbone = Backbone(keras.Model(pixels, top), ("fine", "coarse"), "none")
+    images = np.random.default_rng(0).normal(size=(5, 16, 16, 3)).astype("float32")
+    maps = keras.Model(pixels, [fine, coarse, top]).predict(images, verbose=0)
+    seen = {
+        p: networks.pooled(backbone, p).predict(images, verbose=0)
+        for p in ("avg", "avg_max_std", "multi_level", "none")
+    }
+    statistics = [np.concatenate([m.mean((1, 2)), m.max((1, 2)), m.std((1, 2))], axis=1) for m in maps]
+    np.testing.assert_allclose(seen["none"], maps[2], atol=1e-5)
+    np.testing.assert_allclose(seen["avg"], maps[2].mean((1, 2)), atol=1e-5)
+    np.testing.assert_allclose(seen["avg_max_std"], statistics[2], atol=1e-4)
+    np.testing.assert_allclose(seen["multi_level"], np.concatenate(statistics, axis=1), atol=1e-4)
+    assert networks.levels(backbone) == ["fine", "coarse"]
 
 
 def test_only_what_is_thawed_changes_statistics_included(data):
@@ -79,7 +111,7 @@ def test_the_same_seed_gives_the_same_weights(data):
         fit.seed_everything(0)
         network = _network()
         _, top = networks.cut(network, "norm_0")
-        inputs = np.random.default_rng(1).normal(size=(96, 8, 8, 4)).astype("float32")
+        inputs = np.random.default_rng(1).normal(size=(96, 8 * 8 * 4)).astype("float32")
         plan = fit.Plan(**{**PLAN.__dict__, "seed": seed})
         fit.fit(top, _batches(inputs, data[1]), _batches(inputs, data[1]), plan)
         return thaw.fingerprint(network.variables)
@@ -113,3 +145,42 @@ def test_a_saved_network_is_the_same_and_code_in_a_file_is_refused(data, tmp_pat
     evil.save(tmp_path / "evil.keras")
     with pytest.raises(ValueError, match="lambda"):
         networks.load(tmp_path / "evil.keras")
+
+
+MIRRORED = """
+import tensorflow as tf
+two = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
+import test_training as t
+from tasks.training import fit, strategy
+import numpy as np
+tf.distribute.MirroredStrategy.__init__.__defaults__ = (["CPU:0", "CPU:1"], None)
+random = np.random.default_rng(0)
+labels = random.integers(0, 2, 96)
+images = random.normal(size=(96, 8, 8, 3)).astype("float32") + labels[:, None, None, None]
+losses = []
+for wanted in ("none", "mirrored"):
+    with strategy.scope(wanted):
+        network = t._network()
+        top = t.networks.cut(network, "norm_1")[1]
+    print(wanted, top.distribute_strategy.num_replicas_in_sync)
+    t.thaw.thaw(top)
+    fit.seed_everything(0)
+    batches = t._batches(t.networks.cut(network, "norm_1")[0].predict(images, verbose=0), labels)
+    # All rows in one batch: the order, which two devices draw otherwise, does not matter.
+    losses.append(fit.fit(top, batches, batches, fit.Plan(**{**t.PLAN.__dict__, "batch_size": 96})).loss)
+np.testing.assert_allclose(*losses, rtol=1e-4)
+"""
+
+
+def test_a_network_mirrored_on_two_devices_trains_as_on_one():
+    """On two processors that TensorFlow makes of one, as no GPU is here; in a process of their own."""
+    done = subprocess.run(
+        [sys.executable, "-c", MIRRORED],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.split() == ["none", "1", "mirrored", "2"]

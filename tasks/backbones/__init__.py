@@ -1,7 +1,8 @@
 """Networks trained on a large data set, with their last layers taken off.
 
-A backbone has `build(size, weights, *, options…) -> Backbone` and `choices() -> list[Choice]`; the model maps
-float pixels 0 to 255, [n, size, size, 3], to a feature map [n, h, w, c], preprocessing included.
+A backbone has `build(size, weights, *, options…) -> Backbone`, `fingerprint(weights, options) -> str`, the digest of
+the weights without building anything, and `choices() -> list[Choice]`. The model maps float pixels 0 to 255,
+[n, size, size, 3], to a feature map [n, h, w, c], preprocessing included.
 """
 
 from __future__ import annotations
@@ -24,8 +25,6 @@ class Backbone:
     model: keras.Model
     #: Names of the layers at whose output the network can be cut, from the input to the last block.
     blocks: tuple[str, ...]
-    #: Digest of the weights; equal digests give equal features.
-    weights: str
     #: Licence of the weights, for the model card.
     licence: str
 
@@ -39,6 +38,11 @@ class Choice:
     size: int
     #: Where its weights are, or what is missing.
     weights: str
+
+
+def weights(settings: Settings) -> str:
+    """Digest of the weights that a recipe names; equal digests give equal features. Builds nothing."""
+    return plugins.load("backbones", settings.kind).fingerprint(settings.weights, settings.options)
 
 
 def load(settings: Settings, size: int) -> Backbone:

@@ -73,7 +73,13 @@ STAGES = (
 def build(size: int, weights: str = "packaged", *, variant: Literal["lite0", "lite1", "lite2"] = "lite0") -> Backbone:
     """The network up to its last convolution: [n, size, size, 3] to [n, size/32, size/32, 1280]."""
     model, blocks = network(variant, size)
-    return Backbone(model, blocks, load_weights(model, variant, weights), LICENCE)
+    load_weights(model, variant, weights)
+    return Backbone(model, blocks, LICENCE)
+
+
+def fingerprint(weights: str, options: dict[str, str]) -> str:
+    """SHA-256 of the weights file, or `random`."""
+    return "random" if weights == "random" else _file(weights, options.get("variant", "lite0"))[1]
 
 
 def choices() -> list[Choice]:
@@ -110,14 +116,11 @@ def network(variant: str, size: int, classes: int = 0) -> tuple[keras.Model, tup
     return keras.Model(pixels, x, name=f"efficientnet_{variant}"), tuple(blocks)
 
 
-def load_weights(model: keras.Model, variant: str, weights: str) -> str:
-    """Fill the model from `packaged`, or a `.pth` or `.weights.h5` path; returns the weights' digest."""
+def load_weights(model: keras.Model, variant: str, weights: str) -> None:
+    """Fill the model from `packaged`, or a `.pth` or `.weights.h5` path; `random` leaves it as it is."""
     if weights == "random":
-        return "random"
-    if weights == "packaged":
-        path, sha256 = packaged(variant), VARIANTS[variant].sha256
-    else:
-        path, sha256 = files.from_path(weights)
+        return
+    path, _ = _file(weights, variant)
     try:
         if path.name.endswith(".weights.h5"):
             model.load_weights(path)
@@ -127,7 +130,12 @@ def load_weights(model: keras.Model, variant: str, weights: str) -> str:
         raise DependencyError(
             f"{path}: expected the weights of EfficientNet-{variant}, found others: {error}"
         ) from None
-    return sha256
+
+
+def _file(weights: str, variant: str) -> tuple[Path, str]:
+    if weights == "packaged":
+        return packaged(variant), VARIANTS[variant].sha256
+    return files.from_path(weights)
 
 
 def _plan(scale: Variant) -> list[tuple[int, int, int, int]]:

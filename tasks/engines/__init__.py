@@ -1,35 +1,107 @@
-"""Ways to run a frozen network fast, and the loop that runs one over prepared images into a table.
+"""Ways to run a frozen network fast.
 
-An engine has `start(model) -> run`, where `run` maps uint8 pixels [n, size, size, 3] to float32 outputs.
+An engine has `start(build, folder) -> Engine`: `build()` gives the Keras model, and `folder`, which is kept for this
+network alone, holds what the engine has made of it, so that the next start needs neither Keras nor the weights. Outputs
+come in the order of the inputs; at most a few batches are under way at once, so that memory does not grow with the
+number of images.
 """
 
-from collections.abc import Callable, Sequence
+from __future__ import annotations
+
+import json
+import queue
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from tasks import progress, store
-from tasks.images.augment import view
+from tasks import plugins
+
+if TYPE_CHECKING:
+    import keras
+
+T = TypeVar("T")
+
+#: Largest difference of OpenVINO's outputs from TensorFlow's on the probe, relative to the largest output.
+TOLERANCE = 1e-3
+PROBE = 4
+AHEAD = 4
 
 
-def fill(
-    table: store.Table,
-    rows: Sequence[tuple[str, str]],
-    pixels: store.Table,
-    run: Callable[[np.ndarray], np.ndarray],
-    batch_size: int,
-    what: str,
-) -> int:
-    """Compute and commit the (image key, view) rows that the table lacks; returns how many."""
-    there = table.keys()
-    new = [row for row in rows if row_key(*row) not in there]
-    chunks = [new[start : start + batch_size] for start in range(0, len(new), batch_size)]
-    batches = zip(chunks, pixels.batches([key for key, _ in new], batch_size), strict=True) if new else []
-    for chunk, batch in progress.counted(((pair, len(pair[0])) for pair in batches), len(new), what):
-        seen = np.stack([view(image, name) for image, (_, name) in zip(batch, chunk, strict=True)])
-        table.append([row_key(*row) for row in chunk], run(seen).astype(table.dtype))
-    return len(new)
+@dataclass(frozen=True)
+class Engine:
+    """A network ready to run: batches uint8[n, size, size, 3] to float32[n, *shape]."""
+
+    name: str
+    shape: tuple[int, ...]
+    run: Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]
+    reason: str = "asked for by the recipe"
 
 
-def row_key(key: str, view_name: str) -> str:
-    """The address of an image's view in a table of outputs."""
-    return key if view_name == "identity" else f"{key}:{view_name}"
+def start(wanted: str, build: Callable[[], keras.Model], folder: Path, size: int) -> Engine:
+    """The engine that a recipe asks for; `auto` takes OpenVINO on a CPU where it agrees with TensorFlow."""
+    if wanted != "auto":
+        return plugins.entry("engines", wanted)(build, folder)
+    if shutil.which("nvidia-smi"):
+        return replace(plugins.entry("engines", "tensorflow")(build, folder), reason="auto: a GPU is here")
+    error = _disagreement(build, folder, size)
+    name = "openvino" if error <= TOLERANCE else "tensorflow"
+    reason = f"auto: OpenVINO differs from TensorFlow by {error:.1e} of the largest output, at most {TOLERANCE:.0e}"
+    return replace(
+        plugins.entry("engines", name)(build, folder), reason=reason if name == "openvino" else f"not {reason}"
+    )
+
+
+def _disagreement(build: Callable[[], keras.Model], folder: Path, size: int) -> float:
+    """Relative error on a probe of noise; measured once for a network, then remembered beside it."""
+    memory = folder / "agreement.json"
+    if memory.is_file():
+        return float(json.loads(memory.read_text())["relative_error"])
+    probe = np.random.default_rng(0).integers(0, 256, (PROBE, size, size, 3), "uint8")
+    mine, theirs = (next(plugins.entry("engines", e)(build, folder).run([probe])) for e in ("openvino", "tensorflow"))
+    error = float(np.abs(mine - theirs).max() / max(float(np.abs(theirs).max()), 1e-12))
+    folder.mkdir(parents=True, exist_ok=True)
+    memory.write_text(json.dumps({"relative_error": error}))
+    return error
+
+
+def ahead(items: Iterable[T], depth: int = AHEAD) -> Iterator[T]:
+    """The same items, produced by a thread at most `depth` ahead of who takes them; its errors are raised here."""
+    buffer: queue.Queue[tuple[str, T | BaseException | None]] = queue.Queue(depth)
+    stopped = threading.Event()
+
+    def put(kind: str, value: T | BaseException | None) -> bool:
+        while not stopped.is_set():
+            try:
+                buffer.put((kind, value), timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def produce() -> None:
+        try:
+            for item in items:
+                if not put("item", item):
+                    return
+            put("end", None)
+        except BaseException as error:
+            put("error", error)
+
+    thread = threading.Thread(target=produce, name="ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            kind, value = buffer.get()
+            if kind == "end":
+                return
+            if kind == "error":
+                raise value  # type: ignore[misc]
+            yield value  # type: ignore[misc]
+    finally:
+        stopped.set()
+        thread.join()

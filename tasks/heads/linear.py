@@ -9,11 +9,14 @@ if TYPE_CHECKING:
 
 
 def build(feature_shape: tuple[int, ...], num_classes: int, *, dropout: float = 0.0) -> keras.Model:
-    """Features float32[n, c] to logits [n, num_classes]; training drops the share `dropout` of the features."""
+    """Features float32[n, …], flattened, to logits [n, num_classes]; training drops the share `dropout` of them."""
     import keras
     from keras import layers
 
-    features = keras.Input(feature_shape)
-    x = layers.Dropout(dropout)(features) if dropout else features
+    features = x = keras.Input(feature_shape)
+    if len(feature_shape) > 1:
+        x = layers.Flatten()(x)
+    if dropout:
+        x = layers.Dropout(dropout)(x)
     # Zeros: an untrained head says that all classes are equally likely.
     return keras.Model(features, layers.Dense(num_classes, kernel_initializer="zeros", name="logits")(x), name="head")

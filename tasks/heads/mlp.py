@@ -11,13 +11,15 @@ if TYPE_CHECKING:
 def build(
     feature_shape: tuple[int, ...], num_classes: int, *, units: int = 256, layers: int = 1, dropout: float = 0.3
 ) -> keras.Model:
-    """Features float32[n, c] to logits [n, num_classes].
+    """Features float32[n, …], flattened, to logits [n, num_classes].
 
     `layers` hidden layers of `units` with ReLU, each after dropping the share `dropout` of its inputs in training.
     """
     import keras
 
     features = x = keras.Input(feature_shape)
+    if len(feature_shape) > 1:
+        x = keras.layers.Flatten()(x)
     for number in range(layers):
         x = keras.layers.Dropout(dropout)(x)
         x = keras.layers.Dense(units, activation="relu", name=f"hidden_{number}")(x)

@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.engines import row_key
+from tasks import datasets
+from tasks.features import row_key
+from tasks.images.augment import view
 from tasks.settings import FineTune, Head
 
 if TYPE_CHECKING:
     import keras
     import pandas as pd
+    import tensorflow as tf
 
+    from tasks.records import ImagesRef
     from tasks.store import Table
 
 
 @dataclass(frozen=True)
 class Batches:
-    """Rows to train on: `read(positions)` gives their inputs, so that they need not fit in memory."""
+    """Rows to train on: `read(positions)` gives their inputs, float32, so that they need not fit in memory."""
 
     read: Callable[[np.ndarray], np.ndarray]
     labels: np.ndarray  # int[n]
@@ -78,19 +82,21 @@ def fit(
 
     steps = -(-len(train.labels) // plan.batch_size) * plan.epochs
     rate = keras.optimizers.schedules.CosineDecay(plan.learning_rate, steps) if plan.cosine else plan.learning_rate
-    model.compile(
-        optimizer=keras.optimizers.AdamW(rate, weight_decay=plan.weight_decay),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    )
     stop = keras.callbacks.EarlyStopping("val_loss", patience=plan.patience, restore_best_weights=True)
     tell = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: on_epoch(epoch))
-    result = model.fit(
-        _dataset(train, plan.batch_size, plan.seed),
-        validation_data=_dataset(validation, plan.batch_size, None),
-        epochs=plan.epochs,
-        callbacks=[stop, tell],
-        verbose=0,
-    )
+    with model.distribute_strategy.scope():
+        model.compile(
+            optimizer=keras.optimizers.AdamW(rate, weight_decay=plan.weight_decay),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        )
+        result = model.fit(
+            _dataset(train, plan.batch_size, plan.seed),
+            validation_data=_dataset(validation, plan.batch_size, None),
+            epochs=plan.epochs,
+            callbacks=[stop, tell],
+            shuffle=False,  # the data set does it
+            verbose=0,
+        )
     return History(result.history["loss"], result.history["val_loss"])
 
 
@@ -106,10 +112,46 @@ def predict(model: keras.Model, batches: Batches, batch_size: int = 128) -> np.n
     return model.predict(_dataset(batches, batch_size, None), verbose=0)
 
 
-def of_table(rows: pd.DataFrame, labels: np.ndarray, table: Table, views: tuple[str, ...] = ("identity",)) -> Batches:
+def pair(images: ImagesRef, views: tuple[str, ...], table: Table | None = None) -> tuple[Batches, Batches]:
+    """Rows to train on, in every view, and rows to validate on, as they are: out of a table, else as pixels."""
+    found = []
+    for split, own in (("train", views), ("validation", ("identity",))):
+        rows = datasets.rows(images.dataset, split)
+        labels = datasets.labels(rows, images.dataset.classes)
+        found.append(of_table(rows, labels, table, own) if table else of_pixels(images, rows, labels, own))
+    return found[0], found[1]
+
+
+def of_table(rows: pd.DataFrame, labels: np.ndarray, table: Table, views: tuple[str, ...]) -> Batches:
     """Every view of every row as `Batches` over a table, read as they are needed, as float32."""
-    read = table.reader([row_key(key, view) for key in rows["key"] for view in views])
+    read = table.reader([row_key(key, name) for key in rows["key"] for name in views])
     return Batches(lambda positions: read(positions).astype(np.float32), np.repeat(labels, len(views)))
+
+
+def of_pixels(images: ImagesRef, rows: pd.DataFrame, labels: np.ndarray, views: tuple[str, ...]) -> Batches:
+    """Every view of every row as `Batches` of pixels, float32 0 to 255, in the order of `of_table`."""
+    read = datasets.pixel_reader(images, rows)
+
+    def seen(positions: np.ndarray) -> np.ndarray:
+        pixels = read(positions // len(views))
+        names = [views[at] for at in positions % len(views)]
+        return np.stack([view(image, name) for image, name in zip(pixels, names, strict=True)]).astype(np.float32)
+
+    return Batches(seen, np.repeat(labels, len(views)))
+
+
+def jittered(batches: Batches, views: tuple[str, ...], strength: float, seed: int) -> Batches:
+    """The rows, each time in a random one of the views, with brightness and contrast changed by up to `strength`."""
+    random = np.random.default_rng(seed)
+
+    def changed(positions: np.ndarray) -> np.ndarray:
+        pixels = batches.read(positions)
+        names = random.choice(views, len(pixels))
+        contrast, brightness = random.uniform(1 - strength, 1 + strength, (2, len(pixels), 1, 1, 1))
+        turned = np.stack([view(image, name) for image, name in zip(pixels, names, strict=True)])
+        return ((turned - 127.5) * contrast + 127.5 * brightness).clip(0, 255).astype(np.float32)
+
+    return Batches(changed, batches.labels)
 
 
 def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -120,27 +162,20 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return {"accuracy": float((logits.argmax(1) == labels).mean()), "log_loss": float(-chosen.mean())}
 
 
-def _dataset(batches: Batches, batch_size: int, seed: int | None) -> keras.utils.PyDataset:
-    import keras
+def _dataset(batches: Batches, batch_size: int, seed: int | None) -> tf.data.Dataset:
+    """Batches of (inputs, labels), read ahead of the training step; in a new order each pass where there is a seed."""
+    import tensorflow as tf
 
-    class Rows(keras.utils.PyDataset):
-        """Whole passes in a new order each epoch, the same orders for the same seed; without a seed, in order."""
+    shape = batches.read(np.arange(1)).shape[1:]
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.random = None if seed is None else np.random.default_rng(seed)
-            self.order = np.arange(len(batches.labels))
-            self.on_epoch_end()
+    def read(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return batches.read(positions), batches.labels[positions]
 
-        def __len__(self) -> int:
-            return -(-len(self.order) // batch_size)
+    def load(positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        inputs, labels = tf.numpy_function(read, [positions], (tf.float32, tf.int64))
+        return tf.ensure_shape(inputs, [None, *shape]), tf.ensure_shape(labels, [None])
 
-        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-            positions = self.order[index * batch_size : (index + 1) * batch_size]
-            return batches.read(positions), batches.labels[positions]
-
-        def on_epoch_end(self) -> None:
-            if self.random is not None:
-                self.random.shuffle(self.order)
-
-    return Rows()
+    order = tf.data.Dataset.range(len(batches.labels))
+    if seed is not None:
+        order = order.shuffle(len(batches.labels), seed)
+    return order.batch(batch_size).map(load).prefetch(2)

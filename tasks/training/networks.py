@@ -9,13 +9,50 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
+    from tasks.backbones import Backbone
 
-def pooled(backbone: keras.Model, pooling: str) -> keras.Model:
-    """Pixels to the vector that heads are trained on: `avg` is the mean over the feature map, [n, c]."""
+#: Names of the layers that pool below the top of the network, followed by the block that they pool.
+SIDE = "pool_of_"
+
+
+def pooled(backbone: Backbone, pooling: str) -> keras.Model:
+    """Pixels to the features that heads are trained on.
+
+    `avg`: mean over the feature map, [n, c]. `avg_max_std`: mean, maximum and standard deviation, [n, 3 c].
+    `multi_level`: those of the feature map and of the last block at each resolution, joined. `none`: the feature map,
+    [n, h, w, c].
+    """
     import keras
 
-    layer = {"avg": keras.layers.GlobalAveragePooling2D}[pooling]
-    return keras.Model(backbone.input, layer(name="pool")(backbone.output), name="features")
+    top = backbone.model.output
+    if pooling == "none":
+        return keras.Model(backbone.model.input, top, name="features")
+    if pooling == "avg":
+        vector = keras.layers.GlobalAveragePooling2D(name="pool")(top)
+    elif pooling == "avg_max_std":
+        vector = _statistics(top, "pool")
+    else:
+        outputs = {name: backbone.model.get_layer(name).output for name in levels(backbone)}
+        pools = [_statistics(output, f"{SIDE}{name}") for name, output in outputs.items()]
+        vector = keras.layers.Concatenate(name="pool")([*pools, _statistics(top, "pool_top")])
+    return keras.Model(backbone.model.input, vector, name="features")
+
+
+def levels(backbone: Backbone) -> list[str]:
+    """The last block at each resolution of the network."""
+    sizes = {name: backbone.model.get_layer(name).output.shape[1] for name in backbone.blocks}
+    return [name for name, size in sizes.items() if name == [n for n, s in sizes.items() if s == size][-1]]
+
+
+def _statistics(features: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Mean, maximum and standard deviation over height and width: [n, h, w, c] to [n, 3 c]."""
+    import keras
+
+    mean = keras.layers.GlobalAveragePooling2D(name=f"{name}_mean")(features)
+    most = keras.layers.GlobalMaxPooling2D(name=f"{name}_max")(features)
+    # A floor under the root: its slope at 0 is infinite, and a constant map has variance 0.
+    spread = keras.ops.sqrt(keras.ops.var(features, axis=(1, 2)) + 1e-6)
+    return keras.layers.Concatenate(name=name)([mean, most, spread])
 
 
 def classifier(features: keras.Model, head: keras.Model) -> keras.Model:
@@ -28,13 +65,33 @@ def classifier(features: keras.Model, head: keras.Model) -> keras.Model:
 
 
 def cut(network: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
-    """(pixels to the named layer's output, that output to logits); both share the network's variables."""
+    """(pixels to a vector of all that crosses the cut, that vector to logits); both share the network's variables.
+
+    What crosses is the named layer's output and, with `multi_level` pooling, what was pooled below it.
+    """
+    import keras
+    from keras import layers
+
+    names = [each.name for each in network.layers]
+    below = [name for name in names if name.startswith(SIDE) and name.removeprefix(SIDE) in names]
+    below = [name for name in below if names.index(name.removeprefix(SIDE)) < names.index(layer)]
+    crossing = [network.get_layer(name).output for name in (layer, *below)]
+    flat = [layers.Flatten(name=f"flat_{i}")(tensor) for i, tensor in enumerate(crossing)]
+    vector = layers.Concatenate(name="crossing")(flat) if below else flat[0]
+    upper = keras.Model(crossing, network.get_layer("probabilities").input, name="upper")
+    start, parts = 0, []
+    joined = keras.Input(vector.shape[1:])
+    for tensor, part in zip(crossing, flat, strict=True):
+        parts.append(layers.Reshape(tensor.shape[1:])(joined[:, start : start + part.shape[1]]))
+        start += part.shape[1]
+    return keras.Model(network.input, vector, name="trunk"), keras.Model(joined, upper(parts), name="top")
+
+
+def to_logits(network: keras.Model) -> keras.Model:
+    """The network up to its logits, [n, classes], on the same variables."""
     import keras
 
-    boundary = network.get_layer(layer).output
-    trunk = keras.Model(network.input, boundary, name="trunk")
-    top = keras.Model(boundary, network.get_layer("probabilities").input, name="top")
-    return trunk, top
+    return keras.Model(network.input, network.get_layer("probabilities").input, name="to_logits")
 
 
 def save(network: keras.Model, path: Path) -> None:

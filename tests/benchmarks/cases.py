@@ -1,0 +1,362 @@
+"""The benchmarks. Each returns rows for a table; `part` runs a piece of code in a process of its own."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib import request
+
+import numpy as np
+
+from tasks import store
+
+ROOT = Path(__file__).parent.parent.parent
+
+#: What every part begins with: the environment, the photos as rows, and the backbone of the default recipe.
+PRELUDE = """
+import json, os, resource, sys, time
+from pathlib import Path
+from tasks.home import configure
+configure()
+import numpy as np, pandas as pd
+from tasks import backbones, datasets, engines, features, ingest, preprocess, settings, store
+from tasks.home import home
+from tasks.records import DatasetRef, ImagesRef
+from tasks.training import networks
+def tell(**values): print(json.dumps(values))
+def elpv(copies=1):
+    rows = ingest.with_facts(ingest.listing(settings.Source(kind="tfds", options={"name": "elpv"})), 10**8)
+    rows["split"] = "test"
+    many = [rows.assign(key=rows["key"] + f"-{n}") for n in range(copies)]
+    return pd.concat(many, ignore_index=True)
+def dataset(rows, name):
+    rows.to_parquet(home() / "store" / f"{name}.parquet")
+    return DatasetRef(f"store/{name}.parquet", name, ("defective", "functional"), {}, 0, 0, 0, (), "")
+def images(rows, name, kept=False):
+    return ImagesRef(dataset(rows, name), f"images-{name}", name, 224, "crop", 10**8, kept, 0)
+def engine(name="auto"):
+    build = lambda: networks.pooled(backbones.load(settings.Backbone(), 224), "avg")
+    return engines.start(name, build, home() / "store" / "engines" / "bench", 224)
+VIEWS = {"test": ("identity",)}
+"""
+
+
+def part(code: str, **env: str) -> dict[str, Any]:
+    """Run code after the prelude in a new process; it answers with `tell(…)`."""
+    done = subprocess.run(
+        [sys.executable, "-c", PRELUDE + code], capture_output=True, text=True, cwd=ROOT, env=os.environ | env
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr[-3000:])
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def extraction() -> list[dict[str, Any]]:
+    """Images a second of Lite0 at 224 pixels with average pooling, imports and building left out."""
+    part("elpv(); engine(); tell(ready=True)")
+    found = {
+        "ours, files to committed rows, decoding overlaps": part(
+            """
+import tensorflow
+run, ref = engine(), images(elpv(), "stream")
+table = store.Table("features-stream", run.shape, "float32")
+start = time.perf_counter()
+count = features.fill(table, ref, VIEWS, run, 32, "x")
+tell(images=count, seconds=time.perf_counter() - start, engine=run.name)"""
+        ),
+        "ours, prepared images kept, then extracted": part(
+            """
+import tensorflow
+run, ref = engine(), images(elpv(), "kept", True)
+table = store.Table("features-kept", run.shape, "float32")
+start = time.perf_counter()
+preprocess.decode_into(datasets.pixel_table(ref), ref)
+count = features.fill(table, ref, VIEWS, run, 32, "x")
+tell(images=count, seconds=time.perf_counter() - start, engine=run.name)"""
+        ),
+        "bare engine on ready tensors": part(
+            """
+run = engine()
+pixels = np.random.default_rng(0).integers(0, 256, (2624, 224, 224, 3), "uint8")
+start = time.perf_counter()
+count = sum(len(out) for out in run.run(iter(np.split(pixels, 82))))
+tell(images=count, seconds=time.perf_counter() - start, engine=run.name)"""
+        ),
+        "keras.Model.predict over image_dataset_from_directory": part(
+            """
+import keras
+folder = home() / "photos"
+for row in elpv().itertuples():
+    target = folder / row.label / Path(row.uri).name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(Path(row.uri).read_bytes())
+model = networks.pooled(backbones.load(settings.Backbone(), 224), "avg")
+data = keras.utils.image_dataset_from_directory(folder, image_size=(224, 224), batch_size=32, shuffle=False)
+start = time.perf_counter()
+count = len(model.predict(data, verbose=0))
+tell(images=count, seconds=time.perf_counter() - start, engine="keras")"""
+        ),
+    }
+    rates = {name: row["images"] / row["seconds"] for name, row in found.items()}
+    bare, keras = rates["bare engine on ready tensors"], list(rates.values())[-1]
+    return [
+        {
+            "what": name,
+            "engine": found[name]["engine"],
+            "images/s": rate,
+            "of bare": rate / bare,
+            "of Keras": rate / keras,
+        }
+        for name, rate in rates.items()
+    ]
+
+
+def train() -> list[dict[str, Any]]:
+    """Seconds of each stage of `headstart train` on ELPV as a folder: cold, after 1 % new images, with nothing new."""
+    photos = Path(part("elpv(); tell(folder=str(home()))")["folder"]) / "as-folder"
+    later = part(
+        f"""
+import random
+rows = elpv().sort_values("key")
+for place, some in (({str(photos)!r}, rows[26:]), ({str(photos) + " later"!r}, rows[:26])):
+    for row in some.itertuples():
+        target = Path(place) / row.label / Path(row.uri).name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(Path(row.uri).read_bytes())
+tell(later={str(photos) + " later"!r})"""
+    )["later"]
+    recipe = photos.with_suffix(".toml")
+    source = f'[source]\nkind = "folder"\noptions = {{ path = "{photos}" }}'
+    recipe.write_text(f'name = "cells"\n{source}\n[images]\nviews = ["identity", "flip_left_right"]\n')
+    fresh = {"HEADSTART_HOME": str(photos.with_name("fresh"))}
+    runs = {"cold": _train(recipe, fresh)}
+    shutil.copytree(later, photos, dirs_exist_ok=True)
+    runs["1 % new images"] = _train(recipe, fresh)
+    runs["nothing new"] = _train(recipe, fresh)
+    with _prefect_server(photos.with_name("server")) as address:
+        runs["nothing new, Prefect server running"] = _train(recipe, fresh | {"PREFECT_API_URL": address})
+    stages = [*runs["cold"]["stages"], "whole command"]
+    return [
+        {"stage": stage} | {run: found["stages"].get(stage, found)["seconds"] for run, found in runs.items()}
+        for stage in stages
+    ]
+
+
+def _train(recipe: Path, env: dict[str, str]) -> dict[str, Any]:
+    command = [str(Path(sys.executable).with_name("headstart")), "train", str(recipe), "--json"]
+    start = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | env)
+    if not done.stdout.strip():
+        raise RuntimeError(done.stderr[-3000:])
+    return json.loads(done.stdout.strip().splitlines()[-1]) | {"seconds": time.perf_counter() - start}
+
+
+@contextmanager
+def _prefect_server(folder: Path) -> Iterator[str]:
+    """A Prefect server of its own, on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [str(Path(sys.executable).with_name("prefect")), "server", "start", "--port", str(port)]
+    quiet = {"PREFECT_HOME": str(folder), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | quiet)
+    try:
+        address = f"http://127.0.0.1:{port}/api"
+        while True:
+            try:
+                request.urlopen(f"{address}/health").close()
+                break
+            except OSError:
+                time.sleep(0.5)
+        yield address
+    finally:
+        server.terminate()
+        server.wait()
+
+
+EPOCHS = """
+import keras
+from tasks import fine_tune, plugins
+from tasks.training import fit, thaw
+rows = elpv()[:1280].assign(split=["train"] * 1024 + ["validation"] * 256)
+ref = images(rows, "epochs", True)
+preprocess.decode_into(datasets.pixel_table(ref), ref)
+backbone = backbones.load(settings.Backbone(), 224)
+pooled = networks.pooled(backbone, "avg")
+head = plugins.entry("heads", "linear")(pooled.output_shape[1:], 2)
+network = networks.classifier(pooled, head)
+augment, how, boundary = settings.Images(views=("identity",)), settings.Extract(), backbone.blocks[-6]
+plan = fit.Plan(epochs=EPOCHS, patience=99, learning_rate=3e-4, weight_decay=0.01, batch_size=64, seed=0)
+ends = []
+def epoch(n, logs=None): ends.append(time.perf_counter())
+def result(): tell(epoch=(ends[-1] - ends[0]) / (len(ends) - 1))
+def plain(trainable):
+    folder = home() / "epochs-photos"
+    for row in rows.itertuples():
+        target = folder / row.split / row.label / Path(row.uri).name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(Path(row.uri).read_bytes())
+    read = lambda split: keras.utils.image_dataset_from_directory(folder / split, image_size=(224, 224), batch_size=64)
+    thaw.freeze(network)
+    for layer in network.layers if trainable else [network.get_layer("head")]:
+        layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
+    if trainable:
+        for layer in networks.cut(network, boundary)[0].layers: layer.trainable = False
+    model = networks.to_logits(network)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.AdamW(3e-4), loss)
+    end = keras.callbacks.LambdaCallback(on_epoch_end=epoch)
+    model.fit(read("train"), validation_data=read("validation"), epochs=EPOCHS, callbacks=[end], verbose=0)
+    result()
+"""
+
+
+def fine_tune() -> list[dict[str, Any]]:
+    """Seconds of an epoch after the first: 1,024 training and 256 validation images, last five blocks of Lite0."""
+    part("elpv(); tell(ready=True)")
+    trunk = """
+trunk, top = networks.cut(network, boundary)
+thaw.freeze(trunk); thaw.thaw(top)
+"""
+    code = {
+        "head, cached features": (
+            20,
+            """
+table = store.Table("features-epochs", (1280,), "float32")
+features.fill(table, ref, {"train": ("identity",), "validation": ("identity",)}, engine(), 32, "x")
+train, validation = (each.in_memory() for each in fit.pair(ref, ("identity",), table))
+fit.fit(head, train, validation, plan, epoch); result()""",
+        ),
+        "head, plain Keras": (2, "plain(False)"),
+        "last 5 blocks, cached trunk": (
+            3,
+            trunk
+            + """
+data = fit.pair(ref, ("identity",), fine_tune.activations(ref, trunk, how, augment))
+fit.fit(top, *data, plan, epoch); result()""",
+        ),
+        "last 5 blocks, live trunk": (
+            2,
+            trunk
+            + """
+data = fine_tune.live(ref, settings.FineTune(trunk="live"), augment, 0)
+fit.fit(networks.to_logits(network), *data, plan, epoch); result()""",
+        ),
+        "last 5 blocks, plain Keras": (2, "plain(True)"),
+    }
+    seconds = {name: part(EPOCHS.replace("EPOCHS", str(n)) + code)["epoch"] for name, (n, code) in code.items()}
+    return [
+        {
+            "what": name,
+            "seconds an epoch": value,
+            "times faster than plain Keras": seconds[f"{name.split(',')[0]}, plain Keras"] / value,
+        }
+        for name, value in seconds.items()
+    ]
+
+
+def memory() -> list[dict[str, Any]]:
+    """Peak memory of preprocess and extract, in one process each."""
+    part("elpv(); engine(); tell(ready=True)")
+    rows = []
+    for count in (2_000, 20_000):
+        code = f"""
+import tensorflow
+run, ref = engine(), images(elpv(8)[:{count}], "many-{count}", True)
+preprocess.decode_into(datasets.pixel_table(ref), ref)
+features.fill(store.Table("features-many-{count}", run.shape, "float32"), ref, VIEWS, run, 32, "x")
+tell(peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"""
+        rows.append({"images": count, "peak MiB": part(code)["peak"]})
+    return [row | {"of the first": row["peak MiB"] / rows[0]["peak MiB"]} for row in rows]
+
+
+def tables() -> list[dict[str, Any]]:
+    """100,000 rows of 1,280 float16, and a million keys, in our tables and in NumPy's files."""
+    found = part(
+        """
+def seconds(function, *args):
+    start = time.perf_counter(); function(*args); return time.perf_counter() - start
+values = np.random.default_rng(0).normal(size=(100_000, 1280)).astype("float16")
+keys, file = [f"{n:064x}" for n in range(100_000)], home() / "values.npy"
+table, many = store.Table("features-speed", (1280,), "float16"), store.Table("features-million", (4,), "float16")
+million = [f"{n:064x}" for n in range(1_000_000)]
+many.append(million, np.zeros((1_000_000, 4), "float16"))
+wanted = [million[i] for i in np.random.default_rng(1).permutation(1_000_000)]
+frame = pd.DataFrame({"key": million, "row": range(1_000_000)})
+def append():
+    for start in range(0, 100_000, features.COMMIT):
+        part = slice(start, start + features.COMMIT)
+        table.append(keys[part], values[part])
+tell(rows=[
+    ["append 100,000 rows, 512 a commit", seconds(append), seconds(np.save, file, values)],
+    ["read all", seconds(table.read, keys), seconds(np.load, file)],
+    ["write the flat file", seconds(table.mapped), seconds(np.save, file, values)],
+    ["sum all, mapped", seconds(lambda: table.mapped()[1].sum()), seconds(lambda: np.load(file, "r").sum())],
+    ["join 1,000,000 keys", seconds(many.reader, wanted), seconds(lambda: pd.DataFrame({"key": wanted}).merge(frame))],
+])"""
+    )
+    return [{"what": what, "store s": ours, "NumPy or pandas s": theirs} for what, ours, theirs in found["rows"]]
+
+
+EXTRACTION = """
+import tensorflow
+run, ref, log = engine(), images(elpv(4), "killed"), home() / "computed"
+table = store.Table("features-killed", run.shape, "float32")
+outputs = features._outputs
+def logged(*args):
+    for keys, values in outputs(*args):
+        with log.open("a") as file: file.write("".join(f"{key}\\n" for key in keys))
+        yield keys, values
+features._outputs = logged
+print("ready", flush=True)
+features.fill(table, ref, VIEWS, run, 32, "x")
+tell(done=True)"""
+
+
+def kill() -> list[dict[str, Any]]:
+    """SIGKILL at random moments of an extraction, then a run to the end against a run left in peace."""
+    part("elpv(); engine(); tell(ready=True)")
+    home = Path(os.environ["HEADSTART_HOME"])
+    log, random, twice, killed = home / "computed", np.random.default_rng(0), 0, 0
+    table = store.Table("features-killed", (1280,), "float32")
+    while killed < 20:
+        committed = table.keys()
+        log.unlink(missing_ok=True)
+        worker = subprocess.Popen(
+            [sys.executable, "-c", PRELUDE + EXTRACTION],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=ROOT,
+        )
+        assert worker.stdout is not None
+        while worker.stdout.readline() != "ready\n":
+            continue
+        time.sleep(random.uniform(0, 4))
+        worker.kill()
+        worker.wait()
+        killed += 1
+        twice += len(committed & set(log.read_text().splitlines() if log.exists() else []))
+    before, committed = len(table.keys()), table.keys()
+    log.unlink(missing_ok=True)
+    part(EXTRACTION)
+    twice += len(committed & set(log.read_text().splitlines()))
+    part(EXTRACTION.replace("features-killed", "features-peace"))
+    keys = sorted(table.keys())
+    same = table.read(keys).tobytes() == store.Table("features-peace", (1280,), "float32").read(keys).tobytes()
+    return [
+        {
+            "kills": killed,
+            "rows before the last run": before,
+            "rows": len(keys),
+            "same bits": same,
+            "committed rows computed again": twice,
+        }
+    ]

@@ -1,0 +1,80 @@
+"""Engines: the choice between them, and work that is done ahead but not too far."""
+
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from tasks import engines, plugins
+
+
+def _model():
+    import keras
+
+    keras.utils.set_random_seed(0)
+    pixels = keras.Input((16, 16, 3))
+    return keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(pixels)))
+
+
+def test_auto_takes_openvino_where_it_agrees_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(engines.shutil, "which", lambda name: None)
+    engine = engines.start("auto", _model, tmp_path, 16)
+    assert engine.name == "openvino"
+    assert "differs from TensorFlow by" in engine.reason
+    # The second start builds nothing: no Keras, no weights.
+    again = engines.start("auto", lambda: pytest.fail("built again"), tmp_path, 16)
+    assert again.name == "openvino"
+
+
+def test_auto_takes_tensorflow_where_openvino_disagrees(tmp_path, monkeypatch):
+    monkeypatch.setattr(engines.shutil, "which", lambda name: None)
+    (tmp_path / "agreement.json").write_text(json.dumps({"relative_error": 0.01}))
+    engine = engines.start("auto", _model, tmp_path, 16)
+    assert engine.name == "tensorflow"
+    assert engine.reason.startswith("not auto: OpenVINO differs from TensorFlow by 1.0e-02")
+
+
+def test_auto_takes_tensorflow_on_a_gpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(engines.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    assert engines.start("auto", _model, tmp_path, 16).name == "tensorflow"
+
+
+def test_openvino_keeps_the_order_of_many_batches(tmp_path):
+    run = plugins.entry("engines", "openvino")(_model, tmp_path).run
+    batches = [np.full((n % 5 + 1, 16, 16, 3), n, "uint8") for n in range(40)]
+    alone = [next(run([batch])) for batch in batches]
+    for together, single in zip(run(iter(batches)), alone, strict=True):
+        np.testing.assert_array_equal(together, single)
+
+
+def test_work_ahead_is_bounded_in_order_and_its_errors_arrive():
+    made = []
+
+    def items():
+        for n in range(20):
+            made.append(n)
+            yield n
+
+    stream = engines.ahead(items(), depth=3)
+    assert next(stream) == 0
+    time.sleep(0.5)
+    assert len(made) <= 6
+    assert list(stream) == list(range(1, 20))
+
+    def broken():
+        yield 1
+        raise ValueError("no more")
+
+    stream = engines.ahead(broken())
+    assert next(stream) == 1
+    with pytest.raises(ValueError, match="no more"):
+        next(stream)
+
+
+def test_work_ahead_ends_when_nobody_takes_it():
+    stream = engines.ahead(iter(range(1000)), depth=2)
+    next(stream)
+    stream.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "ahead"]

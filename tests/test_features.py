@@ -1,0 +1,202 @@
+"""Tables of features: filled once, whatever happens meanwhile."""
+
+import subprocess
+import sys
+import time
+
+import helpers
+import numpy as np
+import pandas as pd
+import pytest
+
+from tasks import datasets, features, store
+from tasks.engines import Engine
+from tasks.home import home
+from tasks.images.augment import view
+from tasks.records import DatasetRef, ImagesRef
+
+SIDE = 32
+
+
+def images_of(folder: helpers.Path, name: str, kept: bool = False, side: int = SIDE) -> ImagesRef:
+    """Photos as a data set that passed validation, without the stages before."""
+    files = sorted(folder.rglob("*.png"))
+    rows = pd.DataFrame({"key": [f"{name} {f.name}" for f in files], "uri": [str(f) for f in files]})
+    rows["label"], rows["split"] = [f.parent.name for f in files], ["train", "test"] * (len(files) // 2)
+    (home() / "store").mkdir(exist_ok=True)
+    rows.to_parquet(home() / "store" / f"{name}.parquet")
+    dataset = DatasetRef(f"store/{name}.parquet", name, ("blue", "green", "red"), {}, 0, 0, 0, (), "")
+    return ImagesRef(dataset, f"images-{name}", name, side, "crop", 10**6, kept, 0)
+
+
+def means(seen: list[int] | None = None) -> Engine:
+    """An engine that gives the mean colour of each image, and notes how many it has seen."""
+
+    def run(batches):
+        for batch in batches:
+            if seen is not None:
+                seen.append(len(batch))
+            yield batch.mean((1, 2), dtype="float32")
+
+    return Engine("means", (3,), run)
+
+
+VIEWS = {"train": ("identity", "flip_left_right"), "validation": (), "test": ("identity",)}
+
+
+def test_every_view_of_every_image_has_its_row_and_nothing_is_computed_twice(tmp_path):
+    folder = helpers.photos(tmp_path, each=8)
+    images, seen = images_of(folder, "filled"), []
+    table = store.Table("features-filled", (3,), "float32")
+    assert features.fill(table, images, VIEWS, means(seen), 5, "x") == 12 * 2 + 12
+    assert sum(seen) == 36
+    assert features.fill(table, images, VIEWS, means(seen), 5, "x") == 0
+    more = {**VIEWS, "test": ("identity", "rotate_180")}
+    assert features.fill(table, images, more, means(seen), 5, "x") == 12
+    assert sum(seen) == 48
+    assert len(table.keys()) == 48
+    pixels = datasets.pixel_reader(images, store.frame(images.dataset.path))(np.arange(24))
+    for position in (0, 7):
+        key = f"filled {sorted(folder.rglob('*.png'))[position].name}"
+        for name in ("identity", "flip_left_right") if position % 2 == 0 else ("identity", "rotate_180"):
+            expected = view(pixels[position], name).mean((0, 1), dtype="float32")
+            np.testing.assert_allclose(table.read([features.row_key(key, name)])[0], expected, rtol=1e-6)
+
+
+def test_kept_and_decoded_images_give_the_same_rows(tmp_path):
+    from tasks.images import pipeline
+
+    folder = helpers.photos(tmp_path, each=4)
+    tables = {}
+    for kept in (False, True):
+        images = images_of(folder, f"kept {kept}".lower(), kept)
+        rows = datasets.rows(images.dataset)
+        if kept:
+            for positions, pixels in pipeline.prepared(list(rows["uri"]), SIDE, "crop", 10**6):
+                datasets.pixel_table(images).append([rows["key"][i] for i in positions], pixels)
+        tables[kept] = store.Table(f"features-kept-{kept}", (3,), "float32")
+        features.fill(tables[kept], images, VIEWS, means(), 5, "x")
+        tables[kept] = tables[kept].read(list(rows["key"]))
+    np.testing.assert_array_equal(tables[False], tables[True])
+
+
+def test_half_precision_takes_half_the_space_and_rounds(tmp_path):
+    images = images_of(helpers.photos(tmp_path, each=8), "half")
+    values = {}
+    for dtype in ("float16", "float32"):
+        table = store.Table(f"features-{dtype}", (3,), dtype)
+        features.fill(table, images, VIEWS, means(), 5, "x")
+        keys = sorted(table.keys())
+        values[dtype] = table.read(keys)
+    assert values["float16"].dtype == np.float16
+    np.testing.assert_allclose(values["float16"], values["float32"], rtol=1e-3)
+
+
+KILLED = """
+import sys, time
+sys.path.insert(0, "tests")
+import test_features as t
+from pathlib import Path
+def run(batches):
+    for batch in batches:
+        time.sleep(0.05)
+        with open(sys.argv[3], "a") as log:
+            log.write("".join(f"{float(image.mean()):.6f}\\n" for image in batch))
+        yield batch.mean((1, 2), dtype="float32")
+from tasks import features, store
+features.COMMIT = 6
+images = t.images_of(Path(sys.argv[1]), sys.argv[2])
+table = store.Table(f"features-{sys.argv[2]}", (3,), "float32")
+print("ready", flush=True)
+features.fill(table, images, t.VIEWS, t.Engine("slow", (3,), run), 3, "x")
+"""
+
+
+def test_a_killed_extraction_loses_no_committed_row_and_repeats_none(tmp_path):
+    folder, name, log = helpers.photos(tmp_path / "photos", each=20), "killed", tmp_path / "log"
+    command = [sys.executable, "-c", KILLED, str(folder), name, str(log)]
+    root = helpers.Path(__file__).parent.parent
+    random, table = np.random.default_rng(0), store.Table(f"features-{name}", (3,), "float32")
+    committed, before = set(), 0
+    for _ in range(4):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as worker:
+            assert worker.stdout.readline() == "ready\n"
+            time.sleep(random.uniform(0.2, 0.7))
+            worker.kill()
+        now = table.keys()
+        assert committed <= now
+        seen = log.read_text().splitlines() if log.exists() else []
+        # What one try computed beyond what it committed is at most a commit and what was under way.
+        assert len(seen) - before <= len(now - committed) + 6 + 3
+        committed, before = now, len(seen)
+    assert subprocess.run(command, cwd=root, capture_output=True).returncode == 0
+    assert len(table.keys()) == 30 * 2 + 30
+    whole = store.Table("features-undisturbed", (3,), "float32")
+    features.fill(whole, images_of(folder, name), VIEWS, means(), 3, "x")
+    keys = sorted(whole.keys())
+    assert table.read(keys).tobytes() == whole.read(keys).tobytes()
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A small network with two blocks, saved as the head stage saves it."""
+    import keras
+
+    from tasks import plugins
+    from tasks.backbones import Backbone
+    from tasks.training import networks
+
+    keras.utils.set_random_seed(0)
+    pixels = keras.Input((SIDE, SIDE, 3))
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(pixels)
+    for number in range(2):
+        x = keras.layers.Conv2D(8, 3, 2, activation="relu", name=f"block_{number}")(x)
+    backbone = Backbone(keras.Model(pixels, x), ("block_0", "block_1"), "none")
+    pooled = networks.pooled(backbone, "avg")
+    return networks.classifier(pooled, plugins.entry("heads", "linear")(pooled.output_shape[1:], 3))
+
+
+def test_a_cached_trunk_trains_as_a_live_one_does(tmp_path, network):
+    import keras
+
+    from tasks import fine_tune, settings
+    from tasks.training import fit, networks, thaw
+
+    images = images_of(helpers.photos(tmp_path, each=12), "trunk")
+    rows = store.frame(images.dataset.path)
+    rows["split"] = ["train", "validation"] * (len(rows) // 2)
+    rows.to_parquet(home() / images.dataset.path)
+    augment, how = (
+        settings.Images(size=SIDE, views=("identity", "flip_left_right")),
+        settings.Extract(engine="tensorflow"),
+    )
+    tuned = {}
+    for trunk_kind in ("cached", "live"):
+        model = keras.models.clone_model(network)
+        model.set_weights(network.get_weights())
+        trunk, top = networks.cut(model, "block_0")
+        thaw.freeze(trunk)
+        thaw.thaw(top)
+        choice = settings.FineTune(trunk=trunk_kind, epochs=3, learning_rate=1e-2, batch_size=8)
+        if trunk_kind == "cached":
+            part, data = top, fit.pair(images, augment.views, fine_tune.activations(images, trunk, how, augment))
+        else:
+            part, data = networks.to_logits(model), fine_tune.live(images, choice, augment, 0)
+        fit.seed_everything(0)
+        tuned[trunk_kind] = fit.fit(part, *data, fit.plan(choice, 0))
+    for kind in ("loss", "validation_loss"):
+        np.testing.assert_allclose(getattr(tuned["cached"], kind), getattr(tuned["live"], kind), atol=1e-3)
+    assert tuned["live"].loss[-1] < tuned["live"].loss[0]
+
+
+def test_jitter_shows_other_pixels_each_time_and_needs_a_live_trunk():
+    from tasks import settings
+    from tasks.training import fit
+
+    pixels = np.full((4, 8, 8, 3), 100, "float32")
+    batches = fit.jittered(fit.Batches(lambda at: pixels[at], np.zeros(4, int)), ("identity",), 0.2, seed=0)
+    first, second = batches.read(np.arange(4)), batches.read(np.arange(4))
+    assert not np.array_equal(first, second)
+    assert 70 < first.min() < first.max() < 130
+    with pytest.raises(ValueError, match="live"):
+        settings.FineTune(jitter=0.1)

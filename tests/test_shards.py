@@ -1,0 +1,55 @@
+"""Extraction in shards, on a real Dask cluster of two processes."""
+
+import os
+import signal
+import threading
+import time
+
+import helpers
+import psutil
+import pytest
+from test_features import images_of
+
+from tasks import settings, store
+
+
+@pytest.fixture
+def killed_worker():
+    """Ends a worker of the cluster as soon as the first rows of features are there; tells which one."""
+    ended = []
+
+    def watch():
+        for _ in range(1200):
+            if any(row["table"].startswith("features-") and row["rows"] for row in store.tables()):
+                workers = [p for p in psutil.Process().children() if "--multiprocessing-fork" in p.cmdline()]
+                os.kill(workers[0].pid, signal.SIGKILL)
+                ended.append(workers[0].pid)
+                return
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    yield ended
+    thread.join()
+
+
+def test_a_killed_workers_shard_is_done_again_and_no_row_twice(server, tmp_path, monkeypatch, killed_worker):
+    from flows.shards import extract_in_shards
+    from tasks.extract import extract
+
+    monkeypatch.setenv("HEADSTART_HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    images = images_of(helpers.photos(tmp_path / "photos", each=134), "shards", side=224)
+    recipe = settings.Recipe(
+        name="shards",
+        images={"views": ["identity", "flip_left_right", "rotate_90", "rotate_180"]},
+        extract={"runner": "dask", "shards": 4},
+    )
+    extract_in_shards(images, recipe)
+    assert len(killed_worker) == 1
+    (table,) = store.tables()
+    whole = extract.body(images, recipe.backbone, recipe.extract, recipe.images)
+    assert whole.computed == 0
+    rows = 201 * 4 + 201
+    assert table["rows"] == rows
+    assert len(store.Table(table["table"], whole.shape, whole.dtype).keys()) == rows
