@@ -6,13 +6,15 @@ from prefect import flow, unmapped
 from prefect.futures import wait
 
 from tasks.errors import DependencyError
-from tasks.extract import shard
+from tasks.extract import extract, shard
 from tasks.records import ImagesRef
 from tasks.settings import Extract, Recipe
 
 
 def extract_in_shards(images: ImagesRef, recipe: Recipe) -> None:
-    """Fill the table of features with the task runner that the recipe names."""
+    """Fill the table of features with the task runner that the recipe names, unless that is done."""
+    if recipe.extract.runner == "local" or extract.cached(images, recipe.backbone, recipe.extract, recipe.images):
+        return
     run = fill_in_shards.with_options(task_runner=_runner(recipe.extract), flow_run_name=f"extract {recipe.name}")
     run(images, recipe)
 

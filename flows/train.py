@@ -28,8 +28,7 @@ def train(recipe: Recipe) -> Outcome:
         facts = ingest(r.source, r.split, r.images)
         dataset = validate(facts, r.validation)
         images = preprocess(dataset, r.images)
-        if r.extract.runner != "local":
-            extract_in_shards(images, r)
+        extract_in_shards(images, r)
         features = extract(images, r.backbone, r.extract, r.images)
         head = train_head(images, features, r.backbone, r.head, r.images, r.seed)
         model = fine_tune(images, head, r.backbone, r.fine_tune, r.extract, r.images, r.seed)

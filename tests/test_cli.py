@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -147,6 +148,21 @@ def test_what_can_be_used_is_listed(headstart, kind, tmp_path):
     answer = headstart(kind, "--json", "--home", str(tmp_path))
     assert answer.code == 0
     assert {row[kind.removesuffix("s")] for row in answer.json} == set(plugins.names(kind))
+
+
+def test_tables_are_listed_and_those_of_no_version_are_pruned(trained, headstart):
+    folder, _ = trained
+    home = ("--home", str(folder / "home"))
+    orphan = folder / "home" / "store" / "features-orphan.lance"
+    kept = {row["table"] for row in headstart("store", "--json", *home).json}
+    assert {name.split("-")[0] for name in kept} == {"images", "features", "activations"}
+    shutil.copytree(next(orphan.parent.glob("features-*.lance")), orphan)
+    shown = headstart("store", "prune", "--json", *home)
+    assert [(row["table"], row["rows"] > 0, row["deleted"]) for row in shown.json] == [("features-orphan", True, False)]
+    assert orphan.exists()
+    assert headstart("store", "prune", "--yes", *home).code == 0
+    assert not orphan.exists()
+    assert {row["table"] for row in headstart("store", "--json", *home).json} == kept
 
 
 def test_doctor_says_what_works_and_what_does_not(headstart, tmp_path):

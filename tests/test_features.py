@@ -3,6 +3,8 @@
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import helpers
 import numpy as np
@@ -90,6 +92,30 @@ def test_half_precision_takes_half_the_space_and_rounds(tmp_path):
         values[dtype] = table.read(keys)
     assert values["float16"].dtype == np.float16
     np.testing.assert_allclose(values["float16"], values["float32"], rtol=1e-3)
+
+
+def test_new_images_cost_what_they_are_and_other_names_nothing(tmp_path):
+    from tasks import settings
+    from tasks.extract import extract
+    from tasks.preprocess import preprocess
+
+    augment, how = settings.Images(size=SIDE), settings.Extract()
+    backbone = settings.Backbone(weights="random")
+
+    def cost(folder, pick=slice(None), backbone=backbone):
+        ref = images_of(folder, "grown")
+        rows = store.frame(ref.dataset.path)
+        keys = {file.name: key for key, file in zip(rows["key"], map(Path, rows["uri"]), strict=True)}
+        assert len(keys) == len(rows)
+        rows[pick].to_parquet(home() / ref.dataset.path)
+        images = preprocess.body(replace(ref.dataset, digest=f"{folder} {pick} {backbone}"), augment)
+        return images.computed, extract.body(images, backbone, how, augment).computed
+
+    photos = helpers.photos(tmp_path / "photos", each=8)
+    assert cost(photos, slice(0, 20)) == (20, 20 + 10)
+    assert cost(photos) == (4, 4 + 2)
+    assert cost(photos.rename(tmp_path / "elsewhere")) == (0, 0)
+    assert cost(tmp_path / "elsewhere", backbone=settings.Backbone(weights="random", pooling="avg_max_std")) == (0, 36)
 
 
 KILLED = """
