@@ -86,6 +86,21 @@ class Table:
             working.rename(file)
         return keys, np.load(file, mmap_mode="r")
 
+    def mapped_reader(self, keys: list[str]) -> Callable[[np.ndarray], np.ndarray]:
+        """As `reader`, out of the flat file: many times as fast for rows in random order, at twice the space."""
+        stored, values = self.mapped()
+        rows = self._places(stored, keys)
+        return lambda positions: values[rows[positions]]
+
+    def _places(self, stored: list[str], keys: list[str]) -> np.ndarray:
+        """Numbers of the rows that hold the keys, int[len(keys)]."""
+        # Two writers may have committed the same key; the first row counts, whoever reads.
+        place = {key: i for i, key in reversed(list(enumerate(stored)))}
+        absent = [key for key in keys if key not in place]
+        if absent:
+            raise DependencyError(f"{self.uri}: expected a row for each image, found none for {len(absent)} of them.")
+        return np.array([place[key] for key in keys], int)
+
     def _there(self) -> Any:
         dataset = _opened(self.uri)
         if dataset is None:
@@ -103,13 +118,7 @@ class Table:
         if not keys:
             return lambda positions: np.empty((0, *self.shape), self.dtype)
         dataset = self._there()
-        stored = dataset.to_table(columns=["key"])["key"].to_pylist()
-        # Two writers may have committed the same key; the first row counts, whoever reads.
-        place = {key: i for i, key in reversed(list(enumerate(stored)))}
-        absent = [key for key in keys if key not in place]
-        if absent:
-            raise DependencyError(f"{self.uri}: expected a row for each image, found none for {len(absent)} of them.")
-        rows = np.array([place[key] for key in keys])
+        rows = self._places(dataset.to_table(columns=["key"])["key"].to_pylist(), keys)
 
         def read(positions: np.ndarray) -> np.ndarray:
             return self._array(dataset.take(rows[positions], columns=["value"])["value"].combine_chunks())
@@ -226,6 +235,8 @@ def drop(name: str) -> None:
     # The versions first: without them there is no table, whatever else is left when this is interrupted.
     system.delete_dir(f"{root}/{name}.lance/_versions")
     system.delete_dir(f"{root}/{name}.lance")
+    for flat in (home() / "store" / "mapped").glob(f"{name}.*.npy"):
+        flat.unlink()
 
 
 def frame(path: str) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Files to batches of prepared images, with tf.data: reading and decoding overlap what the caller does with a batch."""
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,7 +21,8 @@ def prepared(
 
     prepare = preparer(size, fit, max_pixels)
     data = tf.data.Dataset.from_tensor_slices(tf.constant(paths, tf.string))
-    data = data.map(lambda path: prepare(tf.io.read_file(path)), tf.data.AUTOTUNE, deterministic=True)
+    # As many as there are cores: left to itself, tf.data stays with one on some runs, and starves the engine.
+    data = data.map(lambda path: prepare(tf.io.read_file(path)), os.cpu_count(), deterministic=True)
     data = data.batch(batch_size).prefetch(2)
     start = 0
     try:

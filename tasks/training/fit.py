@@ -88,6 +88,7 @@ def fit(
         model.compile(
             optimizer=keras.optimizers.AdamW(rate, weight_decay=plan.weight_decay),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            jit_compile=False,  # on a CPU XLA takes 1.6 times as long, and it knows no deterministic operations
         )
         result = model.fit(
             _dataset(train, plan.batch_size, plan.seed),
@@ -124,7 +125,7 @@ def pair(images: ImagesRef, views: tuple[str, ...], table: Table | None = None) 
 
 def of_table(rows: pd.DataFrame, labels: np.ndarray, table: Table, views: tuple[str, ...]) -> Batches:
     """Every view of every row as `Batches` over a table, read as they are needed, as float32."""
-    read = table.reader([row_key(key, name) for key in rows["key"] for name in views])
+    read = table.mapped_reader([row_key(key, name) for key in rows["key"] for name in views])
     return Batches(lambda positions: read(positions).astype(np.float32), np.repeat(labels, len(views)))
 
 

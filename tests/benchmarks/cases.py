@@ -194,6 +194,7 @@ head = plugins.entry("heads", "linear")(pooled.output_shape[1:], 2)
 network = networks.classifier(pooled, head)
 augment, how, boundary = settings.Images(views=("identity",)), settings.Extract(), backbone.blocks[-6]
 plan = fit.Plan(epochs=EPOCHS, patience=99, learning_rate=3e-4, weight_decay=0.01, batch_size=64, seed=0)
+fit.seed_everything(0)
 ends = []
 def epoch(n, logs=None): ends.append(time.perf_counter())
 def result(): tell(epoch=(ends[-1] - ends[0]) / (len(ends) - 1))
