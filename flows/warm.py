@@ -17,19 +17,21 @@ LIBRARIES = ("tensorflow", "great_expectations")
 
 def up(recipe: Recipe) -> None:
     """Return when the server answers and the libraries are loaded."""
+    fresh = not ingest.cached(recipe.source, recipe.split, recipe.images)
     server = None if os.environ.get("PREFECT_API_URL") else _server()
-    if not ingest.cached(recipe.source, recipe.split, recipe.images):
-        for name in LIBRARIES:
+    try:
+        for name in LIBRARIES if fresh else ():
             import_module(name)
-    tracking.client()
-    if server:
-        server.join()
+        tracking.client()
+    finally:
+        if server:
+            server.join()
 
 
 def _server() -> threading.Thread:
     """Prefect's own server for runs without one, started ahead of the client that would wait for it."""
     from prefect.server.api.server import SubprocessASGIServer
 
-    thread = threading.Thread(target=SubprocessASGIServer().start, name="prefect server", daemon=True)
+    thread = threading.Thread(target=SubprocessASGIServer().start, name="prefect server")
     thread.start()
     return thread
