@@ -340,7 +340,7 @@ def kill() -> list[dict[str, Any]]:
         assert worker.stdout is not None
         while worker.stdout.readline() != "ready\n":
             continue
-        time.sleep(random.uniform(0, 4))
+        time.sleep(random.uniform(0, 8))
         worker.kill()
         worker.wait()
         killed += 1
