@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -11,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib import request
 
 import numpy as np
 
 from tasks import store
+from tests import helpers
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -44,6 +43,11 @@ def images(rows, name, kept=False):
 def engine(name="auto"):
     build = lambda: networks.pooled(backbones.load(settings.Backbone(), 224), "avg")
     return engines.start(name, build, home() / "store" / "engines" / "bench", 224)
+def as_files(rows, folder):
+    for row in rows.itertuples():
+        target = folder / row.label / Path(row.uri).name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(Path(row.uri).read_bytes())
 VIEWS = {"test": ("identity",)}
 """
 
@@ -93,10 +97,7 @@ tell(images=count, seconds=time.perf_counter() - start, engine=run.name)"""
             """
 import keras
 folder = home() / "photos"
-for row in elpv().itertuples():
-    target = folder / row.label / Path(row.uri).name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(Path(row.uri).read_bytes())
+as_files(elpv(), folder)
 model = networks.pooled(backbones.load(settings.Backbone(), 224), "avg")
 data = keras.utils.image_dataset_from_directory(folder, image_size=(224, 224), batch_size=32, shuffle=False)
 start = time.perf_counter()
@@ -123,13 +124,9 @@ def train() -> list[dict[str, Any]]:
     photos = Path(part("elpv(); tell(folder=str(home()))")["folder"]) / "as-folder"
     later = part(
         f"""
-import random
 rows = elpv().sort_values("key")
-for place, some in (({str(photos)!r}, rows[26:]), ({str(photos) + " later"!r}, rows[:26])):
-    for row in some.itertuples():
-        target = Path(place) / row.label / Path(row.uri).name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(Path(row.uri).read_bytes())
+as_files(rows[26:], Path({str(photos)!r}))
+as_files(rows[:26], Path({str(photos) + " later"!r}))
 tell(later={str(photos) + " later"!r})"""
     )["later"]
     recipe = photos.with_suffix(".toml")
@@ -161,20 +158,13 @@ def _train(recipe: Path, env: dict[str, str]) -> dict[str, Any]:
 @contextmanager
 def _prefect_server(folder: Path) -> Iterator[str]:
     """A Prefect server of its own, on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = helpers.free_port()
     command = [str(Path(sys.executable).with_name("prefect")), "server", "start", "--port", str(port)]
     quiet = {"PREFECT_HOME": str(folder), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | quiet)
     try:
         address = f"http://127.0.0.1:{port}/api"
-        while True:
-            try:
-                request.urlopen(f"{address}/health").close()
-                break
-            except OSError:
-                time.sleep(0.5)
+        helpers.answer(f"{address}/health")
         yield address
     finally:
         server.terminate()
@@ -200,10 +190,7 @@ def epoch(n, logs=None): ends.append(time.perf_counter())
 def result(): tell(epoch=min(b - a for a, b in zip(ends, ends[1:])))
 def plain(trainable):
     folder = home() / "epochs-photos"
-    for row in rows.itertuples():
-        target = folder / row.split / row.label / Path(row.uri).name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(Path(row.uri).read_bytes())
+    for split, part in rows.groupby("split"): as_files(part, folder / split)
     read = lambda split: keras.utils.image_dataset_from_directory(folder / split, image_size=(224, 224), batch_size=64)
     thaw.freeze(network)
     for layer in network.layers if trainable else [network.get_layer("head")]:
