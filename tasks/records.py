@@ -47,6 +47,11 @@ class Record:
         """Paths that must be there for the record to be worth anything, relative to the home folder."""
         return tuple(getattr(self, name) for name in ("path", "predictions") if hasattr(self, name))
 
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """Names of the tables that must be there too, wherever the store is."""
+        return ()
+
 
 @dataclass(frozen=True)
 class FactsRef(Record):
@@ -113,8 +118,8 @@ class ImagesRef(Record):
 
     @property
     @override
-    def files(self) -> tuple[str, ...]:
-        return (f"store/{self.table}.lance",) if self.kept else ()
+    def stored(self) -> tuple[str, ...]:
+        return (self.table,) if self.kept else ()
 
     @property
     @override
@@ -135,8 +140,8 @@ class FeaturesRef(Record):
 
     @property
     @override
-    def files(self) -> tuple[str, ...]:
-        return (f"store/{self.table}.lance",)
+    def stored(self) -> tuple[str, ...]:
+        return (self.table,)
 
     @property
     @override

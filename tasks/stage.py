@@ -97,7 +97,7 @@ class Stage:
 def stage(
     version: int,
     reads: Callable[..., Any] = lambda *args: None,
-    there: Callable[[Any], bool] = lambda record: not store.missing(record.files),
+    there: Callable[[Any], bool] = lambda record: not store.missing(record.files) and not store.absent(record.stored),
 ) -> Callable[[Callable[..., Any]], Stage]:
     """Make a function a stage.
 

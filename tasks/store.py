@@ -227,6 +227,14 @@ def tables() -> list[dict[str, Any]]:
     return sorted(found, key=lambda table: -table["bytes"])
 
 
+def absent(names: Iterable[str]) -> list[str]:
+    """Those of the tables that are not there."""
+    from pyarrow import fs
+
+    system, root = fs.FileSystem.from_uri(location())
+    return [name for name in names if system.get_file_info(f"{root}/{name}.lance").type == fs.FileType.NotFound]
+
+
 def drop(name: str) -> None:
     """Delete a table; what it held is computed again where it is needed again."""
     from pyarrow import fs

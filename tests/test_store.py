@@ -119,6 +119,7 @@ def test_tables_live_on_an_object_store(bucket, home):
     table = store.Table("features-far", (2,), "float16")
     table.append(["a", "b"], np.ones((2, 2), "float16"))
     assert [(row["table"], row["rows"]) for row in store.tables()] == [("features-far", 2)]
+    assert store.absent(["features-far", "features-none"]) == ["features-none"]
     keys, values = table.mapped()
     assert (sorted(keys), values.tolist()) == (["a", "b"], [[1, 1], [1, 1]])
     store.drop("features-far")
