@@ -213,15 +213,16 @@ class Rows:
 
 def tables() -> list[dict[str, Any]]:
     """Every table of images and features: name, rows, bytes stored, the largest first."""
-    import lance
     from pyarrow import fs
 
     system, root = fs.FileSystem.from_uri(location())
     found = []
     for folder in system.get_file_info(fs.FileSelector(root, allow_not_found=True)):
         if folder.base_name.startswith(DERIVED) and folder.base_name.endswith(".lance"):
-            files = system.get_file_info(fs.FileSelector(folder.path, recursive=True))
-            rows = lance.dataset(f"{location()}/{folder.base_name}").count_rows()
+            dataset = _opened(f"{location()}/{folder.base_name}")
+            # A writer that is just making a table, or died making or dropping one, leaves a folder without a version.
+            rows = dataset.count_rows() if dataset is not None else 0
+            files = system.get_file_info(fs.FileSelector(folder.path, allow_not_found=True, recursive=True))
             size = sum(file.size for file in files if file.is_file)
             found.append({"table": folder.base_name.removesuffix(".lance"), "rows": rows, "bytes": size})
     return sorted(found, key=lambda table: -table["bytes"])
@@ -241,7 +242,8 @@ def drop(name: str) -> None:
 
     system, root = fs.FileSystem.from_uri(location())
     # The versions first: without them there is no table, whatever else is left when this is interrupted.
-    system.delete_dir(f"{root}/{name}.lance/_versions")
+    if system.get_file_info(f"{root}/{name}.lance/_versions").type != fs.FileType.NotFound:
+        system.delete_dir(f"{root}/{name}.lance/_versions")
     system.delete_dir(f"{root}/{name}.lance")
     for flat in (home() / "store" / "mapped").glob(f"{name}.*.npy"):
         flat.unlink()

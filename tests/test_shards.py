@@ -14,7 +14,14 @@ from tasks import settings, store
 
 
 @pytest.fixture
-def killed_worker():
+def own_home(tmp_path, monkeypatch):
+    """A home without the tables of other tests, for the workers too."""
+    monkeypatch.setenv("HEADSTART_HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+
+
+@pytest.fixture
+def killed_worker(own_home):
     """Ends a worker of the cluster as soon as the first rows of features are there; tells which one."""
     ended = []
 
@@ -33,12 +40,10 @@ def killed_worker():
     thread.join()
 
 
-def test_a_killed_workers_shard_is_done_again_and_no_row_twice(server, tmp_path, monkeypatch, killed_worker):
+def test_a_killed_workers_shard_is_done_again_and_no_row_twice(server, tmp_path, killed_worker):
     from flows.shards import extract_in_shards
     from tasks.extract import extract
 
-    monkeypatch.setenv("HEADSTART_HOME", str(tmp_path / "home"))
-    (tmp_path / "home").mkdir()
     images = images_of(helpers.photos(tmp_path / "photos", each=134), "shards", side=224)
     recipe = settings.Recipe(
         name="shards",

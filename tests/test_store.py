@@ -149,3 +149,11 @@ def test_tables_are_listed_and_dropped():
     assert table.keys() == set()
     table.append(["c"], np.ones((1, 2), "float32"))
     assert table.keys() == {"c"}
+
+
+def test_a_table_without_a_version_is_listed_and_dropped(home):
+    (home / "store" / "features-begun.lance" / "data").mkdir(parents=True)
+    found = {row["table"]: row for row in store.tables()}["features-begun"]
+    assert (found["rows"], found["bytes"]) == (0, 0)
+    store.drop("features-begun")
+    assert "features-begun" not in {row["table"] for row in store.tables()}
