@@ -30,7 +30,9 @@ def pixels(images: ImagesRef, rows: pd.DataFrame, size: int) -> Iterator[np.ndar
     """Prepared images of the rows in their order, uint8[at most `size`, side, side, 3] at a time."""
     if images.kept:
         return pixel_table(images).batches(list(rows["key"]), size)
-    batches = pipeline.prepared(list(rows["uri"]), images.size, images.fit, images.max_pixels, size)
+    batches = pipeline.prepared(
+        list(rows["uri"]), images.size, images.fit, images.max_pixels, size, set(rows["format"])
+    )
     return (pixels for _, pixels in batches)
 
 

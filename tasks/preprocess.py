@@ -31,7 +31,7 @@ def decode_into(table: store.Table, images: ImagesRef) -> int:
     new = rows[~rows["key"].isin(table.keys())]
     keys, paths = list(new["key"]), list(new["uri"])
     if paths:
-        batches = pipeline.prepared(paths, images.size, images.fit, images.max_pixels)
+        batches = pipeline.prepared(paths, images.size, images.fit, images.max_pixels, formats=set(new["format"]))
         for positions, pixels in progress.counted(((b, len(b[0])) for b in batches), len(paths), "preprocess"):
             table.append([keys[i] for i in positions], pixels)
     return len(paths)

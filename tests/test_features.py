@@ -25,6 +25,7 @@ def images_of(folder: helpers.Path, name: str, kept: bool = False, side: int = S
     files = sorted(folder.rglob("*.png"))
     rows = pd.DataFrame({"key": [f"{name} {f.name}" for f in files], "uri": [str(f) for f in files]})
     rows["label"], rows["split"] = [f.parent.name for f in files], ["train", "test"] * (len(files) // 2)
+    rows["format"] = "PNG"
     (home() / "store").mkdir(exist_ok=True)
     rows.to_parquet(home() / "store" / f"{name}.parquet")
     dataset = DatasetRef(f"store/{name}.parquet", name, ("blue", "green", "red"), {}, 0, 0, 0, (), "")

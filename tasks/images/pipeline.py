@@ -1,25 +1,30 @@
 """Files to batches of prepared images, with tf.data: reading and decoding overlap what the caller does with a batch."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
 
 from tasks.errors import DataError
-from tasks.images.decode import preparer
+from tasks.images.decode import FORMATS, preparer
 
 
 def prepared(
-    paths: list[str], size: int, fit: str, max_pixels: int, batch_size: int = 64
+    paths: list[str],
+    size: int,
+    fit: str,
+    max_pixels: int,
+    batch_size: int = 64,
+    formats: Collection[str] = FORMATS,
 ) -> Iterator[tuple[list[int], np.ndarray]]:
-    """Batches of (positions in `paths`, uint8[n, size, size, 3]), in order.
+    """Batches of (positions in `paths`, uint8[n, size, size, 3]), in order. `formats`: those of the files.
 
     Raises `DataError` naming the file that TensorFlow cannot read.
     """
     import tensorflow as tf
 
-    prepare = preparer(size, fit, max_pixels)
+    prepare = preparer(size, fit, max_pixels, formats)
     data = tf.data.Dataset.from_tensor_slices(tf.constant(paths, tf.string))
     # As many as there are cores: left to itself, tf.data stays with one on some runs, and starves the engine.
     data = data.map(lambda path: prepare(tf.io.read_file(path)), os.cpu_count(), deterministic=True)
