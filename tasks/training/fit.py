@@ -11,6 +11,7 @@ import numpy as np
 from tasks import datasets
 from tasks.features import row_key
 from tasks.images.augment import view
+from tasks.images.pipeline import untuned
 from tasks.settings import FineTune, Head
 
 if TYPE_CHECKING:
@@ -179,4 +180,4 @@ def _dataset(batches: Batches, batch_size: int, seed: int | None) -> tf.data.Dat
     order = tf.data.Dataset.range(len(batches.labels))
     if seed is not None:
         order = order.shuffle(len(batches.labels), seed)
-    return order.batch(batch_size).map(load).prefetch(2)
+    return untuned(order.batch(batch_size).map(load).prefetch(2))
