@@ -129,7 +129,13 @@ def backbones(home: Home = None, as_json: Json = False) -> None:
 
     with session("backbones", home) as s:
         found = [
-            {"backbone": name, "options": _options(choice.options), "pixels": choice.size, "weights": choice.weights}
+            {
+                "backbone": name,
+                "options": _options(choice.options),
+                "parameters": f"{choice.parameters / 1e6:.1f} M",
+                "pixels": choice.size,
+                "weights": choice.weights,
+            }
             for name in plugins.names("backbones")
             for choice in plugins.load("backbones", name).choices()
         ]

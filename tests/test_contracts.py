@@ -61,6 +61,7 @@ def test_backbone(name):
         assert all(
             np.array_equal(a, b) for a, b in zip(built.model.get_weights(), again.model.get_weights(), strict=True)
         )
+        assert built.model.count_params() == choice.parameters
         assert built.licence
         assert plugins.load("backbones", name).fingerprint("random", choice.options)
 

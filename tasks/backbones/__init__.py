@@ -34,6 +34,8 @@ class Choice:
     """One network that a plugin offers, for `headstart backbones`."""
 
     options: dict[str, str]
+    #: Variables without the last layers that are taken off, all of them numbers.
+    parameters: int
     #: Side of the images that it was trained on, pixels.
     size: int
     #: Where its weights are, or what is missing.

@@ -25,10 +25,11 @@ LICENCE = "Apache-2.0"
 
 @dataclass(frozen=True)
 class Variant:
-    """Scaling of width and depth, the size it was trained at (pixels), and its packaged weights."""
+    """Scaling of width and depth, numbers it holds, the size it was trained at (pixels), and its packaged weights."""
 
     width: float
     depth: float
+    parameters: int
     size: int
     file: str
     sha256: str
@@ -38,6 +39,7 @@ VARIANTS = {
     "lite0": Variant(
         1.0,
         1.0,
+        3_413_024,
         224,
         "models/efficientnet-lite0-57934424.pth",
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
@@ -45,6 +47,7 @@ VARIANTS = {
     "lite1": Variant(
         1.0,
         1.1,
+        4_189_344,
         240,
         "models/efficientnet-lite1-77cc7160.pth",
         "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
@@ -52,6 +55,7 @@ VARIANTS = {
     "lite2": Variant(
         1.1,
         1.2,
+        4_869_168,
         260,
         "models/efficientnet-lite2-9656183e.pth",
         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
@@ -84,7 +88,7 @@ def fingerprint(weights: str, options: dict[str, str]) -> str:
 
 def choices() -> list[Choice]:
     """The three variants, and whether their packages are installed."""
-    return [Choice({"variant": name}, variant.size, _state(name)) for name, variant in VARIANTS.items()]
+    return [Choice({"variant": name}, v.parameters, v.size, _state(name)) for name, v in VARIANTS.items()]
 
 
 def packaged(variant: str) -> Path:
