@@ -8,7 +8,7 @@ trunk the whole network runs from pixels, which can then be changed at random.
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tasks import backbones, engines, features, store, tracking
+from tasks import engines, features, store, tracking
 from tasks.errors import UsageError
 from tasks.home import home
 from tasks.records import ImagesRef, ModelRef, digest
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CROSSING = "float16"
 
 
-@stage(version=2)
+@stage(version=3)
 def fine_tune(
     images: ImagesRef,
     head: ModelRef,
@@ -38,7 +38,7 @@ def fine_tune(
         return head
     with strategy.scope(settings.strategy):
         network = networks.load(home() / head.path)
-        trunk, top = networks.cut(network, boundary(backbone, settings, images.size))
+        trunk, top = networks.cut(network, boundary(head.blocks, settings.blocks))
         logits = networks.to_logits(network)
     thaw.freeze(trunk)
     thaw.thaw(top)
@@ -63,6 +63,7 @@ def fine_tune(
         rung="fine_tune",
         validation=fit.scores(fit.predict(model, validation), validation.labels),
         tables=tables,
+        blocks=head.blocks,
         epochs=history.epochs,
         frozen_variables=len(frozen),
         trained_variables=len(model.trainable_variables),
@@ -93,11 +94,9 @@ def live(images: ImagesRef, settings: FineTune, augment: Images, seed: int) -> t
     return fit.jittered(train, augment.views, settings.jitter, seed), validation
 
 
-def boundary(backbone: Backbone, settings: FineTune, size: int) -> str:
+def boundary(blocks: tuple[str, ...], last: int) -> str:
     """Name of the layer below which nothing is trained; `UsageError` when there are not that many blocks."""
-    blocks = backbones.load(backbone.model_copy(update={"weights": "random"}), size).blocks
-    if settings.blocks >= len(blocks):
-        raise UsageError(
-            f"fine_tune.blocks: expected at most {len(blocks) - 1} for {backbone.kind}, found {settings.blocks}."
-        )
-    return blocks[-settings.blocks - 1]
+    if last >= len(blocks):
+        most = f"expected at most {len(blocks) - 1}" if len(blocks) > 1 else "expected fine_tune.enabled = false"
+        raise UsageError(f"fine_tune.blocks: {most} for this backbone, found {last}.")
+    return blocks[-last - 1]

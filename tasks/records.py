@@ -159,6 +159,8 @@ class ModelRef(Record):
     validation: dict[str, float]
     #: Tables of images and features that it was trained from.
     tables: tuple[str, ...]
+    #: Layers of the backbone at which it can be cut, from the input to the last block.
+    blocks: tuple[str, ...]
     epochs: int
     frozen_variables: int
     trained_variables: int

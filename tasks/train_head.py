@@ -7,7 +7,7 @@ from tasks.stage import stage
 from tasks.training import fit, networks, thaw
 
 
-@stage(version=2)
+@stage(version=3)
 def train_head(
     images: ImagesRef, features: FeaturesRef, backbone: Backbone, head: Head, augment: Images, seed: int
 ) -> ModelRef:
@@ -34,6 +34,7 @@ def train_head(
         rung="head",
         validation=fit.scores(fit.predict(model, validation), validation.labels),
         tables=(images.table, features.table),
+        blocks=built.blocks,
         epochs=history.epochs,
         frozen_variables=len(frozen),
         trained_variables=len(model.trainable_variables),

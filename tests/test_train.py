@@ -81,7 +81,7 @@ def test_every_stage_is_in_mlflow(first, second):
     for outcome, cached in ((first, "false"), (second, "true")):
         parent = client.get_run(outcome.run_id)
         assert parent.info.status == "FINISHED"
-        assert parent.data.params["backbone.weights"] == "packaged"
+        assert parent.data.params["backbone.weights"] == "auto"
         assert parent.inputs.dataset_inputs or cached == "true"
         nested = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{outcome.run_id}'")
         assert {run.info.run_name for run in nested} == set(STAGES)

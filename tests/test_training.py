@@ -52,6 +52,26 @@ def test_a_cut_network_gives_what_the_whole_gives(data, pooling, layer):
     np.testing.assert_allclose(networks.softmax(logits), network.predict(data[0], verbose=0), atol=1e-5)
 
 
+def test_a_network_is_cut_where_several_tensors_cross(data):
+    """As in NASNet, where each cell takes the last two, and in Xception, where a short cut passes a block by."""
+    import keras
+
+    pixels = keras.Input((8, 8, 3))
+    before = first = keras.layers.Conv2D(4, 3, padding="same", name="first")(pixels)
+    for number in range(3):
+        cell = keras.layers.Conv2D(4, 3, padding="same", name=f"cell_{number}")(first)
+        before, first = first, keras.layers.Add(name=f"sum_{number}")([before, cell]) * 0.5
+    features = networks.pooled(Backbone(keras.Model(pixels, first), ("sum_0", "cell_1", "sum_1"), "none"), "avg")
+    network = networks.classifier(features, plugins.entry("heads", "mlp")(features.output_shape[1:], 2))
+    for layer, crossing in (("first", 4), ("sum_0", 8), ("cell_1", 12)):
+        trunk, top = networks.cut(network, layer)
+        assert trunk.output_shape == (None, 8 * 8 * crossing)
+        logits = top.predict(trunk.predict(data[0], verbose=0), verbose=0)
+        np.testing.assert_allclose(networks.softmax(logits), network.predict(data[0], verbose=0), atol=1e-5)
+    assert {variable.path for variable in top.trainable_variables} >= {"cell_2/kernel", "cell_2/bias"}
+    assert not {variable.path for variable in top.variables} & {"first/kernel", "cell_0/kernel", "cell_1/kernel"}
+
+
 def test_poolings():
     import keras
 

@@ -7,6 +7,7 @@ the weights without building anything, and `choices() -> list[Choice]`. The mode
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,14 +41,23 @@ class Choice:
     size: int
     #: Where its weights are, or what is missing.
     weights: str
+    #: Smallest side that it takes, pixels.
+    at_least: int = 32
 
 
 def weights(settings: Settings) -> str:
     """Digest of the weights that a recipe names; equal digests give equal features. Builds nothing."""
-    return plugins.load("backbones", settings.kind).fingerprint(settings.weights, settings.options)
+    return plugins.load("backbones", settings.kind).fingerprint(_named(settings), settings.options)
 
 
 def load(settings: Settings, size: int) -> Backbone:
     """The backbone that a recipe names, for square images of `size` pixels, with its weights."""
     options = plugins.bind("backbones", settings.kind, settings.options, "backbone.options")
-    return plugins.entry("backbones", settings.kind)(size, settings.weights, **options)
+    return plugins.entry("backbones", settings.kind)(size, _named(settings), **options)
+
+
+def _named(settings: Settings) -> str:
+    """What a recipe says of the weights; the plugin's own default for `auto`."""
+    if settings.weights != "auto":
+        return settings.weights
+    return inspect.signature(plugins.entry("backbones", settings.kind)).parameters["weights"].default

@@ -67,17 +67,15 @@ def classifier(features: keras.Model, head: keras.Model) -> keras.Model:
 def cut(network: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
     """(pixels to a vector of all that crosses the cut, that vector to logits); both share the network's variables.
 
-    What crosses is the named layer's output and, with `multi_level` pooling, what was pooled below it.
+    The trunk is the named layer and all that it depends on, and with `multi_level` pooling what pools a block of it.
+    What crosses is every tensor of the trunk that something above takes: for most networks the layer's output alone.
     """
     import keras
     from keras import layers
 
-    names = [each.name for each in network.layers]
-    below = [name for name in names if name.startswith(SIDE) and name.removeprefix(SIDE) in names]
-    below = [name for name in below if names.index(name.removeprefix(SIDE)) < names.index(layer)]
-    crossing = [network.get_layer(name).output for name in (layer, *below)]
+    crossing = _crossing(network, layer)
     flat = [layers.Flatten(name=f"flat_{i}")(tensor) for i, tensor in enumerate(crossing)]
-    vector = layers.Concatenate(name="crossing")(flat) if below else flat[0]
+    vector = layers.Concatenate(name="crossing")(flat) if len(flat) > 1 else flat[0]
     upper = keras.Model(crossing, network.get_layer("probabilities").input, name="upper")
     start, parts = 0, []
     joined = keras.Input(vector.shape[1:])
@@ -85,6 +83,42 @@ def cut(network: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
         parts.append(layers.Reshape(tensor.shape[1:])(joined[:, start : start + part.shape[1]]))
         start += part.shape[1]
     return keras.Model(network.input, vector, name="trunk"), keras.Model(joined, upper(parts), name="top")
+
+
+def _crossing(network: keras.Model, layer: str) -> list[keras.KerasTensor]:
+    """What the part above the layer takes from the layer and below, in the order of first use."""
+    trunk = _below(network.get_layer(layer).output)
+    frozen = {f"{SIDE}{operation.name}" for operation in trunk}
+    for pool in [each for each in network.layers if each.name in frozen]:
+        trunk |= _below(pool.output)
+    found: dict[int, keras.KerasTensor] = {}
+    waiting, seen = [network.get_layer("probabilities").input], set()
+    while waiting:
+        tensor = waiting.pop()
+        if tensor._keras_history.operation in trunk:
+            found[id(tensor)] = tensor
+        elif id(tensor) not in seen:
+            seen.add(id(tensor))
+            waiting += _sources(tensor)
+    return list(found.values())
+
+
+def _below(output: keras.KerasTensor) -> set[keras.Operation]:
+    """The operations that a tensor depends on."""
+    found: set[keras.Operation] = set()
+    waiting = [output]
+    while waiting:
+        tensor = waiting.pop()
+        if tensor._keras_history.operation not in found:
+            found.add(tensor._keras_history.operation)
+            waiting += _sources(tensor)
+    return found
+
+
+def _sources(tensor: keras.KerasTensor) -> list[keras.KerasTensor]:
+    """What the operation that made a tensor took."""
+    operation, node, _ = tensor._keras_history
+    return operation._inbound_nodes[node].input_tensors
 
 
 def to_logits(network: keras.Model) -> keras.Model:
