@@ -38,7 +38,8 @@ def _weights() -> list[dict[str, Any]]:
     for name in plugins.names("backbones"):
         for choice in plugins.load("backbones", name).choices():
             options = " ".join(choice.options.values())
-            rows.append(_row(f"weights of {name} {options}".strip(), choice.weights.startswith("here"), choice.weights))
+            ready = choice.weights.startswith("here") or choice.weights.endswith("downloaded at first use")
+            rows.append(_row(f"weights of {name} {options}".strip(), ready, choice.weights))
     return rows
 
 

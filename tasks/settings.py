@@ -77,7 +77,11 @@ class Backbone(Settings):
 
     kind: str = Field("efficientnet_lite", description="A name from `headstart backbones`")
     options: dict[str, Any] = Field({}, description="What the backbone takes, e.g. `variant`")
-    weights: str = Field("packaged", description="`packaged`, `random`, or a path with an optional `#sha256=…`")
+    weights: str = Field(
+        "packaged",
+        description="`packaged`, `imagenet` or `random`, as the backbone has them; or a file: a path or "
+        "`package:NAME/FILE`, with an optional `#sha256=…`",
+    )
     pooling: Pooling = Field(
         "avg",
         description="How the feature map becomes features: `avg`, `avg_max_std`, `multi_level` (at several depths) or "
