@@ -188,6 +188,10 @@ def test_a_damaged_file_is_refused(tmp_path):
         (tmp_path / "cut.pth").write_bytes(damaged)
         with pytest.raises(DependencyError, match=r"refused: (File is not a zip|Bad CRC)"):
             state_of(tmp_path / "cut.pth")
+    # The place of the directory, in the last 22 bytes of the file, is said to lie before its beginning.
+    (tmp_path / "cut.pth").write_bytes(whole[:-6] + b"\xff\xff\xff\x00" + whole[-2:])
+    with pytest.raises(DependencyError, match="refused"):
+        state_of(tmp_path / "cut.pth")
 
 
 @FORMS

@@ -37,6 +37,7 @@ DAMAGE = (
     OverflowError,
     MemoryError,
     NotImplementedError,
+    OSError,
 )
 
 
