@@ -34,11 +34,16 @@ def _version(name: str) -> tuple[bool, str]:
 
 
 def _weights() -> list[dict[str, Any]]:
+    """A row for each backbone plugin: missing is what should have come with a package, not what is downloaded later."""
     rows = []
     for name in plugins.names("backbones"):
-        for choice in plugins.load("backbones", name).choices():
-            options = " ".join(choice.options.values())
-            rows.append(_row(f"weights of {name} {options}".strip(), choice.weights.startswith("here"), choice.weights))
+        states = [choice.weights for choice in plugins.load("backbones", name).choices()]
+        missing = [state for state in states if not (state.startswith("here") or "downloaded" in state)]
+        here = sum(state.startswith("here") for state in states)
+        later = "" if here == len(states) else ", the rest are downloaded at first use"
+        rows.append(
+            _row(f"weights of {name}", not missing, "; ".join(missing) or f"{here} of {len(states)} here{later}")
+        )
     return rows
 
 

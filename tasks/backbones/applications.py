@@ -19,7 +19,8 @@ from pydantic import AfterValidator
 
 from tasks.backbones import Backbone, Choice
 from tasks.errors import UsageError
-from tasks.weights import arrays, files
+from tasks.weights import files
+from tasks.weights.fill import fill
 from tasks.weights.published import Published
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def build(
     if weights == "imagenet":
         model.load_weights(network.published.fetch())
     elif weights != "random":
-        arrays.fill(model, _file(weights))
+        fill(model, _file(weights))
     _normalise(model)
     return Backbone(model, _blocks(model, network.family.block), LICENCE)
 

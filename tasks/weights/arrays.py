@@ -1,4 +1,4 @@
-"""Fill a network from Keras' own files, the whole file or all but its last layers."""
+"""Arrays of Keras' own files, in the order of a network's weights."""
 
 from __future__ import annotations
 
@@ -7,26 +7,21 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.errors import DependencyError
-
 if TYPE_CHECKING:
     import keras
     import numpy as np
 
 
-def fill(model: keras.Model, path: Path) -> None:
+def assign(model: keras.Model, path: Path) -> None:
     """Weights of a `.keras`, `.weights.h5` or older `.h5` file of the same network, which may go on after it.
 
-    Keras reads a file of exactly this network; else the file's arrays are taken in their order. Raises
-    `DependencyError` where they do not fit, or where the file holds code.
+    Keras reads a file of exactly this network; else the file's arrays are taken in their order. Raises `ValueError`
+    where they do not fit, or where a `.keras` file holds code.
     """
-    try:
-        if path.suffix == ".keras":
-            _assign(model, _of_model(path))
-        else:
-            _of_h5(model, path)
-    except (ValueError, TypeError, KeyError, OSError, AttributeError) as error:
-        raise DependencyError(f"{path}: expected the weights of {model.name}, found others: {_short(error)}") from None
+    if path.suffix == ".keras":
+        _assign(model, _of_model(path))
+    else:
+        _of_h5(model, path)
 
 
 def _of_model(path: Path) -> list[np.ndarray]:
@@ -74,7 +69,3 @@ def _assign(model: keras.Model, found: list[np.ndarray]) -> None:
         there = shapes[at] if at < len(shapes) else "no more"
         raise ValueError(f"array {at + 1} of {len(wanted)} should be {wanted[at]}, is {there}")
     model.set_weights(found[: len(wanted)])
-
-
-def _short(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
