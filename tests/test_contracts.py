@@ -50,7 +50,9 @@ def test_source(name, tmp_path):
 
 @pytest.mark.parametrize("name", plugins.names("backbones"))
 def test_backbone(name):
-    for choice in plugins.load("backbones", name).choices():
+    module = plugins.load("backbones", name)
+    assert all(choice.parameters and choice.size and choice.weights for choice in module.choices())
+    for choice in getattr(module, "smallest", module.choices)():
         built = plugins.entry("backbones", name)(64, "random", **choice.options)
         features = built.model.predict(np.zeros((2, 64, 64, 3), "float32"), verbose=0)
         assert features.ndim == 4
@@ -63,7 +65,7 @@ def test_backbone(name):
         )
         assert built.model.count_params() == choice.parameters
         assert built.licence
-        assert plugins.load("backbones", name).fingerprint("random", choice.options)
+        assert module.fingerprint("random", choice.options)
 
 
 @pytest.mark.parametrize("name", plugins.names("engines"))
