@@ -1,5 +1,6 @@
 """MLflow's model registry: versions, aliases, promotion. An alias is moved here and nowhere else."""
 
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -50,7 +51,7 @@ def add(name: str, folder: Path, tags: dict[str, str], classes: tuple[str, ...],
             artifacts={"classifier": str(folder)},
             signature=signature,
             input_example=_example(),
-            pip_requirements=[f"{package}=={metadata.version(package)}" for package in REQUIREMENTS],
+            pip_requirements=requirements(folder / "network.keras"),
             metadata={"classes": list(classes)},
         )
         client = tracking.client()
@@ -61,6 +62,14 @@ def add(name: str, folder: Path, tags: dict[str, str], classes: tuple[str, ...],
         ).version
     client.set_registered_model_alias(name, CHALLENGER, str(version))
     return str(version)
+
+
+def requirements(network: Path) -> list[str]:
+    """Packages, with the versions that are here, that a process needs to answer with the network of a `.keras` file."""
+    with zipfile.ZipFile(network) as file:
+        hub = "keras_hub" in file.read("config.json").decode()
+    packages = (*REQUIREMENTS, "keras-hub") if hub else REQUIREMENTS
+    return [f"{package}=={metadata.version(package)}" for package in packages]
 
 
 def promote(name: str, version: str) -> None:

@@ -3,13 +3,15 @@
 A backbone has `build(size, weights, *, options…) -> Backbone`, `fingerprint(weights, options) -> str`, the digest of
 the weights without building anything, and `choices() -> list[Choice]`. The model maps float pixels 0 to 255,
 [n, size, size, 3], to a feature map [n, h, w, c], preprocessing included.
+
+Where a choice cannot be built without a download, `smallest() -> list[Choice]` gives the contract test others that can.
 """
 
 from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasks import plugins
 
@@ -34,7 +36,7 @@ class Backbone:
 class Choice:
     """One network that a plugin offers, for `headstart backbones`."""
 
-    options: dict[str, str]
+    options: dict[str, Any]
     #: Variables without the last layers that are taken off, all of them numbers.
     parameters: int
     #: Side of the images that it was trained on, pixels.

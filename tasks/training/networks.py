@@ -39,8 +39,9 @@ def pooled(backbone: Backbone, pooling: str) -> keras.Model:
 
 
 def levels(backbone: Backbone) -> list[str]:
-    """The last block at each resolution of the network."""
-    sizes = {name: backbone.model.get_layer(name).output.shape[1] for name in backbone.blocks}
+    """The last block at each resolution of the network; none for a transformer, whose blocks give tokens."""
+    shapes = {name: backbone.model.get_layer(name).output.shape for name in backbone.blocks}
+    sizes = {name: shape[1] for name, shape in shapes.items() if len(shape) == 4}
     return [name for name, size in sizes.items() if name == [n for n, s in sizes.items() if s == size][-1]]
 
 
