@@ -1,0 +1,31 @@
+"""Cosine classifier: how alike a picture's features and a class's weights point, whatever their lengths.
+
+Gidaris and Komodakis 2018, https://arxiv.org/abs/1804.09458; Chen et al. 2019, https://arxiv.org/abs/1904.04232. With
+few images a class it is steadier than a linear layer, which can favour a class by the length of its weights.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+
+
+def build(feature_shape: tuple[int, ...], num_classes: int, *, scale: float = 16.0) -> keras.Model:
+    """Features float32[n, …], flattened, to logits [n, num_classes], each `scale` times a cosine of -1 to 1."""
+    import keras
+    from keras import layers
+
+    features = x = keras.Input(feature_shape)
+    if len(feature_shape) > 1:
+        x = layers.Flatten()(x)
+    x = layers.Rescaling(scale, name="scale")(layers.UnitNormalization(name="direction")(x))
+    logits = layers.Dense(
+        num_classes,
+        use_bias=False,
+        kernel_initializer="orthogonal",  # of length 1 from the start
+        kernel_constraint=keras.constraints.UnitNorm(axis=0),
+        name="logits",
+    )(x)
+    return keras.Model(features, logits, name="head")

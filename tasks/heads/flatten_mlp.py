@@ -1,0 +1,23 @@
+"""The tutorial's head: the whole feature map flattened, one hidden layer of 256, no dropout.
+
+Flatten, Dense(256, relu), Dense(classes, softmax) on a frozen VGG16, as transfer-learning tutorials have it since
+https://blog.keras.io/building-powerful-image-classification-models-using-very-little-data.html. The softmax is the
+network's last layer. Wants `backbone.pooling = "none"`: features pooled before are flat already.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+
+
+def build(feature_shape: tuple[int, ...], num_classes: int, *, units: int = 256) -> keras.Model:
+    """Features float32[n, …] to logits [n, num_classes] through one hidden layer of `units` with ReLU."""
+    import keras
+
+    features = keras.Input(feature_shape)
+    x = keras.layers.Flatten()(features)
+    x = keras.layers.Dense(units, activation="relu", name="hidden")(x)
+    return keras.Model(features, keras.layers.Dense(num_classes, name="logits")(x), name="head")
