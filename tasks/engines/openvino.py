@@ -19,8 +19,9 @@ from tasks.engines import Engine
 if TYPE_CHECKING:
     import keras
 
-#: Keras 3.15 exports from JAX with operations that OpenVINO 2026.4 has no rule for (`XlaCallModule`).
-BACKENDS = ("tensorflow", "torch")
+#: Keras 3.15 exports from JAX with operations that OpenVINO 2026.4 has no rule for (`XlaCallModule`), and from PyTorch
+#: without the height and width of the input.
+BACKENDS = ("tensorflow",)
 
 
 def start(build: Callable[[], keras.Model], folder: Path) -> Engine:
