@@ -51,8 +51,10 @@ def train(
         checked = _recipe(recipe, overrides)
         from flows import warm
         from flows.train import train as flow
+        from tasks import backend
         from tasks.stage import refreshing
 
+        backend.use(checked.backend)  # before TensorFlow, which imports Keras
         warm.up(checked)
         with refreshing(refresh):
             outcome = flow(checked)

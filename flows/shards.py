@@ -13,7 +13,8 @@ from tasks.settings import Extract, Recipe
 
 def extract_in_shards(images: ImagesRef, recipe: Recipe) -> None:
     """Fill the table of features with the task runner that the recipe names, unless that is done."""
-    if recipe.extract.runner == "local" or extract.cached(images, recipe.backbone, recipe.extract, recipe.images):
+    r = recipe
+    if r.extract.runner == "local" or extract.cached(images, r.backbone, r.extract, r.images, r.backend):
         return
     run = fill_in_shards.with_options(task_runner=_runner(recipe.extract), flow_run_name=f"extract {recipe.name}")
     run(images, recipe)
@@ -28,6 +29,7 @@ def fill_in_shards(images: ImagesRef, recipe: Recipe) -> list[int]:
         unmapped(r.backbone),
         unmapped(r.extract),
         unmapped(r.images),
+        unmapped(r.backend),
         range(parts),
         parts=unmapped(parts),
     )

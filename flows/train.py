@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from flows.shards import extract_in_shards
-from tasks import registry, tracking
+from tasks import backend, registry, tracking
 from tasks.evaluate import evaluate
 from tasks.extract import extract
 from tasks.fine_tune import fine_tune
@@ -24,12 +24,13 @@ from tasks.validate import validate
 def train(recipe: Recipe) -> Outcome:
     """Run one recipe; stages whose inputs have not changed are taken from the cache."""
     r, started = recipe, time.perf_counter()
+    backend.use(r.backend)
     with tracking.run(r.name, "train", r.model_dump()) as run:
         facts = ingest(r.source, r.split, r.images)
         dataset = validate(facts, r.validation)
         images = preprocess(dataset, r.images)
         extract_in_shards(images, r)
-        features = extract(images, r.backbone, r.extract, r.images)
+        features = extract(images, r.backbone, r.extract, r.images, r.backend)
         head = train_head(images, features, r.backbone, r.head, r.images, r.seed)
         model = fine_tune(images, head, r.backbone, r.fine_tune, r.extract, r.images, r.seed)
         report = evaluate(images, model, r.name, r.seed)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tasks import datasets, engines, metrics, plugins, progress, store, tracking
+from tasks import datasets, engines, metrics, progress, store, tracking
 from tasks.home import home
 from tasks.records import ImagesRef, ModelRef, Report, digest
 from tasks.reports import figures, page
@@ -33,8 +33,8 @@ def evaluate(images: ImagesRef, model: ModelRef, name: str, seed: int) -> Report
 
 
 def _probabilities(model: ModelRef, images: ImagesRef, rows: pd.DataFrame) -> np.ndarray:
-    # TensorFlow, as the registered version does: what is scored is what will answer.
-    network = plugins.entry("engines", "tensorflow")(lambda: networks.load(home() / model.path), home())
+    # The backend itself, as the registered version does: what is scored is what will answer.
+    network = engines.own(lambda: networks.load(home() / model.path), home())
     batches = engines.ahead(datasets.pixels(images, rows, BATCH))
     counted = progress.counted(((part, len(part)) for part in network.run(batches)), len(rows), "evaluate")
     return np.concatenate(list(counted)).astype(np.float64)

@@ -3,6 +3,7 @@
 from prefect import task
 
 from tasks import backbones, engines, features, store, tracking
+from tasks.backend import use
 from tasks.home import home
 from tasks.records import FeaturesRef, ImagesRef, digest
 from tasks.settings import Backbone, Extract, Images
@@ -10,12 +11,15 @@ from tasks.stage import stage
 from tasks.training import networks
 
 
-@stage(version=2)
-def extract(images: ImagesRef, backbone: Backbone, settings: Extract, augment: Images) -> FeaturesRef:
-    """Features of every image of the data set, and of the training images' views, that the table does not hold yet."""
-    engine = _engine(images, backbone, settings)
+@stage(version=3)
+def extract(images: ImagesRef, backbone: Backbone, settings: Extract, augment: Images, backend: str) -> FeaturesRef:
+    """Features of every image of the data set, and of the training images' views, that the table does not hold yet.
+
+    Each backend has tables of its own. The digests of all later stages are made of this one's.
+    """
+    engine = _engine(images, backbone, settings, backend)
     tracking.log_tag("headstart.engine", f"{engine.name}: {engine.reason}")
-    table = _table(images, backbone, settings, engine)
+    table = _table(images, backbone, settings, backend, engine)
     computed = features.fill(table, images, _views(augment), engine, settings.batch_size, "extract")
     return FeaturesRef(
         table=table.name,
@@ -28,35 +32,40 @@ def extract(images: ImagesRef, backbone: Backbone, settings: Extract, augment: I
 
 
 @task(name="extract shard", task_run_name="shard {part} of {parts}", retries=3, retry_delay_seconds=5)
-def shard(images: ImagesRef, backbone: Backbone, settings: Extract, augment: Images, part: int, parts: int) -> int:
+def shard(
+    images: ImagesRef, backbone: Backbone, settings: Extract, augment: Images, backend: str, part: int, parts: int
+) -> int:
     """The rows of one of several parts of the images, whichever machine it runs on; returns how many were missing.
 
     A shard that died is run again: rows that it had committed are there and are not computed twice.
     """
-    engine = _engine(images, backbone, settings)
-    table = _table(images, backbone, settings, engine)
+    use(backend)
+    engine = _engine(images, backbone, settings, backend)
+    table = _table(images, backbone, settings, backend, engine)
     name = f"shard {part}"
     return features.fill(table, images, _views(augment), engine, settings.batch_size, name, (part, parts))
 
 
-def _engine(images: ImagesRef, backbone: Backbone, settings: Extract) -> engines.Engine:
+def _engine(images: ImagesRef, backbone: Backbone, settings: Extract, backend: str) -> engines.Engine:
     return engines.start(
         settings.engine,
         lambda: networks.pooled(backbones.load(backbone, images.size), backbone.pooling),
-        home() / "store" / "engines" / _network(images, backbone),
+        home() / "store" / "engines" / _network(images, backbone, backend),
         images.size,
     )
 
 
-def _table(images: ImagesRef, backbone: Backbone, settings: Extract, engine: engines.Engine) -> store.Table:
-    address = digest("features", _network(images, backbone), images.table, settings.dtype)
+def _table(
+    images: ImagesRef, backbone: Backbone, settings: Extract, backend: str, engine: engines.Engine
+) -> store.Table:
+    address = digest("features", _network(images, backbone, backend), images.table, settings.dtype)
     return store.Table(f"features-{address}", engine.shape, settings.dtype)
 
 
-def _network(images: ImagesRef, backbone: Backbone) -> str:
+def _network(images: ImagesRef, backbone: Backbone, backend: str) -> str:
     """Digest of all that the features depend on besides the pixels."""
     weights = backbones.weights(backbone)
-    return digest("network", weights, backbone.kind, backbone.options, images.size, backbone.pooling)
+    return digest("network", weights, backbone.kind, backbone.options, images.size, backbone.pooling, backend)
 
 
 def _views(augment: Images) -> dict[str, tuple[str, ...]]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tasks import engines, features, store, tracking
+from tasks.backend import current
 from tasks.errors import UsageError
 from tasks.home import home
 from tasks.records import ImagesRef, ModelRef, digest
@@ -77,7 +78,8 @@ def fine_tune(
 
 def activations(images: ImagesRef, trunk: "keras.Model", extract: Extract, augment: Images) -> store.Table:
     """What crosses the cut for the training images' views and the validation images, computed where it is missing."""
-    address = digest("trunk", thaw.fingerprint(trunk.variables), trunk.output.name, trunk.output_shape, images.size)
+    weights = thaw.fingerprint(trunk.variables)
+    address = digest("trunk", weights, trunk.output.name, trunk.output_shape, images.size, current())
     engine = engines.start(extract.engine, lambda: trunk, home() / "store" / "engines" / address, images.size)
     tracking.log_tag("headstart.engine", f"{engine.name}: {engine.reason}")
     table = store.Table(f"activations-{digest(address, images.table, CROSSING)}", engine.shape, CROSSING)

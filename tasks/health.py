@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tasks import plugins
+from tasks import backend, plugins
 from tasks.home import home
 
 LIBRARIES = ("tensorflow", "keras", "mlflow", "prefect", "great-expectations", "tensorflow-datasets", "pylance")
@@ -19,7 +19,7 @@ MIN_FREE_GB = 2.0
 
 def checks() -> list[dict[str, Any]]:
     """One row a check: what, ok, details. Imports none of the heavy libraries."""
-    return [*_versions(), *_weights(), _tracking(), _orchestration(), _disk(), _processors()]
+    return [*_versions(), _backends(), *_weights(), _tracking(), _orchestration(), _disk(), _processors()]
 
 
 def _versions() -> list[dict[str, Any]]:
@@ -31,6 +31,13 @@ def _version(name: str) -> tuple[bool, str]:
         return True, metadata.version(name)
     except metadata.PackageNotFoundError:
         return False, f"not installed: pip install {name}"
+
+
+def _backends() -> dict[str, Any]:
+    found = {name: _version(name) for name in backend.NAMES}
+    here = [f"{name} {version}" for name, (ok, version) in found.items() if ok]
+    absent = [f"{name}: pip install 'headstart[{name}]'" for name, (ok, _) in found.items() if not ok]
+    return _row("backends of Keras", True, "; ".join([", ".join(here), *absent]))
 
 
 def _weights() -> list[dict[str, Any]]:

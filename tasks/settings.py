@@ -155,6 +155,9 @@ class Recipe(Settings):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", description="Experiment and registered model")
     seed: int = Field(0, ge=0, lt=2**31, description="Same seed, same machine: same result")
+    backend: Literal["tensorflow", "torch", "jax"] = Field(
+        "tensorflow", description="What Keras computes with; `torch` and `jax` are extras to install"
+    )
     source: Source = Source()
     split: Split = Split()
     validation: Validation = Validation()
@@ -166,6 +169,13 @@ class Recipe(Settings):
     gates: dict[str, dict[str, Any]] = Field(
         {"not_worse_than_champion": {}}, description="Gates by name, with their options; all must pass"
     )
+
+    @model_validator(mode="after")
+    def mirrors_with_tensorflow(self) -> "Recipe":
+        """Copies on several GPUs are TensorFlow's."""
+        if self.fine_tune.strategy == "mirrored" and self.backend != "tensorflow":
+            raise ValueError('fine_tune.strategy = "mirrored" needs backend = "tensorflow"')
+        return self
 
 
 def load(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
@@ -194,6 +204,18 @@ def check(values: dict[str, Any], where: str) -> Recipe:
     return recipe
 
 
+def check_engine(name: str, backend: str) -> None:
+    """Raise `UsageError` when there is no such engine, or it does not run networks of this backend of Keras."""
+    if name == "auto":
+        return
+    known = plugins.load("engines", name).BACKENDS
+    if backend not in known:
+        raise UsageError(
+            f"extract.engine: {name} runs networks of the backend {' or '.join(known)}, found backend = {backend!r}. "
+            f"Take engine {backend!r} or 'auto'."
+        )
+
+
 def _culprits(recipe: Recipe) -> Iterator[str]:
     """What is wrong with the plugins that a recipe names, a sentence each."""
     wanted: list[tuple[str, str, dict[str, Any], str]] = [
@@ -201,8 +223,6 @@ def _culprits(recipe: Recipe) -> Iterator[str]:
         ("backbones", recipe.backbone.kind, recipe.backbone.options, "backbone.options"),
         ("heads", recipe.head.kind, recipe.head.options, "head.options"),
     ]
-    if recipe.extract.engine != "auto":
-        wanted.append(("engines", recipe.extract.engine, {}, "extract.engine"))
     wanted += [("expectations", suite, {}, "validation.suites") for suite in recipe.validation.suites]
     wanted += [("gates", gate, options, f"gates.{gate}") for gate, options in recipe.gates.items()]
     for kind, name, options, where in wanted:
@@ -210,6 +230,10 @@ def _culprits(recipe: Recipe) -> Iterator[str]:
             plugins.bind(kind, name, options, where)
         except UsageError as error:
             yield str(error)
+    try:
+        check_engine(recipe.extract.engine, recipe.backend)
+    except UsageError as error:
+        yield str(error)
 
 
 def _set(values: dict[str, Any], override: str) -> None:

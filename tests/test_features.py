@@ -110,7 +110,7 @@ def test_new_images_cost_what_they_are_and_other_names_nothing(tmp_path):
         assert len(keys) == len(rows)
         rows[pick].to_parquet(home() / ref.dataset.path)
         images = preprocess.body(replace(ref.dataset, digest=f"{folder} {pick} {backbone}"), augment)
-        return images.computed, extract.body(images, backbone, how, augment).computed
+        return images.computed, extract.body(images, backbone, how, augment, "tensorflow").computed
 
     photos = helpers.photos(tmp_path / "photos", each=8)
     assert cost(photos, slice(0, 20)) == (20, 20 + 10)
@@ -186,7 +186,7 @@ def network():
 def test_a_cached_trunk_trains_as_a_live_one_does(tmp_path, network):
     import keras
 
-    from tasks import fine_tune, settings
+    from tasks import backend, fine_tune, settings
     from tasks.training import fit, networks, thaw
 
     images = images_of(helpers.photos(tmp_path, each=12), "trunk")
@@ -195,7 +195,7 @@ def test_a_cached_trunk_trains_as_a_live_one_does(tmp_path, network):
     rows.to_parquet(home() / images.dataset.path)
     augment, how = (
         settings.Images(size=SIDE, views=("identity", "flip_left_right")),
-        settings.Extract(engine="tensorflow"),
+        settings.Extract(engine=backend.current()),
     )
     tuned = {}
     for trunk_kind in ("cached", "live"):

@@ -52,6 +52,9 @@ def test_overrides_take_toml_values_and_bare_words(tmp_path):
         ('name = "x"', ("seed",), r"expected KEY=VALUE"),
         ('name = "x"', ("name.a=1",), r"name holds a value"),
         ('name = "x"', ("seed=many",), r"seed: .*found 'many'"),
+        ('name = "x"', ("backend=theano",), r"backend: .*'tensorflow', 'torch' or 'jax', found 'theano'"),
+        ('name = "x"\nbackend = "jax"', ("extract.engine=openvino",), r"backend tensorflow, found backend = 'jax'"),
+        ('name = "x"\nbackend = "jax"', ("fine_tune.strategy=mirrored",), r'needs backend = "tensorflow"'),
     ],
 )
 def test_a_wrong_recipe_is_refused(tmp_path, text, overrides, says):

@@ -53,7 +53,7 @@ def test_a_killed_workers_shard_is_done_again_and_no_row_twice(server, tmp_path,
     extract_in_shards(images, recipe)
     assert len(killed_worker) == 1
     (table,) = store.tables()
-    whole = extract.body(images, recipe.backbone, recipe.extract, recipe.images)
+    whole = extract.body(images, recipe.backbone, recipe.extract, recipe.images, recipe.backend)
     assert whole.computed == 0
     rows = 201 * 4 + 201
     assert table["rows"] == rows

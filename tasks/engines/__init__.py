@@ -1,9 +1,9 @@
 """Ways to run a frozen network fast.
 
-An engine has `start(build, folder) -> Engine`: `build()` gives the Keras model, and `folder`, which is kept for this
-network alone, holds what the engine has made of it, so that the next start needs neither Keras nor the weights. Outputs
-come in the order of the inputs; at most a few batches are under way at once, so that memory does not grow with the
-number of images.
+An engine has `BACKENDS`, the backends of Keras whose networks it runs, and `start(build, folder) -> Engine`: `build()`
+gives the Keras model, and `folder`, which is kept for this network alone, holds what the engine has made of it, so that
+the next start needs neither Keras nor the weights. Outputs come in the order of the inputs; at most a few batches are
+under way at once, so that memory does not grow with the number of images.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from tasks import plugins
+from tasks import backend, plugins
+from tasks.settings import check_engine
 
 if TYPE_CHECKING:
     import keras
@@ -43,9 +44,15 @@ class Engine:
 
 
 def start(wanted: str, build: Callable[[], keras.Model], folder: Path, size: int) -> Engine:
-    """The engine that a recipe asks for; `auto` takes OpenVINO on a CPU where it agrees with TensorFlow."""
+    """The engine that a recipe asks for; `auto` takes OpenVINO on a CPU where it agrees with TensorFlow.
+
+    Under the backends torch and jax `auto` is their own engine. Raises `UsageError` for an engine of another backend.
+    """
     if wanted != "auto":
+        check_engine(wanted, backend.current())
         return plugins.entry("engines", wanted)(build, folder)
+    if backend.current() != "tensorflow":
+        return own(build, folder)
     if shutil.which("nvidia-smi"):
         return replace(plugins.entry("engines", "tensorflow")(build, folder), reason="auto: a GPU is here")
     error = _disagreement(build, folder, size)
@@ -54,6 +61,12 @@ def start(wanted: str, build: Callable[[], keras.Model], folder: Path, size: int
     return replace(
         plugins.entry("engines", name)(build, folder), reason=reason if name == "openvino" else f"not {reason}"
     )
+
+
+def own(build: Callable[[], keras.Model], folder: Path) -> Engine:
+    """The engine of this process' backend, which every backend has under its own name."""
+    name = backend.current()
+    return replace(plugins.entry("engines", name)(build, folder), reason=f"the recipe's backend is {name}")
 
 
 def _disagreement(build: Callable[[], keras.Model], folder: Path, size: int) -> float:

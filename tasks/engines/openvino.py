@@ -19,6 +19,10 @@ from tasks.engines import Engine
 if TYPE_CHECKING:
     import keras
 
+#: Keras 3.15 exports from JAX with operations that OpenVINO 2026.4 has no rule for (`XlaCallModule`), and from PyTorch
+#: without the height and width of the input.
+BACKENDS = ("tensorflow",)
+
 
 def start(build: Callable[[], keras.Model], folder: Path) -> Engine:
     """The exported model out of the folder, or exported into it; compiled for one image a request."""

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
+BACKENDS = ("tensorflow",)
+
 
 def start(build: Callable[[], keras.Model], folder: Path) -> Engine:
     """The model, traced once for any batch size, in inference mode; keeps nothing in the folder."""

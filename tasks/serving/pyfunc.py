@@ -28,6 +28,9 @@ class Classifier(PythonModel):
         self.classes = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
         self.decoder = tf.saved_model.load(str(folder / "decoder"))
         network = keras.saving.load_model(folder / "network.keras", compile=False, safe_mode=True)
+        if keras.backend.backend() != "tensorflow":
+            self.run = lambda pixels: network.predict_on_batch(pixels.numpy().astype("float32"))
+            return
         shape = (None, *network.input_shape[1:])
         self.run = tf.function(
             lambda pixels: network(tf.cast(pixels, tf.float32), training=False),
@@ -45,7 +48,7 @@ class Classifier(PythonModel):
         found = []
         for start in range(0, len(images), BATCH):
             pixels = [self.decoder.decode(tf.constant(data)) for data in images[start : start + BATCH]]
-            found.append(self.run(tf.stack(pixels)).numpy())
+            found.append(np.asarray(self.run(tf.stack(pixels))))
         probabilities = np.concatenate(found).astype(np.float64) if found else np.empty((0, len(self.classes)))
         return pd.DataFrame(
             {
