@@ -13,7 +13,7 @@ from tasks.backend import current
 from tasks.errors import UsageError
 from tasks.home import home
 from tasks.records import ImagesRef, ModelRef, digest
-from tasks.settings import Backbone, Extract, FineTune, Images
+from tasks.settings import Backbone, Extract, FineTune, Images, Loss
 from tasks.stage import stage
 from tasks.training import fit, networks, strategy, thaw
 
@@ -30,6 +30,7 @@ def fine_tune(
     head: ModelRef,
     backbone: Backbone,
     settings: FineTune,
+    loss: Loss,
     extract: Extract,
     augment: Images,
     seed: int,
@@ -53,14 +54,14 @@ def fine_tune(
     fit.seed_everything(seed)
     frozen = thaw.frozen_variables(network)
     before = thaw.fingerprint(frozen)
-    history = fit.fit(model, train, validation, fit.plan(settings, seed))
+    history = fit.fit(model, train, validation, fit.plan(settings, loss, seed))
     thaw.check_frozen(before, frozen)
     tracking.log_series("loss", history.loss)
     tracking.log_series("validation_loss", history.validation_loss)
 
     tuned = ModelRef(
         path="",
-        digest=digest("fine_tune", head, backbone, settings, augment, seed),
+        digest=digest("fine_tune", head, backbone, settings, loss, augment, seed),
         rung="fine_tune",
         validation=fit.scores(fit.predict(model, validation), validation.labels),
         tables=tables,

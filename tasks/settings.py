@@ -113,6 +113,17 @@ class Head(Settings):
     batch_size: int = Field(64, ge=1, description="Images a step")
 
 
+class Loss(Settings):
+    """What training counts as wrong, in train head and fine-tune alike."""
+
+    balance: Literal["none", "weights", "sampling"] = Field(
+        "none",
+        description="Unequal classes: `weights` counts images of a rare class for more, `sampling` draws every class "
+        "equally often",
+    )
+    label_smoothing: Share = Field(0.0, description="Share of a label that is spread over all classes")
+
+
 class FineTune(Settings):
     """Training of the last blocks after the head."""
 
@@ -165,6 +176,7 @@ class Recipe(Settings):
     backbone: Backbone = Backbone()
     extract: Extract = Extract()
     head: Head = Head()
+    loss: Loss = Loss()
     fine_tune: FineTune = FineTune()
     gates: dict[str, dict[str, Any]] = Field(
         {"not_worse_than_champion": {}}, description="Gates by name, with their options; all must pass"
@@ -216,6 +228,18 @@ def check_engine(name: str, backend: str) -> None:
         )
 
 
+def check_weights(backbone: Backbone) -> None:
+    """Raise `UsageError` or `DependencyError` when a file of weights is not there, or is not the one that is meant."""
+    if backbone.weights != "auto" and backbone.kind in plugins.names("backbones"):
+        plugins.load("backbones", backbone.kind).fingerprint(backbone.weights, backbone.options)
+
+
+def check_trained(head: Head, fine_tune: FineTune) -> None:
+    """Raise `UsageError` when a head that is not trained should be fine-tuned."""
+    if fine_tune.enabled and head.kind in plugins.names("heads") and hasattr(plugins.load("heads", head.kind), "learn"):
+        raise UsageError(f"fine_tune.enabled: expected false for head {head.kind}, in which nothing is trained.")
+
+
 def _culprits(recipe: Recipe) -> Iterator[str]:
     """What is wrong with the plugins that a recipe names, a sentence each."""
     wanted: list[tuple[str, str, dict[str, Any], str]] = [
@@ -230,10 +254,15 @@ def _culprits(recipe: Recipe) -> Iterator[str]:
             plugins.bind(kind, name, options, where)
         except UsageError as error:
             yield str(error)
-    try:
-        check_engine(recipe.extract.engine, recipe.backend)
-    except UsageError as error:
-        yield str(error)
+    for check, parts in (
+        (check_engine, (recipe.extract.engine, recipe.backend)),
+        (check_weights, (recipe.backbone,)),
+        (check_trained, (recipe.head, recipe.fine_tune)),
+    ):
+        try:
+            check(*parts)
+        except UsageError as error:
+            yield str(error)
 
 
 def _set(values: dict[str, Any], override: str) -> None:

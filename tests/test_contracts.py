@@ -11,6 +11,7 @@ from tasks import plugins
 from tasks.errors import UsageError
 from tasks.gates import Scored
 from tasks.settings import Validation
+from tasks.training import fit
 
 #: Another one where tests/test_backend.py starts these tests in a process of their own.
 BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
@@ -101,15 +102,32 @@ def test_engine(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", plugins.names("heads"))
-def test_head(name):
-    model = plugins.entry("heads", name)((6,), 3)
-    logits = model.predict(np.random.default_rng(0).normal(size=(4, 6)).astype("float32"), verbose=0)
-    assert logits.shape == (4, 3)
-    assert model.layers[-1].name == "logits"
-    assert model.name == "head"
-    # Logits, not probabilities.
-    model.layers[-1].set_weights([np.full_like(w, 5) for w in model.layers[-1].get_weights()])
-    assert abs(model.predict(np.ones((1, 6), "float32"), verbose=0)).max() > 1
+def test_head(name, tmp_path):
+    import keras
+
+    module, random = plugins.load("heads", name), np.random.default_rng(0)
+    for shape in ((6,), (2, 2, 3)):
+        centres = random.normal(size=(3, *shape))
+        labels = random.integers(0, 3, 60)
+        features = (centres[labels] + random.normal(0, 0.3, (60, *shape))).astype("float32")
+        model = module.build(shape, 3)
+        assert np.asarray(model(features)).shape == (60, 3)
+        if hasattr(module, "learn"):
+            model = module.learn(features, labels, 3)
+            assert not model.trainable_variables
+        else:
+            batches = fit.Batches(lambda positions: features[positions], labels)  # noqa: B023
+            fit.fit(model, batches, batches, fit.Plan(20, 20, 0.02, 0.0, 16, seed=0))
+        assert model.layers[-1].name == "logits"
+        assert model.name == "head"
+        logits = np.asarray(model(features))
+        assert np.isfinite(logits).all()
+        assert (logits.argmax(1) == labels).mean() > 0.95
+        # Logits, not probabilities.
+        assert abs(logits.sum(1) - 1).min() > 1e-3
+        model.save(tmp_path / "head.keras")
+        again = keras.saving.load_model(tmp_path / "head.keras", safe_mode=True)
+        np.testing.assert_allclose(again(features), logits, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", plugins.names("metrics"))

@@ -210,7 +210,7 @@ def test_a_cached_trunk_trains_as_a_live_one_does(tmp_path, network):
         else:
             part, data = networks.to_logits(model), fine_tune.live(images, choice, augment, 0)
         fit.seed_everything(0)
-        tuned[trunk_kind] = fit.fit(part, *data, fit.plan(choice, 0))
+        tuned[trunk_kind] = fit.fit(part, *data, fit.plan(choice, settings.Loss(), 0))
     for kind in ("loss", "validation_loss"):
         np.testing.assert_allclose(getattr(tuned["cached"], kind), getattr(tuned["live"], kind), atol=1e-3)
     assert tuned["live"].loss[-1] < tuned["live"].loss[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from tasks import backend, datasets
 from tasks.features import row_key
 from tasks.images.augment import view
 from tasks.images.pipeline import untuned
-from tasks.settings import FineTune, Head
+from tasks.settings import FineTune, Head, Loss
 from tasks.training import strategy
 
 if TYPE_CHECKING:
@@ -33,8 +33,12 @@ class Batches:
 
     def in_memory(self) -> Batches:
         """The same rows, read once."""
-        inputs = self.read(np.arange(len(self.labels)))
+        inputs = self.everything()
         return Batches(lambda positions: inputs[positions], self.labels)
+
+    def everything(self) -> np.ndarray:
+        """The inputs of all rows, float32."""
+        return self.read(np.arange(len(self.labels)))
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Plan:
     batch_size: int
     seed: int
     cosine: bool = False
+    loss: Loss = field(default_factory=Loss)
 
 
 @dataclass
@@ -93,13 +98,13 @@ def fit(
     with strategy.of(model):
         model.compile(
             optimizer=keras.optimizers.AdamW(rate, weight_decay=plan.weight_decay),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            loss=_cross_entropy(plan.loss.label_smoothing),
             # JAX needs it. With TensorFlow XLA takes 1.6 times as long on a CPU, and has no deterministic operations.
             jit_compile=backend.current() == "jax",
         )
         result = model.fit(
-            _dataset(train, plan.batch_size, plan.seed),
-            validation_data=_dataset(validation, plan.batch_size, None),
+            _dataset(train, plan.batch_size, plan.seed, plan.loss.balance),
+            validation_data=_dataset(validation, plan.batch_size),
             epochs=plan.epochs,
             callbacks=[stop, tell],
             shuffle=False,  # the data set does it
@@ -108,16 +113,33 @@ def fit(
     return History(result.history["loss"], result.history["val_loss"])
 
 
-def plan(settings: Head | FineTune, seed: int) -> Plan:
+def _cross_entropy(smoothing: float) -> Callable[[Any, Any], Any]:
+    """Of labels int[n] and logits float[n, classes], in nats.
+
+    Label smoothing: Szegedy et al. 2016, https://arxiv.org/abs/1512.00567, section 7.
+    """
+    import keras
+
+    if not smoothing:
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    smoothed = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+
+    def loss(labels: Any, logits: Any) -> Any:
+        return smoothed(keras.ops.one_hot(keras.ops.cast(labels, "int32"), logits.shape[-1]), logits)
+
+    return loss
+
+
+def plan(settings: Head | FineTune, loss: Loss, seed: int) -> Plan:
     """The settings of a stage as a plan; fine-tuning lets the learning rate fall along a cosine."""
+    names = ("epochs", "patience", "learning_rate", "weight_decay", "batch_size")
     cosine = isinstance(settings, FineTune)
-    shared = {name: getattr(settings, name) for name in Plan.__dataclass_fields__ if name not in ("seed", "cosine")}
-    return Plan(**shared, seed=seed, cosine=cosine)
+    return Plan(**{name: getattr(settings, name) for name in names}, seed=seed, cosine=cosine, loss=loss)
 
 
 def predict(model: keras.Model, batches: Batches, batch_size: int = 128) -> np.ndarray:
     """Logits, float32[n, classes], in the rows' order."""
-    return model.predict(_dataset(batches, batch_size, None), verbose=0)
+    return model.predict(_dataset(batches, batch_size), verbose=0)
 
 
 def pair(images: ImagesRef, views: tuple[str, ...], table: Table | None = None) -> tuple[Batches, Batches]:
@@ -170,20 +192,35 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return {"accuracy": float((logits.argmax(1) == labels).mean()), "log_loss": float(-chosen.mean())}
 
 
-def _dataset(batches: Batches, batch_size: int, seed: int | None) -> tf.data.Dataset:
-    """Batches of (inputs, labels), read ahead of the training step; in a new order each pass where there is a seed."""
+def _dataset(batches: Batches, batch_size: int, seed: int | None = None, balance: str = "none") -> tf.data.Dataset:
+    """Batches of (inputs, labels), read ahead of the training step; in a new order each pass where there is a seed.
+
+    With `balance` "weights" a third part is each row's weight, 1 on average.
+    """
     import tensorflow as tf
 
-    shape = batches.read(np.arange(1)).shape[1:]
+    shape, labels = batches.read(np.arange(1)).shape[1:], batches.labels.astype(np.int64)
+    counts = np.bincount(labels)
+    weights = (len(labels) / np.maximum(counts, 1) / np.count_nonzero(counts)).astype(np.float32)
 
-    def read(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return batches.read(positions), batches.labels[positions]
+    def load(positions: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        inputs = tf.ensure_shape(tf.numpy_function(batches.read, [positions], tf.float32), [None, *shape])
+        wanted = tf.gather(labels, positions)
+        return (inputs, wanted, tf.gather(weights, wanted)) if balance == "weights" else (inputs, wanted)
 
-    def load(positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        inputs, labels = tf.numpy_function(read, [positions], (tf.float32, tf.int64))
-        return tf.ensure_shape(inputs, [None, *shape]), tf.ensure_shape(labels, [None])
-
-    order = tf.data.Dataset.range(len(batches.labels))
+    order = tf.data.Dataset.range(len(labels))
     if seed is not None:
-        order = order.shuffle(len(batches.labels), seed)
+        order = _evenly(labels, seed) if balance == "sampling" else order.shuffle(len(labels), seed)
     return untuned(order.batch(batch_size).map(load).prefetch(2))
+
+
+def _evenly(labels: np.ndarray, seed: int) -> tf.data.Dataset:
+    """As many positions as there are labels, every class as likely as the others, in a new order each pass."""
+    import tensorflow as tf
+
+    classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    orders = [tf.data.Dataset.from_tensor_slices(rows).shuffle(len(rows), seed).repeat() for rows in classes]
+    drawn = tf.data.Dataset.sample_from_datasets(
+        orders, [1 / len(orders)] * len(orders), seed=seed, rerandomize_each_iteration=True
+    )
+    return drawn.take(len(labels))

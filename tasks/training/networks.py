@@ -129,6 +129,14 @@ def to_logits(network: keras.Model) -> keras.Model:
     return keras.Model(network.input, network.get_layer("probabilities").input, name="to_logits")
 
 
+def answers(network: keras.Model, feature_shape: tuple[int, ...]) -> keras.Model:
+    """The part of a classifier above its features: float32[n, *feature_shape] to probabilities [n, classes]."""
+    import keras
+
+    features = keras.Input(feature_shape)
+    return keras.Model(features, keras.layers.Softmax()(network.get_layer("head")(features)), name="answers")
+
+
 def save(network: keras.Model, path: Path) -> None:
     """Write in Keras' own format, without the state of an optimizer."""
     network.save(path)

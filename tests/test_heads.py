@@ -1,0 +1,74 @@
+"""What each head computes, and what the loss does with unequal classes."""
+
+import numpy as np
+import pytest
+from sklearn.neighbors import KNeighborsClassifier
+
+from tasks import plugins, settings
+from tasks.errors import UsageError
+from tasks.heads import cosine, flatten_mlp, knn
+from tasks.settings import Loss
+from tasks.training import fit, networks
+
+
+def test_the_tutorials_head_is_flatten_256_relu_and_the_classes():
+    head = flatten_mlp.build((7, 7, 512), 10)
+    assert [type(layer).__name__ for layer in head.layers[1:]] == ["Flatten", "Dense", "Dense"]
+    assert head.count_params() == (7 * 7 * 512 + 1) * 256 + (256 + 1) * 10
+    assert head.get_layer("hidden").activation.__name__ == "relu"
+
+
+def test_nearest_neighbours_vote_as_scikit_learns_do():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 4, 200)
+    features = random.normal(size=(200, 8)).astype("float32") + np.eye(4, 8)[labels] * 2
+    asked = features[:50] + random.normal(0, 0.5, (50, 8)).astype("float32")
+    head = knn.learn(features.astype("float32"), labels, 4, k=7, temperature=0.1)
+    theirs = KNeighborsClassifier(7, metric="cosine", weights=lambda distance: np.exp((1 - distance) / 0.1))
+    expected = theirs.fit(features, labels).predict_proba(asked)
+    np.testing.assert_allclose(np.exp(head(asked)) - knn.FLOOR, expected, atol=1e-4)
+
+
+def test_fewer_images_than_neighbours_still_vote():
+    head = knn.learn(np.eye(3, dtype="float32"), np.array([0, 1, 1]), 2, k=20)
+    assert np.asarray(head(np.eye(3, dtype="float32"))).argmax(1).tolist() == [0, 1, 1]
+
+
+def test_a_cosine_head_does_not_see_how_long_features_are():
+    head = cosine.build((6,), 3, scale=10)
+    features = np.random.default_rng(0).normal(size=(20, 6)).astype("float32")
+    np.testing.assert_allclose(head(features * 7), head(features), atol=1e-4)
+    assert np.abs(head(features)).max() <= 10 + 1e-4
+
+
+def _fitted(loss):
+    """A linear head on two overlapping classes, 19 to 1; its share of each class that it finds."""
+    random = np.random.default_rng(0)
+    labels = (random.random(800) < 0.05).astype(int)
+    features = (random.normal(size=(800, 2)) + labels[:, None]).astype("float32")
+    batches = fit.Batches(lambda positions: features[positions], labels)
+    fit.seed_everything(0)
+    model = plugins.entry("heads", "linear")((2,), 2)
+    fit.fit(model, batches, batches, fit.Plan(20, 20, 0.05, 0.0, 64, seed=0, loss=loss))
+    logits = fit.predict(model, batches)
+    return [float((logits.argmax(1) == labels)[labels == label].mean()) for label in (0, 1)], networks.softmax(logits)
+
+
+def test_balance_finds_the_rare_class():
+    plain, weighted, sampled = (_fitted(Loss(balance=balance))[0] for balance in ("none", "weights", "sampling"))
+    assert plain[1] < 0.3 < plain[0]
+    for balanced in (weighted, sampled):
+        assert balanced[1] > plain[1] + 0.3
+        assert balanced[0] > 0.6
+
+
+def test_label_smoothing_makes_less_sure():
+    sure, smoothed = (_fitted(Loss(label_smoothing=share))[1] for share in (0.0, 0.3))
+    assert smoothed.max(axis=1).mean() < sure.max(axis=1).mean() - 0.03
+
+
+def test_a_head_without_training_is_not_fine_tuned():
+    recipe = {"name": "x", "source": {"options": {"path": "photos"}}, "head": {"kind": "knn"}}
+    with pytest.raises(UsageError, match=r"fine_tune\.enabled: expected false for head knn"):
+        settings.check(recipe, "r.toml")
+    settings.check(recipe | {"fine_tune": {"enabled": False}}, "r.toml")
