@@ -45,6 +45,8 @@ def _weights() -> list[dict[str, Any]]:
     rows = []
     for name in plugins.names("backbones"):
         states = [choice.weights for choice in plugins.load("backbones", name).choices()]
+        if not states:
+            continue
         missing = [state for state in states if not (state.startswith("here") or "downloaded" in state)]
         here = sum(state.startswith("here") for state in states)
         later = "" if here == len(states) else ", the rest are downloaded at first use"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tasks import plugins
+from tasks.errors import UsageError
 
 if TYPE_CHECKING:
     import keras
@@ -62,4 +63,7 @@ def _named(settings: Settings) -> str:
     """What a recipe says of the weights; the plugin's own default for `auto`."""
     if settings.weights != "auto":
         return settings.weights
-    return inspect.signature(plugins.entry("backbones", settings.kind)).parameters["weights"].default
+    default = inspect.signature(plugins.entry("backbones", settings.kind)).parameters["weights"].default
+    if default is inspect.Parameter.empty:
+        raise UsageError(f"backbone.weights: expected the path of a file for backbone {settings.kind}, found auto.")
+    return default

@@ -1,0 +1,97 @@
+"""Any Keras network out of a `.keras` file, such as one trained earlier, up to its last feature map.
+
+https://keras.io/guides/serialization_and_saving/. Code inside a file, as in Lambda layers, is refused.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from tasks.backbones import Backbone, Choice
+from tasks.errors import DependencyError, UsageError
+from tasks.training.passages import passages
+from tasks.weights import files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import keras
+
+#: (scale, offset) of pixels 0 to 255 for red, green and blue.
+RANGES = {
+    "0 to 255": ([1.0] * 3, [0.0] * 3),
+    "0 to 1": ([1 / 255] * 3, [0.0] * 3),
+    "-1 to 1": ([1 / 127.5] * 3, [-1.0] * 3),
+    "imagenet": (
+        [1 / 255 / s for s in (0.229, 0.224, 0.225)],
+        [-m / s for m, s in zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)],
+    ),
+}
+
+
+def build(
+    size: int,
+    weights: str,
+    *,
+    values: Literal["0 to 255", "0 to 1", "-1 to 1", "imagenet"] = "0 to 255",
+    layer: str = "",
+) -> Backbone:
+    """The network of the file `weights`: [n, size, size, 3] to the output of `layer`, [n, h, w, c].
+
+    `values`: what the network was trained on, `imagenet` for mean 0 and deviation 1 in each channel. `layer`: the last
+    one with height and width where it is not named. Raises `UsageError`, `DependencyError`.
+    """
+    import keras
+
+    path, _ = files.from_path(weights)
+    pixels = keras.Input((size, size, 3), name="pixels")
+    scale, offset = RANGES[values]
+    model = _laid_out(_read(path), pixels, keras.layers.Rescaling(scale, offset, name="to_range")(pixels), path)
+    maps = [
+        each.name for each in model.layers if len(each.output.shape) == 4 and each.name not in ("pixels", "to_range")
+    ]
+    if not maps or (layer and layer not in maps):
+        there = f"such as {', '.join(maps[-5:])}" if maps else "of which it has none"
+        raise UsageError(
+            f"backbone.options.layer: expected a layer of {path} with a feature map, {there}, found {layer!r}."
+        )
+    top = keras.Model(model.inputs[0], model.get_layer(layer or maps[-1]).output, name="file")
+    return Backbone(top, tuple(passages(top, set())), f"that of {path.name}, whose author has to state it")
+
+
+def fingerprint(weights: str, options: dict[str, str]) -> str:
+    """SHA-256 of the file."""
+    return files.from_path(weights)[1]
+
+
+def choices() -> list[Choice]:
+    """None: any file will do."""
+    return []
+
+
+def _read(path: Path) -> keras.Model:
+    import keras
+
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise DependencyError(f"{path}: expected a network in a .keras file, without code: {reason}") from None
+
+
+def _laid_out(network: keras.Model, pixels: keras.KerasTensor, x: keras.KerasTensor, path: Path) -> keras.Model:
+    """One flat graph on the new input, each layer called once."""
+    import keras
+
+    if not isinstance(network, keras.Sequential) and not hasattr(network, "operations"):
+        raise UsageError(f"{path}: expected a Sequential or functional network, found {type(network).__name__}.")
+    try:
+        called = keras.Model(pixels, network.call(x))
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"{path}: expected a network for images [n, {x.shape[1]}, {x.shape[2]}, 3], found one for "
+            f"{network.input_shape}: {str(error).splitlines()[0][:200]}"
+        ) from None
+    fresh = keras.Model.from_config(called.get_config())
+    fresh.set_weights(called.get_weights())
+    return fresh

@@ -1,0 +1,70 @@
+"""A network out of a `.keras` file as a backbone."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tasks.backbones import file
+from tasks.errors import DependencyError, UsageError
+
+
+@pytest.fixture
+def saved(tmp_path):
+    import keras
+
+    keras.utils.set_random_seed(0)
+    net = keras.Sequential([keras.Input((32, 32, 3))])
+    for number in range(3):
+        net.add(keras.layers.Conv2D(4 + number, 3, 2, padding="same", name=f"conv_{number}"))
+        net.add(keras.layers.BatchNormalization(name=f"norm_{number}"))
+        net.add(keras.layers.ReLU(name=f"relu_{number}"))
+    net.add(keras.layers.GlobalAveragePooling2D())
+    net.add(keras.layers.Dense(5))
+    net.save(tmp_path / "net.keras")
+    return net, str(tmp_path / "net.keras")
+
+
+def test_a_keras_file_is_a_backbone_that_can_be_cut(saved):
+    import keras
+
+    net, path = saved
+    built = file.build(32, path, values="-1 to 1")
+    pixels = np.random.default_rng(0).uniform(0, 255, (3, 32, 32, 3)).astype("float32")
+    expected = keras.Model(net.inputs[0], net.get_layer("relu_2").output)(pixels / 127.5 - 1)
+    np.testing.assert_allclose(built.model(pixels), expected, atol=1e-5)
+    assert built.model.output_shape == (None, 4, 4, 6)
+    assert len(built.blocks) >= 3
+    assert all(built.model.get_layer(block) for block in built.blocks)
+    assert len(file.fingerprint(path, {})) == 64
+    # Another size than it was saved with, and another layer.
+    other = file.build(48, path, layer="relu_1")
+    assert other.model.output_shape == (None, 12, 12, 5)
+
+
+def test_what_is_no_network_for_images_is_refused(saved, tmp_path):
+    import keras
+
+    _, path = saved
+    with pytest.raises(UsageError, match=r"expected a layer of .*relu_2.*found 'relu_9'"):
+        file.build(32, path, layer="relu_9")
+    (tmp_path / "text.keras").write_text("no network")
+    with pytest.raises(DependencyError, match=r"text\.keras: expected a network in a \.keras file"):
+        file.build(32, str(tmp_path / "text.keras"))
+    keras.Sequential([keras.Input((7,)), keras.layers.Dense(2)]).save(tmp_path / "flat.keras")
+    with pytest.raises(UsageError, match=r"flat\.keras"):
+        file.build(32, str(tmp_path / "flat.keras"))
+
+
+def test_code_in_a_file_is_refused_and_not_run(tmp_path):
+    import keras
+
+    planted = str(tmp_path / "planted")
+    pixels = keras.Input((32, 32, 3))
+    evil = keras.Model(pixels, keras.layers.Lambda(lambda x: (os.mkdir(planted), x)[1])(pixels))  # noqa: PTH102
+    evil.save(tmp_path / "evil.keras")
+    Path(planted).rmdir()
+    with pytest.raises(DependencyError, match=r"evil\.keras.*Lambda"):
+        file.build(32, str(tmp_path / "evil.keras"))
+    assert not Path(planted).exists()
