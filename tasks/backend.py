@@ -11,8 +11,6 @@ from typing import Any
 
 from tasks.errors import DependencyError
 
-NAMES = ("tensorflow", "torch", "jax")
-
 #: What libraries read when they start. TensorFlow, which then only decodes, leaves a GPU's memory to the backend;
 #: PyTorch's threads do not spin while they wait, as the cores decode too; operations on a GPU repeat themselves
 #: (https://docs.pytorch.org/docs/stable/generated/torch.use_deterministic_algorithms.html,
@@ -26,6 +24,7 @@ ENVIRONMENT = {
     },
     "jax": {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_FLAGS": "--xla_gpu_deterministic_ops=true"},
 }
+NAMES = tuple(ENVIRONMENT)
 
 
 def use(name: str) -> None:

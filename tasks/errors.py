@@ -23,3 +23,8 @@ class DependencyError(HeadstartError):
     """Something that the run depends on (a server, a file of weights, a package) failed."""
 
     exit_code = 3
+
+
+def brief(error: Exception) -> str:
+    """The first line of what a library says, which may go on for pages."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -11,7 +11,7 @@ from tasks.home import home
 from tasks.records import FeaturesRef, ImagesRef, ModelRef, Report, digest
 from tasks.reports import figures, page
 from tasks.stage import stage
-from tasks.training import networks
+from tasks.training import fit, networks
 
 if TYPE_CHECKING:
     import keras
@@ -43,8 +43,9 @@ def _probabilities(model: ModelRef, features: FeaturesRef, images: ImagesRef, ro
     network = networks.load(home() / model.path)
     if model.rung == "head":
         table = store.Table(features.table, features.shape, features.dtype)
-        stored = table.mapped_reader(list(rows["key"]))(np.arange(len(rows))).astype(np.float32)
-        found = networks.answers(network, features.shape).predict(stored, batch_size=BATCH, verbose=0)
+        labels = datasets.labels(rows, images.dataset.classes)
+        stored = fit.of_table(rows, labels, table, ("identity",))
+        found = fit.predict(networks.answers(network, features.shape), stored)
         probe = _from_pixels(network, images, rows[:PROBE])
         if np.abs(found[: len(probe)] - probe).max() <= TOLERANCE:
             return found.astype(np.float64)
@@ -54,7 +55,7 @@ def _probabilities(model: ModelRef, features: FeaturesRef, images: ImagesRef, ro
 def _from_pixels(network: "keras.Model", images: ImagesRef, rows: pd.DataFrame) -> np.ndarray:
     # The backend itself, as the registered version does: what is scored is what will answer.
     engine = engines.own(lambda: network, home())
-    batches = engines.ahead(datasets.pixels(images, rows, min(BATCH, len(rows))))
+    batches = engines.ahead(datasets.pixels(images, rows, BATCH))
     counted = progress.counted(((part, len(part)) for part in engine.run(batches)), len(rows), "evaluate")
     return np.concatenate(list(counted)).astype(np.float64)
 

@@ -136,6 +136,18 @@ class _Pickler(pickle._Pickler):  # type: ignore[name-defined]
             super().save(obj, save_persistent_id)
 
 
+def hostile_keras(folder: Path, size: int) -> tuple[Path, Path]:
+    """A `.keras` file whose Lambda layer makes a folder when it is called, and that folder, which is not there yet."""
+    import keras
+
+    planted = str(folder / "planted")
+    pixels = keras.Input((size, size, 3))
+    evil = keras.Model(pixels, keras.layers.Lambda(lambda x: (os.mkdir(planted), x)[1])(pixels))  # noqa: PTH102
+    evil.save(folder / "evil.keras")
+    Path(planted).rmdir()
+    return folder / "evil.keras", Path(planted)
+
+
 def pickled(state: object) -> bytes:
     """The pickle that torch.save writes of a state dictionary of `Saved` tensors."""
     out = io.BytesIO()

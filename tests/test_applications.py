@@ -3,9 +3,8 @@
 import dataclasses
 import hashlib
 import importlib
-import os
-from pathlib import Path
 
+import helpers
 import numpy as np
 import pytest
 
@@ -156,13 +155,7 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
 
 
 def test_code_in_a_keras_file_is_refused_and_not_run(tmp_path):
-    import keras
-
-    planted = str(tmp_path / "planted")
-    pixels = keras.Input((64, 64, 3))
-    evil = keras.Model(pixels, keras.layers.Lambda(lambda x: (os.mkdir(planted), x)[1])(pixels))  # noqa: PTH102
-    evil.save(tmp_path / "evil.keras")
-    Path(planted).rmdir()
+    file, planted = helpers.hostile_keras(tmp_path, 64)
     with pytest.raises(DependencyError, match=r"evil\.keras.*Lambda"):
-        applications.build(64, str(tmp_path / "evil.keras"), name="VGG16")
-    assert not Path(planted).exists()
+        applications.build(64, str(file), name="VGG16")
+    assert not planted.exists()

@@ -1,8 +1,6 @@
 """A network out of a `.keras` file as a backbone."""
 
-import os
-from pathlib import Path
-
+import helpers
 import numpy as np
 import pytest
 
@@ -58,13 +56,7 @@ def test_what_is_no_network_for_images_is_refused(saved, tmp_path):
 
 
 def test_code_in_a_file_is_refused_and_not_run(tmp_path):
-    import keras
-
-    planted = str(tmp_path / "planted")
-    pixels = keras.Input((32, 32, 3))
-    evil = keras.Model(pixels, keras.layers.Lambda(lambda x: (os.mkdir(planted), x)[1])(pixels))  # noqa: PTH102
-    evil.save(tmp_path / "evil.keras")
-    Path(planted).rmdir()
+    evil, planted = helpers.hostile_keras(tmp_path, 32)
     with pytest.raises(DependencyError, match=r"evil\.keras.*Lambda"):
-        file.build(32, str(tmp_path / "evil.keras"))
-    assert not Path(planted).exists()
+        file.build(32, str(evil))
+    assert not planted.exists()

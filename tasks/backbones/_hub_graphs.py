@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.errors import UsageError
+from tasks.training import networks
 from tasks.training.passages import passages
 
 if TYPE_CHECKING:
@@ -50,23 +51,14 @@ def flat(
     if family in PARTS:
         parts = PARTS[family](backbone)
         x = _transformer(x, parts, _wanted(tokens, family, backbone))
-        return _fresh(keras.Model(pixels, x)), tuple(f"block_{i}" for i in range(len(parts.blocks)))
+        return networks.anew(keras.Model(pixels, x)), tuple(f"block_{i}" for i in range(len(parts.blocks)))
     if tokens == "class":
         raise UsageError(f"backbone.options.tokens: expected auto for {family}, which has no tokens, found class.")
     laid_out = keras.Model(pixels, backbone.call(x))
-    model = _fresh(laid_out)
+    model = networks.anew(laid_out)
     # Some layers of MobileNet get a longer name each time that they are read from a configuration.
     names = {layer.name for layer in laid_out.layers}
     return model, tuple(name for name in passages(model, _levels(backbone)) if name in names)
-
-
-def _fresh(model: keras.Model) -> keras.Model:
-    """The same network made anew, so that each layer is called once and the graph is known to come back from a file."""
-    import keras
-
-    made = keras.Model.from_config(model.get_config())
-    made.set_weights(model.get_weights())
-    return made
 
 
 def _levels(backbone: keras.Model) -> set[str]:

@@ -19,6 +19,7 @@ from pydantic import AfterValidator
 
 from tasks.backbones import Backbone, Choice
 from tasks.errors import UsageError
+from tasks.images import ranges
 from tasks.weights import files
 from tasks.weights.fill import fill
 from tasks.weights.published import Published
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     import keras
 
 LICENCE = "see https://keras.io/api/applications/"
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of red, green and blue in 0 to 1
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,8 @@ def build(
             f"It was trained at {network.size}."
         )
     model = _network(name, network.family, size)
-    if weights == "imagenet":
-        model.load_weights(network.published.fetch())
-    elif weights != "random":
-        fill(model, _file(weights))
+    if weights != "random":
+        fill(model, network.published.fetch() if weights == "imagenet" else _file(weights))
     _normalise(model)
     return Backbone(model, _blocks(model, network.family.block), LICENCE)
 
@@ -138,22 +136,19 @@ def _network(name: str, family: Family, size: int) -> keras.Model:
     """One flat graph with random weights, the same every time, and layer names that do not depend on the process."""
     import keras
 
-    keras.utils.set_random_seed(0)
     pixels = keras.Input((size, size, 3), name="pixels")
     network = getattr(keras.applications, name)
     model = network(weights=None, include_top=False, input_tensor=_prepared(pixels, family.values))
     counts: Counter[str] = Counter()
 
     def named(layer: keras.Layer) -> keras.Layer:
-        stem = re.sub(r"_\d+$", "", layer.name)
+        config, stem = layer.get_config(), re.sub(r"_\d+$", "", layer.name)
         own = re.sub(r"(?<!^)(?=[A-Z][a-z])", "_", type(layer).__name__).lower()
-        if stem not in (own, "re_lu"):
-            return type(layer).from_config(layer.get_config())
-        counts[stem] += 1
-        number = counts[stem] - 1
-        return type(layer).from_config(layer.get_config() | {"name": f"{stem}_{number}" if number else stem})
+        if stem in (own, "re_lu"):  # Keras numbers layers without a name through the whole process
+            config["name"] = f"{stem}_{counts[stem]}" if counts[stem] else stem
+            counts[stem] += 1
+        return type(layer).from_config(config)
 
-    # Keras numbers layers without a name through the whole process.
     keras.utils.set_random_seed(0)
     again = keras.models.clone_model(model, clone_function=named)
     return keras.Model(again.inputs[0], again.outputs[0], name=name.lower())
@@ -169,10 +164,8 @@ def _prepared(pixels: keras.KerasTensor, values: str) -> keras.KerasTensor:
     if values == "caffe":
         blue_first = keras.ops.flip(pixels, axis=-1)
         return layers.Rescaling(1.0, offset=[-103.939, -116.779, -123.68], name="to_range")(blue_first)
-    if values == "tf":
-        return layers.Rescaling(1 / 127.5, offset=-1.0, name="to_range")(pixels)
-    scale, offset = [1 / (255 * s) for s in STD], [-m / s for m, s in zip(MEAN, STD, strict=True)]
-    return layers.Rescaling(scale, offset=offset, name="to_range")(pixels)
+    scaling = ranges.SYMMETRIC if values == "tf" else ranges.IMAGENET
+    return layers.Rescaling(*scaling, name="to_range")(pixels)
 
 
 def _normalise(model: keras.Model) -> None:
@@ -183,7 +176,7 @@ def _normalise(model: keras.Model) -> None:
     """
     for layer in model.layers:
         if type(layer).__name__ == "Normalization" and layer.weights:
-            layer.load_own_variables({"0": MEAN, "1": [s * s for s in STD], "2": 0})
+            layer.load_own_variables({"0": ranges.MEAN, "1": [d * d for d in ranges.DEVIATION], "2": 0})
 
 
 def _blocks(model: keras.Model, pattern: str) -> tuple[str, ...]:

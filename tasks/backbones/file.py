@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from tasks.backbones import Backbone, Choice
-from tasks.errors import DependencyError, UsageError
+from tasks.errors import DependencyError, UsageError, brief
+from tasks.images import ranges
+from tasks.training import networks
 from tasks.training.passages import passages
 from tasks.weights import files
 
@@ -17,15 +19,11 @@ if TYPE_CHECKING:
 
     import keras
 
-#: (scale, offset) of pixels 0 to 255 for red, green and blue.
 RANGES = {
-    "0 to 255": ([1.0] * 3, [0.0] * 3),
-    "0 to 1": ([1 / 255] * 3, [0.0] * 3),
-    "-1 to 1": ([1 / 127.5] * 3, [-1.0] * 3),
-    "imagenet": (
-        [1 / 255 / s for s in (0.229, 0.224, 0.225)],
-        [-m / s for m, s in zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)],
-    ),
+    "0 to 255": ranges.BYTES,
+    "0 to 1": ranges.UNIT,
+    "-1 to 1": ranges.SYMMETRIC,
+    "imagenet": ranges.IMAGENET,
 }
 
 
@@ -45,8 +43,7 @@ def build(
 
     path, _ = files.from_path(weights)
     pixels = keras.Input((size, size, 3), name="pixels")
-    scale, offset = RANGES[values]
-    model = _laid_out(_read(path), pixels, keras.layers.Rescaling(scale, offset, name="to_range")(pixels), path)
+    model = _laid_out(_read(path), pixels, keras.layers.Rescaling(*RANGES[values], name="to_range")(pixels), path)
     maps = [
         each.name for each in model.layers if len(each.output.shape) == 4 and each.name not in ("pixels", "to_range")
     ]
@@ -70,13 +67,10 @@ def choices() -> list[Choice]:
 
 
 def _read(path: Path) -> keras.Model:
-    import keras
-
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        return networks.load(path)
     except (ValueError, TypeError, KeyError, OSError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-        raise DependencyError(f"{path}: expected a network in a .keras file, without code: {reason}") from None
+        raise DependencyError(f"{path}: expected a network in a .keras file, without code: {brief(error)}") from None
 
 
 def _laid_out(network: keras.Model, pixels: keras.KerasTensor, x: keras.KerasTensor, path: Path) -> keras.Model:
@@ -86,12 +80,9 @@ def _laid_out(network: keras.Model, pixels: keras.KerasTensor, x: keras.KerasTen
     if not isinstance(network, keras.Sequential) and not hasattr(network, "operations"):
         raise UsageError(f"{path}: expected a Sequential or functional network, found {type(network).__name__}.")
     try:
-        called = keras.Model(pixels, network.call(x))
+        return networks.anew(keras.Model(pixels, network.call(x)))
     except (ValueError, TypeError) as error:
         raise UsageError(
             f"{path}: expected a network for images [n, {x.shape[1]}, {x.shape[2]}, 3], found one for "
-            f"{network.input_shape}: {str(error).splitlines()[0][:200]}"
+            f"{network.input_shape}: {brief(error)}"
         ) from None
-    fresh = keras.Model.from_config(called.get_config())
-    fresh.set_weights(called.get_weights())
-    return fresh

@@ -15,19 +15,11 @@ from typing import TYPE_CHECKING, Any
 from tasks.backbones import Backbone, Choice
 from tasks.backbones import _hub_graphs as graphs
 from tasks.errors import DependencyError, UsageError
+from tasks.images.ranges import IMAGENET, SYMMETRIC, Range
 from tasks.weights import files, presets
 
 if TYPE_CHECKING:
     import keras
-
-Range = tuple[list[float], list[float]]
-
-#: (scale, offset) of pixels 0 to 255: -1 to 1, and ImageNet's mean 0 and standard deviation 1 in each channel.
-SYMMETRIC: Range = ([1 / 127.5] * 3, [-1.0] * 3)
-IMAGENET: Range = (
-    [1 / 255 / s for s in (0.229, 0.224, 0.225)],
-    [-m / s for m, s in zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)],
-)
 
 #: The families that are served, and the range that their authors trained them in.
 FAMILIES = {

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tasks.backbones import Backbone, Choice
 from tasks.errors import UsageError
+from tasks.images import ranges
 from tasks.weights import files
 from tasks.weights.fill import fill
 from tasks.weights.published import Published
@@ -28,8 +29,6 @@ LICENCES = {
     "allow non-commercial research and education; whether they bind the weights is for the user to determine.",
     "random": "Random weights, under no licence of others.",
 }
-#: Mean and standard deviation of ImageNet's channels, of pixels 0 to 1.
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 #: Blocks in each of the four stages.
 RESNETS = {
     "resnet18": (2, 2, 2, 2),
@@ -96,9 +95,7 @@ def network(variant: str, size: int) -> tuple[keras.Model, tuple[str, ...]]:
 
     keras.utils.set_random_seed(0)
     pixels = keras.Input((size, size, 3), name="pixels")
-    # Pixels 0 to 255 to (pixel / 255 - mean) / deviation: about -2.1 to 2.6.
-    scale, offset = [1 / 255 / d for d in DEVIATION], [-m / d for m, d in zip(MEAN, DEVIATION, strict=True)]
-    x = keras.layers.Rescaling(scale, offset, name="to_range")(pixels)
+    x = keras.layers.Rescaling(*ranges.IMAGENET, name="to_range")(pixels)
     x, blocks = _vgg(x, VGGS[variant]) if variant in VGGS else _resnet(x, RESNETS[variant], variant in BASIC)
     return keras.Model(pixels, x, name=variant), blocks
 

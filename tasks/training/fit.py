@@ -138,7 +138,7 @@ def plan(settings: Head | FineTune, loss: Loss, seed: int) -> Plan:
 
 
 def predict(model: keras.Model, batches: Batches, batch_size: int = 128) -> np.ndarray:
-    """Logits, float32[n, classes], in the rows' order."""
+    """What the model says of the inputs, logits as a rule, float32[n, classes], in the rows' order."""
     return model.predict(_dataset(batches, batch_size), verbose=0)
 
 

@@ -137,6 +137,15 @@ def answers(network: keras.Model, feature_shape: tuple[int, ...]) -> keras.Model
     return keras.Model(features, keras.layers.Softmax()(network.get_layer("head")(features)), name="answers")
 
 
+def anew(network: keras.Model) -> keras.Model:
+    """The same network made anew, so that each layer is called once and the graph is known to come back from a file."""
+    import keras
+
+    made = keras.Model.from_config(network.get_config())
+    made.set_weights(network.get_weights())
+    return made
+
+
 def save(network: keras.Model, path: Path) -> None:
     """Write in Keras' own format, without the state of an optimizer."""
     network.save(path)

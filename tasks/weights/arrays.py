@@ -7,6 +7,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.training import networks
+
 if TYPE_CHECKING:
     import keras
     import numpy as np
@@ -19,15 +21,9 @@ def assign(model: keras.Model, path: Path) -> None:
     where they do not fit, or where a `.keras` file holds code.
     """
     if path.suffix == ".keras":
-        _assign(model, _of_model(path))
+        _assign(model, networks.load(path).get_weights())
     else:
         _of_h5(model, path)
-
-
-def _of_model(path: Path) -> list[np.ndarray]:
-    import keras
-
-    return keras.saving.load_model(path, compile=False, safe_mode=True).get_weights()
 
 
 def _of_h5(model: keras.Model, path: Path) -> None:

@@ -40,19 +40,24 @@ def from_package(package: str, file: str, sha256: str) -> Path:
 def verified(path: Path, expected: str | None) -> str:
     """The file's sha256, hex; `DependencyError` when it is not the expected one.
 
-    Of a long hash the first eight digits or more are enough. A file that stays as it is, is read once in a process.
+    Of a long hash the first eight digits or more are enough.
     """
-    facts = path.stat()
-    found = _sha256(path.absolute(), facts.st_size, facts.st_mtime_ns)
+    found = digest(path, "sha256")
     if expected and (len(expected) < SHORTEST or not found.startswith(expected.lower())):
         raise DependencyError(f"{path}: expected sha256 {expected}, found {found}. The file is damaged or another one.")
     return found
 
 
+def digest(path: Path, algorithm: str) -> str:
+    """The file's digest, hex. A file that stays as it is, is read once in a process."""
+    facts = path.stat()
+    return _digest(path.absolute(), facts.st_size, facts.st_mtime_ns, algorithm)
+
+
 @cache
-def _sha256(path: Path, size: int, modified: int) -> str:
+def _digest(path: Path, size: int, modified: int, algorithm: str) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def _packaged(name: str) -> Path:

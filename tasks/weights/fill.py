@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.errors import DependencyError
+from tasks.errors import DependencyError, brief
 from tasks.weights import arrays, state
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def fill(model: keras.Model, path: Path, entry: Callable[[str], str] | None = No
         else:
             assign(model, state.read(path), entry)
     except (ValueError, TypeError, KeyError, OSError, AttributeError) as error:
-        raise DependencyError(f"{path}: expected the weights of {model.name}, found others: {_short(error)}") from None
+        raise DependencyError(f"{path}: expected the weights of {model.name}, found others: {brief(error)}") from None
 
 
 def assign(model: keras.Model, state: dict[str, np.ndarray], entry: Callable[[str], str]) -> None:
@@ -58,8 +58,3 @@ def _array(state: dict[str, np.ndarray], name: str, axes: tuple[int, ...], shape
     if found != expected:
         raise ValueError(f"{name}, expected of shape {expected}, found {found}.")
     return state[name].transpose(axes)
-
-
-def _short(error: Exception) -> str:
-    """The first line of what Keras says, which may go on for pages."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -1,6 +1,5 @@
 """Weights that their authors publish at an address: downloaded once, checked, kept in the home folder."""
 
-import hashlib
 import shutil
 import urllib.error
 import urllib.request
@@ -12,6 +11,7 @@ from typing import BinaryIO
 from tasks import progress
 from tasks.errors import DependencyError
 from tasks.home import home
+from tasks.weights import files
 
 CHUNK = 1 << 20
 TIMEOUT = 30
@@ -46,8 +46,7 @@ class Published:
         """
         if not self.path.is_file():
             self._download()
-        with self.path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256" if self.sha256 else "md5").hexdigest()
+        found = files.digest(self.path, "sha256" if self.sha256 else "md5")
         if not found.startswith(self.digest):
             raise DependencyError(
                 f"{self.path}: expected a digest that begins with {self.digest}, found {found}. The file is damaged or "

@@ -1,0 +1,19 @@
+"""What networks were trained to see: (scale, offset) for red, green and blue, which turn pixels 0 to 255 into it.
+
+For `keras.layers.Rescaling`: pixel times scale plus offset.
+"""
+
+Range = tuple[list[float], list[float]]
+
+#: Mean and standard deviation of ImageNet's red, green and blue, of pixels 0 to 1.
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+BYTES: Range = ([1.0] * 3, [0.0] * 3)
+UNIT: Range = ([1 / 255] * 3, [0.0] * 3)
+#: -1 to 1.
+SYMMETRIC: Range = ([1 / 127.5] * 3, [-1.0] * 3)
+#: (pixel / 255 - mean) / deviation: about -2.1 to 2.6.
+IMAGENET: Range = (
+    [1 / 255 / d for d in DEVIATION],
+    [-m / d for m, d in zip(MEAN, DEVIATION, strict=True)],
+)
