@@ -134,8 +134,8 @@ def backbones(home: Home = None, as_json: Json = False) -> None:
             {
                 "backbone": name,
                 "options": _options(choice.options),
-                "parameters": f"{choice.parameters / 1e6:.1f} M",
-                "pixels": choice.size,
+                "parameters": f"{choice.parameters / 1e6:.1f} M" if choice.parameters else "any",
+                "pixels": choice.size or "any",
                 "weights": choice.weights,
             }
             for name in plugins.names("backbones")

@@ -44,15 +44,12 @@ def _weights() -> list[dict[str, Any]]:
     """A row for each backbone plugin: missing is what should have come with a package, not what is downloaded later."""
     rows = []
     for name in plugins.names("backbones"):
-        states = [choice.weights for choice in plugins.load("backbones", name).choices()]
-        if not states:
-            continue
-        missing = [state for state in states if not (state.startswith("here") or "downloaded" in state)]
-        here = sum(state.startswith("here") for state in states)
-        later = "" if here == len(states) else ", the rest are downloaded at first use"
-        rows.append(
-            _row(f"weights of {name}", not missing, "; ".join(missing) or f"{here} of {len(states)} here{later}")
-        )
+        choices = [choice for choice in plugins.load("backbones", name).choices() if choice.parameters]
+        here = [choice for choice in choices if choice.weights.startswith("here")]
+        missing = [choice.weights for choice in choices if choice.packaged and choice not in here]
+        if choices:
+            details = "; ".join(missing) or f"{len(here)} of {len(choices)} here"
+            rows.append(_row(f"weights of {name}", not missing, details))
     return rows
 
 

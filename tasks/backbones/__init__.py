@@ -38,14 +38,16 @@ class Choice:
     """One network that a plugin offers, for `headstart backbones`."""
 
     options: dict[str, Any]
-    #: Variables without the last layers that are taken off, all of them numbers.
+    #: Variables without the last layers that are taken off, all of them numbers; 0 where it may be any network.
     parameters: int
-    #: Side of the images that it was trained on, pixels.
+    #: Side of the images that it was trained on, pixels; 0 where it may be any.
     size: int
     #: Where its weights are, or what is missing.
     weights: str
     #: Smallest side that it takes, pixels.
     at_least: int = 32
+    #: Whether its weights are installed with this package, so that something is wrong without them.
+    packaged: bool = False
 
 
 def weights(settings: Settings) -> str:

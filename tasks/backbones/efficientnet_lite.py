@@ -89,7 +89,9 @@ def fingerprint(weights: str, options: dict[str, str]) -> str:
 
 def choices() -> list[Choice]:
     """The three variants, and whether their packages are installed."""
-    return [Choice({"variant": name}, v.parameters, v.size, _state(name)) for name, v in VARIANTS.items()]
+    return [
+        Choice({"variant": name}, v.parameters, v.size, _state(name), packaged=True) for name, v in VARIANTS.items()
+    ]
 
 
 def packaged(variant: str) -> Path:

@@ -62,7 +62,12 @@ def fingerprint(weights: str, options: dict[str, str]) -> str:
 
 
 def choices() -> list[Choice]:
-    """None: any file will do."""
+    """Any network of which there is a file."""
+    return [Choice({}, 0, 0, "the path of a .keras file")]
+
+
+def smallest() -> list[Choice]:
+    """None: there is nothing to build without a file."""
     return []
 
 
