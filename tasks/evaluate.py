@@ -41,7 +41,7 @@ def evaluate(images: ImagesRef, features: FeaturesRef, model: ModelRef, name: st
 def _probabilities(model: ModelRef, features: FeaturesRef, images: ImagesRef, rows: pd.DataFrame) -> np.ndarray:
     """Of a head on the frozen backbone out of the stored features, where they give what the pixels give."""
     network = networks.load(home() / model.path)
-    if model.rung == "head":
+    if model.rung == "head" and model.path.endswith(".keras"):  # the head of a SavedModel cannot be taken out
         table = store.Table(features.table, features.shape, features.dtype)
         labels = datasets.labels(rows, images.dataset.classes)
         stored = fit.of_table(rows, labels, table, ("identity",))

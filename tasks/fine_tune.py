@@ -73,8 +73,8 @@ def fine_tune(
     if tuned.validation["log_loss"] >= head.validation["log_loss"]:
         return head
     with store.folder("models", tuned.digest) as (working, path):
-        networks.save(network, working / "network.keras")
-    return replace(tuned, path=f"{path}/network.keras")
+        name = networks.save(network, working)
+    return replace(tuned, path=f"{path}/{name}")
 
 
 def activations(images: ImagesRef, trunk: "keras.Model", extract: Extract, augment: Images) -> store.Table:

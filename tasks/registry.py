@@ -65,9 +65,11 @@ def add(name: str, folder: Path, tags: dict[str, str], classes: tuple[str, ...],
 
 
 def requirements(network: Path) -> list[str]:
-    """Packages, with the versions that are here, that a process needs to answer with the network of a `.keras` file."""
-    with zipfile.ZipFile(network) as file:
-        hub = "keras_hub" in file.read("config.json").decode()
+    """Packages, with the versions that are here, that a process needs to answer with a network."""
+    hub = False
+    if network.is_file():  # a `.keras` file, not the folder of a SavedModel
+        with zipfile.ZipFile(network) as file:
+            hub = "keras_hub" in file.read("config.json").decode()
     packages = (*REQUIREMENTS, "keras-hub") if hub else REQUIREMENTS
     return [f"{package}=={metadata.version(package)}" for package in packages]
 

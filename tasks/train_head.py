@@ -31,9 +31,9 @@ def train_head(
     tracking.log_series("validation_loss", history.validation_loss)
     address = digest("head", images, features, backbone, head, loss, augment.views, seed)
     with store.folder("models", address) as (working, path):
-        networks.save(network, working / "network.keras")
+        name = networks.save(network, working)
     return ModelRef(
-        path=f"{path}/network.keras",
+        path=f"{path}/{name}",
         digest=address,
         rung="head",
         validation=fit.scores(fit.predict(model, validation), validation.labels),

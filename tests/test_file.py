@@ -6,6 +6,7 @@ import pytest
 
 from tasks.backbones import file
 from tasks.errors import DependencyError, UsageError
+from tasks.training import networks
 
 
 @pytest.fixture
@@ -59,4 +60,47 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path):
     evil, planted = helpers.hostile_keras(tmp_path, 32)
     with pytest.raises(DependencyError, match=r"evil\.keras.*Lambda"):
         file.build(32, str(evil))
+    assert not planted.exists()
+
+
+def test_a_savedmodel_is_a_backbone_that_cannot_be_cut(saved, tmp_path):
+    import keras
+
+    net, _ = saved
+    features = keras.Model(net.inputs[0], net.get_layer("relu_2").output)
+    features.export(tmp_path / "graph", verbose=False)
+    built = file.build(32, str(tmp_path / "graph"), values="0 to 1")
+    pixels = np.random.default_rng(0).uniform(0, 255, (3, 32, 32, 3)).astype("float32")
+    np.testing.assert_allclose(built.model(pixels), features(pixels / 255), atol=1e-5)
+    assert built.model.output_shape == (None, 4, 4, 6)
+    assert built.blocks == ()
+    assert len(file.fingerprint(str(tmp_path / "graph"), {})) == 64
+    # A whole classifier on it comes back from its folder.
+    head = keras.Sequential([keras.layers.Dense(2, name="head")])
+    network = networks.classifier(networks.pooled(built, "avg"), head)
+    expected = network.predict(pixels, verbose=0)
+    assert networks.save(network, tmp_path) == "network"
+    again = networks.load(tmp_path / "network")
+    assert again.input_shape == (None, 32, 32, 3)
+    np.testing.assert_allclose(again.predict(pixels, verbose=0), expected, atol=1e-6)
+    with pytest.raises(UsageError, match=r"expected a network for images \[n, 48, 48, 3\]"):
+        file.build(48, str(tmp_path / "graph"))
+    net.export(tmp_path / "vector", verbose=False)
+    assert file.build(32, str(tmp_path / "vector")).model.output_shape == (None, 1, 1, 5)
+
+
+def test_a_graph_with_code_in_it_is_refused_and_not_run(tmp_path):
+    import tensorflow as tf
+
+    planted = tmp_path / "planted"
+
+    class Evil(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 32, 32, 3])])
+        def serve(self, pixels):
+            tf.io.write_file(str(planted), "here")
+            return pixels
+
+    tf.saved_model.save(Evil(), str(tmp_path / "evil"))
+    with pytest.raises(DependencyError, match=r"evil: expected a graph that only computes, found WriteFile"):
+        file.build(32, str(tmp_path / "evil"))
     assert not planted.exists()

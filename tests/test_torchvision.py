@@ -164,9 +164,9 @@ def test_own_weights_come_back_and_the_network_survives_saving(tmp_path, trained
     model.save_weights(tmp_path / "own.weights.h5")
     built = torchvision.build(32, str(tmp_path / "own.weights.h5"), variant="vgg11").model
     assert same(built, model)
-    networks.save(built, tmp_path / "own.keras")
+    networks.save(built, tmp_path)
     pixels = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3)).astype("float32")
-    again = networks.load(tmp_path / "own.keras").predict(pixels, verbose=0)
+    again = networks.load(tmp_path / "network.keras").predict(pixels, verbose=0)
     np.testing.assert_array_equal(again, model.predict(pixels, verbose=0))
 
 
@@ -183,7 +183,7 @@ def test_weights_that_do_not_fit_are_refused_with_the_entry_that_does_not(tmp_pa
         path.write_bytes(saved({name: array for name, array in (entries | change).items() if array is not None}))
         with pytest.raises(DependencyError, match=rf"x\.pth: expected the weights of vgg11, found others: {words}"):
             torchvision.build(32, str(path), variant="vgg11")
-    with pytest.raises(UsageError, match=r"expected imagenet, random.*found packaged"):
+    with pytest.raises(UsageError, match=r"own words for weights.*found 'packaged'"):
         torchvision.build(32, "packaged")
 
 

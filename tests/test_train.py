@@ -226,6 +226,21 @@ def test_answers_equal_what_evaluate_found(first):
     np.testing.assert_allclose([a["probability"] for a in found], predictions["probability"], atol=1e-4)
 
 
+def test_a_head_on_a_savedmodel_becomes_a_version_that_answers(server, colours, tmp_path):
+    import keras
+
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((32, 32, 3)), keras.layers.Conv2D(8, 3, 2), keras.layers.ReLU()]
+    keras.Sequential(layers).export(tmp_path / "graph", verbose=False)
+    (tmp_path / "r.toml").write_text(helpers.recipe(colours, "of_graph"))
+    words = ("backbone.kind=file", f"backbone.weights={tmp_path / 'graph'}", "backbone.options.values=0 to 1")
+    more = ("fine_tune.enabled=false", "validation.max_rejected=0.1")
+    done = train(settings.load(tmp_path / "r.toml", (*words, *more)))
+    predictions = store.frame(done.report.predictions).head(4)
+    found = list(registry.answers("of_graph@champion", [helpers.Path(uri) for uri in predictions["uri"]]))
+    np.testing.assert_allclose([a["probability"] for a in found], predictions["probability"], atol=1e-4)
+
+
 def test_the_report_is_one_file_that_loads_nothing(first):
     text = (home() / first.report.path).read_text()
     assert text.count("data:image/png;base64,") == 3

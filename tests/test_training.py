@@ -158,7 +158,7 @@ def test_a_saved_network_is_the_same_and_code_in_a_file_is_refused(data, tmp_pat
     import keras
 
     network = _network()
-    networks.save(network, tmp_path / "network.keras")
+    networks.save(network, tmp_path)
     again = networks.load(tmp_path / "network.keras")
     np.testing.assert_array_equal(again.predict(data[0], verbose=0), network.predict(data[0], verbose=0))
     evil = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x)])

@@ -109,9 +109,7 @@ def build(
 
 def fingerprint(weights: str, options: dict[str, str]) -> str:
     """Digest of the weights file; of `imagenet` the published one, without a file."""
-    if weights == "imagenet":
-        return networks()[options.get("name", "ResNet50")].published.digest
-    return "random" if weights == "random" else files.from_path(weights)[1]
+    return networks()[options.get("name", "ResNet50")].published.fingerprint(weights)
 
 
 def choices() -> list[Choice]:

@@ -1,6 +1,7 @@
-"""Any Keras network out of a `.keras` file, such as one trained earlier, up to its last feature map.
+"""Any network out of a `.keras` file or a SavedModel, such as one trained earlier, up to its last feature map.
 
 https://keras.io/guides/serialization_and_saving/. Code inside a file, as in Lambda layers, is refused.
+A SavedModel is a graph that runs as it is: it has no blocks that could be trained.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from tasks.backbones import Backbone, Choice
 from tasks.errors import DependencyError, UsageError, brief
 from tasks.images import ranges
-from tasks.training import networks
+from tasks.training import graphs, networks
 from tasks.training.passages import passages
 from tasks.weights import files
 
@@ -37,13 +38,18 @@ def build(
     """The network of the file `weights`: [n, size, size, 3] to the output of `layer`, [n, h, w, c].
 
     `values`: what the network was trained on, `imagenet` for mean 0 and deviation 1 in each channel. `layer`: the last
-    one with height and width where it is not named. Raises `UsageError`, `DependencyError`.
+    one with height and width where it is not named; of a SavedModel the name of an output. Raises `UsageError`,
+    `DependencyError`.
     """
     import keras
 
     path, _ = files.from_path(weights)
     pixels = keras.Input((size, size, 3), name="pixels")
-    model = _laid_out(_read(path), pixels, keras.layers.Rescaling(*RANGES[values], name="to_range")(pixels), path)
+    x = keras.layers.Rescaling(*RANGES[values], name="to_range")(pixels)
+    licence = f"that of {path.name}, whose author has to state it"
+    if path.is_dir():
+        return Backbone(keras.Model(pixels, _graph(path, x, layer), name="file"), (), licence)
+    model = _laid_out(_read(path), pixels, x, path)
     maps = [
         each.name for each in model.layers if len(each.output.shape) == 4 and each.name not in ("pixels", "to_range")
     ]
@@ -53,22 +59,41 @@ def build(
             f"backbone.options.layer: expected a layer of {path} with a feature map, {there}, found {layer!r}."
         )
     top = keras.Model(model.inputs[0], model.get_layer(layer or maps[-1]).output, name="file")
-    return Backbone(top, tuple(passages(top, set())), f"that of {path.name}, whose author has to state it")
+    return Backbone(top, tuple(passages(top, set())), licence)
 
 
 def fingerprint(weights: str, options: dict[str, str]) -> str:
-    """SHA-256 of the file."""
+    """SHA-256 of the file, or of the SavedModel's files."""
     return files.from_path(weights)[1]
 
 
 def choices() -> list[Choice]:
     """Any network of which there is a file."""
-    return [Choice({}, 0, 0, "the path of a .keras file")]
+    return [Choice({}, 0, 0, "the path of a .keras file or a SavedModel")]
 
 
 def smallest() -> list[Choice]:
     """None: there is nothing to build without a file."""
     return []
+
+
+def _graph(path: Path, x: keras.KerasTensor, output: str) -> keras.KerasTensor:
+    """What a SavedModel makes of the images as a feature map; a vector, [n, c], as [n, 1, 1, c]."""
+    import keras
+
+    try:
+        found = graphs.load(path)(x)
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"{path}: expected a network for images [n, {x.shape[1]}, {x.shape[2]}, 3], found another: {brief(error)}"
+        ) from None
+    outputs = found if isinstance(found, dict) else {"": found}
+    if output not in outputs and (output or len(outputs) > 1):
+        raise UsageError(f"backbone.options.layer: expected one of {path}'s outputs, {outputs}, found {output!r}.")
+    features = outputs[output] if output else next(iter(outputs.values()))
+    if len(features.shape) not in (2, 4):
+        raise UsageError(f"{path}: expected features [n, c] or [n, h, w, c], found {features.shape}.")
+    return features if len(features.shape) == 4 else keras.layers.Reshape((1, 1, features.shape[-1]))(features)
 
 
 def _read(path: Path) -> keras.Model:

@@ -16,7 +16,7 @@ from tasks.backbones import Backbone, Choice
 from tasks.backbones import _hub_graphs as graphs
 from tasks.errors import DependencyError, UsageError
 from tasks.images.ranges import IMAGENET, SYMMETRIC, Range
-from tasks.weights import files, presets
+from tasks.weights import arrays, files, presets
 
 if TYPE_CHECKING:
     import keras
@@ -163,8 +163,8 @@ def _family(family: str, size: int, config: dict[str, Any]) -> tuple[keras.Model
 def _load(network: keras.Model, weights: str) -> None:
     path, _ = files.from_path(weights)
     try:
-        network.load_weights(path)
-    except (KeyError, ValueError, OSError) as error:
+        arrays.exactly(network, path)
+    except (ValueError, OSError) as error:
         raise DependencyError(
             f"{path}: expected .weights.h5 of {type(network).__name__}, found another file: {error}"
         ) from None

@@ -7,11 +7,9 @@ and preprocessing are torchvision's (https://github.com/pytorch/vision/tree/main
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tasks.backbones import Backbone, Choice
-from tasks.errors import UsageError
 from tasks.images import ranges
 from tasks.weights import files
 from tasks.weights.fill import fill
@@ -63,16 +61,14 @@ def build(size: int, weights: str = "imagenet", *, variant: Variant = DEFAULT) -
     """
     model, blocks = network(variant, size)
     if weights != "random":
-        path = published(variant).fetch() if weights == "imagenet" else _path(weights)[0]
+        path = published(variant).fetch() if weights == "imagenet" else files.from_path(weights)[0]
         fill(model, path, lambda layer: layer.replace("_", "."))
     return Backbone(model, blocks, LICENCES.get(weights, "That of the weights file, whose author has to state it."))
 
 
 def fingerprint(weights: str, options: dict[str, str]) -> str:
     """SHA-256 of the weights file, of torchvision's own how it begins, or `random`. Downloads nothing."""
-    if weights == "random":
-        return weights
-    return published(options.get("variant", DEFAULT)).digest if weights == "imagenet" else _path(weights)[1]
+    return published(options.get("variant", DEFAULT)).fingerprint(weights)
 
 
 def choices() -> list[Choice]:
@@ -98,15 +94,6 @@ def network(variant: str, size: int) -> tuple[keras.Model, tuple[str, ...]]:
     x = keras.layers.Rescaling(*ranges.IMAGENET, name="to_range")(pixels)
     x, blocks = _vgg(x, VGGS[variant]) if variant in VGGS else _resnet(x, RESNETS[variant], variant in BASIC)
     return keras.Model(pixels, x, name=variant), blocks
-
-
-def _path(weights: str) -> tuple[Path, str]:
-    if weights == "packaged":
-        raise UsageError(
-            "backbone.weights: expected imagenet, random, the path of a file or package:NAME/FILE, found packaged: "
-            "torchvision's weights are in no package that is known here."
-        )
-    return files.from_path(weights)
 
 
 def _vgg(x: keras.KerasTensor, plan: tuple[int, ...]) -> tuple[keras.KerasTensor, tuple[str, ...]]:

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def write(folder: Path, network: Path, classes: tuple[str, ...], images: Images) -> None:
-    """Write `network.keras`, `decoder/` (a SavedModel from bytes to pixels) and `classes.json`."""
+    """Write the network, `decoder/` (a SavedModel from bytes to pixels) and `classes.json`."""
     import tensorflow as tf
 
-    networks.save(networks.load(network), folder / "network.keras")
+    networks.save(networks.load(network), folder)
     decoder = tf.Module()
     decoder.decode = preparer(images.size, images.fit, images.max_pixels)
     tf.saved_model.save(decoder, str(folder / "decoder"))

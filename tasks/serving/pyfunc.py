@@ -27,6 +27,10 @@ class Classifier(PythonModel):
         folder = Path(context.artifacts["classifier"])
         self.classes = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
         self.decoder = tf.saved_model.load(str(folder / "decoder"))
+        if (folder / "network").exists():
+            graph = tf.saved_model.load(str(folder / "network"))
+            self.run = lambda pixels: graph.serve(tf.cast(pixels, tf.float32))
+            return
         network = keras.saving.load_model(folder / "network.keras", compile=False, safe_mode=True)
         if keras.backend.backend() != "tensorflow":
             self.run = lambda pixels: network.predict_on_batch(pixels.numpy().astype("float32"))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.training import graphs
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import keras
     import numpy as np
 
@@ -146,16 +149,26 @@ def anew(network: keras.Model) -> keras.Model:
     return made
 
 
-def save(network: keras.Model, path: Path) -> None:
-    """Write in Keras' own format, without the state of an optimizer."""
-    network.save(path)
+def save(network: keras.Model, folder: Path) -> str:
+    """Write `network.keras` into the folder, or the SavedModel `network` where a part is a graph; gives its name."""
+    import keras
+
+    if any(isinstance(layer, keras.layers.TFSMLayer) for layer in network.layers):
+        network.export(folder / "network", verbose=False)
+        return "network"
+    network.save(folder / "network.keras")
+    return "network.keras"
 
 
 def load(path: Path) -> keras.Model:
-    """Read a `.keras` file; code inside (Lambda layers) is refused."""
+    """Read a `.keras` file, refusing code inside (Lambda layers), or the folder of a SavedModel as one layer."""
     import keras
 
-    return keras.saving.load_model(path, compile=False, safe_mode=True)
+    if not path.is_dir():
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    layer = graphs.load(path)
+    pixels = keras.Input(graphs.shape(layer))
+    return keras.Model(pixels, layer(pixels), name="classifier")
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -26,13 +26,21 @@ def assign(model: keras.Model, path: Path) -> None:
         _of_h5(model, path)
 
 
-def _of_h5(model: keras.Model, path: Path) -> None:
+def exactly(model: keras.Model, path: Path) -> None:
+    """Weights of an HDF5 file of exactly this network, as Keras reads it. Raises `ValueError` where it is another."""
     try:
         with warnings.catch_warnings():
             # Keras warns of layers that it finds nothing for and leaves them at random.
             warnings.simplefilter("error")
             model.load_weights(path)
-    except (ValueError, KeyError, UserWarning):
+    except (KeyError, UserWarning) as error:
+        raise ValueError(str(error)) from None
+
+
+def _of_h5(model: keras.Model, path: Path) -> None:
+    try:
+        exactly(model, path)
+    except ValueError:
         _assign(model, _in_order(path))
 
 

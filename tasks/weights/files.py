@@ -1,6 +1,7 @@
 """Where weights come from: a path or a file inside an installed package, each with an optional hash."""
 
 import hashlib
+import json
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,10 +21,10 @@ def from_path(weights: str) -> tuple[Path, str]:
     if condition and not condition.startswith("sha256="):
         raise UsageError(f"backbone.weights: expected #sha256=… after the path, found #{condition}.")
     path = _packaged(name) if name.startswith("package:") else Path(name).expanduser()
-    if not path.is_file():
+    if not path.is_file() and not (path / "saved_model.pb").is_file():
         raise UsageError(
-            f"backbone.weights: expected one of the backbone's own words for weights, the path of a file or "
-            f"package:NAME/FILE, found {name!r}, which is none."
+            f"backbone.weights: expected one of the backbone's own words for weights, the path of a file or of a "
+            f"SavedModel, or package:NAME/FILE, found {name!r}, which is none."
         )
     return path, verified(path, condition.removeprefix("sha256=") or None)
 
@@ -49,7 +50,13 @@ def verified(path: Path, expected: str | None) -> str:
 
 
 def digest(path: Path, algorithm: str) -> str:
-    """The file's digest, hex. A file that stays as it is, is read once in a process."""
+    """The digest, hex, of a file, or of the names and digests of all files in a folder.
+
+    A file that stays as it is, is read once in a process.
+    """
+    if path.is_dir():
+        inside = {str(each.relative_to(path)): digest(each, algorithm) for each in path.rglob("*") if each.is_file()}
+        return hashlib.new(algorithm, json.dumps(inside, sort_keys=True).encode()).hexdigest()
     facts = path.stat()
     return _digest(path.absolute(), facts.st_size, facts.st_mtime_ns, algorithm)
 

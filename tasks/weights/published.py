@@ -35,6 +35,12 @@ class Published:
         """What the file is known by: equal digests, equal weights."""
         return self.sha256 or self.md5
 
+    def fingerprint(self, weights: str) -> str:
+        """What a recipe's weights are known by: `imagenet` for these, `random`, or a file. Downloads nothing."""
+        if weights == "random":
+            return weights
+        return self.digest if weights == "imagenet" else files.from_path(weights)[1]
+
     def state(self) -> str:
         """For people: that the file is here, or how it gets here."""
         return "here, ImageNet" if self.path.is_file() else "ImageNet, downloaded at first use"
