@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from tasks import backend
-from tasks.errors import UsageError
 
 if TYPE_CHECKING:
     import keras
@@ -18,11 +17,9 @@ if TYPE_CHECKING:
 def scope(wanted: str) -> AbstractContextManager[None]:
     """Where a network has to be loaded and compiled: `auto` mirrors it when several GPUs are seen, `none` never.
 
-    Raises `UsageError` where another backend than TensorFlow is to mirror it; none of them knows such a place.
+    Other backends than TensorFlow know no such place.
     """
     if backend.current() != "tensorflow":
-        if wanted == "mirrored":
-            raise UsageError(f"fine_tune.strategy: expected auto or none with backend {backend.current()}.")
         return nullcontext()
     import tensorflow as tf
 
