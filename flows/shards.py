@@ -14,7 +14,9 @@ from tasks.settings import Extract, Recipe
 def extract_in_shards(images: ImagesRef, recipe: Recipe) -> None:
     """Fill the table of features with the task runner that the recipe names, unless that is done."""
     r = recipe
-    if r.extract.runner == "local" or extract.cached(images, r.backbone, r.extract, r.images, r.backend):
+    if r.extract.runner == "local" or extract.cached(
+        images, r.backbone, r.extract, r.images, r.backend, r.ladder.refit
+    ):
         return
     run = fill_in_shards.with_options(task_runner=_runner(recipe.extract), flow_run_name=f"extract {recipe.name}")
     run(images, recipe)

@@ -5,18 +5,17 @@ import time
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
+from flows.ladder import climb, refitted
 from flows.shards import extract_in_shards
 from tasks import backend, registry, tracking
 from tasks.evaluate import evaluate
 from tasks.extract import extract
-from tasks.fine_tune import fine_tune
 from tasks.gate import gate
 from tasks.ingest import ingest
 from tasks.preprocess import preprocess
 from tasks.records import DatasetRef, Outcome
 from tasks.register import register
 from tasks.settings import Gates, Recipe
-from tasks.train_head import train_head
 from tasks.validate import validate
 
 
@@ -30,14 +29,16 @@ def train(recipe: Recipe) -> Outcome:
         dataset = validate(facts, r.validation)
         images = preprocess(dataset, r.images)
         extract_in_shards(images, r)
-        features = extract(images, r.backbone, r.extract, r.images, r.backend)
-        head = train_head(images, features, r.backbone, r.head, r.loss, r.images, r.seed)
-        model = fine_tune(images, head, r.backbone, r.fine_tune, r.loss, r.extract, r.images, r.seed)
-        report = evaluate(images, features, model, r.name, r.seed)
+        features = extract(images, r.backbone, r.extract, r.images, r.backend, r.ladder.refit)
+        ladder = climb(images, features, r, started)
+        model = refitted(images, features, r, ladder)
+        report = evaluate(images, features, model, ladder, r.name, r.seed)
         verdict = gate(images, model, report, Gates(model=r.name, gates=r.gates))
         version = register(dataset, model, report, verdict, r.images, r.backbone, r.name)
         version = registry.refreshed(version)
-    outcome = Outcome(run.id, version, verdict, report, dataset, model, run.stages, time.perf_counter() - started)
+    outcome = Outcome(
+        run.id, version, verdict, report, dataset, model, ladder, run.stages, time.perf_counter() - started
+    )
     create_markdown_artifact(outcome.markdown(), key=_artifact_key(r.name), description=f"Outcome of {r.name}")
     return outcome
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from tasks import datasets, engines, metrics, progress, store, tracking
 from tasks.home import home
-from tasks.records import FeaturesRef, ImagesRef, ModelRef, Report, digest
+from tasks.records import FeaturesRef, ImagesRef, LadderRef, ModelRef, Report, digest
 from tasks.reports import figures, page
 from tasks.stage import stage
 from tasks.training import fit, networks
@@ -21,19 +21,21 @@ BATCH = 32
 PROBE, TOLERANCE = 8, 1e-3
 
 
-@stage(version=2)
-def evaluate(images: ImagesRef, features: FeaturesRef, model: ModelRef, name: str, seed: int) -> Report:
+@stage(version=3)
+def evaluate(
+    images: ImagesRef, features: FeaturesRef, model: ModelRef, ladder: LadderRef, name: str, seed: int
+) -> Report:
     """Metrics with 95 % intervals, the probabilities of every test image, and the figures."""
     rows = datasets.rows(images.dataset, "test")
     labels = datasets.labels(rows, images.dataset.classes)
     probabilities = _probabilities(model, features, images, rows)
     found = metrics.evaluate(labels, probabilities)
     bounds = metrics.intervals(labels, probabilities, seed)
-    address = digest("report", images, model, name, seed)
+    address = digest("report", images, model, ladder, name, seed)
     with store.folder("reports", address) as (working, path):
         _predictions(rows, images.dataset.classes, probabilities).to_parquet(working / "predictions.parquet")
         pictures = _pictures(working, rows, labels, probabilities, images)
-        page.write(working / "report.html", name, images.dataset, model, found, bounds, pictures)
+        page.write(working / "report.html", name, images.dataset, model, ladder, found, bounds, pictures)
     tracking.log_files(home() / path)
     return Report(f"{path}/report.html", address, found, bounds, f"{path}/predictions.parquet")
 
@@ -41,7 +43,7 @@ def evaluate(images: ImagesRef, features: FeaturesRef, model: ModelRef, name: st
 def _probabilities(model: ModelRef, features: FeaturesRef, images: ImagesRef, rows: pd.DataFrame) -> np.ndarray:
     """Of a head on the frozen backbone out of the stored features, where they give what the pixels give."""
     network = networks.load(home() / model.path)
-    if model.rung == "head" and model.path.endswith(".keras"):  # the head of a SavedModel cannot be taken out
+    if model.on_frozen and model.path.endswith(".keras"):  # the head of a SavedModel cannot be taken out
         table = store.Table(features.table, features.shape, features.dtype)
         labels = datasets.labels(rows, images.dataset.classes)
         stored = fit.of_table(rows, labels, table, ("identity",))

@@ -12,15 +12,18 @@ from tasks.training import networks
 
 
 @stage(version=3)
-def extract(images: ImagesRef, backbone: Backbone, settings: Extract, augment: Images, backend: str) -> FeaturesRef:
+def extract(
+    images: ImagesRef, backbone: Backbone, settings: Extract, augment: Images, backend: str, refit: bool = False
+) -> FeaturesRef:
     """Features of every image of the data set, and of the training images' views, that the table does not hold yet.
 
-    Each backend has tables of its own. The digests of all later stages are made of this one's.
+    `refit`: validation images will be trained on too, hence in every view. Each backend has tables of its own. The
+    digests of all later stages are made of this one's.
     """
     engine = _engine(images, backbone, settings, backend)
     tracking.log_tag("headstart.engine", f"{engine.name}: {engine.reason}")
     table = _table(images, backbone, settings, backend, engine)
-    computed = features.fill(table, images, _views(augment), engine, settings.batch_size, "extract")
+    computed = features.fill(table, images, _views(augment, refit), engine, settings.batch_size, "extract")
     return FeaturesRef(
         table=table.name,
         digest=digest(images, table.name, augment.views),
@@ -68,5 +71,5 @@ def _network(images: ImagesRef, backbone: Backbone, backend: str) -> str:
     return digest("network", weights, backbone.kind, backbone.options, images.size, backbone.pooling, backend)
 
 
-def _views(augment: Images) -> dict[str, tuple[str, ...]]:
-    return {"train": augment.views, "validation": ("identity",), "test": ("identity",)}
+def _views(augment: Images, refit: bool = False) -> dict[str, tuple[str, ...]]:
+    return {"train": augment.views, "validation": augment.views if refit else ("identity",), "test": ("identity",)}

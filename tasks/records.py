@@ -157,13 +157,25 @@ class ModelRef(Record):
     digest: str
     rung: str
     validation: dict[str, float]
+    #: Probabilities of the validation images, float32[n, classes], in NumPy's format.
+    predictions: str
+    #: What training took.
+    seconds: float
     #: Tables of images and features that it was trained from.
     tables: tuple[str, ...]
     #: Layers of the backbone at which it can be cut, from the input to the last block.
     blocks: tuple[str, ...]
+    #: Epochs after which the weights were as they stayed.
     epochs: int
     frozen_variables: int
     trained_variables: int
+    #: Share of the fine-tuned weights, where the weights lie between those of two rungs.
+    share: float = 1.0
+
+    @property
+    def on_frozen(self) -> bool:
+        """Whether the network below the head is the backbone as it was."""
+        return self.rung in ("knn", "probe", "head")
 
     @property
     @override
@@ -171,9 +183,47 @@ class ModelRef(Record):
         scores = {f"validation_{name}": value for name, value in self.validation.items()}
         return scores | {
             "epochs": self.epochs,
+            "training_seconds": self.seconds,
             "frozen_variables": self.frozen_variables,
             "trained_variables": self.trained_variables,
         }
+
+
+@dataclass(frozen=True)
+class RungScore:
+    """What a rung of the ladder gave on the validation images, with intervals."""
+
+    rung: str
+    log_loss: float
+    interval: tuple[float, float]
+    accuracy: float
+    #: Log loss above the best rung's, compared image by image.
+    gap: float
+    gap_interval: tuple[float, float]
+    seconds: float
+    shipped: bool
+
+
+@dataclass(frozen=True)
+class LadderRef(Record):
+    """All rungs that were climbed, and the one to ship: the cheapest that is not significantly worse than the best."""
+
+    digest: str
+    rungs: tuple[ModelRef, ...]
+    scores: tuple[RungScore, ...]
+    chosen: ModelRef
+    #: Why the ladder ended where it did.
+    reason: str
+
+    @property
+    @override
+    def numbers(self) -> dict[str, float]:
+        return {f"{score.rung}_log_loss": score.log_loss for score in self.scores}
+
+    @property
+    @override
+    def files(self) -> tuple[str, ...]:
+        return tuple(path for model in self.rungs for path in model.files)
 
 
 @dataclass(frozen=True)
@@ -252,6 +302,7 @@ class Outcome:
     report: Report
     dataset: DatasetRef
     model: ModelRef
+    ladder: LadderRef
     stages: dict[str, StageLog]
     seconds: float
 
@@ -265,6 +316,7 @@ class Outcome:
             "decision": self.verdict.decision,
             "reason": self.verdict.reason,
             "rung": self.model.rung,
+            "ladder": [dataclasses.asdict(score) for score in self.ladder.scores],
             "metrics": {name: round(value, 6) for name, value in self.report.metrics.items()},
             "intervals": {name: [round(end, 6) for end in ends] for name, ends in self.report.intervals.items()},
             "stages": {name: dataclasses.asdict(log) for name, log in self.stages.items()},

@@ -5,7 +5,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -101,16 +101,26 @@ class Extract(Settings):
     address: str = Field("", description="With Dask: address of a scheduler, such as tcp://host:8786")
 
 
-class Head(Settings):
+class Training(Settings):
+    """How weights are trained, whichever they are: AdamW, with the weights of the best epoch kept."""
+
+    epochs: int = Field(100, ge=1, description="Most passes over the training images and their views")
+    patience: int = Field(10, ge=1, description="Epochs without a better validation loss before training stops")
+    weight_decay: float = Field(1e-2, ge=0, description="AdamW weight decay")
+    batch_size: int = Field(64, ge=1, description="Images a step")
+    warm_up: Share = Field(0.0, description="Share of the steps in which the step size rises from 0")
+    clip_norm: float = Field(0.0, ge=0, description="Gradients are scaled down to this norm; 0: left as they are")
+    ema: Share = Field(
+        0.0, description="Momentum of the moving average of the weights, which is then what is validated; 0: none"
+    )
+
+
+class Head(Training):
     """The new last layers, and how they are trained."""
 
     kind: str = Field("linear", description="A name from `headstart heads`")
     options: dict[str, Any] = Field({}, description="What the head takes, e.g. `units`")
-    epochs: int = Field(100, ge=1, description="Most passes over the training features")
-    patience: int = Field(10, ge=1, description="Epochs without a better validation loss before training stops")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW step size")
-    weight_decay: float = Field(1e-2, ge=0, description="AdamW weight decay")
-    batch_size: int = Field(64, ge=1, description="Images a step")
 
 
 class Loss(Settings):
@@ -124,26 +134,37 @@ class Loss(Settings):
     label_smoothing: Share = Field(0.0, description="Share of a label that is spread over all classes")
 
 
-class FineTune(Settings):
-    """Training of the last blocks after the head."""
+class Tuning(Training):
+    """Training of the network itself, after the head."""
 
-    enabled: bool = Field(True, description="Train the last blocks too, starting from the trained head")
-    blocks: int = Field(5, ge=1, description="How many of the backbone's last blocks are trained")
-    epochs: int = Field(3, ge=1, description="Most passes over the training images and their views")
     patience: int = Field(2, ge=1, description="Epochs without a better validation loss before training stops")
-    learning_rate: float = Field(3e-4, gt=0, description="AdamW step size at first; falls along a cosine to 0")
-    weight_decay: float = Field(1e-2, ge=0, description="AdamW weight decay")
-    batch_size: int = Field(64, ge=1, description="Images a step")
-    trunk: Literal["cached", "live"] = Field(
-        "cached", description="`cached`: the frozen blocks see each view once; `live`: they run in every epoch"
+    learning_rate: Annotated[float, Field(gt=0)] | Literal["find"] = Field(
+        3e-4, description="AdamW step size at first; falls along a cosine to 0. `find`: read off a trial run"
+    )
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="Step size of a block over that of the block above it, the head has it whole"
     )
     strategy: Literal["auto", "mirrored", "none"] = Field(
         "auto",
         description="`auto`: copies of the network on every GPU where there are several; `mirrored`: always; "
         "`none`: never",
     )
+    precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = Field(
+        "auto", description="What is multiplied; `auto`: mixed where a GPU is seen, float32 elsewhere"
+    )
     jitter: Share = Field(
         0.0, description="With a live trunk: largest random change of brightness and contrast, and views at random"
+    )
+
+
+class FineTune(Tuning):
+    """Training of the last blocks after the head."""
+
+    enabled: bool = Field(True, description="Train the last blocks too, starting from the trained head")
+    blocks: int = Field(5, ge=1, description="How many of the backbone's last blocks are trained")
+    epochs: int = Field(3, ge=1, description="Most passes over the training images and their views")
+    trunk: Literal["cached", "live"] = Field(
+        "cached", description="`cached`: the frozen blocks see each view once; `live`: they run in every epoch"
     )
 
     @model_validator(mode="after")
@@ -151,6 +172,44 @@ class FineTune(Settings):
         """What is cached cannot be changed at random."""
         if self.jitter and self.trunk == "cached":
             raise ValueError('jitter changes pixels at random, which needs trunk = "live"')
+        return self
+
+
+class Whole(Tuning):
+    """Training of the whole network after the head, from pixels; batch normalisation stays as it was."""
+
+    epochs: int = Field(10, ge=1, description="Most passes over the training images, in a random view each time")
+    layer_decay: float = Field(
+        0.8, gt=0, le=1, description="Step size of a block over that of the block above it, the head has it whole"
+    )
+
+
+#: From the cheapest to the dearest; what is shipped is the first that is not significantly worse than the best.
+Rung = Literal["knn", "probe", "head", "blocks", "whole"]
+
+
+class Ladder(Settings):
+    """Which models are tried, and which of them is shipped; decided on validation images alone."""
+
+    start_at: Literal["knn", "probe", "head"] = Field("knn", description="The first rung")
+    stop_at: Rung = Field(
+        "blocks",
+        description="The last rung: `knn` (nearest neighbours), `probe` (linear head), `head` (the recipe's), `blocks` "
+        "(the last blocks too), `whole` (every block)",
+    )
+    interpolate: bool = Field(True, description="Try weights between the frozen network's and the fine-tuned ones too")
+    max_minutes: float = Field(0.0, ge=0, description="No rung is begun after this time; 0: no bound")
+    confidence: float = Field(
+        0.95, gt=0.5, lt=1, description="How sure it must be that a cheaper rung is worse before a dearer one is taken"
+    )
+    refit: bool = Field(False, description="Train the chosen rung again with the validation images among the others")
+
+    @model_validator(mode="after")
+    def goes_up(self) -> "Ladder":
+        """The last rung is not below the first."""
+        rungs = get_args(Rung)
+        if rungs.index(self.stop_at) < rungs.index(self.start_at):
+            raise ValueError(f"start_at = {self.start_at!r} lies above stop_at = {self.stop_at!r}")
         return self
 
 
@@ -178,6 +237,8 @@ class Recipe(Settings):
     head: Head = Head()
     loss: Loss = Loss()
     fine_tune: FineTune = FineTune()
+    whole: Whole = Whole()
+    ladder: Ladder = Ladder()
     gates: dict[str, dict[str, Any]] = Field(
         {"not_worse_than_champion": {}}, description="Gates by name, with their options; all must pass"
     )
@@ -185,8 +246,8 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def mirrors_with_tensorflow(self) -> "Recipe":
         """Copies on several GPUs are TensorFlow's."""
-        if self.fine_tune.strategy == "mirrored" and self.backend != "tensorflow":
-            raise ValueError('fine_tune.strategy = "mirrored" needs backend = "tensorflow"')
+        if "mirrored" in (self.fine_tune.strategy, self.whole.strategy) and self.backend != "tensorflow":
+            raise ValueError('strategy = "mirrored" needs backend = "tensorflow"')
         return self
 
 

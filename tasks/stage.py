@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class Stage:
     def __init__(
         self, body: Callable[..., Any], version: int, reads: Callable[..., Any], there: Callable[[Any], bool]
     ) -> None:
-        self.name = body.__name__
+        self.name = self.label = body.__name__
         self.__doc__ = body.__doc__
         self.version = version
         self.reads = reads
@@ -59,6 +60,12 @@ class Stage:
             retry_condition_fn=_may_pass_next_time,
         )
 
+    def labelled(self, label: str) -> "Stage":
+        """The same stage, whose runs have this name: for one that a flow runs several times."""
+        other = copy(self)
+        other.label = label
+        return other
+
     def digest(self, *args: Any) -> str:
         """What the result is kept under: equal inputs, stage and code version give an equal digest."""
         return digest(self.name, self.version, args, self.reads(*args))
@@ -72,17 +79,17 @@ class Stage:
         started = time.perf_counter()
         key = self.digest(*args)
         settings = {type(a).__name__.lower(): a.model_dump() for a in args if isinstance(a, BaseModel)}
-        with tracking.stage(self.name, key, settings):
+        with tracking.stage(self.label, key, settings):
             record, cached = self._run(args, key)
             log = StageLog(round(time.perf_counter() - started, 3), cached)
-            tracking.finish_stage(self.name, log, record.numbers)
-        progress.say(f"{self.name:<12}{log.seconds:8.1f} s{'   cached' if cached else ''}")
+            tracking.finish_stage(self.label, log, record.numbers)
+        progress.say(f"{self.label:<12}{log.seconds:8.1f} s{'   cached' if cached else ''}")
         return record
 
     def _run(self, args: tuple[Any, ...], key: str) -> tuple[Any, bool]:
         run = self.task.with_options(
             cache_key_fn=lambda context, parameters: key,
-            task_run_name=f"{tracking.current().name} {self.name}",
+            task_run_name=f"{tracking.current().name} {self.label}",
             refresh_cache=_refresh.get(),
         )
         state = run(*args, return_state=True)

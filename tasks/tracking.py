@@ -5,12 +5,13 @@ Every call names its run, since MLflow's own stack of active runs is one per thr
 
 import dataclasses
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from tasks.home import home
@@ -106,6 +107,13 @@ def log_files(folder: Path, to: str | None = None) -> None:
     """Upload a folder's files as artifacts of the stage that is running; outside a run it does nothing."""
     if run_id := _stage.get():
         client().log_artifacts(run_id, str(folder), to)
+
+
+def log_drawn(name: str, draw: Callable[[Path], None]) -> None:
+    """Upload a file that `draw` writes, as an artifact of the stage that is running."""
+    with TemporaryDirectory() as folder:
+        draw(Path(folder) / name)
+        log_files(Path(folder))
 
 
 def log_tag(name: str, value: str) -> None:

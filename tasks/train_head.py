@@ -1,5 +1,6 @@
 """Train head: new last layers, on the features that the frozen backbone has computed."""
 
+import time
 from typing import TYPE_CHECKING
 
 from tasks import backbones, plugins, store, tracking
@@ -12,34 +13,55 @@ if TYPE_CHECKING:
     import keras
 
 
-@stage(version=3)
+@stage(version=4)
 def train_head(
-    images: ImagesRef, features: FeaturesRef, backbone: Backbone, head: Head, loss: Loss, augment: Images, seed: int
+    images: ImagesRef,
+    features: FeaturesRef,
+    backbone: Backbone,
+    head: Head,
+    loss: Loss,
+    augment: Images,
+    seed: int,
+    rung: str,
+    again: ModelRef | None = None,
 ) -> ModelRef:
-    """The backbone as it was, with a head fitted on the training features and stopped early on validation."""
+    """The backbone as it was, with a head fitted on the training features and stopped early on validation.
+
+    `again`: a rung that is trained for as many epochs once more, with the validation images among the others.
+    """
+    started = time.perf_counter()
     built = backbones.load(backbone, images.size)
     fit.seed_everything(seed)
     table = store.Table(features.table, features.shape, features.dtype)
-    train, validation = (each.in_memory() for each in fit.pair(images, augment.views, table))
+    splits = ("train", "validation") if again else ("train",)
+    train = fit.rows_of(images, splits, augment.views, table).in_memory()
+    validation = fit.rows_of(images, ("validation",), ("identity",), table).in_memory()
     model = _head(head, features.shape, len(images.dataset.classes), train)
     network = networks.classifier(networks.pooled(built, backbone.pooling), model)
     frozen = built.model.variables
     before = thaw.fingerprint(frozen)
-    history = fit.fit(model, train, validation, fit.plan(head, loss, seed)) if model.trainable else fit.History()
+    history = fit.History()
+    if model.trainable:
+        stop = None if again else validation
+        history = fit.fit(
+            model, train, stop, fit.plan(head, head.learning_rate, loss, seed), only=again.epochs if again else 0
+        )
     thaw.check_frozen(before, frozen)
     tracking.log_series("loss", history.loss)
     tracking.log_series("validation_loss", history.validation_loss)
-    address = digest("head", images, features, backbone, head, loss, augment.views, seed)
-    with store.folder("models", address) as (working, path):
-        name = networks.save(network, working)
+    logits = fit.predict(model, validation)
+    address = digest("head", images, features, backbone, head, loss, augment.views, seed, again)
+    path, predictions = networks.keep(address, network, logits)
     return ModelRef(
-        path=f"{path}/{name}",
+        path=path,
         digest=address,
-        rung="head",
-        validation=fit.scores(fit.predict(model, validation), validation.labels),
+        rung=rung,
+        validation=fit.scores(logits, validation.labels),
+        predictions=predictions,
+        seconds=round(time.perf_counter() - started, 3),
         tables=(images.table, features.table),
         blocks=built.blocks,
-        epochs=history.epochs,
+        epochs=history.best,
         frozen_variables=len(frozen),
         trained_variables=len(model.trainable_variables),
     )

@@ -89,7 +89,7 @@ def test_models_shows_versions_aliases_and_gates(trained, headstart):
     folder, _ = trained
     (version,) = headstart("models", "--json", "--home", str(folder / "home")).json
     assert (version["model"], version["version"], version["aliases"]) == ("redness", "1", "champion")
-    assert (version["gate"], version["rung"] in ("head", "fine_tune")) == ("promote", True)
+    assert (version["gate"], version["rung"] in ("knn", "probe", "head", "blocks", "interpolated")) == ("promote", True)
     shown = headstart("models", "redness", "--home", str(folder / "home"))
     assert "champion" in shown.out
     assert "No registered model named nothing" in headstart("models", "nothing", "--home", str(folder / "home")).err

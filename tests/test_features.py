@@ -186,8 +186,8 @@ def network():
 def test_a_cached_trunk_trains_as_a_live_one_does(tmp_path, network):
     import keras
 
-    from tasks import backend, fine_tune, settings
-    from tasks.training import fit, networks, thaw
+    from tasks import backend, settings
+    from tasks.training import fit, upper
 
     images = images_of(helpers.photos(tmp_path, each=12), "trunk")
     rows = store.frame(images.dataset.path)
@@ -201,16 +201,11 @@ def test_a_cached_trunk_trains_as_a_live_one_does(tmp_path, network):
     for trunk_kind in ("cached", "live"):
         model = keras.models.clone_model(network)
         model.set_weights(network.get_weights())
-        trunk, top = networks.cut(model, "block_0")
-        thaw.freeze(trunk)
-        thaw.thaw(top)
-        choice = settings.FineTune(trunk=trunk_kind, epochs=3, learning_rate=1e-2, batch_size=8)
-        if trunk_kind == "cached":
-            part, data = top, fit.pair(images, augment.views, fine_tune.activations(images, trunk, how, augment))
-        else:
-            part, data = networks.to_logits(model), fine_tune.live(images, choice, augment, 0)
+        choice = settings.FineTune(trunk=trunk_kind, blocks=1, epochs=3, batch_size=8)
+        part = upper.of(model, ("block_0", "block_1"), choice, images, how, augment, 0)
         fit.seed_everything(0)
-        tuned[trunk_kind] = fit.fit(part, *data, fit.plan(choice, settings.Loss(), 0))
+        plan = fit.plan(choice, 1e-2, settings.Loss(), 0)
+        tuned[trunk_kind] = fit.fit(part.model, part.train, part.validation, plan)
     for kind in ("loss", "validation_loss"):
         np.testing.assert_allclose(getattr(tuned["cached"], kind), getattr(tuned["live"], kind), atol=1e-3)
     assert tuned["live"].loss[-1] < tuned["live"].loss[0]

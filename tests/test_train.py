@@ -15,8 +15,16 @@ from flows.train import check, train
 from tasks import registry, settings, store, tracking
 from tasks.errors import DataError
 from tasks.home import home
+from tasks.training import thaw
 
-STAGES = ["ingest", "validate", "preprocess", "extract", "train_head", "fine_tune", "evaluate", "gate", "register"]
+BEFORE = ["ingest", "validate", "preprocess", "extract"]
+LADDER = ["knn", "probe", "train_head", "fine_tune", "interpolate", "choose"]
+STAGES = [*BEFORE, *LADDER, "evaluate", "gate", "register"]
+#: A head that learns next to nothing, and nothing else.
+LAZY = {
+    "head": settings.Head(epochs=1, learning_rate=1e-9),
+    "ladder": settings.Ladder(start_at="head", stop_at="head"),
+}
 
 
 def _recipe(folder, tmp_path, name="colours", extra="[validation]\nmax_rejected = 0.1"):
@@ -130,12 +138,7 @@ def test_a_deleted_version_is_registered_again(server, colours, tmp_path):
 
 
 def test_a_worse_challenger_is_kept_back_and_the_champion_stays(second, server, colours, tmp_path):
-    lazy = _recipe(colours, tmp_path).model_copy(
-        update={
-            "head": settings.Head(epochs=1, learning_rate=1e-9),
-            "fine_tune": settings.FineTune(enabled=False),
-        }
-    )
+    lazy = _recipe(colours, tmp_path).model_copy(update=LAZY)
     outcome = train(lazy)
     assert outcome.verdict.decision == "keep"
     assert "not_worse_than_champion" in outcome.verdict.reason
@@ -152,9 +155,7 @@ def test_a_worse_challenger_is_kept_back_and_the_champion_stays(second, server, 
 
 
 def test_a_better_challenger_replaces_the_champion_which_becomes_previous(server, colours, tmp_path):
-    lazy = _recipe(colours, tmp_path, "climb").model_copy(
-        update={"head": settings.Head(epochs=1, learning_rate=1e-9), "fine_tune": settings.FineTune(enabled=False)}
-    )
+    lazy = _recipe(colours, tmp_path, "climb").model_copy(update=LAZY)
     weak, strong = train(lazy), train(_recipe(colours, tmp_path, "climb"))
     assert strong.report.metrics["balanced_accuracy"] > weak.report.metrics["balanced_accuracy"]
     assert strong.verdict.decision == "promote"
@@ -163,6 +164,54 @@ def test_a_better_challenger_replaces_the_champion_which_becomes_previous(server
     # Rescored today on the same test images, by the version in the registry.
     numbers = strong.verdict.gates[0].numbers
     assert numbers["champion_balanced_accuracy"] == pytest.approx(weak.report.metrics["balanced_accuracy"])
+
+
+def test_every_rung_is_scored_and_the_cheapest_good_one_is_shipped(first):
+    scores = first.ladder.scores
+    assert [score.rung for score in scores] == ["knn", "probe", "head", "blocks", "interpolated"]
+    assert [score.rung for score in scores if score.shipped] == [first.model.rung]
+    best = min(score.log_loss for score in scores)
+    for score in scores:
+        assert score.interval[0] <= score.log_loss <= score.interval[1]
+        assert score.gap == pytest.approx(score.log_loss - best)
+        assert score.seconds > 0
+    # Whatever is cheaper than the one that is shipped is surely worse than the best.
+    shipped = [score.shipped for score in scores].index(True)
+    assert all(score.gap_interval[0] > 0 for score in scores[:shipped])
+    assert scores[shipped].gap_interval[0] <= 0
+    for model in first.ladder.rungs:
+        assert model.frozen_variables > 0
+    text = (home() / first.report.path).read_text()
+    assert all(f"<td>{score.rung}" in text for score in scores)
+
+
+def test_the_whole_network_and_a_refit_of_the_rung_that_was_chosen(server, colours, tmp_path):
+    (tmp_path / "r.toml").write_text(helpers.recipe(colours, "whole", "[validation]\nmax_rejected = 0.1"))
+    words = ("ladder.start_at=head", "ladder.stop_at=whole", "ladder.refit=true", "whole.epochs=1", "head.epochs=1")
+    # A confidence of a half takes the rung with the lowest loss.
+    done = train(settings.load(tmp_path / "r.toml", (*words, "ladder.confidence=0.501", "whole.learning_rate=find")))
+    assert [score.rung for score in done.ladder.scores] == ["head", "blocks", "whole", "interpolated"]
+    assert done.model.rung == done.ladder.chosen.rung
+    assert done.model.digest != done.ladder.chosen.digest
+    assert any(name.startswith("refit_") for name in done.stages)
+    assert done.model.epochs == done.ladder.chosen.epochs
+    again = train(settings.load(tmp_path / "r.toml", (*words, "ladder.confidence=0.501", "whole.learning_rate=find")))
+    assert all(log.cached for log in again.stages.values())
+
+
+def test_no_rung_is_begun_when_the_time_is_over(server, colours, tmp_path):
+    (tmp_path / "r.toml").write_text(helpers.recipe(colours, "hurry", "[validation]\nmax_rejected = 0.1"))
+    done = train(settings.load(tmp_path / "r.toml", ("ladder.max_minutes=0.001",)))
+    assert [score.rung for score in done.ladder.scores] == ["knn"]
+    assert "of 0.001 minutes were over" in done.ladder.reason
+
+
+def test_the_documented_idiom_fails_the_stage_and_registers_nothing(server, colours, tmp_path, monkeypatch):
+    """All trainable, as the guides have it: batch normalisation's statistics would drift."""
+    monkeypatch.setattr("tasks.training.thaw.thaw", lambda model: setattr(model, "trainable", True))
+    with pytest.raises(thaw.FrozenChanged, match="frozen variables to be the same after training"):
+        train(_recipe(colours, tmp_path, "idiom"))
+    assert not list(registry.versions("idiom"))
 
 
 def test_bad_data_stops_the_run_and_registers_nothing(server, colours, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,17 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, to: Path) -> None
     upper.legend(loc="upper left")
     lower.bar((np.arange(ece.BINS) + 0.5) / ece.BINS, counts, width=0.9 / ece.BINS, color="steelblue")
     lower.set(xlabel="confidence", ylabel="images", xlim=(0, 1))
+    figure.savefig(to)
+
+
+def learning_rate(rates: Sequence[float], losses: Sequence[float], taken: float, to: Path) -> None:
+    """The smoothed loss of a trial run over its growing step size, and the step size that was taken."""
+    figure = _figure(6, 4)
+    axes = figure.subplots()
+    axes.plot(rates, losses)
+    axes.axvline(taken, color="grey", linestyle="--", label=f"taken: {taken:.1e}")
+    axes.set(xscale="log", xlabel="step size", ylabel="loss, smoothed", title="Search for a step size")
+    axes.legend()
     figure.savefig(to)
 
 

@@ -4,7 +4,7 @@ import base64
 from html import escape
 from pathlib import Path
 
-from tasks.records import DatasetRef, ModelRef
+from tasks.records import DatasetRef, LadderRef, ModelRef
 
 STYLE = """
 :root{color-scheme:light dark;--line:#8884}
@@ -14,6 +14,15 @@ table{border-collapse:collapse;width:100%}td,th{padding:.3rem .6rem;border-botto
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 img{max-width:100%;height:auto;background:#fff;border-radius:.3rem}.wide{overflow-x:auto}
 """
+
+RUNGS = {
+    "knn": "Nearest neighbours on the frozen network",
+    "probe": "A linear head on the frozen network",
+    "head": "The recipe's head on the frozen network",
+    "blocks": "The network with its last blocks fine-tuned",
+    "whole": "The network fine-tuned as a whole",
+    "interpolated": "Weights between the frozen and the fine-tuned network",
+}
 
 MEANING = {
     "accuracy": "share of images recognised",
@@ -30,6 +39,7 @@ def write(
     name: str,
     dataset: DatasetRef,
     model: ModelRef,
+    ladder: LadderRef,
     metrics: dict[str, float],
     intervals: dict[str, tuple[float, float]],
     pictures: dict[str, Path],
@@ -37,6 +47,7 @@ def write(
     """Write the page with the scores on the test images and the pictures, given by their headings."""
     parts = [f"<h1>{escape(name)}: what the model is worth</h1>", _summary(dataset, model)]
     parts.append("<h2>Scores on the test images</h2>" + _scores(metrics, intervals))
+    parts.append("<h2>Ladder</h2>" + _ladder(ladder))
     for heading, file in pictures.items():
         data = base64.b64encode(file.read_bytes()).decode()
         parts.append(f'<h2>{escape(heading)}</h2><img alt="{escape(heading)}" src="data:image/png;base64,{data}">')
@@ -49,12 +60,32 @@ def write(
 
 
 def _summary(dataset: DatasetRef, model: ModelRef) -> str:
-    kept = {"head": "A new head on the frozen network", "fine_tune": "The network with its last blocks fine-tuned"}
     return (
-        f"<p>{kept[model.rung]} was kept: validation log loss {model.validation['log_loss']:.4f}, "
+        f"<p>{RUNGS[model.rung]} was taken: validation log loss {model.validation['log_loss']:.4f}, "
         f"accuracy {model.validation['accuracy']:.2%}. {model.frozen_variables} variables were frozen and are "
         f"unchanged bit for bit; {model.trained_variables} were trained for {model.epochs} epochs.</p>"
         f"<p>{len(dataset.classes)} classes: {escape(', '.join(dataset.classes))}.</p>"
+    )
+
+
+def _ladder(ladder: LadderRef) -> str:
+    """Each rung's score on the validation images."""
+    rows = "".join(
+        f"<tr><td>{escape(score.rung)}{' (taken)' if score.shipped else ''}</td><td>{RUNGS[score.rung]}</td>"
+        f'<td class="n">{score.accuracy:.4f}</td><td class="n">{score.log_loss:.4f}</td>'
+        f'<td class="n">{score.interval[0]:.4f} to {score.interval[1]:.4f}</td>'
+        f'<td class="n">{score.gap_interval[0]:+.4f} to {score.gap_interval[1]:+.4f}</td>'
+        f'<td class="n">{score.seconds:.1f}</td></tr>'
+        for score in ladder.scores
+    )
+    head = (
+        '<tr><th>rung</th><th>what it is</th><th class="n">accuracy</th><th class="n">log loss</th>'
+        '<th class="n">interval</th><th class="n">worse than the best by</th><th class="n">seconds</th></tr>'
+    )
+    return (
+        f"<p>On the validation images. Taken is the cheapest rung that is not significantly worse than the best one: "
+        f"the interval of what it is worse by reaches 0 or below. The ladder ended where it does because "
+        f'{escape(ladder.reason)}.</p><div class="wide"><table>{head}{rows}</table></div>'
     )
 
 

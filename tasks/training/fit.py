@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,8 @@ from tasks import backend, datasets
 from tasks.features import row_key
 from tasks.images.augment import view
 from tasks.images.pipeline import untuned
-from tasks.settings import FineTune, Head, Loss
-from tasks.training import strategy
+from tasks.settings import Head, Loss, Training, Tuning
+from tasks.training import rates, strategy
 
 if TYPE_CHECKING:
     import keras
@@ -51,13 +51,22 @@ class Plan:
     weight_decay: float
     batch_size: int
     seed: int
+    warm_up: float = 0.0
+    clip_norm: float = 0.0
+    ema: float = 0.0
     cosine: bool = False
+    #: Each variable's share of the step size, by its path; empty: all of it.
+    shares: Mapping[str, float] = field(default_factory=dict)
     loss: Loss = field(default_factory=Loss)
+
+    def steps(self, rows: int) -> int:
+        """Steps that all epochs take."""
+        return -(-rows // self.batch_size) * self.epochs
 
 
 @dataclass
 class History:
-    """Losses of each epoch."""
+    """Losses of each epoch; those on validation images are empty where there were none."""
 
     loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
@@ -66,6 +75,11 @@ class History:
     def epochs(self) -> int:
         """Epochs that were trained."""
         return len(self.loss)
+
+    @property
+    def best(self) -> int:
+        """Epochs after which the weights were as they stayed."""
+        return int(np.argmin(self.validation_loss)) + 1 if self.validation_loss else self.epochs
 
 
 def seed_everything(seed: int) -> None:
@@ -84,33 +98,61 @@ def seed_everything(seed: int) -> None:
 def fit(
     model: keras.Model,
     train: Batches,
-    validation: Batches,
+    validation: Batches | None,
     plan: Plan,
     on_epoch: Callable[[int], None] = lambda n: None,
+    only: int = 0,
 ) -> History:
-    """Train in place; the weights of the epoch with the lowest validation loss stay."""
+    """Train in place; the weights of the epoch with the lowest validation loss stay.
+
+    Without validation rows the last epoch's do. `only`: end after so many of the plan's epochs.
+    """
     import keras
 
-    steps = -(-len(train.labels) // plan.batch_size) * plan.epochs
-    rate = keras.optimizers.schedules.CosineDecay(plan.learning_rate, steps) if plan.cosine else plan.learning_rate
-    stop = keras.callbacks.EarlyStopping("val_loss", patience=plan.patience, restore_best_weights=True)
-    tell = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: on_epoch(epoch))
+    callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: on_epoch(epoch))]
+    if plan.ema:
+        # Before early stopping, which then judges and keeps the average.
+        callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+    if validation:
+        callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=plan.patience, restore_best_weights=True))
     with strategy.of(model):
-        model.compile(
-            optimizer=keras.optimizers.AdamW(rate, weight_decay=plan.weight_decay),
-            loss=_cross_entropy(plan.loss.label_smoothing),
-            # JAX needs it. With TensorFlow XLA takes 1.6 times as long on a CPU, and has no deterministic operations.
-            jit_compile=backend.current() == "jax",
-        )
+        _compile(model, plan, plan.steps(len(train.labels)))
         result = model.fit(
             _dataset(train, plan.batch_size, plan.seed, plan.loss.balance),
-            validation_data=_dataset(validation, plan.batch_size),
-            epochs=plan.epochs,
-            callbacks=[stop, tell],
+            validation_data=_dataset(validation, plan.batch_size) if validation else None,
+            epochs=only or plan.epochs,
+            callbacks=callbacks,
             shuffle=False,  # the data set does it
             verbose=0,
         )
-    return History(result.history["loss"], result.history["val_loss"])
+    return History(result.history["loss"], result.history.get("val_loss", []))
+
+
+def losses(
+    model: keras.Model, train: Batches, plan: Plan, learning_rates: tuple[float, ...], diverged: float
+) -> list[float]:
+    """The loss of each step of training in place with these step sizes, until it is `diverged` times its smallest."""
+    found: list[float] = []
+    with strategy.of(model):
+        _compile(model, plan, len(learning_rates))
+        batches = iter(_dataset(train, plan.batch_size, plan.seed, plan.loss.balance).repeat())
+        for rate, batch in zip(learning_rates, batches, strict=False):
+            model.optimizer.learning_rate = rate
+            model.reset_metrics()
+            found.append(float(np.asarray(model.train_on_batch(*batch))))
+            if not found[-1] < diverged * min(found):
+                break
+    return found
+
+
+def _compile(model: keras.Model, plan: Plan, steps: int) -> None:
+    rate = rates.schedule(plan.learning_rate, steps, plan.warm_up, plan.cosine)
+    model.compile(
+        optimizer=rates.optimizer(rate, plan.shares, plan.weight_decay, plan.clip_norm, plan.ema),
+        loss=_cross_entropy(plan.loss.label_smoothing),
+        # JAX needs it. With TensorFlow XLA takes 1.6 times as long on a CPU, and has no deterministic operations.
+        jit_compile=backend.current() == "jax",
+    )
 
 
 def _cross_entropy(smoothing: float) -> Callable[[Any, Any], Any]:
@@ -130,11 +172,13 @@ def _cross_entropy(smoothing: float) -> Callable[[Any, Any], Any]:
     return loss
 
 
-def plan(settings: Head | FineTune, loss: Loss, seed: int) -> Plan:
-    """The settings of a stage as a plan; fine-tuning lets the learning rate fall along a cosine."""
-    names = ("epochs", "patience", "learning_rate", "weight_decay", "batch_size")
-    cosine = isinstance(settings, FineTune)
-    return Plan(**{name: getattr(settings, name) for name in names}, seed=seed, cosine=cosine, loss=loss)
+def plan(
+    settings: Head | Tuning, rate: float, loss: Loss, seed: int, shares: Mapping[str, float] | None = None
+) -> Plan:
+    """The settings of a stage with a step size as a plan; tuning of the network lets it fall along a cosine."""
+    values = {name: getattr(settings, name) for name in Training.model_fields}
+    cosine = isinstance(settings, Tuning)
+    return Plan(**values, learning_rate=rate, seed=seed, cosine=cosine, loss=loss, shares=shares or {})
 
 
 def predict(model: keras.Model, batches: Batches, batch_size: int = 128) -> np.ndarray:
@@ -144,12 +188,15 @@ def predict(model: keras.Model, batches: Batches, batch_size: int = 128) -> np.n
 
 def pair(images: ImagesRef, views: tuple[str, ...], table: Table | None = None) -> tuple[Batches, Batches]:
     """Rows to train on, in every view, and rows to validate on, as they are: out of a table, else as pixels."""
-    found = []
-    for split, own in (("train", views), ("validation", ("identity",))):
-        rows = datasets.rows(images.dataset, split)
-        labels = datasets.labels(rows, images.dataset.classes)
-        found.append(of_table(rows, labels, table, own) if table else of_pixels(images, rows, labels, own))
-    return found[0], found[1]
+    return rows_of(images, ("train",), views, table), rows_of(images, ("validation",), ("identity",), table)
+
+
+def rows_of(images: ImagesRef, splits: tuple[str, ...], views: tuple[str, ...], table: Table | None = None) -> Batches:
+    """Every view of every image of the splits: out of a table, else as pixels."""
+    every = datasets.rows(images.dataset)
+    rows = every[every["split"].isin(splits)].reset_index(drop=True)
+    labels = datasets.labels(rows, images.dataset.classes)
+    return of_table(rows, labels, table, views) if table else of_pixels(images, rows, labels, views)
 
 
 def of_table(rows: pd.DataFrame, labels: np.ndarray, table: Table, views: tuple[str, ...]) -> Batches:

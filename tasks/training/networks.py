@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tasks import store
 from tasks.training import graphs
 
 if TYPE_CHECKING:
@@ -158,6 +159,16 @@ def save(network: keras.Model, folder: Path) -> str:
         return "network"
     network.save(folder / "network.keras")
     return "network.keras"
+
+
+def keep(address: str, network: keras.Model, logits: np.ndarray) -> tuple[str, str]:
+    """Save a network with what it says of the validation images; gives both paths, relative to the home folder."""
+    import numpy as np
+
+    with store.folder("models", address) as (working, path):
+        name = save(network, working)
+        np.save(working / "validation.npy", softmax(logits).astype(np.float32))
+    return f"{path}/{name}", f"{path}/validation.npy"
 
 
 def load(path: Path) -> keras.Model:

@@ -25,18 +25,32 @@ def freeze(model: keras.Model) -> None:
 
 def thaw(model: keras.Model) -> None:
     """Everything of the model is trained except batch normalisation, statistics included."""
+    model.trainable = True
+    for layer in norms(model):
+        layer.trainable = False
+
+
+def norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """Every batch normalisation of the model."""
     import keras
 
-    model.trainable = True
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = False
+    return [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
 
 
 def frozen_variables(model: keras.Model) -> list[keras.Variable]:
     """Weights that training must leave as they are, moving statistics included, states of random generators aside."""
-    trained = {id(v) for v in model.trainable_variables}
-    return [v for v in model.variables if id(v) not in trained and "seed_generator" not in v.path]
+    return others(model, model.trainable_variables)
+
+
+def statistics(model: keras.Model) -> list[keras.Variable]:
+    """Moving means and variances of every batch normalisation of the model."""
+    return [variable for layer in norms(model) for variable in (layer.moving_mean, layer.moving_variance)]
+
+
+def others(model: keras.Model, some: list[keras.Variable]) -> list[keras.Variable]:
+    """The model's variables besides some, states of random generators aside."""
+    known = {id(variable) for variable in some}
+    return [v for v in model.variables if id(v) not in known and "seed_generator" not in v.path]
 
 
 def fingerprint(variables: list[keras.Variable]) -> str:

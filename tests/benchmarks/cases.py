@@ -173,8 +173,8 @@ def _prefect_server(folder: Path) -> Iterator[str]:
 
 EPOCHS = """
 import keras
-from tasks import fine_tune, plugins
-from tasks.training import fit, thaw
+from tasks import plugins
+from tasks.training import fit, thaw, upper
 rows = elpv()[:1280].assign(split=["train"] * 1024 + ["validation"] * 256)
 ref = images(rows, "epochs", True)
 preprocess.decode_into(datasets.pixel_table(ref), ref)
@@ -182,7 +182,11 @@ backbone = backbones.load(settings.Backbone(), 224)
 pooled = networks.pooled(backbone, "avg")
 head = plugins.entry("heads", "linear")(pooled.output_shape[1:], 2)
 network = networks.classifier(pooled, head)
-augment, how, boundary = settings.Images(views=("identity",)), settings.Extract(), backbone.blocks[-6]
+augment, boundary = settings.Images(views=("identity",)), backbone.blocks[-6]
+def tune(trunk):
+    tuned = settings.FineTune(trunk=trunk)
+    part = upper.of(network, backbone.blocks, tuned, ref, settings.Extract(), augment, 0)
+    fit.fit(part.model, part.train, part.validation, plan, epoch); result()
 plan = fit.Plan(epochs=EPOCHS, patience=99, learning_rate=3e-4, weight_decay=0.01, batch_size=64, seed=0)
 fit.seed_everything(0)
 ends = []
@@ -209,10 +213,6 @@ def plain(trainable):
 def fine_tune() -> list[dict[str, Any]]:
     """Seconds of the fastest epoch after the first: 1,024 images to train on, 256 to validate; the last five blocks."""
     part("elpv(); tell(ready=True)")
-    trunk = """
-trunk, top = networks.cut(network, boundary)
-thaw.freeze(trunk); thaw.thaw(top)
-"""
     code = {
         "head, cached features": (
             20,
@@ -223,20 +223,8 @@ train, validation = (each.in_memory() for each in fit.pair(ref, ("identity",), t
 fit.fit(head, train, validation, plan, epoch); result()""",
         ),
         "head, plain Keras": (2, "plain(False)"),
-        "last 5 blocks, cached trunk": (
-            5,
-            trunk
-            + """
-data = fit.pair(ref, ("identity",), fine_tune.activations(ref, trunk, how, augment))
-fit.fit(top, *data, plan, epoch); result()""",
-        ),
-        "last 5 blocks, live trunk": (
-            3,
-            trunk
-            + """
-data = fine_tune.live(ref, settings.FineTune(trunk="live"), augment, 0)
-fit.fit(networks.to_logits(network), *data, plan, epoch); result()""",
-        ),
+        "last 5 blocks, cached trunk": (5, "tune('cached')"),
+        "last 5 blocks, live trunk": (3, "tune('live')"),
         "last 5 blocks, plain Keras": (3, "plain(True)"),
     }
     seconds = {name: part(EPOCHS.replace("EPOCHS", str(n)) + code)["epoch"] for name, (n, code) in code.items()}

@@ -1,0 +1,36 @@
+"""Choose: of the rungs of the ladder, the cheapest that is not significantly worse than the best one."""
+
+import numpy as np
+
+from tasks import datasets
+from tasks.home import home
+from tasks.records import DatasetRef, LadderRef, ModelRef, RungScore, digest
+from tasks.settings import Ladder
+from tasks.stage import stage
+from tasks.training import choice
+
+
+@stage(version=1)
+def choose(dataset: DatasetRef, rungs: tuple[ModelRef, ...], settings: Ladder, reason: str, seed: int) -> LadderRef:
+    """Every rung's score on the validation images with its interval, and the rung to ship.
+
+    `rungs` are in the order of their cost; `reason` says why there are no more.
+    """
+    labels = datasets.labels(datasets.rows(dataset, "validation"), dataset.classes)
+    each = [choice.losses(labels, np.load(home() / rung.predictions, allow_pickle=False)) for rung in rungs]
+    taken, gaps = choice.cheapest(each, settings.confidence, seed)
+    best = min(range(len(each)), key=lambda at: each[at].mean())
+    scores = tuple(
+        RungScore(
+            rung=rung.rung,
+            log_loss=float(losses.mean()),
+            interval=choice.interval(losses, settings.confidence, seed),
+            accuracy=rung.validation["accuracy"],
+            gap=float(losses.mean() - each[best].mean()),
+            gap_interval=gap,
+            seconds=rung.seconds,
+            shipped=at == taken,
+        )
+        for at, (rung, losses, gap) in enumerate(zip(rungs, each, gaps, strict=True))
+    )
+    return LadderRef(digest("ladder", rungs, settings.confidence, reason, seed), rungs, scores, rungs[taken], reason)

@@ -1,0 +1,52 @@
+"""The step size that a trial run points to: Smith 2017, Cyclical Learning Rates, https://arxiv.org/abs/1506.01186, 3.3.
+
+The step size grows from step to step; the loss falls, then rises. A tenth of the step size at which the smoothed loss
+was lowest is taken, as in Howard and Gugger 2020, https://arxiv.org/abs/2002.04688.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tasks.training import fit
+
+if TYPE_CHECKING:
+    import keras
+
+LOWEST, HIGHEST = 1e-6, 1e-1
+#: Weight of the losses before in the smoothed loss.
+SMOOTHING = 0.9
+#: The trial ends where the loss has grown to so many times its smallest.
+DIVERGED = 3.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """The step size to take, and the curve that it was read off."""
+
+    rate: float
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+
+
+def rate(model: keras.Model, train: fit.Batches, plan: fit.Plan, steps: int = 80) -> Found:
+    """Train for so many steps with a growing step size, put the weights back, and read the curve."""
+    before = model.get_weights()
+    grow = (HIGHEST / LOWEST) ** (1 / (steps - 1))
+    rates = tuple(LOWEST * grow**step for step in range(steps))
+    losses = fit.losses(model, train, replace(plan, warm_up=0.0, cosine=False, ema=0.0, shares={}), rates, DIVERGED)
+    model.set_weights(before)
+    smoothed = smooth(np.array(losses))
+    return Found(rates[int(smoothed.argmin())] / 10, rates[: len(losses)], tuple(float(loss) for loss in smoothed))
+
+
+def smooth(losses: np.ndarray) -> np.ndarray:
+    """Exponential moving average of float[n], corrected for its start at 0."""
+    average, out = 0.0, []
+    for step, loss in enumerate(losses, 1):
+        average = SMOOTHING * average + (1 - SMOOTHING) * loss
+        out.append(average / (1 - SMOOTHING**step))
+    return np.array(out)

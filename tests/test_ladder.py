@@ -1,0 +1,184 @@
+"""What the ladder is made of: step sizes, the search for one, weights in between, and the choice of a rung."""
+
+import helpers
+import numpy as np
+import pytest
+
+from tasks import plugins, settings
+from tasks.backbones import Backbone
+from tasks.errors import UsageError
+from tasks.training import choice, find, fit, interpolate, networks, precision, rates, thaw
+
+
+@pytest.fixture
+def data():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 96)
+    images = random.normal(size=(96, 8, 8, 3)) + labels[:, None, None, None]
+    return fit.Batches(lambda positions: images[positions].astype("float32"), labels)
+
+
+BLOCKS = ("norm_0", "norm_1", "norm_2")
+
+
+def _network():
+    import keras
+
+    fit.seed_everything(0)
+    x = pixels = keras.Input((8, 8, 3))
+    for number in range(3):
+        x = keras.layers.Conv2D(4, 3, padding="same", name=f"conv_{number}")(x)
+        x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
+        x = keras.layers.ReLU(name=f"relu_{number}")(x)
+    features = networks.pooled(Backbone(keras.Model(pixels, x), BLOCKS, "none"), "avg")
+    network = networks.classifier(features, plugins.entry("heads", "linear")(features.output_shape[1:], 2))
+    thaw.thaw(network)
+    return network
+
+
+def _plan(**others):
+    values = {"epochs": 2, "patience": 9, "learning_rate": 1e-2, "weight_decay": 0.0, "batch_size": 16, "seed": 0}
+    return fit.Plan(**(values | others))
+
+
+def _moves(network, data, plan):
+    """How far each layer's kernel went in training."""
+    kernels = [v for v in network.trainable_variables if v.path.endswith("kernel")]
+    before = [v.numpy() for v in kernels]
+    fit.fit(networks.to_logits(network), data, data, plan)
+    return {v.path.split("/")[-2]: np.abs(v.numpy() - b).mean() for v, b in zip(kernels, before, strict=True)}
+
+
+def test_blocks_nearer_to_the_input_move_less(data):
+    network = _network()
+    shares = rates.layer_wise(network, BLOCKS, 0.1)
+    assert shares == pytest.approx(
+        {
+            path: share
+            for number, share in enumerate((1e-3, 1e-2, 1e-1))
+            for path in (f"conv_{number}/kernel", f"conv_{number}/bias")
+        }
+        | {v.path: 1.0 for v in network.get_layer("head").trainable_variables}
+    )
+    moved = _moves(network, data, _plan(shares=shares))
+    assert 3 * moved["conv_0"] < moved["conv_1"] < moved["conv_2"] / 3
+    assert rates.layer_wise(network, BLOCKS, 1.0) == {}
+
+
+def test_the_step_size_rises_then_falls():
+    schedule = rates.schedule(0.1, 100, warm_up=0.2, cosine=True)
+    at = [float(schedule(step)) for step in (0, 10, 20, 60, 100)]
+    np.testing.assert_allclose(at, [0, 0.05, 0.1, 0.05, 0], atol=1e-6)
+    stays = rates.schedule(0.1, 100, warm_up=0.2, cosine=False)
+    np.testing.assert_allclose([float(stays(step)) for step in (10, 20, 99)], [0.05, 0.1, 0.1], atol=1e-6)
+    assert rates.schedule(0.1, 100, warm_up=0, cosine=False) == 0.1
+    np.testing.assert_allclose(float(rates.scaled(schedule, 0.5)(20)), 0.05, atol=1e-6)
+
+
+@pytest.mark.parametrize("shares", [False, True])
+def test_the_moving_average_is_what_is_validated_and_kept(data, shares):
+    network = _network()
+    plan = _plan(ema=0.99, shares=rates.layer_wise(network, BLOCKS, 0.9) if shares else {})
+    averaged = _moves(network, data, plan)
+    raw = _moves(_network(), data, _plan(shares=plan.shares))
+    # Twelve steps of an average with momentum 0.99 are far behind the weights themselves.
+    assert all(0 < averaged[name] < 0.5 * raw[name] for name in raw)
+    history = fit.fit(networks.to_logits(network), data, data, plan)
+    found = fit.scores(fit.predict(networks.to_logits(network), data), data.labels)["log_loss"]
+    assert found == pytest.approx(min(history.validation_loss), rel=1e-4)
+
+
+def test_gradients_are_clipped(data):
+    """Plain AdamW does not see the size of a gradient; its first step after one of another size does."""
+    import keras
+
+    optimizer = rates.optimizer(0.1, {}, 0.0, 1.0, 0.0)
+    assert optimizer.global_clipnorm == 1
+    clipped = keras.ops.convert_to_numpy(optimizer._clip_gradients([keras.ops.ones((4, 4)) * 100])[0])
+    assert np.linalg.norm(clipped) == pytest.approx(1)
+    assert rates.optimizer(0.1, {}, 0.0, 0.0, 0.0).global_clipnorm is None
+
+
+def test_a_step_size_is_found_and_the_weights_stay(data):
+    network = _network()
+    before = [v.numpy() for v in network.variables]
+    found = find.rate(networks.to_logits(network), data, _plan())
+    for old, new in zip(before, network.variables, strict=True):
+        np.testing.assert_array_equal(old, new.numpy())
+    assert len(found.rates) == len(found.losses) <= 80
+    assert 1e-5 < found.rate < 3e-2
+    # It trains, and better than a step size a thousand times smaller.
+    logits = networks.to_logits(network)
+    good = min(fit.fit(logits, data, data, _plan(learning_rate=found.rate)).validation_loss)
+    slow = min(
+        fit.fit(networks.to_logits(_network()), data, data, _plan(learning_rate=found.rate / 1e3)).validation_loss
+    )
+    assert good < slow
+
+
+def test_weights_in_between_and_their_statistics(data):
+    frozen, tuned = _network(), _network()
+    fit.fit(networks.to_logits(tuned), data, data, _plan())
+    ends = [[v.numpy() for v in network.variables] for network in (frozen, tuned)]
+    between = interpolate.moved(frozen, tuned)
+    assert {v.path.split("/")[-2] for v, _, _ in between} == {"conv_0", "conv_1", "conv_2", "logits"}
+    for share, expected in ((0.0, ends[0]), (1.0, ends[1])):
+        interpolate.set_share(between, share)
+        for variable, value in zip(tuned.variables, expected, strict=True):
+            np.testing.assert_allclose(variable.numpy(), value, atol=1e-6)
+    interpolate.set_share(between, 0.25)
+    np.testing.assert_allclose(
+        tuned.get_layer("conv_1").kernel.numpy(),
+        0.75 * frozen.get_layer("conv_1").kernel.numpy()
+        + 0.25 * ends[1][[v.path for v in tuned.variables].index("conv_1/kernel")],
+        atol=1e-6,
+    )
+    interpolate.statistics(networks.to_logits(tuned), data, 0)
+    import keras
+
+    first = keras.Model(tuned.input, tuned.get_layer("conv_0").output).predict(data.everything(), verbose=0)
+    # 96 rows are one batch of 64 and more: the average over them is the mean of all.
+    np.testing.assert_allclose(tuned.get_layer("norm_0").moving_mean.numpy(), first.mean(axis=(0, 1, 2)), atol=1e-4)
+    assert all(layer.momentum == 0.99 and not layer.trainable for layer in thaw.norms(tuned))
+
+
+def test_sixteen_bits_inside_thirty_two_outside(data):
+    network = _network()
+    logits = networks.to_logits(network)
+    with precision.mixed(logits, "mixed_bfloat16"):
+        assert network.get_layer("conv_1").compute_dtype == "bfloat16"
+        history = fit.fit(logits, data, data, _plan())
+    assert history.loss[-1] < history.loss[0]
+    assert all(layer.compute_dtype == "float32" for layer in network.layers)
+    assert all(v.dtype == "float32" for v in network.variables)
+    with precision.mixed(logits, "float32"):
+        assert network.get_layer("conv_1").compute_dtype == "float32"
+
+
+def test_the_cheaper_model_is_taken_unless_it_is_surely_worse():
+    random = np.random.default_rng(0)
+    taken = []
+    for seed in range(100):
+        base = random.exponential(0.3, 400)
+        same = base + random.normal(0, 0.3, 400)
+        taken.append(choice.cheapest([same, base], 0.95, seed)[0])
+    # Two models that are equally good: the dearer is taken in about one case in twenty.
+    assert taken.count(1) <= 12
+    base = random.exponential(0.3, 400)
+    better = base - 0.1 + random.normal(0, 0.3, 400)
+    noise = random.normal(0, 0.3, 400)
+    at, gaps = choice.cheapest([base, better, better + noise - noise.mean() - 0.001], 0.95, 0)
+    assert at == 1
+    assert gaps[0][0] > 0 >= gaps[1][0]
+    assert gaps[2] == (0, 0)
+
+
+def test_losses_are_those_of_the_labels():
+    probabilities = np.array([[0.9, 0.1], [0.0, 1.0]])
+    np.testing.assert_allclose(choice.losses(np.array([0, 0]), probabilities), [-np.log(0.9), -np.log(choice.FLOOR)])
+
+
+def test_a_ladder_that_ends_below_its_start_is_refused(tmp_path):
+    (tmp_path / "r.toml").write_text(helpers.recipe(tmp_path))
+    with pytest.raises(UsageError, match=r"start_at = 'head' lies above stop_at = 'probe'"):
+        settings.load(tmp_path / "r.toml", ("ladder.start_at=head", "ladder.stop_at=probe"))
