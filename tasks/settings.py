@@ -342,7 +342,9 @@ def _set(values: dict[str, Any], override: str) -> None:
 
 
 def _suggest(error: ValidationError) -> str:
-    known = {name for model in Settings.__subclasses__() for name in model.model_fields}
+    known = set(Recipe.model_fields)
+    for part in Recipe.model_fields.values():
+        known |= set(getattr(part.annotation, "model_fields", ()))
     wrong = [str(item["loc"][-1]) for item in error.errors() if item["type"] == "extra_forbidden"]
     close = [match for key in wrong for match in difflib.get_close_matches(key, sorted(known), 1)]
     return f" Did you mean {', '.join(close)}?" if close else ""

@@ -61,8 +61,14 @@ def test_values_are_those_that_the_family_was_trained_on(family, name):
     assert keras.backend.is_keras_tensor(first.output)
 
 
-@pytest.mark.parametrize("kind", ["h5", "whole.h5", "weights.h5", "keras"])
-@pytest.mark.parametrize("name", ["MobileNetV3Small", "VGG16", "NASNetMobile"])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *((name, kind) for name in ("MobileNetV3Small", "VGG16") for kind in ("h5", "whole.h5", "weights.h5", "keras")),
+        # Its layers are the hardest to put in order, and it takes long to build.
+        ("NASNetMobile", "h5"),
+    ],
+)
 def test_a_file_of_the_stock_network_gives_the_stock_network_s_features(tmp_path, name, kind):
     """With and without its last layers; the whole network is what people save."""
     import keras
