@@ -1,22 +1,27 @@
 """Which backbone: scores without training, the ranking that they make, and what became of it."""
 
 import csv
+import io
+from dataclasses import replace
+from pathlib import Path
 
 import helpers
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from test_features import images_of
 
+from flows.cli import _show_ranking
+from flows.console import Session
+from flows.selection import reviewed
 from flows.train import train
 from tasks import backbones, datasets, plugins, settings, store, tracking, transferability
 from tasks.errors import DependencyError, UsageError
-from tasks.extract import extract
 from tasks.home import home
 from tasks.rank_backbones import rank_backbones
-from tasks.records import RankedBackbone
+from tasks.records import ImagesRef, RankedBackbone
 
-LITE = "efficientnet_lite"
 PACKAGED, RANDOM = "efficientnet_lite lite0 packaged", "efficientnet_lite lite0 random"
 ABSENT = settings.Candidate(weights="no such file.pth")
 
@@ -124,26 +129,10 @@ def test_without_candidates_all_packaged_networks_are_ranked():
     assert backbones.label(settings.Backbone()) == backbones.label(backbones.packaged()[0])
 
 
-def _select(*candidates, sample=500):
-    return settings.Select(candidates=candidates, sample=sample)
-
-
-def test_a_sample_of_the_training_images_is_read_and_nothing_else(tmp_path):
-    images = images_of(helpers.photos(tmp_path, each=16), "ranked")
-    ranking = rank_backbones.body(images, _select(settings.Candidate(), sample=12), settings.Extract(), "tensorflow")
-    assert ranking.images == 12
-    recipe = settings.Recipe(name="x", images={"views": ["identity"]})
-    found = extract.body(images, settings.Backbone(), recipe.extract, recipe.images, "tensorflow")
-    # Of 24 images in each split; what the ranking read is not computed again.
-    assert found.computed == 24 - 12 + 24
-    stored = store.Table(found.table, found.shape, found.dtype).mapped()[0][:12]
-    assert set(stored) <= set(datasets.rows(images.dataset, "train")["key"])
-
-
 def test_a_ranking_of_nothing_is_an_error_with_the_reasons(tmp_path):
     images = images_of(helpers.photos(tmp_path, each=4), "nothing")
     with pytest.raises(DependencyError, match=r"found none\. .*no such file.pth: .*path of a file"):
-        rank_backbones.body(images, _select(ABSENT), settings.Extract(), "tensorflow")
+        rank_backbones.body(images, settings.Select(candidates=(ABSENT,)), settings.Extract(), "tensorflow")
 
 
 @pytest.fixture(scope="module")
@@ -153,24 +142,24 @@ def recipe(colours, tmp_path_factory):
     extra = """
 [validation]
 max_rejected = 0.1
+[backbone]
+kind = "auto"
 [ladder]
 start_at = "head"
 stop_at = "head"
-[[select.candidates]]
-weights = "random"
-[[select.candidates]]
-weights = "packaged"
-[[select.candidates]]
-weights = "no such file.pth"
+[select]
+sample = 24
+candidates = [{ weights = "random" }, { weights = "packaged" }, { weights = "no such file.pth" }]
 """
-    (folder / "r.toml").write_text(helpers.recipe(colours, "ranked", extra))
-    return folder / "r.toml"
+    # Another size than elsewhere, so that neither these tests nor others find what the others have computed.
+    (folder / "r.toml").write_text(helpers.recipe(colours, "ranked", extra).replace("size = 32", "size = 40"))
+    return settings.load(folder / "r.toml")
 
 
 @pytest.fixture(scope="module")
 def chosen(server, recipe):
-    """The run that ranks."""
-    return train(settings.load(recipe, ("backbone.kind=auto",)))
+    """The run that ranks, then trains what came first."""
+    return train(recipe)
 
 
 def test_the_first_of_the_ranking_is_trained_and_the_rest_is_listed(chosen):
@@ -190,30 +179,61 @@ def test_the_first_of_the_ranking_is_trained_and_the_rest_is_listed(chosen):
     assert [row["name"] for row in chosen.summary()["backbones"]] == [row.name for row in ranking.rows]
 
 
+def test_a_sample_of_the_training_images_is_read_and_nothing_else(chosen):
+    assert chosen.ranking.images == 24
+    rows, counts = store.frame(chosen.dataset.path), chosen.dataset.counts
+    training = set(rows[rows["split"] == "train"]["key"])
+    sampled = [
+        keys
+        for keys in (
+            store.Table(row["table"], (1280,), "float32").keys() for row in store.tables() if row["rows"] == 24
+        )
+        if keys <= set(rows["key"])
+    ]
+    assert len(sampled) == 1
+    assert sampled[0] < training
+    # What the ranking has read is not computed again.
+    extracted = tracking.client().get_run(chosen.run_id).data.metrics["extract.images_extracted"]
+    assert extracted == 2 * counts["train"] + counts["validation"] + counts["test"] - 24
+
+
+def test_a_candidate_that_was_not_there_is_tried_again(chosen):
+    assert not rank_backbones.there(chosen.ranking)
+    assert rank_backbones.there(replace(chosen.ranking, rows=chosen.ranking.rows[:2]))
+
+
+def _came_out(chosen, recipe, log_loss, ranking=None, **settings_of_it):
+    """A run that ended with this validation log loss."""
+    images = ImagesRef(chosen.dataset, "none", "came out", 40, "crop", 1, False, 0)
+    model = replace(chosen.ladder.chosen, validation={"log_loss": log_loss, "accuracy": 1 - log_loss})
+    with tracking.run("ranked", "train", {}) as run:
+        found = reviewed(
+            recipe.model_copy(update=settings_of_it), ranking, images, replace(chosen.ladder, chosen=model)
+        )
+    return run, found
+
+
 def test_what_came_out_is_set_against_what_was_predicted(chosen, recipe):
-    before = {row.name: row.accuracy for row in chosen.agreement.rows}
-    other = {PACKAGED: RANDOM, RANDOM: PACKAGED}[chosen.ranking.chosen.name]
-    assert before == {chosen.ranking.chosen.name: chosen.ladder.chosen.validation["accuracy"], other: None}
-    forced = train(settings.load(recipe, (f"backbone.kind={LITE}", f"backbone.weights={other.split()[-1]}")))
-    assert forced.ranking is None
-    again = train(settings.load(recipe, ("backbone.kind=auto",)))
-    after = {row.name: row.accuracy for row in again.agreement.rows}
-    assert after == before | {other: forced.ladder.chosen.validation["accuracy"]}
-    # The candidate that was not there is tried again; what is trained from the ranking is not.
-    assert [name for name, log in again.stages.items() if not log.cached] == ["rank_backbones", "review_ranking"]
+    lite = [settings.Backbone(options={"variant": name}) for name in ("lite0", "lite1", "lite2")]
+    rows = tuple(RankedBackbone(backbones.label(each), {}, {"knn": 1.0}, i) for i, each in enumerate(lite, 1))
+    ranking = replace(chosen.ranking, rows=rows, digest="came out")
+    _came_out(chosen, recipe, 0.5, backbone=lite[1])
+    _came_out(chosen, recipe, 0.9, backbone=lite[1])
+    # Other settings make another result, which is no evidence here.
+    _came_out(chosen, recipe, 0.1, backbone=lite[2], seed=5)
+    _, two = _came_out(chosen, recipe, 0.3, ranking, backbone=lite[0])
+    assert [row.log_loss for row in two.rows] == [0.3, 0.9, None]
+    assert two.spearman is None
+    _came_out(chosen, recipe, 0.4, backbone=lite[2])
+    run, three = _came_out(chosen, recipe, 0.3, ranking, backbone=lite[0])
+    assert [row.accuracy for row in three.rows] == pytest.approx([0.7, 0.1, 0.6])
+    assert three.spearman == pytest.approx(0.5)
     client = tracking.client()
-    nested = client.search_runs(
-        [client.get_run(again.run_id).info.experiment_id], f"tags.`mlflow.parentRunId` = '{again.run_id}'"
-    )
-    runs = {run.info.run_name: run.info.run_id for run in nested}
-    file = client.download_artifacts(runs["review_ranking"], "predicted_against_real.csv")
-    with helpers.Path(file).open() as lines:
-        rows = {row["backbone"]: float(row["validation accuracy"]) for row in csv.DictReader(lines)}
-    assert rows == pytest.approx(after, abs=1e-4)
-
-
-def test_other_settings_are_not_compared(chosen, recipe):
-    words = ("backbone.kind=auto", "head.epochs=2")
-    other = train(settings.load(recipe, words))
-    assert other.stages["extract"].cached
-    assert [row.name for row in other.agreement.rows if row.log_loss is not None] == [other.ranking.chosen.name]
+    (nested,) = client.search_runs([run.experiment], f"tags.`mlflow.parentRunId` = '{run.id}'")
+    with Path(client.download_artifacts(nested.info.run_id, "predicted_against_real.csv")).open() as lines:
+        assert [row["validation log loss"] for row in csv.DictReader(lines)] == ["0.3", "0.9", "0.4"]
+    shown = io.StringIO()
+    console = Console(file=shown, width=160)
+    _show_ranking(Session(console, console, shown, Path()), replace(chosen, agreement=three))
+    assert "Spearman's rank correlation with the validation log loss: 0.50" in shown.getvalue()
+    assert all(row.name in shown.getvalue() for row in chosen.ranking.rows[:2])
