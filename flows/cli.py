@@ -253,6 +253,7 @@ def _show(s: Session, outcome: "Outcome") -> None:
         for name, log in scores["stages"].items()
     ]
     _table(s, "Stages", stages)
+    _show_ranking(s, outcome)
     metrics = [
         {
             "metric": name,
@@ -273,6 +274,14 @@ def _show(s: Session, outcome: "Outcome") -> None:
         soft_wrap=True,
     )
     s.answers.print(f"Verdict in {outcome.seconds:.0f} s.")
+
+
+def _show_ranking(s: Session, outcome: "Outcome") -> None:
+    if outcome.ranking:
+        _table(s, "Backbones, from the most promising on", outcome.ranking.table())
+    if outcome.agreement and outcome.agreement.spearman is not None:
+        _table(s, "Predicted against what came out", outcome.agreement.table())
+        s.answers.print(f"Spearman's rank correlation with the validation log loss: {outcome.agreement.spearman:.2f}")
 
 
 def _show_data(s: Session, summary: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from flows.ladder import climb, refitted
+from flows.selection import reviewed, with_backbone
 from flows.shards import extract_in_shards
 from tasks import backend, registry, tracking
 from tasks.evaluate import evaluate
@@ -28,17 +29,18 @@ def train(recipe: Recipe) -> Outcome:
         facts = ingest(r.source, r.split, r.images)
         dataset = validate(facts, r.validation)
         images = preprocess(dataset, r.images)
+        r, ranking = with_backbone(r, images)
         extract_in_shards(images, r)
         features = extract(images, r.backbone, r.extract, r.images, r.backend, r.ladder.refit)
         ladder = climb(images, features, r, started)
+        agreement = reviewed(r, ranking, images, ladder)
         model = refitted(images, features, r, ladder)
-        report = evaluate(images, features, model, ladder, r.name, r.seed)
+        report = evaluate(images, features, model, ladder, r.name, r.seed, ranking)
         verdict = gate(images, model, report, Gates(model=r.name, gates=r.gates))
         version = register(dataset, model, report, verdict, r.images, r.backbone, r.name)
         version = registry.refreshed(version)
-    outcome = Outcome(
-        run.id, version, verdict, report, dataset, model, ladder, run.stages, time.perf_counter() - started
-    )
+    seconds = time.perf_counter() - started
+    outcome = Outcome(run.id, version, verdict, report, dataset, model, ladder, run.stages, seconds, ranking, agreement)
     create_markdown_artifact(outcome.markdown(), key=_artifact_key(r.name), description=f"Outcome of {r.name}")
     return outcome
 

@@ -16,6 +16,16 @@ def rows(dataset: DatasetRef, split: str | None = None) -> pd.DataFrame:
     return every if split is None else every[every["split"] == split].reset_index(drop=True)
 
 
+def stratified(rows: pd.DataFrame, images: int) -> pd.DataFrame:
+    """At most so many of the rows, each class in its share; a larger sample holds every smaller one.
+
+    Rows come in the order of their keys, which are digests: what comes first in a class is as good as drawn.
+    """
+    of_class = rows.groupby("label")["label"]
+    place = (of_class.cumcount() + 0.5) / of_class.transform("size")
+    return rows.loc[place.sort_values(kind="stable").index[:images]].sort_index().reset_index(drop=True)
+
+
 def labels(rows: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
     """int64[n], positions of the rows' labels in `classes`."""
     return rows["label"].map({name: i for i, name in enumerate(classes)}).to_numpy(np.int64)

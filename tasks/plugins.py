@@ -24,6 +24,7 @@ ENTRY = {
     "heads": "build",
     "metrics": "score",
     "gates": "check",
+    "transferability": "score",
 }
 
 

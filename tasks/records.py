@@ -128,6 +128,101 @@ class ImagesRef(Record):
 
 
 @dataclass(frozen=True)
+class RankedBackbone:
+    """A candidate's scores on a sample of the training images, and what it costs."""
+
+    name: str
+    #: Kind, options and weights, as in a recipe.
+    settings: dict[str, Any]
+    scores: dict[str, float] = dataclasses.field(default_factory=dict)
+    #: Mean of its ranks in the scores, 1 the best.
+    rank: float = 0.0
+    parameters: int = 0
+    #: Of the network alone.
+    images_per_second: float = 0.0
+    #: What trying it took, with what was there already.
+    seconds: float = 0.0
+    #: Why it could not be tried; empty where it was.
+    skipped: str = ""
+
+
+@dataclass(frozen=True)
+class RankingRef(Record):
+    """Backbones from the most promising on; those that could not be tried come last."""
+
+    digest: str
+    rows: tuple[RankedBackbone, ...]
+    #: In the sample.
+    images: int
+
+    @property
+    def chosen(self) -> RankedBackbone:
+        """The one to take."""
+        return self.rows[0]
+
+    @property
+    @override
+    def numbers(self) -> dict[str, float]:
+        tried = [row for row in self.rows if not row.skipped]
+        return {
+            f"{row.name}.{name}": value
+            for row in tried
+            for name, value in (row.scores | {"rank": row.rank, "images_per_second": row.images_per_second}).items()
+        }
+
+    def table(self) -> list[dict[str, Any]]:
+        """A row for each candidate, for people."""
+        return [
+            {"backbone": row.name, "rank": "" if row.skipped else round(row.rank, 2)}
+            | {name: round(row.scores[name], 4) if row.scores else "" for name in self.chosen.scores}
+            | {
+                "parameters": row.parameters or "",
+                "images_per_second": row.images_per_second or "",
+                "seconds": round(row.seconds, 1) or "",
+                "skipped": row.skipped,
+            }
+            for row in self.rows
+        ]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A backbone's place in a ranking, and what came out of training on it: None where nobody has."""
+
+    name: str
+    predicted_rank: float
+    log_loss: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class AgreementRef(Record):
+    """A ranking against what came out on the validation images."""
+
+    digest: str
+    rows: tuple[Predicted, ...]
+    #: Spearman's correlation of predicted rank and validation log loss, 1 where they agree; None below three pairs.
+    spearman: float | None
+
+    @property
+    @override
+    def numbers(self) -> dict[str, float]:
+        return {} if self.spearman is None else {"spearman": self.spearman}
+
+    def table(self) -> list[dict[str, Any]]:
+        """A row for each backbone, for people."""
+        return [
+            {
+                "backbone": row.name,
+                "predicted rank": round(row.predicted_rank, 2),
+                "validation log loss": "" if row.log_loss is None else round(row.log_loss, 4),
+                "validation accuracy": "" if row.accuracy is None else round(row.accuracy, 4),
+            }
+            for row in self.rows
+        ]
+
+
+@dataclass(frozen=True)
 class FeaturesRef(Record):
     """Pooled features of a data set: a table of (key, float32[shape])."""
 
@@ -305,6 +400,9 @@ class Outcome:
     ladder: LadderRef
     stages: dict[str, StageLog]
     seconds: float
+    #: Where the recipe left the backbone open.
+    ranking: RankingRef | None = None
+    agreement: AgreementRef | None = None
 
     def summary(self) -> dict[str, Any]:
         """The JSON object that `headstart train --json` prints."""
@@ -316,6 +414,7 @@ class Outcome:
             "decision": self.verdict.decision,
             "reason": self.verdict.reason,
             "rung": self.model.rung,
+            "backbones": [dataclasses.asdict(row) for row in self.ranking.rows] if self.ranking else [],
             "ladder": [dataclasses.asdict(score) for score in self.ladder.scores],
             "metrics": {name: round(value, 6) for name, value in self.report.metrics.items()},
             "intervals": {name: [round(end, 6) for end in ends] for name, ends in self.report.intervals.items()},

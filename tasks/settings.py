@@ -72,21 +72,46 @@ class Images(Settings):
     keep: bool = Field(True, description="Keep prepared images; else they are decoded whenever they are needed")
 
 
-class Backbone(Settings):
-    """The pretrained network."""
+class Candidate(Settings):
+    """A pretrained network."""
 
-    kind: str = Field("efficientnet_lite", description="A name from `headstart backbones`")
+    kind: str = Field(
+        "efficientnet_lite",
+        description="A name from `headstart backbones`, or `auto`: the one of `select.candidates` that ranks first",
+    )
     options: dict[str, Any] = Field({}, description="What the backbone takes, e.g. `variant`")
     weights: str = Field(
         "auto",
         description="`packaged`, `imagenet` or `random`, as the backbone has them; or a file: a path or "
         "`package:NAME/FILE`, with an optional `#sha256=…`; `auto`: the backbone's own",
     )
+
+
+class Backbone(Candidate):
+    """The pretrained network that is used, and what its features are."""
+
     pooling: Pooling = Field(
         "avg",
         description="How the feature map becomes features: `avg`, `avg_max_std`, `multi_level` (at several depths) or "
         "`none` (the map itself)",
     )
+
+    @model_validator(mode="after")
+    def is_named_or_open(self) -> "Backbone":
+        """A choice that is left open has no options yet."""
+        if self.kind == "auto" and (self.options or self.weights != "auto"):
+            raise ValueError("kind = 'auto' takes options and weights from select.candidates, and none here")
+        return self
+
+
+class Select(Settings):
+    """Which backbone, where `backbone.kind` is `auto`: candidates are ranked before any training."""
+
+    candidates: tuple[Candidate, ...] = Field(
+        (),
+        description="Tables of `kind`, `options` and `weights`; empty: all whose weights are installed with Headstart",
+    )
+    sample: int = Field(500, ge=10, le=10_000, description="Training images that they are ranked on")
 
 
 class Extract(Settings):
@@ -233,6 +258,7 @@ class Recipe(Settings):
     validation: Validation = Validation()
     images: Images = Images()
     backbone: Backbone = Backbone()
+    select: Select = Select()
     extract: Extract = Extract()
     head: Head = Head()
     loss: Loss = Loss()
@@ -305,16 +331,18 @@ def _culprits(recipe: Recipe) -> Iterator[str]:
     """What is wrong with the plugins that a recipe names, a sentence each."""
     wanted: list[tuple[str, str, dict[str, Any], str]] = [
         ("sources", recipe.source.kind, recipe.source.options, "source.options"),
-        ("backbones", recipe.backbone.kind, recipe.backbone.options, "backbone.options"),
         ("heads", recipe.head.kind, recipe.head.options, "head.options"),
     ]
+    networks: list[tuple[str, Candidate]] = [("backbone", recipe.backbone)] if recipe.backbone.kind != "auto" else []
+    networks += [(f"select.candidates.{place}", each) for place, each in enumerate(recipe.select.candidates)]
+    wanted += [("backbones", each.kind, each.options, f"{where}.options") for where, each in networks]
     wanted += [("expectations", suite, {}, "validation.suites") for suite in recipe.validation.suites]
     wanted += [("gates", gate, options, f"gates.{gate}") for gate, options in recipe.gates.items()]
     for kind, name, options, where in wanted:
         try:
             plugins.bind(kind, name, options, where)
         except UsageError as error:
-            yield str(error)
+            yield str(error) if where in str(error) else f"{where.removesuffix('.options')}: {error}"
     for check, parts in (
         (check_engine, (recipe.extract.engine, recipe.backend)),
         (check_weights, (recipe.backbone,)),
@@ -342,9 +370,8 @@ def _set(values: dict[str, Any], override: str) -> None:
 
 
 def _suggest(error: ValidationError) -> str:
-    known = set(Recipe.model_fields)
-    for part in Recipe.model_fields.values():
-        known |= set(getattr(part.annotation, "model_fields", ()))
+    tables = (getattr(field.annotation, "model_fields", {}) for field in Recipe.model_fields.values())
+    known = set(Recipe.model_fields).union(*tables)
     wrong = [str(item["loc"][-1]) for item in error.errors() if item["type"] == "extra_forbidden"]
     close = [match for key in wrong for match in difflib.get_close_matches(key, sorted(known), 1)]
     return f" Did you mean {', '.join(close)}?" if close else ""

@@ -130,6 +130,21 @@ def log_series(name: str, values: list[float]) -> None:
         client().log_batch(run_id, metrics=[Metric(name, float(v), 0, step) for step, v in enumerate(values)])
 
 
+def log_result(tags: dict[str, str], metrics: dict[str, float]) -> None:
+    """Tags and metrics of the parent run, for `results` of later runs."""
+    _log(current().id, metrics=metrics)
+    # The tags last: who finds the run by one of them finds its metrics.
+    for name, value in tags.items():
+        client().set_tag(current().id, name, value)
+
+
+def results(name: str, value: str) -> list[tuple[dict[str, str], dict[str, float]]]:
+    """Tags and metrics of the experiment's runs whose tag `name` has this value, the newest first."""
+    wanted, order = f"tags.`{name}` = '{value}'", ["attributes.start_time DESC"]
+    found = client().search_runs([current().experiment], wanted, order_by=order)
+    return [(run.data.tags, run.data.metrics) for run in found]
+
+
 def log_dataset(dataset: DatasetRef) -> None:
     """Name the data set, with its digest and number of images, as the input of the parent run."""
     from mlflow.entities import Dataset, DatasetInput, InputTag

@@ -143,6 +143,22 @@ def test_metric(name):
     assert better == (name in ("log_loss", "ece"))
 
 
+@pytest.mark.parametrize("name", plugins.names("transferability"))
+@pytest.mark.parametrize(("rows", "columns"), [(60, 8), (30, 90)])
+def test_transferability(name, rows, columns):
+    score, random = plugins.entry("transferability", name), np.random.default_rng(0)
+    labels = np.arange(rows) % 3
+    noise = random.normal(0, 1, (rows, columns)).astype("float32")
+    apart = noise + 4 * np.eye(columns, dtype="float32")[labels]
+    assert isinstance(score(apart, labels), float)
+    assert score(apart, labels) > score(noise, labels)
+    order = random.permutation(rows)
+    assert score(apart[order], labels[order]) == pytest.approx(score(apart, labels), rel=1e-6)
+    apart[:, :3] = 7
+    for features in (apart, np.zeros_like(apart), np.ones_like(apart)):
+        assert np.isfinite(score(features, labels))
+
+
 @pytest.mark.parametrize("name", plugins.names("gates"))
 def test_gate(name):
     labels = np.array([0, 1] * 20)

@@ -10,16 +10,16 @@ Where a choice cannot be built without a download, `smallest() -> list[Choice]` 
 from __future__ import annotations
 
 import inspect
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tasks import plugins
 from tasks.errors import UsageError
+from tasks.settings import Candidate
 
 if TYPE_CHECKING:
     import keras
-
-    from tasks.settings import Backbone as Settings
 
 
 @dataclass(frozen=True)
@@ -50,18 +50,35 @@ class Choice:
     packaged: bool = False
 
 
-def weights(settings: Settings) -> str:
+def packaged() -> tuple[Candidate, ...]:
+    """Every network whose weights are installed with this package, as a ranking takes it."""
+    return tuple(
+        Candidate(kind=kind, options=choice.options)
+        for kind in plugins.names("backbones")
+        for choice in plugins.load("backbones", kind).choices()
+        if choice.packaged
+    )
+
+
+def label(settings: Candidate) -> str:
+    """Kind, options with their defaults, and weights, in letters that MLflow takes as the name of a metric."""
+    options = plugins.bind("backbones", settings.kind, settings.options, "backbone.options")
+    words = [settings.kind, *(str(value) for value in options.values() if value), _named(settings).partition("#")[0]]
+    return re.sub(r"[^\w .-]", "_", " ".join(words))[:200]
+
+
+def weights(settings: Candidate) -> str:
     """Digest of the weights that a recipe names; equal digests give equal features. Builds nothing."""
     return plugins.load("backbones", settings.kind).fingerprint(_named(settings), settings.options)
 
 
-def load(settings: Settings, size: int) -> Backbone:
+def load(settings: Candidate, size: int) -> Backbone:
     """The backbone that a recipe names, for square images of `size` pixels, with its weights."""
     options = plugins.bind("backbones", settings.kind, settings.options, "backbone.options")
     return plugins.entry("backbones", settings.kind)(size, _named(settings), **options)
 
 
-def _named(settings: Settings) -> str:
+def _named(settings: Candidate) -> str:
     """What a recipe says of the weights; the plugin's own default for `auto`."""
     if settings.weights != "auto":
         return settings.weights
