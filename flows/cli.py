@@ -263,6 +263,15 @@ def _show(s: Session, outcome: "Outcome") -> None:
         for name, value in scores["metrics"].items()
     ]
     _table(s, "Test images", metrics)
+    if worst := scores["slices"]["worst"]:
+        low, high = worst["interval"]
+        s.answers.print(
+            f"Worst of {scores['slices']['judged']} slices: {worst['column']} {worst['value']}, {worst['metric']} "
+            f"{worst['gap']:+.4f} against the rest ({low:+.4f} to {high:+.4f})"
+            f"{', flagged' if worst['flagged'] else ''}",
+            markup=False,
+            soft_wrap=True,
+        )
     promoted = outcome.verdict.decision == "promote"
     _show_data(s, scores)
     s.answers.print(f"Report: {scores['report']}\nLog: {s.log}", soft_wrap=True, markup=False)

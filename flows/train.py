@@ -8,7 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 from flows.ladder import climb, refitted
 from flows.selection import reviewed, with_backbone
 from flows.shards import extract_in_shards
-from tasks import backend, registry, tracking
+from tasks import backend, registry, slices, tracking
 from tasks.evaluate import evaluate
 from tasks.extract import extract
 from tasks.gate import gate
@@ -28,6 +28,7 @@ def train(recipe: Recipe) -> Outcome:
     with tracking.run(r.name, "train", r.model_dump()) as run:
         facts = ingest(r.source, r.split, r.images)
         dataset = validate(facts, r.validation)
+        slices.check(dataset, r.slices)
         images = preprocess(dataset, r.images)
         r, ranking = with_backbone(r, images)
         extract_in_shards(images, r)
@@ -35,7 +36,7 @@ def train(recipe: Recipe) -> Outcome:
         ladder = climb(images, features, r, started)
         agreement = reviewed(r, ranking, images, ladder)
         model = refitted(images, features, r, ladder)
-        report = evaluate(images, features, model, ladder, r.name, r.seed, ranking)
+        report = evaluate(images, features, model, ladder, r.slices, r.name, r.seed, ranking)
         verdict = gate(images, model, report, Gates(model=r.name, gates=r.gates))
         version = register(dataset, model, report, verdict, r.images, r.backbone, r.name)
         version = registry.refreshed(version)
@@ -49,7 +50,9 @@ def train(recipe: Recipe) -> Outcome:
 def check(recipe: Recipe) -> DatasetRef:
     """Ingest and validate only."""
     with tracking.run(recipe.name, "check", recipe.model_dump()):
-        return validate(ingest(recipe.source, recipe.split, recipe.images), recipe.validation)
+        dataset = validate(ingest(recipe.source, recipe.split, recipe.images), recipe.validation)
+        slices.check(dataset, recipe.slices)
+        return dataset
 
 
 def _artifact_key(name: str) -> str:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from tasks import datasets, engines, metrics, progress, store, tracking
+from tasks import datasets, engines, metrics, progress, slices, store, tracking
 from tasks.home import home
 from tasks.records import FeaturesRef, ImagesRef, LadderRef, ModelRef, RankingRef, Report, digest
 from tasks.reports import figures, page
+from tasks.settings import Slices
 from tasks.stage import stage
 from tasks.training import fit, networks
 
@@ -21,29 +22,41 @@ BATCH = 32
 PROBE, TOLERANCE = 8, 1e-3
 
 
-@stage(version=3)
+@stage(version=4)
 def evaluate(
     images: ImagesRef,
     features: FeaturesRef,
     model: ModelRef,
     ladder: LadderRef,
+    settings: Slices,
     name: str,
     seed: int,
     ranking: RankingRef | None = None,
 ) -> Report:
-    """Metrics with 95 % intervals, the probabilities of every test image, and the figures."""
+    """Metrics with 95 % intervals, of slices too, the probabilities of every test image, and the figures."""
     rows = datasets.rows(images.dataset, "test")
     labels = datasets.labels(rows, images.dataset.classes)
     probabilities = _probabilities(model, features, images, rows)
     found = metrics.evaluate(labels, probabilities)
     bounds = metrics.intervals(labels, probabilities, seed)
-    address = digest("report", images, model, ladder, name, seed, ranking)
+    probe = _frozen(ladder)
+    of_probe = probabilities if probe.rung == model.rung else _probabilities(probe, features, images, rows)
+    parts = slices.judge(slices.of(images.dataset, settings), labels, probabilities, of_probe, settings, seed)
+    address = digest("report", images, model, ladder, settings, name, seed, ranking)
     with store.folder("reports", address) as (working, path):
         _predictions(rows, images.dataset.classes, probabilities).to_parquet(working / "predictions.parquet")
+        slices.table(parts).to_csv(working / "slices.csv", index=False)
         pictures = _pictures(working, rows, labels, probabilities, images)
-        page.write(working / "report.html", name, images.dataset, model, ladder, found, bounds, pictures, ranking)
+        report = Report(f"{path}/report.html", address, found, bounds, f"{path}/predictions.parquet", parts, probe.rung)
+        page.write(working / "report.html", name, images.dataset, model, ladder, report, pictures, ranking)
     tracking.log_files(home() / path)
-    return Report(f"{path}/report.html", address, found, bounds, f"{path}/predictions.parquet")
+    return report
+
+
+def _frozen(ladder: LadderRef) -> ModelRef:
+    """The rung that shows what the network brought along: the probe where it was climbed, else another head."""
+    rungs = {model.rung: model for model in ladder.rungs}
+    return next(rungs[rung] for rung in ("probe", "head", "knn") if rung in rungs)
 
 
 def _probabilities(model: ModelRef, features: FeaturesRef, images: ImagesRef, rows: pd.DataFrame) -> np.ndarray:

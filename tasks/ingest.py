@@ -14,6 +14,7 @@ from tasks.errors import DataError
 from tasks.images import facts
 from tasks.records import FactsRef, digest
 from tasks.settings import Images, Source, Split
+from tasks.slices import columns
 from tasks.stage import stage
 
 IDENTITY = ["uri", "bytes_on_disk", "mtime"]
@@ -27,7 +28,7 @@ SCHEMA = pa.schema(
 def listing(source: Source) -> pd.DataFrame:
     """The source's rows with the size and modification time of each file; -1 where there is no file."""
     options = plugins.bind("sources", source.kind, source.options, "source.options")
-    rows = plugins.entry("sources", source.kind)(**options)
+    rows = columns.prefixed(plugins.entry("sources", source.kind)(**options))
     if rows.empty:
         raise DataError(f"source: expected photos, found none with {source.options}.")
     if "error" not in rows:
@@ -41,9 +42,9 @@ def fingerprint(source: Source, split: Split, images: Images) -> str:
     return digest(listing(source).to_csv(index=False))
 
 
-@stage(version=1, reads=lambda source, split, images: fingerprint(source, split, images))
+@stage(version=2, reads=lambda source, split, images: fingerprint(source, split, images))
 def ingest(source: Source, split: Split, images: Images) -> FactsRef:
-    """Facts table: one row an image with `key, uri, label, group, split`, facts, and the source's own columns."""
+    """Facts table: one row an image with `key, uri, label, group, split`, facts, and the source's own as `slice_…`."""
     rows = with_facts(listing(source), images.max_pixels)
     rows["split"] = draw_split(rows, split)
     content = digest(rows.drop(columns="mtime").to_csv(index=False))

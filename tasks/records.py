@@ -322,6 +322,39 @@ class LadderRef(Record):
 
 
 @dataclass(frozen=True)
+class SliceScore:
+    """How the shipped model does on a part of the test images against the rest, and what fine-tuning did to that."""
+
+    column: str
+    value: str
+    images: int
+    #: On the slice alone.
+    metrics: dict[str, float]
+    #: What gaps are in.
+    metric: str
+    #: The metric on the slice less that on the rest, with an interval that holds for all slices together.
+    gap: float
+    interval: tuple[float, float]
+    #: `worse`, `better` or `no sure gap`.
+    verdict: str
+    #: The gap of the probe on the frozen network, and the interval of the gap less that one.
+    probe_gap: float
+    change_interval: tuple[float, float]
+    #: `reduced`, `grown` or `no sure change`.
+    change: str
+
+    @property
+    def flagged(self) -> bool:
+        """Whether the gap's interval leaves out zero."""
+        return self.interval[0] > 0 or self.interval[1] < 0
+
+    @property
+    def changed(self) -> bool:
+        """Whether the interval of the change leaves out zero."""
+        return self.change_interval[0] > 0 or self.change_interval[1] < 0
+
+
+@dataclass(frozen=True)
 class Report(Record):
     """The scores of a model on the test rows, with 95 % intervals, and the files that show them."""
 
@@ -330,12 +363,26 @@ class Report(Record):
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     predictions: str
+    #: The worst first; and the rung on the frozen network that their gaps are compared with.
+    slices: tuple[SliceScore, ...] = ()
+    probe: str = ""
 
     @property
     @override
     def numbers(self) -> dict[str, float]:
         bounds = {f"{name}_{end}": v[i] for name, v in self.intervals.items() for i, end in enumerate(("low", "high"))}
-        return self.metrics | bounds
+        worst = {"worst_slice_gap": self.slices[0].gap} if self.slices else {}
+        return self.metrics | bounds | worst | {"flagged_slices": sum(score.flagged for score in self.slices)}
+
+    def slices_summary(self) -> dict[str, Any]:
+        """What `--json` says of the slices."""
+        shown = ("column", "value", "images", "metric", "gap", "interval", "flagged", "probe_gap", "change")
+        return {
+            "judged": len(self.slices),
+            "flagged": sum(score.flagged for score in self.slices),
+            "probe": self.probe,
+            "worst": next(({name: getattr(score, name) for name in shown} for score in self.slices), None),
+        }
 
 
 @dataclass(frozen=True)
@@ -418,6 +465,7 @@ class Outcome:
             "ladder": [dataclasses.asdict(score) for score in self.ladder.scores],
             "metrics": {name: round(value, 6) for name, value in self.report.metrics.items()},
             "intervals": {name: [round(end, 6) for end in ends] for name, ends in self.report.intervals.items()},
+            "slices": self.report.slices_summary(),
             "stages": {name: dataclasses.asdict(log) for name, log in self.stages.items()},
             "seconds": round(self.seconds, 3),
             "report": (home() / self.report.path).as_uri(),

@@ -238,6 +238,20 @@ class Ladder(Settings):
         return self
 
 
+class Slices(Settings):
+    """Parts of the test images that the model is scored on one by one; nothing is decided by them."""
+
+    columns: tuple[str, ...] = Field(
+        (), description="Columns of the source to slice by; empty: all that have at most 20 values"
+    )
+    derived: tuple[Literal["brightness", "size", "sharpness"], ...] = Field(
+        ("brightness", "size", "sharpness"),
+        description="What is read of the photos to slice by, in quarters of the training images (`size`: pixels)",
+    )
+    metric: Literal["accuracy", "log_loss"] = Field("accuracy", description="What gaps between slices are in")
+    min_images: int = Field(30, ge=2, description="Test images that a slice needs to be judged, and the rest too")
+
+
 class Gates(Settings):
     """What the gate stage reads: the registered model, and the conditions."""
 
@@ -265,6 +279,7 @@ class Recipe(Settings):
     fine_tune: FineTune = FineTune()
     whole: Whole = Whole()
     ladder: Ladder = Ladder()
+    slices: Slices = Slices()
     gates: dict[str, dict[str, Any]] = Field(
         {"not_worse_than_champion": {}}, description="Gates by name, with their options; all must pass"
     )

@@ -21,10 +21,15 @@ def trained(headstart, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli")
     files = sorted(helpers.photos(folder / "photos", classes=("red", "blue")).rglob("*.png"))
     table = pd.DataFrame(
-        {"image": [str(f.relative_to(folder)) for f in files], "label": [f.parent.name for f in files]}
+        {
+            "image": [str(f.relative_to(folder)) for f in files],
+            "label": [f.parent.name for f in files],
+            "camera": ["left", "right"] * (len(files) // 2),
+        }
     )
     table.to_csv(folder / "labels.csv", index=False)
-    text = helpers.recipe(folder, "redness", "[gates.min_metric]\nat_least = { accuracy = 0.6 }")
+    extra = "[slices]\nmin_images = 2\n[gates.min_metric]\nat_least = { accuracy = 0.6 }"
+    text = helpers.recipe(folder, "redness", extra)
     text = text.replace('kind = "folder"', 'kind = "manifest"').replace(f'"{folder}"', f'"{folder}/labels.csv"')
     (folder / "r.toml").write_text(text)
     return folder, headstart("train", str(folder / "r.toml"), "--json", "--home", str(folder / "home"))
@@ -40,6 +45,22 @@ def test_a_manifest_trains_and_the_answer_is_one_json_object(trained):
     assert Path(answer.json["report"].removeprefix("file://")).is_file()
     # Third parties are quiet: what is left on standard error is ours.
     assert [line.split()[0] for line in answer.err.strip().splitlines()] == list(answer.json["stages"])
+
+
+def test_the_answer_and_the_report_tell_of_slices(trained):
+    _, answer = trained
+    found = answer.json["slices"]
+    assert found["judged"] >= 4
+    assert found["worst"]["column"] in ("camera", "brightness", "sharpness")
+    assert found["worst"]["interval"][0] <= found["worst"]["gap"] <= 0 <= found["flagged"]
+    assert found["probe"] == "probe"
+    report = Path(answer.json["report"].removeprefix("file://"))
+    table = pd.read_csv(report.with_name("slices.csv"))
+    assert len(table) == found["judged"]
+    cameras = table[table["column"] == "camera"]
+    assert sorted(cameras["value"]) == ["left", "right"]
+    assert cameras["images"].sum() == answer.json["images"]["test"]
+    assert "<td>camera</td><td>left</td>" in report.read_text()
 
 
 LOADS = """

@@ -13,7 +13,7 @@ import pytest
 
 from flows.train import check, train
 from tasks import registry, settings, store, tracking
-from tasks.errors import DataError
+from tasks.errors import DataError, UsageError
 from tasks.home import home
 from tasks.training import thaw
 
@@ -235,6 +235,12 @@ def test_check_says_what_the_data_is(server, colours, tmp_path):
     dataset = check(_recipe(colours, tmp_path))
     assert dataset.classes == ("blue", "green", "red")
     assert dataset.expectations >= 16
+
+
+def test_a_column_to_slice_by_that_is_not_there_is_refused_before_training(server, colours, tmp_path):
+    recipe = _recipe(colours, tmp_path).model_copy(update={"slices": settings.Slices(columns=("camera",))})
+    with pytest.raises(UsageError, match=r"which has none; found 'camera'"):
+        check(recipe)
 
 
 LONELY = """

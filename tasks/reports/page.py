@@ -4,8 +4,9 @@ import base64
 from html import escape
 from pathlib import Path
 
-from tasks.records import DatasetRef, LadderRef, ModelRef, RankingRef
+from tasks.records import DatasetRef, LadderRef, ModelRef, RankingRef, Report
 from tasks.reports import ranking as backbones
+from tasks.reports import slices
 
 STYLE = """
 :root{color-scheme:light dark;--line:#8884}
@@ -41,15 +42,15 @@ def write(
     dataset: DatasetRef,
     model: ModelRef,
     ladder: LadderRef,
-    metrics: dict[str, float],
-    intervals: dict[str, tuple[float, float]],
+    report: Report,
     pictures: dict[str, Path],
     ranking: RankingRef | None = None,
 ) -> None:
     """Write the page with the scores on the test images and the pictures, given by their headings."""
     parts = [f"<h1>{escape(name)}: what the model is worth</h1>", _summary(dataset, model)]
-    parts.append("<h2>Scores on the test images</h2>" + _scores(metrics, intervals))
+    parts.append("<h2>Scores on the test images</h2>" + _scores(report.metrics, report.intervals))
     parts.append("<h2>Ladder</h2>" + _ladder(ladder) + backbones.section(ranking))
+    parts.append("<h2>Slices</h2>" + slices.section(report.slices, model.rung, report.probe))
     for heading, file in pictures.items():
         data = base64.b64encode(file.read_bytes()).decode()
         parts.append(f'<h2>{escape(heading)}</h2><img alt="{escape(heading)}" src="data:image/png;base64,{data}">')

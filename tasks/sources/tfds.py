@@ -65,7 +65,7 @@ def _export(name: str, data_dir: Path, splits: tuple[str, ...], to: Path) -> Non
             (to / file).write_bytes(data)
             extra = {k: _readable(builder.info.features[k], v) for k, v in example.items() if k not in (image, label)}
             text = str(_readable(builder.info.features[label], example[label]))
-            found.append({"uri": str(file), "label": text, "group": None, "split": fixed} | extra)
+            found.append(extra | {"uri": str(file), "label": text, "group": None, "split": fixed})
     pd.DataFrame(found).to_parquet(to / "rows.parquet")
 
 
