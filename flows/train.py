@@ -8,6 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 from flows.ladder import climb, refitted
 from flows.shards import extract_in_shards
 from tasks import backend, registry, tracking
+from tasks.check_transfer import check_transfer
 from tasks.evaluate import evaluate
 from tasks.extract import extract
 from tasks.gate import gate
@@ -32,12 +33,14 @@ def train(recipe: Recipe) -> Outcome:
         features = extract(images, r.backbone, r.extract, r.images, r.backend, r.ladder.refit)
         ladder = climb(images, features, r, started)
         model = refitted(images, features, r, ladder)
-        report = evaluate(images, features, model, ladder, r.name, r.seed)
+        checked = check_transfer.labelled("transfer_check")
+        transfer = checked(images, features, r.backbone, r.extract, r.images, r.backend, r.transfer_check, r.seed)
+        report = evaluate(images, features, model, ladder, transfer, r.name, r.seed)
         verdict = gate(images, model, report, Gates(model=r.name, gates=r.gates))
         version = register(dataset, model, report, verdict, r.images, r.backbone, r.name)
         version = registry.refreshed(version)
     outcome = Outcome(
-        run.id, version, verdict, report, dataset, model, ladder, run.stages, time.perf_counter() - started
+        run.id, version, verdict, report, dataset, model, ladder, transfer, run.stages, time.perf_counter() - started
     )
     create_markdown_artifact(outcome.markdown(), key=_artifact_key(r.name), description=f"Outcome of {r.name}")
     return outcome

@@ -8,7 +8,7 @@ import pandas as pd
 
 from tasks import datasets, engines, metrics, progress, store, tracking
 from tasks.home import home
-from tasks.records import FeaturesRef, ImagesRef, LadderRef, ModelRef, Report, digest
+from tasks.records import FeaturesRef, ImagesRef, LadderRef, ModelRef, Report, TransferRef, digest
 from tasks.reports import figures, page
 from tasks.stage import stage
 from tasks.training import fit, networks
@@ -21,9 +21,15 @@ BATCH = 32
 PROBE, TOLERANCE = 8, 1e-3
 
 
-@stage(version=3)
+@stage(version=4)
 def evaluate(
-    images: ImagesRef, features: FeaturesRef, model: ModelRef, ladder: LadderRef, name: str, seed: int
+    images: ImagesRef,
+    features: FeaturesRef,
+    model: ModelRef,
+    ladder: LadderRef,
+    transfer: TransferRef,
+    name: str,
+    seed: int,
 ) -> Report:
     """Metrics with 95 % intervals, the probabilities of every test image, and the figures."""
     rows = datasets.rows(images.dataset, "test")
@@ -31,11 +37,11 @@ def evaluate(
     probabilities = _probabilities(model, features, images, rows)
     found = metrics.evaluate(labels, probabilities)
     bounds = metrics.intervals(labels, probabilities, seed)
-    address = digest("report", images, model, ladder, name, seed)
+    address = digest("report", images, model, ladder, transfer, name, seed)
     with store.folder("reports", address) as (working, path):
         _predictions(rows, images.dataset.classes, probabilities).to_parquet(working / "predictions.parquet")
         pictures = _pictures(working, rows, labels, probabilities, images)
-        page.write(working / "report.html", name, images.dataset, model, ladder, found, bounds, pictures)
+        page.write(working / "report.html", name, images.dataset, model, ladder, transfer, found, bounds, pictures)
     tracking.log_files(home() / path)
     return Report(f"{path}/report.html", address, found, bounds, f"{path}/predictions.parquet")
 

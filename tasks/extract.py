@@ -2,13 +2,11 @@
 
 from prefect import task
 
-from tasks import backbones, engines, features, store, tracking
+from tasks import backbones, features, frozen, tracking
 from tasks.backend import use
-from tasks.home import home
 from tasks.records import FeaturesRef, ImagesRef, digest
 from tasks.settings import Backbone, Extract, Images
 from tasks.stage import stage
-from tasks.training import networks
 
 
 @stage(version=3)
@@ -20,9 +18,9 @@ def extract(
     `refit`: validation images will be trained on too, hence in every view. Each backend has tables of its own. The
     digests of all later stages are made of this one's.
     """
-    engine = _engine(images, backbone, settings, backend)
+    engine = frozen.engine(images, backbone, settings, backend)
     tracking.log_tag("headstart.engine", f"{engine.name}: {engine.reason}")
-    table = _table(images, backbone, settings, backend, engine)
+    table = frozen.table(images, backbone, settings, backend, engine)
     computed = features.fill(table, images, _views(augment, refit), engine, settings.batch_size, "extract")
     return FeaturesRef(
         table=table.name,
@@ -43,32 +41,10 @@ def shard(
     A shard that died is run again: rows that it had committed are there and are not computed twice.
     """
     use(backend)
-    engine = _engine(images, backbone, settings, backend)
-    table = _table(images, backbone, settings, backend, engine)
+    engine = frozen.engine(images, backbone, settings, backend)
+    table = frozen.table(images, backbone, settings, backend, engine)
     name = f"shard {part}"
     return features.fill(table, images, _views(augment), engine, settings.batch_size, name, (part, parts))
-
-
-def _engine(images: ImagesRef, backbone: Backbone, settings: Extract, backend: str) -> engines.Engine:
-    return engines.start(
-        settings.engine,
-        lambda: networks.pooled(backbones.load(backbone, images.size), backbone.pooling),
-        home() / "store" / "engines" / _network(images, backbone, backend),
-        images.size,
-    )
-
-
-def _table(
-    images: ImagesRef, backbone: Backbone, settings: Extract, backend: str, engine: engines.Engine
-) -> store.Table:
-    address = digest("features", _network(images, backbone, backend), images.table, settings.dtype)
-    return store.Table(f"features-{address}", engine.shape, settings.dtype)
-
-
-def _network(images: ImagesRef, backbone: Backbone, backend: str) -> str:
-    """Digest of all that the features depend on besides the pixels."""
-    weights = backbones.weights(backbone)
-    return digest("network", weights, backbone.kind, backbone.options, images.size, backbone.pooling, backend)
 
 
 def _views(augment: Images, refit: bool = False) -> dict[str, tuple[str, ...]]:

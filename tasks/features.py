@@ -21,14 +21,15 @@ def fill(
     batch_size: int,
     what: str,
     shard: tuple[int, int] = (0, 1),
+    some: pd.DataFrame | None = None,
 ) -> int:
     """Compute and commit the rows that the table lacks; returns how many.
 
     `views`: for each split, the views that its images need. `shard`: (i, n) takes every n-th image, from the i-th.
-    Decoding, views and inference overlap.
+    `some`: rows of the data set, where not all are wanted. Decoding, views and inference overlap.
     """
     part, parts = shard
-    rows, wanted = _missing(table, datasets.rows(images.dataset)[part::parts], views)
+    rows, wanted = _missing(table, (datasets.rows(images.dataset) if some is None else some)[part::parts], views)
     total = sum(len(names) for names in wanted)
     if not total:
         return 0

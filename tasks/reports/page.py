@@ -4,7 +4,8 @@ import base64
 from html import escape
 from pathlib import Path
 
-from tasks.records import DatasetRef, LadderRef, ModelRef
+from tasks.records import DatasetRef, LadderRef, ModelRef, TransferRef
+from tasks.reports import transfers
 
 STYLE = """
 :root{color-scheme:light dark;--line:#8884}
@@ -40,6 +41,7 @@ def write(
     dataset: DatasetRef,
     model: ModelRef,
     ladder: LadderRef,
+    transfer: TransferRef,
     metrics: dict[str, float],
     intervals: dict[str, tuple[float, float]],
     pictures: dict[str, Path],
@@ -48,6 +50,7 @@ def write(
     parts = [f"<h1>{escape(name)}: what the model is worth</h1>", _summary(dataset, model)]
     parts.append("<h2>Scores on the test images</h2>" + _scores(metrics, intervals))
     parts.append("<h2>Ladder</h2>" + _ladder(ladder))
+    parts.append("<h2>Did transfer help?</h2>" + transfers.section(transfer))
     for heading, file in pictures.items():
         data = base64.b64encode(file.read_bytes()).decode()
         parts.append(f'<h2>{escape(heading)}</h2><img alt="{escape(heading)}" src="data:image/png;base64,{data}">')
