@@ -9,6 +9,7 @@ import typer
 from flows.console import Session, session
 
 if TYPE_CHECKING:
+    from tasks.points import Comparison
     from tasks.records import Outcome
     from tasks.settings import Recipe
 
@@ -82,6 +83,24 @@ def check(recipe: RecipeName, overrides: Overrides = [], home: Home = None, as_j
         held = dataset.expectations - len(dataset.warnings)
         s.answers.print(f"{held} of {dataset.expectations} expectations hold; the rest are warnings.")
         _show_data(s, summary)
+
+
+@app.command()
+def compare(recipe: RecipeName, overrides: Overrides = [], home: Home = None, as_json: Json = False) -> None:  # noqa: B006
+    """Does transfer help? Learning curves from pretrained and from random weights, and a verdict."""
+    with session("compare", home) as s:
+        checked = _recipe(recipe, overrides)
+        from flows import warm
+        from flows.compare import compare as flow
+        from tasks import backend
+
+        backend.use(checked.backend)
+        warm.up(checked)
+        found = flow(checked)
+        if as_json:
+            print(json.dumps(found.summary()), file=s.out)
+        else:
+            _show_comparison(s, found)
 
 
 @app.command()
@@ -272,6 +291,7 @@ def _show(s: Session, outcome: "Outcome") -> None:
             markup=False,
             soft_wrap=True,
         )
+    s.answers.print(f"Transfer: {outcome.transfer.sentence}", markup=False, soft_wrap=True)
     promoted = outcome.verdict.decision == "promote"
     _show_data(s, scores)
     s.answers.print(f"Report: {scores['report']}\nLog: {s.log}", soft_wrap=True, markup=False)
@@ -291,6 +311,18 @@ def _show_ranking(s: Session, outcome: "Outcome") -> None:
     if outcome.agreement and outcome.agreement.spearman is not None:
         _table(s, "Predicted against what came out", outcome.agreement.table())
         s.answers.print(f"Spearman's rank correlation with the validation log loss: {outcome.agreement.spearman:.2f}")
+
+
+def _show_comparison(s: Session, found: "Comparison") -> None:
+    curves, gains = found.tables()
+    _table(s, "Learning curves, on the validation images", curves)
+    if gains:
+        _table(s, "What transfer gains, in points of accuracy", gains)
+    summary = found.summary()
+    for text in summary["notes"]:
+        s.answers.print(f"Note: {text}", markup=False, soft_wrap=True)
+    s.answers.print(f"Table: {summary['table']}\nFigure: {summary['figure']}", soft_wrap=True, markup=False)
+    s.answers.print(summary["verdict"], style="bold", markup=False, soft_wrap=True)
 
 
 def _show_data(s: Session, summary: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from flows.ladder import climb, refitted
 from flows.selection import reviewed, with_backbone
 from flows.shards import extract_in_shards
 from tasks import backend, registry, slices, tracking
+from tasks.check_transfer import check_transfer
 from tasks.evaluate import evaluate
 from tasks.extract import extract
 from tasks.gate import gate
@@ -36,12 +37,16 @@ def train(recipe: Recipe) -> Outcome:
         ladder = climb(images, features, r, started)
         agreement = reviewed(r, ranking, images, ladder)
         model = refitted(images, features, r, ladder)
-        report = evaluate(images, features, model, ladder, r.slices, r.name, r.seed, ranking)
+        checked = check_transfer.labelled("transfer_check")
+        transfer = checked(images, features, r.backbone, r.extract, r.images, r.backend, r.transfer_check, r.seed)
+        report = evaluate(images, features, model, ladder, transfer, r.slices, r.name, r.seed, ranking)
         verdict = gate(images, model, report, Gates(model=r.name, gates=r.gates))
         version = register(dataset, model, report, verdict, r.images, r.backbone, r.name)
         version = registry.refreshed(version)
     seconds = time.perf_counter() - started
-    outcome = Outcome(run.id, version, verdict, report, dataset, model, ladder, run.stages, seconds, ranking, agreement)
+    outcome = Outcome(
+        run.id, version, verdict, report, dataset, model, ladder, transfer, run.stages, seconds, ranking, agreement
+    )
     create_markdown_artifact(outcome.markdown(), key=_artifact_key(r.name), description=f"Outcome of {r.name}")
     return outcome
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from tasks import datasets, engines, metrics, progress, slices, store, tracking
 from tasks.home import home
-from tasks.records import FeaturesRef, ImagesRef, LadderRef, ModelRef, RankingRef, Report, digest
+from tasks.records import FeaturesRef, ImagesRef, LadderRef, ModelRef, RankingRef, Report, TransferRef, digest
 from tasks.reports import figures, page
 from tasks.settings import Slices
 from tasks.stage import stage
@@ -28,6 +28,7 @@ def evaluate(
     features: FeaturesRef,
     model: ModelRef,
     ladder: LadderRef,
+    transfer: TransferRef,
     settings: Slices,
     name: str,
     seed: int,
@@ -42,13 +43,13 @@ def evaluate(
     probe = _frozen(ladder)
     of_probe = probabilities if probe.rung == model.rung else _probabilities(probe, features, images, rows)
     parts = slices.judge(slices.of(images.dataset, settings), labels, probabilities, of_probe, settings, seed)
-    address = digest("report", images, model, ladder, settings, name, seed, ranking)
+    address = digest("report", images, model, ladder, transfer, settings, name, seed, ranking)
     with store.folder("reports", address) as (working, path):
         _predictions(rows, images.dataset.classes, probabilities).to_parquet(working / "predictions.parquet")
         slices.table(parts).to_csv(working / "slices.csv", index=False)
         pictures = _pictures(working, rows, labels, probabilities, images)
         report = Report(f"{path}/report.html", address, found, bounds, f"{path}/predictions.parquet", parts, probe.rung)
-        page.write(working / "report.html", name, images.dataset, model, ladder, report, pictures, ranking)
+        page.write(working / "report.html", name, images.dataset, model, ladder, transfer, report, pictures, ranking)
     tracking.log_files(home() / path)
     return report
 

@@ -355,6 +355,37 @@ class SliceScore:
 
 
 @dataclass(frozen=True)
+class Gain:
+    """How much better one model is than another on the same rows, with the 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class TransferRef(Record):
+    """What the pretrained weights are worth beside random ones: linear probes, scored on validation images."""
+
+    digest: str
+    sentence: str
+    #: Training images that the probes learned from; 0 where nothing was checked.
+    images: int
+    #: Accuracy and log loss (nats) of `pretrained`, `random` and `majority`.
+    scores: dict[str, dict[str, float]]
+    #: Of accuracy and log loss over random weights, above 0 where the pretrained ones are better.
+    gains: dict[str, Gain]
+
+    @property
+    @override
+    def numbers(self) -> dict[str, float]:
+        scores = {f"{who}_{name}": value for who, found in self.scores.items() for name, value in found.items()}
+        gains = {f"{name}_gain": gain for name, gain in self.gains.items()}
+        bounds = {f"{name}_{end}": getattr(gain, end) for name, gain in gains.items() for end in ("low", "high")}
+        return scores | {name: gain.value for name, gain in gains.items()} | bounds
+
+
+@dataclass(frozen=True)
 class Report(Record):
     """The scores of a model on the test rows, with 95 % intervals, and the files that show them."""
 
@@ -445,6 +476,7 @@ class Outcome:
     dataset: DatasetRef
     model: ModelRef
     ladder: LadderRef
+    transfer: TransferRef
     stages: dict[str, StageLog]
     seconds: float
     #: Where the recipe left the backbone open.
@@ -463,6 +495,7 @@ class Outcome:
             "rung": self.model.rung,
             "backbones": [dataclasses.asdict(row) for row in self.ranking.rows] if self.ranking else [],
             "ladder": [dataclasses.asdict(score) for score in self.ladder.scores],
+            "transfer": dataclasses.asdict(self.transfer),
             "metrics": {name: round(value, 6) for name, value in self.report.metrics.items()},
             "intervals": {name: [round(end, 6) for end in ends] for name, ends in self.report.intervals.items()},
             "slices": self.report.slices_summary(),

@@ -252,6 +252,42 @@ class Slices(Settings):
     min_images: int = Field(30, ge=2, description="Test images that a slice needs to be judged, and the rest too")
 
 
+class TransferCheck(Settings):
+    """Are the pretrained weights better than random ones here?"""
+
+    enabled: bool = Field(True, description="Compare the pretrained weights with random ones in every run")
+    images: int = Field(1000, ge=1, description="Training images, and validation images, that the check takes at most")
+
+
+Method = Literal["frozen", "small_cnn", "fine_tuned", "scratch"]
+
+
+class Compare(Settings):
+    """The learning curves of `headstart compare`."""
+
+    methods: tuple[Method, ...] = Field(
+        get_args(Method),
+        min_length=1,
+        description="In this order: `frozen` (a linear head on stored features), `small_cnn` (a small network of its "
+        "own), `fine_tuned` (the last blocks too), `scratch` (the same architecture from random weights)",
+    )
+    shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        (0.05, 0.1, 0.25, 0.5, 1.0), description="Shares of the training images to learn from"
+    )
+    per_class: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (5, 10, 20), description="And so many training images of each class"
+    )
+    seeds: int = Field(1, ge=1, description="How often each point is trained, each time on other images")
+    epochs: int = Field(25, ge=1, description="Passes over the training images from random weights")
+    scratch_size: int = Field(
+        0, ge=0, le=2048, description="Side of the images that `scratch` sees, pixels; 0: `images.size`"
+    )
+    small_size: int = Field(64, ge=32, le=2048, description="Side of the images that `small_cnn` sees, pixels")
+    max_minutes: float = Field(
+        30.0, ge=0, description="No point is begun after this time; the same command goes on from there. 0: no bound"
+    )
+
+
 class Gates(Settings):
     """What the gate stage reads: the registered model, and the conditions."""
 
@@ -280,6 +316,9 @@ class Recipe(Settings):
     whole: Whole = Whole()
     ladder: Ladder = Ladder()
     slices: Slices = Slices()
+
+    transfer_check: TransferCheck = TransferCheck()
+    compare: Compare = Compare()
     gates: dict[str, dict[str, Any]] = Field(
         {"not_worse_than_champion": {}}, description="Gates by name, with their options; all must pass"
     )

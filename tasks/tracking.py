@@ -145,6 +145,13 @@ def results(name: str, value: str) -> list[tuple[dict[str, str], dict[str, float
     return [(run.data.tags, run.data.metrics) for run in found]
 
 
+def log_curve(name: str, values: dict[int, float]) -> None:
+    """One metric of the parent run over the steps that are given, such as numbers of training images."""
+    from mlflow.entities import Metric
+
+    client().log_batch(current().id, metrics=[Metric(name, float(v), 0, step) for step, v in values.items()])
+
+
 def log_dataset(dataset: DatasetRef) -> None:
     """Name the data set, with its digest and number of images, as the input of the parent run."""
     from mlflow.entities import Dataset, DatasetInput, InputTag

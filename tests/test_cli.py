@@ -181,8 +181,11 @@ def test_tables_are_listed_and_those_of_no_version_are_pruned(trained, headstart
     shown = headstart("store", "prune", "--json", *home)
     pruned = {row["table"] for row in shown.json if row["rows"] and not row["deleted"]}
     assert "features-orphan" in pruned
-    # Activations stay where the fine-tuned network was better than the head alone.
-    assert {name.split("-")[0] for name in pruned - {"features-orphan"}} <= {"activations"}
+    # Activations stay where the fine-tuned network was better than the head alone; features of random weights never do.
+    assert [name.split("-")[0] for name in sorted(pruned - {"features-orphan"})] in (
+        ["features"],
+        ["activations", "features"],
+    )
     assert orphan.exists()
     assert headstart("store", "prune", "--yes", *home).code == 0
     assert not orphan.exists()

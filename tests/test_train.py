@@ -19,7 +19,7 @@ from tasks.training import thaw
 
 BEFORE = ["ingest", "validate", "preprocess", "extract"]
 LADDER = ["knn", "probe", "train_head", "fine_tune", "interpolate", "choose"]
-STAGES = [*BEFORE, *LADDER, "evaluate", "gate", "register"]
+STAGES = [*BEFORE, *LADDER, "transfer_check", "evaluate", "gate", "register"]
 #: A head that learns next to nothing, and nothing else.
 LAZY = {
     "head": settings.Head(epochs=1, learning_rate=1e-9),

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tasks import plugins
-from tasks.errors import UsageError
+from tasks.errors import HeadstartError, UsageError
 from tasks.settings import Candidate
 
 if TYPE_CHECKING:
     import keras
+
+    from tasks.settings import Backbone as Settings
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,16 @@ def load(settings: Candidate, size: int) -> Backbone:
     """The backbone that a recipe names, for square images of `size` pixels, with its weights."""
     options = plugins.bind("backbones", settings.kind, settings.options, "backbone.options")
     return plugins.entry("backbones", settings.kind)(size, _named(settings), **options)
+
+
+def randomised(settings: Settings) -> Settings | None:
+    """The same network with random weights; None where it comes out of a file alone."""
+    other = settings.model_copy(update={"weights": "random"})
+    try:
+        weights(other)
+    except HeadstartError:
+        return None
+    return other
 
 
 def _named(settings: Candidate) -> str:

@@ -1,4 +1,4 @@
-"""Figures of an evaluation, as PNG files: confusion matrix, reliability curve, gallery of the worst mistakes."""
+"""Figures as PNG files: confusion matrix, reliability curve, gallery of the worst mistakes, learning curves."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from tasks.metrics import ece
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from tasks.points import Level
 
 GALLERY = 16
 LABEL_LENGTH = 24
@@ -60,6 +62,23 @@ def learning_rate(rates: Sequence[float], losses: Sequence[float], taken: float,
     axes.axvline(taken, color="grey", linestyle="--", label=f"taken: {taken:.1e}")
     axes.set(xscale="log", xlabel="step size", ylabel="loss, smoothed", title="Search for a step size")
     axes.legend()
+    figure.savefig(to)
+
+
+def learning_curves(levels: Sequence[Level], to: Path) -> None:
+    """Accuracy with its 95 % band, and seconds of training, over the number of training images, a line a method."""
+    figure = _figure(10, 4.5)
+    accuracy, seconds = figure.subplots(1, 2)
+    for method in dict.fromkeys(level.method for level in levels):
+        own = sorted((level for level in levels if level.method == method), key=lambda level: level.images)
+        images, name = [level.images for level in own], f"{method}, {own[0].side} pixels"
+        (line,) = accuracy.plot(images, [level.accuracy for level in own], marker="o", label=name)
+        low, high = [level.low for level in own], [level.high for level in own]
+        accuracy.fill_between(images, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+        seconds.plot(images, [level.seconds for level in own], marker="o", color=line.get_color(), label=name)
+    accuracy.set(xscale="log", xlabel="training images", ylabel="accuracy, validation images", title="Learning curves")
+    seconds.set(xscale="log", yscale="log", xlabel="training images", ylabel="seconds", title="Training")
+    accuracy.legend(loc="lower right")
     figure.savefig(to)
 
 

@@ -4,9 +4,9 @@ import base64
 from html import escape
 from pathlib import Path
 
-from tasks.records import DatasetRef, LadderRef, ModelRef, RankingRef, Report
+from tasks.records import DatasetRef, LadderRef, ModelRef, RankingRef, Report, TransferRef
 from tasks.reports import ranking as backbones
-from tasks.reports import slices
+from tasks.reports import slices, transfers
 
 STYLE = """
 :root{color-scheme:light dark;--line:#8884}
@@ -42,6 +42,7 @@ def write(
     dataset: DatasetRef,
     model: ModelRef,
     ladder: LadderRef,
+    transfer: TransferRef,
     report: Report,
     pictures: dict[str, Path],
     ranking: RankingRef | None = None,
@@ -50,6 +51,7 @@ def write(
     parts = [f"<h1>{escape(name)}: what the model is worth</h1>", _summary(dataset, model)]
     parts.append("<h2>Scores on the test images</h2>" + _scores(report.metrics, report.intervals))
     parts.append("<h2>Ladder</h2>" + _ladder(ladder) + backbones.section(ranking))
+    parts.append("<h2>Did transfer help?</h2>" + transfers.section(transfer))
     parts.append("<h2>Slices</h2>" + slices.section(report.slices, model.rung, report.probe))
     for heading, file in pictures.items():
         data = base64.b64encode(file.read_bytes()).decode()

@@ -1,0 +1,87 @@
+"""Adapt: a point of a learning curve of the pretrained network, its head or its last blocks trained on some images."""
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tasks import backbones, plugins, store
+from tasks.points import PointRef
+from tasks.records import FeaturesRef, ImagesRef, digest
+from tasks.settings import Backbone, Extract, FineTune, Head, Images, Loss
+from tasks.stage import stage
+from tasks.training import curves, find, fit, networks, precision, rates, scratch, subsets, thaw, upper
+
+if TYPE_CHECKING:
+    import keras
+
+
+@stage(version=1)
+def adapt(
+    images: ImagesRef,
+    features: FeaturesRef,
+    backbone: Backbone,
+    head: Head,
+    tuning: FineTune | None,
+    loss: Loss,
+    extract: Extract,
+    augment: Images,
+    part: subsets.Part,
+    seed: int,
+) -> PointRef:
+    """A head fitted on a part of the frozen features and stopped early; then with `tuning` the last blocks too."""
+    fit.seed_everything(seed)
+    table = store.Table(features.table, features.shape, features.dtype)
+    every, validation = fit.pair(images, augment.views, table)
+    count = images.dataset.counts["train"]
+    chosen = subsets.rows(every.labels[:: len(every.labels) // count], part, seed)
+    model = plugins.entry("heads", head.kind)(features.shape, len(images.dataset.classes), **head.options)
+    train = subsets.repeated(subsets.of(every, chosen, count).in_memory(), scratch.EPOCH)
+    started = time.perf_counter()
+    history = fit.fit(model, train, validation.in_memory(), fit.plan(head, head.learning_rate, loss, seed))
+    seconds = time.perf_counter() - started
+    if tuning:
+        tuned, history, more = _tuned(images, backbone, model, tuning, loss, extract, augment, chosen, seed)
+        model, validation, seconds = tuned.model, tuned.validation, seconds + more
+    logits = fit.predict(model, validation)
+    address = digest("adapt", images, features, backbone, head, tuning, loss, augment.views, part, seed)
+    return PointRef(
+        digest=address,
+        method="fine_tuned" if tuning else "frozen",
+        images=len(chosen),
+        side=images.size,
+        seed=seed,
+        validation=fit.scores(logits, validation.labels),
+        predictions=curves.keep(address, logits),
+        seconds=round(seconds, 3),
+        epochs=history.best,
+    )
+
+
+def _tuned(
+    images: ImagesRef,
+    backbone: Backbone,
+    head: "keras.Model",
+    settings: FineTune,
+    loss: Loss,
+    extract: Extract,
+    augment: Images,
+    chosen: np.ndarray,
+    seed: int,
+) -> tuple[upper.Upper, fit.History, float]:
+    """The last blocks after the head, as the ladder trains them, on the chosen images; and what training took."""
+    built = backbones.load(backbone, images.size)
+    network = networks.classifier(networks.pooled(built, backbone.pooling), head)
+    part = upper.of(network, built.blocks, settings, images, extract, augment, seed)
+    frozen = thaw.frozen_variables(network)
+    before = thaw.fingerprint(frozen)
+    train = subsets.repeated(subsets.of(part.train, chosen, images.dataset.counts["train"]), scratch.EPOCH)
+    started = time.perf_counter()
+    with precision.mixed(part.model, settings.precision):
+        shares = rates.layer_wise(network, built.blocks, settings.layer_decay)
+        rate = settings.learning_rate
+        if rate == "find":
+            rate = find.rate(part.model, train, fit.plan(settings, find.LOWEST, loss, seed)).rate
+        history = fit.fit(part.model, train, part.validation, fit.plan(settings, rate, loss, seed, shares))
+    thaw.check_frozen(before, frozen)
+    return part, history, time.perf_counter() - started

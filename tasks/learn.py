@@ -1,0 +1,47 @@
+"""Learn: a point of a learning curve without transfer, a network from random weights trained on some images."""
+
+import time
+
+from tasks.points import PointRef
+from tasks.records import ImagesRef, digest
+from tasks.settings import Backbone, Images, Loss
+from tasks.stage import stage
+from tasks.training import curves, fit, scratch, subsets
+
+
+@stage(version=1)
+def learn(
+    images: ImagesRef,
+    backbone: Backbone | None,
+    epochs: int,
+    loss: Loss,
+    augment: Images,
+    part: subsets.Part,
+    seed: int,
+) -> PointRef:
+    """All of a network trained from pixels, each image in a random view each time; the best epoch's weights are scored.
+
+    `backbone`: settings with random weights; None for a small CNN.
+    """
+    fit.seed_everything(seed)
+    model = scratch.network(backbone, images.size, len(images.dataset.classes))
+    every, validation = fit.pair(images, ("identity",))
+    chosen = subsets.rows(every.labels, part, seed)
+    train = subsets.of(fit.jittered(every, augment.views, 0.0, seed), chosen, len(every.labels))
+    started = time.perf_counter()
+    plan = scratch.plan(epochs, loss, seed)
+    history = fit.fit(model, subsets.repeated(train, scratch.EPOCH), validation.in_memory(), plan)
+    seconds = time.perf_counter() - started
+    logits = fit.predict(model, validation)
+    address = digest("learn", images, backbone, epochs, loss, augment.views, part, seed)
+    return PointRef(
+        digest=address,
+        method="scratch" if backbone else "small_cnn",
+        images=len(chosen),
+        side=images.size,
+        seed=seed,
+        validation=fit.scores(logits, validation.labels),
+        predictions=curves.keep(address, logits),
+        seconds=round(seconds, 3),
+        epochs=history.best,
+    )

@@ -1,0 +1,57 @@
+"""Parts of the training images: stratified, and nested, so that a larger part holds the smaller ones of its seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tasks.training.fit import Batches
+
+
+@dataclass(frozen=True)
+class Part:
+    """So much of each class: a share of its images, or so many of them where `per_class` is not 0."""
+
+    share: float = 1.0
+    per_class: int = 0
+
+    def of(self, count: int) -> int:
+        """Images that are taken of a class of `count`: at least one, at most all."""
+        return min(count, max(1, self.per_class or round(self.share * count)))
+
+
+def rows(labels: np.ndarray, part: Part, seed: int) -> np.ndarray:
+    """Ascending positions of the part among int[n] labels: the first of each class in an order that `seed` draws."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    classes = [order[labels[order] == label] for label in np.unique(labels)]
+    return np.sort(np.concatenate([own[: part.of(len(own))] for own in classes]))
+
+
+def at_most(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Positions of about `most` rows, every class with its share and at least one; all where there are no more."""
+    return rows(labels, Part(share=min(1.0, most / len(labels))), seed)
+
+
+def parts(shares: Sequence[float], per_class: Sequence[int], counts: Sequence[int]) -> dict[int, Part]:
+    """Parts of classes of these sizes by the images that they hold, ascending; one where two hold as many."""
+    every = [Part(share=share) for share in shares] + [Part(per_class=count) for count in per_class]
+    found = {sum(part.of(count) for count in counts): part for part in every}
+    return dict(sorted(found.items()))
+
+
+def of(batches: Batches, chosen: np.ndarray, images: int) -> Batches:
+    """All rows of the chosen ones of so many images, where each image's rows (views) follow each other."""
+    each = len(batches.labels) // images
+    return _taken(batches, (chosen[:, None] * each + np.arange(each)).ravel())
+
+
+def repeated(batches: Batches, least: int) -> Batches:
+    """The rows as often as it takes to be `least` or more, so that an epoch of a few images has more than one step."""
+    count = len(batches.labels)
+    return _taken(batches, np.tile(np.arange(count), -(-least // count)))
+
+
+def _taken(batches: Batches, positions: np.ndarray) -> Batches:
+    return Batches(lambda at: batches.read(positions[at]), batches.labels[positions])
