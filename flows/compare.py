@@ -6,6 +6,7 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
+from flows.selection import with_backbone
 from flows.shards import extract_in_shards
 from tasks import backbones, backend, datasets, tracking
 from tasks.adapt import adapt
@@ -34,6 +35,7 @@ def compare(recipe: Recipe) -> Comparison:
         facts = ingest(r.source, r.split, r.images)
         dataset = validate(facts, r.validation)
         images = preprocess(dataset, r.images)
+        r, _ = with_backbone(r, images)
         extract_in_shards(images, r)
         features = extract(images, r.backbone, r.extract, r.images, r.backend, r.ladder.refit)
         points, notes = _points(images, features, r, started)
