@@ -183,12 +183,34 @@ def test_random_weights_of_the_same_network(tmp_path):
     assert backbones.randomised(Backbone(kind="file", weights=str(tmp_path / "x.keras"))) is None
 
 
+def test_from_scratch_everything_is_trained_and_nothing_is_pretrained():
+    from tasks.settings import Backbone
+    from tasks.training import scratch, thaw
+
+    random = backbones.randomised(Backbone())
+    network = scratch.network(random, 32, 2)
+    assert network.output_shape == (None, 2)
+    left = {id(v) for v in network.variables} - {id(v) for v in network.trainable_variables}
+    assert left == {id(v) for v in thaw.statistics(network)}
+    assert len(network.trainable_variables) > 100
+    kernel = network.get_layer("conv_stem").kernel.numpy()
+    np.testing.assert_array_equal(kernel, backbones.load(random, 32).model.get_layer("conv_stem").kernel.numpy())
+    assert not np.array_equal(kernel, backbones.load(Backbone(), 32).model.get_layer("conv_stem").kernel.numpy())
+
+
 @pytest.fixture(scope="session")
 def recipe(colours, tmp_path_factory):
+    """Of a network of three layers out of a file, of which there is none with random weights."""
+    import keras
+
     folder = tmp_path_factory.mktemp("recipe")
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Conv2D(8, 3, 2, padding="same", activation="relu") for _ in range(3)]
+    keras.Sequential([keras.Input((32, 32, 3)), *layers]).save(folder / "pretrained.keras")
     (folder / "r.toml").write_text(helpers.recipe(colours, "compared", "[validation]\nmax_rejected = 0.1"))
     words = ("compare.shares=[1.0]", "compare.per_class=[2]", "compare.epochs=1", "compare.small_size=32")
-    return settings.load(folder / "r.toml", words)
+    network = ("backbone.kind=file", f"backbone.weights={folder / 'pretrained.keras'}")
+    return settings.load(folder / "r.toml", (*words, *network))
 
 
 @pytest.fixture(scope="session")
@@ -203,26 +225,28 @@ def test_every_method_is_measured_at_every_size(compared):
     assert json.loads(json.dumps(summary)) == summary
     methods = {(level["method"], level["images"]) for level in summary["curves"]}
     whole = summary["images"]["train"]
-    assert methods == {(m, n) for m in ("frozen", "small_cnn", "fine_tuned", "scratch") for n in (6, whole)}
+    assert methods == {(m, n) for m in ("frozen", "small_cnn", "fine_tuned") for n in (6, whole)}
     assert [gap["images"] for gap in summary["gains"]] == [6, whole]
     assert summary["transfer"] in ("helps", "catches up", "does not help", "harms")
     assert summary["verdict"]
-    assert summary["notes"] == []
+    assert summary["notes"] == [
+        "scratch was not trained: of a backbone of the kind file there is none with random weights."
+    ]
     frozen = next(level for level in compared.curves.levels if (level.method, level.images) == ("frozen", whole))
     assert frozen.accuracy > 0.8
     assert frozen.low <= frozen.accuracy <= frozen.high
     table = pd.read_csv(home() / compared.curves.path)
-    assert len(table) == 8
+    assert len(table) == 6
     assert list(table.columns) == [field.name for field in dataclasses.fields(Level)]
     assert (home() / compared.curves.figure).read_bytes().startswith(b"\x89PNG")
-    assert [len(rows) for rows in compared.tables()] == [8, 2]
+    assert [len(rows) for rows in compared.tables()] == [6, 2]
 
 
 def test_the_curves_are_in_mlflow_over_the_number_of_images(compared):
     client = tracking.client()
     run = client.get_run(compared.run_id)
     assert run.data.tags["mlflow.runName"] == "compare compared"
-    history = client.get_metric_history(compared.run_id, "scratch.accuracy")
+    history = client.get_metric_history(compared.run_id, "small_cnn.accuracy")
     assert {metric.step for metric in history} == {6, compared.dataset.counts["train"]}
 
 
@@ -242,7 +266,7 @@ def test_what_the_time_was_too_short_for_is_said(compared, recipe):
     again = compare(recipe.model_copy(update={"compare": recipe.compare.model_copy(update=more)}))
     assert {level.images for level in again.curves.levels} == {6}
     assert len(again.curves.notes) == 4
-    assert "scratch was not trained with 9 images and more, as 1e-06 minutes" in again.curves.notes[-1]
+    assert "fine_tuned was not trained with 9 images and more, as 1e-06 minutes" in again.curves.notes[2]
 
 
 def test_random_weights_are_not_compared_with_themselves(recipe):
@@ -253,17 +277,25 @@ def test_random_weights_are_not_compared_with_themselves(recipe):
         compare.fn(recipe.model_copy(update={"backbone": backbone}))
 
 
-def test_the_check_of_a_run_sees_the_same_images_with_both_weights_once(compared, recipe):
+def test_the_check_of_a_run_sees_the_same_images_with_both_weights(server, colours, tmp_path):
+    from prefect import flow
+
     from tasks.check_transfer import check_transfer
     from tasks.extract import extract
     from tasks.ingest import ingest
     from tasks.preprocess import preprocess
     from tasks.validate import validate
 
-    r = recipe
-    with tracking.run(r.name, "test", {}):
-        images = preprocess(validate(ingest(r.source, r.split, r.images), r.validation), r.images)
-        features = extract(images, r.backbone, r.extract, r.images, r.backend, r.ladder.refit)
+    (tmp_path / "r.toml").write_text(helpers.recipe(colours, "colours", "[validation]\nmax_rejected = 0.1"))
+    r = settings.load(tmp_path / "r.toml")
+
+    @flow
+    def prepared():
+        with tracking.run(r.name, "test", {}):
+            images = preprocess(validate(ingest(r.source, r.split, r.images), r.validation), r.images)
+            return images, extract(images, r.backbone, r.extract, r.images, r.backend, r.ladder.refit)
+
+    images, features = prepared()
     less = settings.TransferCheck(images=12)
     args = (images, features, r.backbone, r.extract, r.images, r.backend)
     found = check_transfer.body(*args, less, 0)

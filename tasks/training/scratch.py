@@ -17,7 +17,7 @@ RATE, DECAY = 1e-3, 1e-2
 #: Statistics of batch normalisation follow some hundred steps; 0.99, as networks have it, is for many thousand.
 MOMENTUM = 0.9
 #: Filters of the small network's convolutions, each of which halves the side.
-FILTERS = (32, 64, 128, 128)
+FILTERS = (16, 32, 64, 128)
 
 
 def network(backbone: Backbone | None, size: int, classes: int) -> keras.Model:
