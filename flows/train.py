@@ -7,6 +7,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows.ladder import climb, refitted
 from flows.shards import extract_in_shards
+from flows.tuning import tuned
 from tasks import backend, registry, tracking
 from tasks.evaluate import evaluate
 from tasks.extract import extract
@@ -28,6 +29,7 @@ def train(recipe: Recipe) -> Outcome:
         facts = ingest(r.source, r.split, r.images)
         dataset = validate(facts, r.validation)
         images = preprocess(dataset, r.images)
+        r = tuned(images, r)
         extract_in_shards(images, r)
         features = extract(images, r.backbone, r.extract, r.images, r.backend, r.ladder.refit)
         ladder = climb(images, features, r, started)
