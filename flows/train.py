@@ -8,6 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 from flows.ladder import climb, refitted
 from flows.selection import reviewed, with_backbone
 from flows.shards import extract_in_shards
+from flows.tuning import tuned
 from tasks import backend, registry, slices, tracking
 from tasks.check_transfer import check_transfer
 from tasks.evaluate import evaluate
@@ -32,6 +33,7 @@ def train(recipe: Recipe) -> Outcome:
         slices.check(dataset, r.slices)
         images = preprocess(dataset, r.images)
         r, ranking = with_backbone(r, images)
+        r = tuned(images, r)
         extract_in_shards(images, r)
         features = extract(images, r.backbone, r.extract, r.images, r.backend, r.ladder.refit)
         ladder = climb(images, features, r, started)

@@ -245,6 +245,31 @@ class FeaturesRef(Record):
 
 
 @dataclass(frozen=True)
+class TunedRef(Record):
+    """What a search found best: settings of the head, as plain values, the pooling and the views."""
+
+    digest: str
+    #: Name of the study in `tune.db`.
+    study: str
+    head: dict[str, Any]
+    pooling: str
+    views: tuple[str, ...]
+    #: The best trial's, on the images that validated it, nats.
+    validation_loss: float
+    trials: int
+    pruned: int
+    folds: int
+    #: What all trials took.
+    seconds: float
+
+    @property
+    @override
+    def numbers(self) -> dict[str, float]:
+        names = ("validation_loss", "trials", "pruned", "folds")
+        return {name: float(getattr(self, name)) for name in names} | {"trial_seconds": self.seconds}
+
+
+@dataclass(frozen=True)
 class ModelRef(Record):
     """A whole network from prepared pixels to class probabilities, saved in Keras' format."""
 

@@ -148,6 +148,43 @@ class Head(Training):
     learning_rate: float = Field(1e-3, gt=0, description="AdamW step size")
 
 
+class Tune(Settings):
+    """A search for the head's settings on stored features, before the ladder."""
+
+    enabled: bool = Field(False, description="Search for the head's settings on stored features first")
+    trials: int = Field(50, ge=1, description="Trials of the search; those of an interrupted one count")
+    minutes: float = Field(0.0, ge=0, description="No trial is begun after so long; 0: no bound")
+    heads: tuple[str, ...] = Field(
+        ("linear", "mlp", "cosine"), min_length=1, description="Heads to try, of those that are trained"
+    )
+    poolings: tuple[Literal["avg", "avg_max_std", "multi_level"], ...] = Field(
+        (), description="Poolings to try; empty: the backbone's own. The best is then `backbone.pooling`"
+    )
+    views: bool = Field(
+        False, description="Also try the photos as they are, without their other views; the best is then `images.views`"
+    )
+    folds: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+        "auto",
+        description="Parts of the training and validation images that take turns in validating; 0: the validation "
+        "images alone do; `auto`: 5 for fewer than 1,000 images, else 0",
+    )
+    epochs: int = Field(10, ge=1, description="Most epochs of a trial")
+    batch_size: int = Field(256, ge=1, description="Images a step, in the trials and then in `head`")
+
+    @model_validator(mode="after")
+    def folds_are_several(self) -> "Tune":
+        """One part cannot take turns."""
+        if self.folds == 1:
+            raise ValueError("folds = 1 leaves nothing to train on; take 0, or 2 and more")
+        return self
+
+    def turns(self, counts: dict[str, int]) -> int:
+        """Folds for a data set with so many images in each split; 0: none."""
+        if self.folds != "auto":
+            return self.folds
+        return 5 if counts["train"] + counts["validation"] < 1000 else 0
+
+
 class Loss(Settings):
     """What training counts as wrong, in train head and fine-tune alike."""
 
@@ -310,6 +347,7 @@ class Recipe(Settings):
     backbone: Backbone = Backbone()
     select: Select = Select()
     extract: Extract = Extract()
+    tune: Tune = Tune()
     head: Head = Head()
     loss: Loss = Loss()
     fine_tune: FineTune = FineTune()
@@ -381,6 +419,15 @@ def check_trained(head: Head, fine_tune: FineTune) -> None:
         raise UsageError(f"fine_tune.enabled: expected false for head {head.kind}, in which nothing is trained.")
 
 
+def check_tune(tune: Tune, backbone: Backbone) -> None:
+    """Raise `UsageError` when a head of the search is not trained, or feature maps should be pooled after all."""
+    fixed = [name for name in tune.heads if hasattr(plugins.load("heads", name), "learn")]
+    if fixed:
+        raise UsageError(f"tune.heads: expected heads that are trained, found {', '.join(fixed)}.")
+    if tune.enabled and tune.poolings and backbone.pooling == "none":
+        raise UsageError("tune.poolings: expected none with backbone.pooling = 'none', whose heads want the whole map.")
+
+
 def _culprits(recipe: Recipe) -> Iterator[str]:
     """What is wrong with the plugins that a recipe names, a sentence each."""
     wanted: list[tuple[str, str, dict[str, Any], str]] = [
@@ -401,6 +448,7 @@ def _culprits(recipe: Recipe) -> Iterator[str]:
         (check_engine, (recipe.extract.engine, recipe.backend)),
         (check_weights, (recipe.backbone,)),
         (check_trained, (recipe.head, recipe.fine_tune)),
+        (check_tune, (recipe.tune, recipe.backbone)),
     ):
         try:
             check(*parts)

@@ -152,6 +152,35 @@ def log_curve(name: str, values: dict[int, float]) -> None:
     client().log_batch(current().id, metrics=[Metric(name, float(v), 0, step) for step, v in values.items()])
 
 
+def log_trial(
+    name: str,
+    tags: dict[str, str],
+    params: dict[str, Any],
+    metrics: dict[str, float],
+    series: dict[str, dict[int, float]],
+    span: tuple[int, int],
+) -> None:
+    """A run under the stage that is running, over already, in three calls; outside a run it does nothing.
+
+    `series`: metrics over steps. `span`: when it began and ended, milliseconds since 1970.
+    """
+    from mlflow.entities import Metric, Param
+
+    if not (parent := _stage.get()):
+        return
+    began, ended = span
+    tags = {"mlflow.runName": name, "mlflow.parentRunId": parent} | tags
+    run_id = client().create_run(current().experiment, began, tags).info.run_id
+    points = [(key, value, 0) for key, value in metrics.items()]
+    points += [(key, value, step) for key, values in series.items() for step, value in values.items()]
+    client().log_batch(
+        run_id,
+        metrics=[Metric(key, float(value), ended, step) for key, value, step in points],
+        params=[Param(key, str(value)) for key, value in params.items()],
+    )
+    client().set_terminated(run_id, "FINISHED", ended)
+
+
 def log_dataset(dataset: DatasetRef) -> None:
     """Name the data set, with its digest and number of images, as the input of the parent run."""
     from mlflow.entities import Dataset, DatasetInput, InputTag

@@ -6,10 +6,11 @@ few images a class it is steadier than a linear layer, which can favour a class 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import keras
+    import optuna
 
 
 def build(feature_shape: tuple[int, ...], num_classes: int, *, scale: float = 16.0) -> keras.Model:
@@ -29,3 +30,8 @@ def build(feature_shape: tuple[int, ...], num_classes: int, *, scale: float = 16
         name="logits",
     )(x)
     return keras.Model(features, logits, name="head")
+
+
+def suggest(trial: optuna.trial.BaseTrial) -> dict[str, Any]:
+    """Options for a trial of a search."""
+    return {"scale": trial.suggest_float("cosine.scale", 4.0, 64.0, log=True)}

@@ -7,10 +7,11 @@ network's last layer. Wants `backbone.pooling = "none"`: features pooled before 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import keras
+    import optuna
 
 
 def build(feature_shape: tuple[int, ...], num_classes: int, *, units: int = 256) -> keras.Model:
@@ -21,3 +22,8 @@ def build(feature_shape: tuple[int, ...], num_classes: int, *, units: int = 256)
     x = keras.layers.Flatten()(features)
     x = keras.layers.Dense(units, activation="relu", name="hidden")(x)
     return keras.Model(features, keras.layers.Dense(num_classes, name="logits")(x), name="head")
+
+
+def suggest(trial: optuna.trial.BaseTrial) -> dict[str, Any]:
+    """Options for a trial of a search."""
+    return {"units": trial.suggest_int("flatten_mlp.units", 32, 512, log=True)}

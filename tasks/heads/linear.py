@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import keras
+    import optuna
 
 
 def build(feature_shape: tuple[int, ...], num_classes: int, *, dropout: float = 0.0) -> keras.Model:
@@ -20,3 +21,8 @@ def build(feature_shape: tuple[int, ...], num_classes: int, *, dropout: float = 
         x = layers.Dropout(dropout)(x)
     # Zeros: an untrained head says that all classes are equally likely.
     return keras.Model(features, layers.Dense(num_classes, kernel_initializer="zeros", name="logits")(x), name="head")
+
+
+def suggest(trial: optuna.trial.BaseTrial) -> dict[str, Any]:
+    """Options for a trial of a search."""
+    return {"dropout": trial.suggest_float("linear.dropout", 0.0, 0.7)}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import keras
+    import optuna
 
 
 def build(
@@ -24,3 +25,12 @@ def build(
         x = keras.layers.Dropout(dropout)(x)
         x = keras.layers.Dense(units, activation="relu", name=f"hidden_{number}")(x)
     return keras.Model(features, keras.layers.Dense(num_classes, name="logits")(x), name="head")
+
+
+def suggest(trial: optuna.trial.BaseTrial) -> dict[str, Any]:
+    """Options for a trial of a search."""
+    return {
+        "units": trial.suggest_int("mlp.units", 32, 256, log=True),
+        "layers": trial.suggest_int("mlp.layers", 1, 2),
+        "dropout": trial.suggest_float("mlp.dropout", 0.0, 0.7),
+    }

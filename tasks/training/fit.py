@@ -100,16 +100,17 @@ def fit(
     train: Batches,
     validation: Batches | None,
     plan: Plan,
-    on_epoch: Callable[[int], None] = lambda n: None,
+    on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, losses: None,
     only: int = 0,
 ) -> History:
     """Train in place; the weights of the epoch with the lowest validation loss stay.
 
-    Without validation rows the last epoch's do. `only`: end after so many of the plan's epochs.
+    Without validation rows the last epoch's do. `only`: end after so many of the plan's epochs. `on_epoch` gets the
+    number of each epoch that is over, from 0, with its `loss` and `val_loss`.
     """
     import keras
 
-    callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: on_epoch(epoch))]
+    callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=on_epoch)]
     if plan.ema:
         # Before early stopping, which then judges and keeps the average.
         callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))

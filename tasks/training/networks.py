@@ -42,6 +42,16 @@ def pooled(backbone: Backbone, pooling: str) -> keras.Model:
     return keras.Model(backbone.model.input, vector, name="features")
 
 
+def part(pooling: str, channels: int) -> slice:
+    """Where the features of a pooling are among those of the next wider one and of any above it, along the last axis.
+
+    `channels`: of the feature map.
+    """
+    return {"avg": slice(-3 * channels, -2 * channels), "avg_max_std": slice(-3 * channels, None)}.get(
+        pooling, slice(None)
+    )
+
+
 def levels(backbone: Backbone) -> list[str]:
     """The last block at each resolution of the network; none for a transformer, whose blocks give tokens."""
     shapes = {name: backbone.model.get_layer(name).output.shape for name in backbone.blocks}

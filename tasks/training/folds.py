@@ -1,0 +1,35 @@
+"""Which images train and which validate, in turns: cross-validation, stratified by class.
+
+Kohavi 1995, A Study of Cross-Validation and Bootstrap for Accuracy Estimation and Model Selection, IJCAI.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Positions of the images to train on and of those to validate on.
+Fold = tuple[np.ndarray, np.ndarray]
+
+
+def split(rows: pd.DataFrame, labels: np.ndarray, turns: int, seed: int) -> tuple[Fold, ...]:
+    """Folds of rows (key, group, split: train or validation) and labels int[n]; images of a group stay together.
+
+    0 `turns`: one fold, of the rows' own splits. There are fewer folds where a class has fewer groups.
+    """
+    if not turns:
+        validates = (rows["split"] == "validation").to_numpy()
+        return ((np.flatnonzero(~validates), np.flatnonzero(validates)),)
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    groups = rows["group"].where(rows["group"].notna(), rows["key"])
+    turns = min(turns, int(groups.groupby(labels).nunique().min()))
+    if groups.duplicated().any():
+        folds = StratifiedGroupKFold(turns, shuffle=True, random_state=seed).split(labels, labels, groups)
+    else:
+        folds = StratifiedKFold(turns, shuffle=True, random_state=seed).split(labels, labels)
+    return tuple((train, validation) for train, validation in folds)
