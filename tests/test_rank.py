@@ -9,6 +9,7 @@ import helpers
 import numpy as np
 import pandas as pd
 import pytest
+from prefect import flow
 from rich.console import Console
 from test_features import images_of
 
@@ -206,11 +207,14 @@ def _came_out(chosen, recipe, log_loss, ranking=None, **settings_of_it):
     """A run that ended with this validation log loss."""
     images = ImagesRef(chosen.dataset, "none", "came out", 40, "crop", 1, False, 0)
     model = replace(chosen.ladder.chosen, validation={"log_loss": log_loss, "accuracy": 1 - log_loss})
-    with tracking.run("ranked", "train", {}) as run:
-        found = reviewed(
-            recipe.model_copy(update=settings_of_it), ranking, images, replace(chosen.ladder, chosen=model)
-        )
-    return run, found
+    ladder, of_it = replace(chosen.ladder, chosen=model), recipe.model_copy(update=settings_of_it)
+
+    @flow(name="came out")
+    def end():
+        with tracking.run("ranked", "train", {}) as run:
+            return run, reviewed(of_it, ranking, images, ladder)
+
+    return end()
 
 
 def test_what_came_out_is_set_against_what_was_predicted(chosen, recipe):
