@@ -5,35 +5,7 @@
 PyTorch has to be installed (CONTRIBUTING.md says how) for lines 3 and 5.
 """
 
-import json
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
-BIN, ROOT = Path(sys.executable).parent, Path(__file__).parents[2]
-HOME = Path(tempfile.mkdtemp(prefix="headstart-step3-"))
-Shown = tuple[bool, str]
-
-
-def headstart(*words: str) -> tuple[dict[str, Any], float]:
-    """The JSON answer of a command in the home folder of this run, and its seconds."""
-    started = time.perf_counter()
-    command = [str(BIN / "headstart"), *words, "--json", "--home", str(HOME)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    if done.returncode not in (0, 1):
-        raise RuntimeError(done.stderr[-500:])
-    return json.loads(done.stdout.splitlines()[-1]), time.perf_counter() - started
-
-
-def tests(*words: str) -> Shown:
-    """Whether tests pass, and pytest's last line."""
-    done = subprocess.run([str(BIN / "pytest"), "-q", *words], capture_output=True, text=True, cwd=ROOT)
-    last = done.stdout.strip().splitlines()[-1]
-    return done.returncode == 0 and "passed" in last and "skipped" not in last, last
+from tests.acceptance.shown import Shown, headstart, main, tests
 
 
 def contract() -> Shown:
@@ -77,20 +49,5 @@ def listing() -> Shown:
     return seconds < 2 and len(rows) > 40, f"{len(rows)} networks in {seconds:.2f} s"
 
 
-LINES: list[Callable[[], Shown]] = [contract, tutorial, parity, hostile, backends, listing]
-
-
-def main() -> None:
-    """Run the lines that are named, else all; exit 1 where one falls short."""
-    wanted = [int(word) for word in sys.argv[1:]] or range(1, len(LINES) + 1)
-    held = []
-    for number in wanted:
-        line = LINES[number - 1]
-        holds, figure = line()
-        held.append(holds)
-        print(f"{'holds' if holds else 'FALLS SHORT'}  {number}. {line.__doc__} {figure}", flush=True)
-    raise SystemExit(not all(held))
-
-
 if __name__ == "__main__":
-    main()
+    main([contract, tutorial, parity, hostile, backends, listing])
