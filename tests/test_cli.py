@@ -24,7 +24,7 @@ def trained(headstart, tmp_path_factory):
         {
             "image": [str(f.relative_to(folder)) for f in files],
             "label": [f.parent.name for f in files],
-            "camera": ["left", "right"] * (len(files) // 2),
+            "camera": ["left", "left", "right"] * (len(files) // 3),
         }
     )
     table.to_csv(folder / "labels.csv", index=False)
