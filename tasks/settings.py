@@ -315,7 +315,7 @@ class Compare(Settings):
         (5, 10, 20), description="And so many training images of each class"
     )
     seeds: int = Field(1, ge=1, description="How often each point is trained, each time on other images")
-    epochs: int = Field(25, ge=1, description="Passes over the training images from random weights")
+    epochs: int = Field(15, ge=1, description="Passes over the training images from random weights")
     scratch_size: int = Field(
         0, ge=0, le=2048, description="Side of the images that `scratch` sees, pixels; 0: `images.size`"
     )

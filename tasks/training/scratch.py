@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import keras
 
 #: Images a step, and images that an epoch has at least, which of a few are the same ones again.
-BATCH, EPOCH = 32, 256
+BATCH, EPOCH = 32, 320
 RATE, DECAY = 1e-3, 1e-2
 #: Statistics of batch normalisation follow some hundred steps; 0.99, as networks have it, is for many thousand.
 MOMENTUM = 0.9
