@@ -5,6 +5,7 @@ process' own standard output and error go to the log file; what is meant for the
 """
 
 import os
+import signal
 import sys
 import time
 import traceback
@@ -38,6 +39,8 @@ def session(command: str, folder: Path | None = None) -> Iterator[Session]:
     """Set the environment up, keep third parties quiet, and turn errors into a paragraph and an exit code."""
     from rich.console import Console
 
+    # As after Ctrl-C: the Prefect server that this process started would stay behind otherwise.
+    signal.signal(signal.SIGTERM, _interrupt)
     root = home.configure(folder)
     log = root / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{command}.log"
     log.parent.mkdir(exist_ok=True)
@@ -66,6 +69,10 @@ def session(command: str, folder: Path | None = None) -> Iterator[Session]:
             progress.console = None
             out.close()
             err.close()
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _tell(console: "Console", text: str, code: int) -> None:

@@ -5,10 +5,12 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import helpers
 import pandas as pd
+import psutil
 import pytest
 from helpers import outside
 
@@ -215,3 +217,18 @@ def test_every_command_of_the_readme_exists_and_every_command_is_in_it(headstart
     shown = set(re.findall(r"^  ([a-z]+) ", headstart("--help").out.split("Commands:")[1], re.M))
     assert shown <= named
     assert {name for name in named if re.search(rf"^(uv run )?headstart {name}", text, re.M)} <= shown
+
+
+def test_a_command_that_is_told_to_end_leaves_no_server_behind(tmp_path):
+    (tmp_path / "r.toml").write_text(helpers.recipe(helpers.photos(tmp_path / "photos", each=2)))
+    command = [Path(sys.executable).parent / "headstart", "check", tmp_path / "r.toml", "--home", tmp_path / "home"]
+    process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=outside())
+    while not (servers := [child for child in process.children() if "uvicorn" in child.cmdline()]):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"goes on where this one stopped" in said
+    _, alive = psutil.wait_procs(servers, timeout=20)
+    assert not alive
