@@ -48,7 +48,7 @@ def refitted(images: ImagesRef, features: FeaturesRef, recipe: Recipe, ladder: L
     tuned = _tuned(images, head, r, last, rungs[last])
     if chosen.rung != "interpolated":
         return tuned
-    return _between(images, head, replace(tuned, share=chosen.share), r, last, True)
+    return _between(images, head, replace(tuned, share=chosen.share, renewed=chosen.renewed), r, last, True)
 
 
 def _steps(

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from itertools import product
 
 from tasks import tracking
 from tasks.home import home
@@ -12,7 +13,7 @@ from tasks.training import fit, networks, thaw, upper
 from tasks.training import interpolate as between
 
 
-@stage(version=1)
+@stage(version=2)
 def interpolate(
     images: ImagesRef,
     head: ModelRef,
@@ -23,24 +24,33 @@ def interpolate(
     seed: int,
     refit: bool = False,
 ) -> ModelRef:
-    """The best of the networks between the two on validation images; of a refit the one at the share of `tuned`."""
+    """The best of the networks between the two on validation images; of a refit the one at the share of `tuned`.
+
+    At each share batch normalisation's statistics are tried as they were and as training images renew them: where both
+    ends were trained with the frozen network's statistics, others may be worse than none of the ends.
+    """
     started = time.perf_counter()
     frozen, network = (networks.load(home() / each.path) for each in (head, tuned))
     part = upper.of(network, head.blocks, settings, images, extract, augment, seed, refit)
     pairs = between.moved(frozen, network)
     same = thaw.others(network, [variable for variable, _, _ in pairs] + thaw.statistics(part.model))
     before = thaw.fingerprint(same)
-    validated = {}
-    for share in (tuned.share,) if refit else between.SHARES:
+    start = [variable.numpy() for variable in thaw.statistics(part.model)]
+    tried = {}
+    for share, renewed in [(tuned.share, tuned.renewed)] if refit else product(between.SHARES, (False, True)):
         between.set_share(pairs, share)
-        between.statistics(part.model, part.train, seed)
+        between.set_statistics(part.model, start)
+        if renewed:
+            between.renew_statistics(part.model, part.train, seed)
         logits = fit.predict(part.model, part.validation)
-        validated[share] = (logits, network.get_weights(), fit.scores(logits, part.validation.labels))
-    share = min(validated, key=lambda s: validated[s][2]["log_loss"])
-    logits, weights, scores = validated[share]
+        tried[share, renewed] = (logits, network.get_weights(), fit.scores(logits, part.validation.labels))
+    share, renewed = min(tried, key=lambda key: tried[key][2]["log_loss"])
+    logits, weights, scores = tried[share, renewed]
     network.set_weights(weights)
     thaw.check_frozen(before, same)
-    tracking.log_series("validation_loss", [found["log_loss"] for *_, found in validated.values()])
+    for kind, name in ((False, "kept"), (True, "renewed")):
+        losses = [found["log_loss"] for (_, own), (_, _, found) in tried.items() if own == kind]
+        tracking.log_series(f"validation_loss_statistics_{name}", losses)
     address = digest("interpolated", head, tuned, augment, seed, refit)
     path, predictions = networks.keep(address, network, logits)
     return replace(
@@ -52,4 +62,5 @@ def interpolate(
         predictions=predictions,
         seconds=round(time.perf_counter() - started, 3),
         share=share,
+        renewed=renewed,
     )

@@ -133,7 +133,7 @@ def test_weights_in_between_and_their_statistics(data):
         + 0.25 * ends[1][[v.path for v in tuned.variables].index("conv_1/kernel")],
         atol=1e-6,
     )
-    interpolate.statistics(networks.to_logits(tuned), data, 0)
+    interpolate.renew_statistics(networks.to_logits(tuned), data, 0)
     import keras
 
     first = keras.Model(tuned.input, tuned.get_layer("conv_0").output).predict(data.everything(), verbose=0)

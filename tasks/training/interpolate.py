@@ -1,7 +1,7 @@
 """Weights between those of the frozen network and the fine-tuned one: Wortsman et al. 2022, WiSE-FT.
 
 https://arxiv.org/abs/2109.01903. Halfway, what the backbone knew and what was learned often serve better than either.
-Statistics of batch normalisation do not lie between those of the ends; they are taken again from training rows
+Statistics of batch normalisation do not lie between those of the ends; they can be taken again from training rows
 (Izmailov et al. 2018, https://arxiv.org/abs/1803.05407, section 3.2).
 """
 
@@ -34,7 +34,13 @@ def set_share(between: list[tuple[keras.Variable, np.ndarray, np.ndarray]], shar
         variable.assign(start + (end - start) * np.float32(share))
 
 
-def statistics(model: keras.Model, rows: fit.Batches, seed: int) -> None:
+def set_statistics(model: keras.Model, values: list[np.ndarray]) -> None:
+    """Set the moving mean and variance of each batch normalisation, in the order of `thaw.statistics`."""
+    for variable, value in zip(thaw.statistics(model), values, strict=True):
+        variable.assign(value)
+
+
+def renew_statistics(model: keras.Model, rows: fit.Batches, seed: int) -> None:
     """Set the moving mean and variance of each batch normalisation to their average over batches of the rows.
 
     The rows are what reaches the model. Batches are normalised as in training, all weights stay.
