@@ -323,6 +323,11 @@ class RungScore:
     seconds: float
     shipped: bool
 
+    def summary(self) -> dict[str, Any]:
+        """All of it, as JSON has it."""
+        ends = {"interval": list(self.interval), "gap_interval": list(self.gap_interval)}
+        return dataclasses.asdict(self) | ends
+
 
 @dataclass(frozen=True)
 class LadderRef(Record):
@@ -519,7 +524,7 @@ class Outcome:
             "reason": self.verdict.reason,
             "rung": self.model.rung,
             "backbones": [dataclasses.asdict(row) for row in self.ranking.rows] if self.ranking else [],
-            "ladder": [dataclasses.asdict(score) for score in self.ladder.scores],
+            "ladder": [score.summary() for score in self.ladder.scores],
             "transfer": dataclasses.asdict(self.transfer),
             "metrics": {name: round(value, 6) for name, value in self.report.metrics.items()},
             "intervals": {name: [round(end, 6) for end in ends] for name, ends in self.report.intervals.items()},
