@@ -291,6 +291,8 @@ class ModelRef(Record):
     trained_variables: int
     #: Share of the fine-tuned weights, where the weights lie between those of two rungs.
     share: float = 1.0
+    #: And whether batch normalisation's statistics were taken again there.
+    renewed: bool = False
 
     @property
     def on_frozen(self) -> bool:
