@@ -3,6 +3,9 @@
 import time
 from dataclasses import replace
 from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from tasks import tracking
 from tasks.home import home
@@ -11,6 +14,9 @@ from tasks.settings import Extract, Images, Tuning
 from tasks.stage import stage
 from tasks.training import fit, networks, thaw, upper
 from tasks.training import interpolate as between
+
+if TYPE_CHECKING:
+    import keras
 
 
 @stage(version=2)
@@ -35,21 +41,14 @@ def interpolate(
     pairs = between.moved(frozen, network)
     same = thaw.others(network, [variable for variable, _, _ in pairs] + thaw.statistics(part.model))
     before = thaw.fingerprint(same)
-    start = [variable.numpy() for variable in thaw.statistics(part.model)]
-    tried = {}
-    for share, renewed in [(tuned.share, tuned.renewed)] if refit else product(between.SHARES, (False, True)):
-        between.set_share(pairs, share)
-        between.set_statistics(part.model, start)
-        if renewed:
-            between.renew_statistics(part.model, part.train, seed)
-        logits = fit.predict(part.model, part.validation)
-        tried[share, renewed] = (logits, network.get_weights(), fit.scores(logits, part.validation.labels))
+    wanted = [(tuned.share, tuned.renewed)] if refit else list(product(between.SHARES, (False, True)))
+    tried = _tried(network, part, pairs, wanted, seed)
     share, renewed = min(tried, key=lambda key: tried[key][2]["log_loss"])
     logits, weights, scores = tried[share, renewed]
     network.set_weights(weights)
     thaw.check_frozen(before, same)
     for kind, name in ((False, "kept"), (True, "renewed")):
-        losses = [found["log_loss"] for (_, own), (_, _, found) in tried.items() if own == kind]
+        losses = [found["log_loss"] for (_, own), (*_, found) in tried.items() if own == kind]
         tracking.log_series(f"validation_loss_statistics_{name}", losses)
     address = digest("interpolated", head, tuned, augment, seed, refit)
     path, predictions = networks.keep(address, network, logits)
@@ -64,3 +63,22 @@ def interpolate(
         share=share,
         renewed=renewed,
     )
+
+
+def _tried(
+    network: "keras.Model",
+    part: upper.Upper,
+    pairs: list[between.Moved],
+    wanted: list[tuple[float, bool]],
+    seed: int,
+) -> dict[tuple[float, bool], tuple[np.ndarray, list[np.ndarray], dict[str, float]]]:
+    """Logits and scores of the validation images, and all weights, at each share with statistics kept or renewed."""
+    start, found = [variable.numpy() for variable in thaw.statistics(part.model)], {}
+    for share, renewed in wanted:
+        between.set_share(pairs, share)
+        between.set_statistics(part.model, start)
+        if renewed:
+            between.renew_statistics(part.model, part.train, seed)
+        logits = fit.predict(part.model, part.validation)
+        found[share, renewed] = (logits, network.get_weights(), fit.scores(logits, part.validation.labels))
+    return found

@@ -209,6 +209,7 @@ def recipe(colours, tmp_path_factory):
     keras.Sequential([keras.Input((32, 32, 3)), *layers]).save(folder / "pretrained.keras")
     (folder / "r.toml").write_text(helpers.recipe(colours, "compared", "[validation]\nmax_rejected = 0.1"))
     words = ("compare.shares=[1.0]", "compare.per_class=[2]", "compare.epochs=1", "compare.small_size=32")
+    words += ("split.salt=compared",)  # nothing of other tests' runs is taken for it
     network = ("backbone.kind=file", f"backbone.weights={folder / 'pretrained.keras'}")
     return settings.load(folder / "r.toml", (*words, *network))
 
@@ -286,8 +287,8 @@ def test_the_check_of_a_run_sees_the_same_images_with_both_weights(server, colou
     from tasks.preprocess import preprocess
     from tasks.validate import validate
 
-    (tmp_path / "r.toml").write_text(helpers.recipe(colours, "colours", "[validation]\nmax_rejected = 0.1"))
-    r = settings.load(tmp_path / "r.toml")
+    (tmp_path / "r.toml").write_text(helpers.recipe(colours, "checked", "[validation]\nmax_rejected = 0.1"))
+    r = settings.load(tmp_path / "r.toml", ("split.salt=checked",))
 
     @flow
     def prepared():

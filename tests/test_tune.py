@@ -208,7 +208,8 @@ WORDS = (
 def recipe(colours, tmp_path_factory):
     file = tmp_path_factory.mktemp("recipe") / "r.toml"
     file.write_text(helpers.recipe(colours, "tuned", "[validation]\nmax_rejected = 0.1"))
-    return settings.load(file, WORDS)
+    # Splits of its own, so that nothing of other tests' runs is taken for it.
+    return settings.load(file, (*WORDS, "split.salt=tuned"))
 
 
 @pytest.fixture(scope="module")

@@ -16,19 +16,21 @@ from tasks.training import fit, thaw
 if TYPE_CHECKING:
     import keras
 
+#: A variable with its value in the frozen and in the fine-tuned network.
+Moved = tuple["keras.Variable", np.ndarray, np.ndarray]
 #: Shares of the fine-tuned weights that are tried; 0 and 1 are rungs of their own.
 SHARES = (0.2, 0.4, 0.6, 0.8)
 #: Training rows from which the statistics are taken, and how many at once.
 ROWS, BATCH = 512, 64
 
 
-def moved(frozen: keras.Model, tuned: keras.Model) -> list[tuple[keras.Variable, np.ndarray, np.ndarray]]:
+def moved(frozen: keras.Model, tuned: keras.Model) -> list[Moved]:
     """Variables of the fine-tuned network that differ from the frozen one's, with both values."""
     pairs = [(v, w.numpy(), v.numpy()) for w, v in zip(frozen.variables, tuned.variables, strict=True)]
     return [(variable, start, end) for variable, start, end in pairs if not np.array_equal(start, end)]
 
 
-def set_share(between: list[tuple[keras.Variable, np.ndarray, np.ndarray]], share: float) -> None:
+def set_share(between: list[Moved], share: float) -> None:
     """Put the weights at `share`, 0 to 1, of the way from the frozen to the fine-tuned ones."""
     for variable, start, end in between:
         variable.assign(start + (end - start) * np.float32(share))

@@ -61,21 +61,23 @@ def of(
             thaw.thaw(network)
         train = _live(images, splits, settings, augment, seed)
         return Upper(networks.to_logits(network), train, fit.rows_of(images, ("validation",), ("identity",)), (), "")
-    trunk, top = networks.cut(network, boundary(blocks, settings.blocks))
+    layer = boundary(blocks, settings.blocks)
+    trunk, top = networks.cut(network, layer)
     thaw.freeze(trunk)
     thaw.thaw(top)
     views: dict[str, tuple[str, ...]] = {"train": augment.views, "validation": ("identity",), "test": ()}
-    table, engine = _activations(images, trunk, extract, views | {"validation": augment.views} if refit else views)
+    views = views | {"validation": augment.views} if refit else views
+    table, engine = _activations(images, trunk, layer, extract, views)
     train = fit.rows_of(images, splits, augment.views, table)
     return Upper(top, train, fit.rows_of(images, ("validation",), ("identity",), table), (table.name,), engine)
 
 
 def _activations(
-    images: ImagesRef, trunk: keras.Model, extract: Extract, views: dict[str, tuple[str, ...]]
+    images: ImagesRef, trunk: keras.Model, layer: str, extract: Extract, views: dict[str, tuple[str, ...]]
 ) -> tuple[store.Table, str]:
     """What crosses the cut for the views, computed where it is missing."""
     weights = thaw.fingerprint(trunk.variables)
-    address = digest("trunk", weights, trunk.output.name, trunk.output_shape, images.size, current())
+    address = digest("trunk", weights, layer, trunk.output_shape, images.size, current())
     engine = engines.start(extract.engine, lambda: trunk, home() / "store" / "engines" / address, images.size)
     table = store.Table(f"activations-{digest(address, images.table, CROSSING)}", engine.shape, CROSSING)
     features.fill(table, images, views, engine, extract.batch_size, "activations")
