@@ -192,8 +192,8 @@ def test_a_sample_of_the_training_images_is_read_and_nothing_else(chosen):
         )
         if keys <= set(rows["key"])
     ]
-    assert len(sampled) == 1
-    assert sampled[0] < training
+    # Other tests' tables of as many rows may lie in the same store.
+    assert any(keys < training for keys in sampled)
     # What the ranking has read is not computed again.
     extracted = tracking.client().get_run(chosen.run_id).data.metrics["extract.images_extracted"]
     assert extracted == 2 * counts["train"] + counts["validation"] + counts["test"] - 24
