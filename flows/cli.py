@@ -10,7 +10,7 @@ from flows.console import Session, session
 
 if TYPE_CHECKING:
     from tasks.points import Comparison
-    from tasks.records import Outcome
+    from tasks.records import LedgerEntry, Outcome
     from tasks.settings import Recipe
 
 app = typer.Typer(
@@ -23,6 +23,8 @@ app = typer.Typer(
 
 tables = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 app.add_typer(tables, name="store")
+labels = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Labels that a person puts right.")
+app.add_typer(labels, name="labels")
 
 RecipeName = Annotated[
     str, typer.Argument(help="A shipped recipe's name, or the path of a TOML file", metavar="RECIPE")
@@ -31,6 +33,9 @@ Overrides = Annotated[list[str], typer.Option("--set", help="Override a setting:
 Home = Annotated[
     Path | None, typer.Option("--home", help="Folder of all state [default: HEADSTART_HOME or .headstart]")
 ]
+Table = Annotated[Path, typer.Argument(help="label_suspects.csv of an audit, its column corrected filled in")]
+Model = Annotated[str, typer.Argument(help="NAME@alias, NAME/version, or NAME for its champion", metavar="MODEL")]
+Why = Annotated[str, typer.Option("--why", help="The reason, for the ledger")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output")]
 
 
@@ -63,7 +68,7 @@ def train(
             print(json.dumps(outcome.summary()), file=s.out)
         else:
             _show(s, outcome)
-        raise typer.Exit(0 if outcome.verdict.decision == "promote" else 1)
+        raise typer.Exit(1 if outcome.verdict.decision == "keep" else 0)
 
 
 @app.command()
@@ -109,16 +114,21 @@ def models(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Versions in the registry: aliases, gate results, data."""
+    """Versions in the registry: aliases, gate results, data; with NAME also the ledger of its champions."""
     with session("models", home) as s:
-        from tasks import registry
+        from tasks import promotion
 
-        found = [registry.describe(version, aliases) for version, aliases in registry.versions(name)]
+        found = promotion.overview(name)
         if as_json:
             print(json.dumps(found), file=s.out)
         elif found:
             brief = ("model", "version", "aliases", "gate", "backbone", "rung", "made")
             _table(s, "Registered models", [{column: row[column] for column in brief} for row in found])
+            for row in found:
+                if row["note"]:
+                    s.answers.print(f"{row['model']} version {row['version']} {row['note']}", markup=False)
+            if name and (entries := promotion.history(name)):
+                _table(s, "Ledger", entries)
         else:
             s.console.print(
                 f"No registered model{f' named {name}' if name else ''} yet: headstart train RECIPE makes one."
@@ -126,8 +136,79 @@ def models(
 
 
 @app.command()
+def promote(
+    name: Annotated[str, typer.Argument(help="A registered model")],
+    version: Annotated[str, typer.Argument(help="The number of one of its versions")],
+    why: Why = "",
+    force: Annotated[bool, typer.Option("--force", help="Whichever champion it was compared with")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Make a version the champion, after it has shown its fingerprint; the champion becomes `previous`."""
+    with session("promote", home) as s:
+        from tasks import promotion
+
+        entry = promotion.promote(name, version, why, force)
+        _moved(s, entry, f"{name} version {version} is the champion already.", as_json)
+
+
+@app.command()
+def rollback(
+    name: Annotated[str, typer.Argument(help="A registered model")],
+    why: Why = "",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Make `previous` the champion again; a second rollback undoes the first."""
+    with session("rollback", home) as s:
+        from tasks import promotion
+
+        _moved(s, promotion.rollback(name, why), "", as_json)
+
+
+@app.command()
+def verify(model: Model, home: Home = None, as_json: Json = False) -> None:
+    """Does a version have its fingerprint, on this machine: every file, and the answers for its golden images?"""
+    with session("verify", home) as s:
+        from tasks import promotion
+
+        found = promotion.verify(model)
+        if as_json:
+            print(json.dumps(found), file=s.out)
+            return
+        s.answers.print(
+            f"{found['model']} version {found['version']} is as it was registered: every file is the same, and "
+            f"{found['images']} golden images are answered to within {found['largest_difference']:.1e}.",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+@app.command()
+def serve(home: Home = None) -> None:
+    """Serve the deployments of promote and rollback, whose forms are in Prefect's pages, until interrupted."""
+    with session("serve", home) as s:
+        import os
+
+        from tasks.errors import UsageError
+
+        if not (server := os.environ.get("PREFECT_API_URL")):
+            raise UsageError(
+                "Expected PREFECT_API_URL to name a Prefect server, found none. `prefect server start` makes one at "
+                "http://127.0.0.1:4200/api."
+            )
+        from prefect import serve as until_interrupted
+
+        from flows.promote import deployments
+
+        where = f"{server.removesuffix('/api')}/deployments"
+        s.console.print(f"promote/headstart and rollback/headstart are at {where}", soft_wrap=True)
+        until_interrupted(*deployments(), print_starting_message=False)
+
+
+@app.command()
 def predict(
-    model: Annotated[str, typer.Argument(help="NAME@alias, NAME/version, or NAME for its champion", metavar="MODEL")],
+    model: Model,
     images: Annotated[list[Path], typer.Argument(help="Image files", metavar="IMAGE...")],
     home: Home = None,
     as_json: Json = False,
@@ -211,6 +292,38 @@ def prune(
             s.console.print("Nothing was deleted: headstart store prune --yes does it.")
 
 
+@labels.command("apply")
+def apply_labels(file: Table, home: Home = None, as_json: Json = False) -> None:
+    """Keep corrected labels: the recipe's next run uses them. The source's files stay as they are."""
+    with session("labels-apply", home) as s:
+        from tasks import corrections
+
+        _show_labels(s, *corrections.apply(file), as_json)
+
+
+@labels.command("undo")
+def undo_labels(file: Table, home: Home = None, as_json: Json = False) -> None:
+    """Take back the corrections of the images that the table fills in: the source's labels count again."""
+    with session("labels-undo", home) as s:
+        from tasks import corrections
+
+        _show_labels(s, *corrections.undo(file), as_json)
+
+
+@labels.command("list")
+def list_labels(
+    recipe: Annotated[str | None, typer.Argument(help="A recipe's name; all when left out")] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Labels that differ from the source's."""
+    with session("labels-list", home) as s:
+        from tasks import corrections
+
+        names = [recipe] if recipe else corrections.recipes()
+        _list(s, "Corrected labels", [{"recipe": n} | row for n in names for row in corrections.kept(n)], as_json)
+
+
 @app.command()
 def engines(home: Home = None, as_json: Json = False) -> None:
     """Ways to run a frozen network."""
@@ -240,6 +353,32 @@ def _plugins(kind: str, home: Path | None, as_json: bool) -> None:
 
     with session(kind, home) as s:
         _list(s, kind.capitalize(), plugins.describe(kind), as_json)
+
+
+def _show_labels(s: Session, recipe: str, changes: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"recipe": recipe, "changes": changes}), file=s.out)
+        return
+    if not changes:
+        s.console.print("Nothing to change: the labels are so already.")
+        return
+    _table(s, f"Labels of {recipe} that change", changes)
+    test = sum(change["split"] == "test" for change in changes)
+    if test:
+        s.answers.print(f"{test} of them are test images: scores of earlier versions do not compare with later ones.")
+    s.answers.print(f"The next run of {recipe} uses them.", markup=False)
+
+
+def _moved(s: Session, entry: "LedgerEntry | None", otherwise: str, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(entry.summary() if entry else {"action": "none", "why": otherwise}), file=s.out)
+    elif entry is None:
+        s.answers.print(otherwise, markup=False, soft_wrap=True)
+    else:
+        before = f"version {entry.before} was it before" if entry.before else "there was none before"
+        s.answers.print(
+            f"Version {entry.after} is the champion; {before}. Entry {entry.number} of the ledger.", soft_wrap=True
+        )
 
 
 def _list(s: Session, title: str, rows: list[dict[str, Any]], as_json: bool) -> None:
@@ -273,6 +412,8 @@ def _show(s: Session, outcome: "Outcome") -> None:
     ]
     _table(s, "Stages", stages)
     _show_ranking(s, outcome)
+    if outcome.tuned:
+        s.answers.print(f"Search: {outcome.tuned.sentence}", markup=False, soft_wrap=True)
     metrics = [
         {
             "metric": name,
@@ -292,6 +433,7 @@ def _show(s: Session, outcome: "Outcome") -> None:
             soft_wrap=True,
         )
     s.answers.print(f"Transfer: {outcome.transfer.sentence}", markup=False, soft_wrap=True)
+    _show_audit(s, outcome)
     promoted = outcome.verdict.decision == "promote"
     _show_data(s, scores)
     s.answers.print(f"Report: {scores['report']}\nLog: {s.log}", soft_wrap=True, markup=False)
@@ -302,7 +444,23 @@ def _show(s: Session, outcome: "Outcome") -> None:
         markup=False,
         soft_wrap=True,
     )
+    if outcome.version.note:
+        s.answers.print(f"Version {scores['version']} {outcome.version.note}", markup=False, soft_wrap=True)
     s.answers.print(f"Verdict in {outcome.seconds:.0f} s.")
+
+
+def _show_audit(s: Session, outcome: "Outcome") -> None:
+    found = outcome.audit
+    if found is None or not found.path:
+        return
+    told = ", ".join(f"{one.facts} {one.score:.2f}" for one in found.shortcuts if one.flagged) or "none"
+    s.answers.print(
+        f"Data: {found.copied['test']} test images have a copy in another split; {sum(found.suspected.values())} label "
+        f"suspects; shortcuts (balanced accuracy): {told}. Tables: {outcome.summary()['audit']['duplicates_table']}, "
+        f"{outcome.summary()['audit']['suspects_table']}",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def _show_ranking(s: Session, outcome: "Outcome") -> None:
@@ -328,6 +486,8 @@ def _show_comparison(s: Session, found: "Comparison") -> None:
 def _show_data(s: Session, summary: dict[str, Any]) -> None:
     counts = ", ".join(f"{n} {split}" for split, n in summary["images"].items())
     s.answers.print(f"Images: {counts}")
+    if summary["corrected_labels"]:
+        s.answers.print(f"Labels that a person has corrected: {summary['corrected_labels']} (headstart labels list)")
     for text in summary["warnings"]:
         s.answers.print(f"Warning: {text}", markup=False, soft_wrap=True)
     s.answers.print(f"Data Docs: {summary['data_docs']}", soft_wrap=True, markup=False)

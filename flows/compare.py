@@ -8,7 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows.selection import with_backbone
 from flows.shards import extract_in_shards
-from tasks import backbones, backend, datasets, tracking
+from tasks import backbones, backend, corrections, datasets, tracking
 from tasks.adapt import adapt
 from tasks.compare import compare as curves
 from tasks.errors import UsageError
@@ -32,7 +32,7 @@ def compare(recipe: Recipe) -> Comparison:
         raise UsageError("backbone.weights: expected pretrained weights to compare with random ones, found random.")
     backend.use(r.backend)
     with tracking.run(r.name, "compare", r.model_dump()) as run:
-        facts = ingest(r.source, r.split, r.images)
+        facts = ingest(r.source, r.split, r.images, corrections.of(r.name))
         dataset = validate(facts, r.validation)
         images = preprocess(dataset, r.images)
         r, _ = with_backbone(r, images)

@@ -7,13 +7,14 @@ process' own standard output and error go to the log file; what is meant for the
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import typer
 
@@ -39,8 +40,15 @@ def session(command: str, folder: Path | None = None) -> Iterator[Session]:
     """Set the environment up, keep third parties quiet, and turn errors into a paragraph and an exit code."""
     from rich.console import Console
 
-    # As after Ctrl-C: the Prefect server that this process started would stay behind otherwise.
-    signal.signal(signal.SIGTERM, _interrupt)
+    asked = threading.Event()
+
+    def interrupt(number: int, frame: object) -> None:
+        asked.set()
+        raise KeyboardInterrupt
+
+    # SIGTERM as Ctrl-C: the Prefect server that this process started would stay behind otherwise.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     root = home.configure(folder)
     log = root / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{command}.log"
     log.parent.mkdir(exist_ok=True)
@@ -60,9 +68,10 @@ def session(command: str, folder: Path | None = None) -> Iterator[Session]:
             raise
         except HeadstartError as error:
             _tell(console, str(error), error.exit_code)
-        except KeyboardInterrupt:
-            _tell(console, f"Interrupted. The same command goes on where this one stopped. Log: {log}", 130)
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
+            # Where it meets a library that waits for others, an interrupt comes out as an error of theirs.
+            if asked.is_set() or isinstance(error, KeyboardInterrupt):
+                _tell(console, f"Interrupted. The same command goes on where this one stopped. Log: {log}", 130)
             _tell(console, f"{_unforeseen(error)} The trace is in {log}", 3)
         finally:
             # The streams stay with the log file: what libraries say at exit is not for the user either.
@@ -71,11 +80,7 @@ def session(command: str, folder: Path | None = None) -> Iterator[Session]:
             err.close()
 
 
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
-
-
-def _tell(console: "Console", text: str, code: int) -> None:
+def _tell(console: "Console", text: str, code: int) -> NoReturn:
     traceback.print_exc()
     console.print(f"[bold red]Error.[/] {_escape(text)}" if code != 130 else _escape(text), soft_wrap=True)
     raise typer.Exit(code)

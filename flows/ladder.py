@@ -1,20 +1,20 @@
 """The ladder: from nearest neighbours to the whole network, each rung dearer than the one before."""
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import partial
-from typing import get_args
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache, partial
 
+from tasks.average import average
 from tasks.choose import choose
 from tasks.fine_tune import fine_tune
 from tasks.interpolate import interpolate
-from tasks.records import FeaturesRef, ImagesRef, LadderRef, ModelRef
-from tasks.settings import Head, Recipe, Rung
+from tasks.records import FeaturesRef, ImagesRef, LadderRef, ModelRef, digest
+from tasks.settings import TUNED, Head, Recipe
 from tasks.stage import Stage
 from tasks.train_head import train_head
 
-RUNGS = get_args(Rung)
+#: Rungs that are named after their stage in MLflow and Prefect.
+OWN = ("head", "blocks", "interpolated", "averaged")
 #: Nearest neighbours remember every image; of more than these they would be no cheap rung.
 KNN_IMAGES = 20_000
 
@@ -37,37 +37,45 @@ def climb(images: ImagesRef, features: FeaturesRef, recipe: Recipe, started: flo
 
 def refitted(images: ImagesRef, features: FeaturesRef, recipe: Recipe, ladder: LadderRef) -> ModelRef:
     """The chosen rung; where the recipe wants it, trained again with the validation images among the others."""
-    r, chosen = recipe, ladder.chosen
+    r, rungs = recipe, {rung.rung: rung for rung in ladder.rungs}
     if not r.ladder.refit:
-        return chosen
-    rungs = {rung.rung: rung for rung in ladder.rungs}
-    if chosen.rung in _heads(r):
-        return _head(images, features, r, chosen.rung, chosen)
-    head = _head(images, features, r, "head", rungs["head"])
-    last = _last_tuned(rungs) if chosen.rung == "interpolated" else chosen.rung
-    tuned = _tuned(images, head, r, last, rungs[last])
-    if chosen.rung != "interpolated":
-        return tuned
-    return _between(images, head, replace(tuned, share=chosen.share, renewed=chosen.renewed), r, last, True)
+        return ladder.chosen
+
+    @cache
+    def again(name: str) -> ModelRef:
+        """A rung, after those that it rests on."""
+        rung = rungs[name]
+        if rung.averages:
+            members = [again(each) for each in dict.fromkeys(rung.averages)]
+            return _averaged(images, _repeated(images, members, r, partial(again, "head"), rungs), r, rung)
+        if name in _heads(r):
+            return _head(images, features, r, name, rung)
+        if name != "interpolated":
+            return _tuned(images, again("head"), r, name, rung)
+        last = _last_tuned(rungs)
+        return _between(images, again("head"), again(last), r, last, rung)
+
+    return again(ladder.chosen.rung)
 
 
 def _steps(
     images: ImagesRef, features: FeaturesRef, r: Recipe, rungs: dict[str, ModelRef]
 ) -> Iterator[tuple[str, Callable[[], ModelRef]]]:
     """Name of each rung that the recipe wants, and what trains it once those before are there."""
-    wanted = RUNGS[RUNGS.index(r.ladder.start_at) : RUNGS.index(r.ladder.stop_at) + 1]
     for rung, head in _heads(r).items():
-        repeated = rung != "head" and "head" in wanted and head == r.head
+        repeated = rung != "head" and "head" in r.rungs and head == r.head
         crowded = rung == "knn" and images.dataset.counts["train"] > KNN_IMAGES
-        if rung in wanted and not repeated and not crowded:
+        if rung in r.rungs and not repeated and not crowded:
             yield rung, partial(_head, images, features, r, rung)
-    if not r.fine_tune.enabled:
-        return
     for rung in ("blocks", "whole"):
-        if rung in wanted:
+        if rung in r.rungs:
             yield rung, partial(_tuned, images, rungs["head"], r, rung)
-    if r.ladder.interpolate and (last := _last_tuned(rungs)):
+    if "interpolated" in r.rungs and (last := _last_tuned(rungs)):
         yield "interpolated", partial(_between, images, rungs["head"], rungs[last], r, last)
+    best = _to_average(r, rungs)
+    several = len(best) * len(_views(r)) > 1 or (r.ladder.seeds > 1 and best[-1].rung in TUNED)
+    if "averaged" in r.rungs and several:
+        yield "averaged", lambda: _averaged(images, _repeated(images, best, r, lambda: rungs["head"]), r)
 
 
 def _heads(r: Recipe) -> dict[str, Head]:
@@ -76,18 +84,68 @@ def _heads(r: Recipe) -> dict[str, Head]:
 
 
 def _head(images: ImagesRef, features: FeaturesRef, r: Recipe, rung: str, again: ModelRef | None = None) -> ModelRef:
-    stage = _labelled(train_head, rung, "head", again)
+    stage = _labelled(train_head, rung, again)
     return stage(images, features, r.backbone, _heads(r)[rung], r.loss, r.images, r.seed, rung, again)
 
 
-def _tuned(images: ImagesRef, head: ModelRef, r: Recipe, rung: str, again: ModelRef | None = None) -> ModelRef:
-    stage, settings = _labelled(fine_tune, rung, "blocks", again), r.fine_tune if rung == "blocks" else r.whole
-    return stage(images, head, settings, r.loss, r.extract, r.images, r.seed, again)
+def _tuned(
+    images: ImagesRef, head: ModelRef, r: Recipe, rung: str, again: ModelRef | None = None, number: int = 0
+) -> ModelRef:
+    """`number`: of the training, each with random numbers of its own; the first's are those of the recipe's seed."""
+    stage, settings = _labelled(fine_tune, rung, again), r.fine_tune if rung == "blocks" else r.whole
+    if number:
+        stage = stage.labelled(f"{stage.label}_{number + 1}")
+    return stage(images, head, settings, r.loss, r.extract, r.images, _seed(r, number), again)
 
 
-def _between(images: ImagesRef, head: ModelRef, tuned: ModelRef, r: Recipe, rung: str, again: bool = False) -> ModelRef:
-    stage, settings = _labelled(interpolate, "", "", again or None), r.fine_tune if rung == "blocks" else r.whole
+def _between(
+    images: ImagesRef, head: ModelRef, tuned: ModelRef, r: Recipe, rung: str, again: ModelRef | None = None
+) -> ModelRef:
+    stage, settings = _labelled(interpolate, "interpolated", again), r.fine_tune if rung == "blocks" else r.whole
     return stage(images, head, tuned, settings, r.extract, r.images, r.seed, again)
+
+
+def _averaged(images: ImagesRef, models: list[ModelRef], r: Recipe, again: ModelRef | None = None) -> ModelRef:
+    return _labelled(average, "averaged", again)(images, tuple(models), _views(r), again)
+
+
+def _repeated(
+    images: ImagesRef,
+    models: list[ModelRef],
+    r: Recipe,
+    head: Callable[[], ModelRef],
+    before: Mapping[str, ModelRef] | None = None,
+) -> list[ModelRef]:
+    """The models, and as many more trainings of the last, where it was fine-tuned, as the recipe wants.
+
+    `before`: the rungs that the models are trained again of.
+    """
+    rung = models[-1].rung
+    if rung not in TUNED:
+        return models
+    again = before[rung] if before else None
+    return [*models, *(_tuned(images, head(), r, rung, again, number) for number in range(1, r.ladder.seeds))]
+
+
+def _to_average(r: Recipe, rungs: dict[str, ModelRef]) -> list[ModelRef]:
+    """The best rung, or the best on the frozen network and the best that trained it."""
+
+    def best(some: Iterable[ModelRef]) -> list[ModelRef]:
+        return sorted(some, key=lambda rung: rung.validation["log_loss"])[:1]
+
+    every = rungs.values()
+    if "rungs" not in r.ladder.average:
+        return best(every)
+    return best(rung for rung in every if rung.on_frozen) + best(rung for rung in every if not rung.on_frozen)
+
+
+def _seed(r: Recipe, number: int) -> int:
+    """Of one of several trainings; a neighbouring seed would be that of a neighbouring recipe."""
+    return int(digest("seed", r.seed, number)[:7], 16) if number else r.seed
+
+
+def _views(r: Recipe) -> tuple[str, ...]:
+    return r.images.views if "views" in r.ladder.average else ("identity",)
 
 
 def _last_tuned(rungs: dict[str, ModelRef]) -> str:
@@ -95,7 +153,7 @@ def _last_tuned(rungs: dict[str, ModelRef]) -> str:
     return next((rung for rung in ("whole", "blocks") if rung in rungs), "")
 
 
-def _labelled(stage: Stage, rung: str, own: str, again: object) -> Stage:
-    """The stage under the name of its rung, unless that is the stage's own."""
-    name = stage.name if rung == own else rung
+def _labelled(stage: Stage, rung: str, again: ModelRef | None) -> Stage:
+    """The stage under the name of its rung, unless its own is for that one."""
+    name = stage.name if rung in OWN else rung
     return stage.labelled(f"refit_{name}" if again else name)

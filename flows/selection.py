@@ -7,7 +7,7 @@ from tasks.review_ranking import ACCURACY, BACKBONE, COMPARABLE, LOG_LOSS, revie
 from tasks.settings import Recipe
 
 #: What says nothing of training, or is in the digest of the images.
-APART = {"backbone", "select", "source", "split", "validation", "extract", "gates"}
+APART = {"backbone", "select", "source", "split", "validation", "extract", "audit", "gates"}
 
 
 def with_backbone(recipe: Recipe, images: ImagesRef) -> tuple[Recipe, RankingRef | None]:

@@ -32,6 +32,8 @@ def fill_in_shards(images: ImagesRef, recipe: Recipe) -> list[int]:
         unmapped(r.extract),
         unmapped(r.images),
         unmapped(r.backend),
+        unmapped(r.ladder.refit),
+        unmapped(r.cut),
         range(parts),
         parts=unmapped(parts),
     )

@@ -6,19 +6,22 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from flows.ladder import climb, refitted
+from flows.promote import ask
 from flows.selection import reviewed, with_backbone
 from flows.shards import extract_in_shards
-from flows.tuning import tuned
-from tasks import backend, registry, slices, tracking
+from flows.tuning import with_head
+from tasks import backend, corrections, registry, slices, tracking
+from tasks.audit import audit
 from tasks.check_transfer import check_transfer
 from tasks.evaluate import evaluate
 from tasks.extract import extract
 from tasks.gate import gate
 from tasks.ingest import ingest
 from tasks.preprocess import preprocess
-from tasks.records import DatasetRef, Outcome
+from tasks.publish import publish
+from tasks.records import DatasetRef, Findings, Outcome
 from tasks.register import register
-from tasks.settings import Gates, Recipe
+from tasks.settings import Recipe
 from tasks.validate import validate
 
 
@@ -28,26 +31,46 @@ def train(recipe: Recipe) -> Outcome:
     r, started = recipe, time.perf_counter()
     backend.use(r.backend)
     with tracking.run(r.name, "train", r.model_dump()) as run:
-        facts = ingest(r.source, r.split, r.images)
+        facts = ingest(r.source, r.split, r.images, corrections.of(r.name))
         dataset = validate(facts, r.validation)
         slices.check(dataset, r.slices)
         images = preprocess(dataset, r.images)
         r, ranking = with_backbone(r, images)
-        r = tuned(images, r)
+        r, tuned = with_head(r, images)
         extract_in_shards(images, r)
-        features = extract(images, r.backbone, r.extract, r.images, r.backend, r.ladder.refit)
+        features = extract(images, r.backbone, r.extract, r.images, r.backend, r.ladder.refit, cut=r.cut)
+        audited = audit(images, features, r.audit, r.name, r.seed)
         ladder = climb(images, features, r, started)
         agreement = reviewed(r, ranking, images, ladder)
         model = refitted(images, features, r, ladder)
         checked = check_transfer.labelled("transfer_check")
         transfer = checked(images, features, r.backbone, r.extract, r.images, r.backend, r.transfer_check, r.seed)
-        report = evaluate(images, features, model, ladder, transfer, r.slices, r.name, r.seed, ranking)
-        verdict = gate(images, model, report, Gates(model=r.name, gates=r.gates))
-        version = register(dataset, model, report, verdict, r.images, r.backbone, r.name)
+        report = evaluate(images, features, model, ladder, r.slices, r.seed)
+        verdict = gate(images, model, report, r.judging)
+        version = register(dataset, model, report, verdict, r.images, r.backbone, r.promotion, r.name)
         version = registry.refreshed(version)
-    seconds = time.perf_counter() - started
+        findings = Findings(
+            dataset=dataset,
+            model=model,
+            ladder=ladder,
+            transfer=transfer,
+            report=report,
+            verdict=verdict,
+            version=version,
+            ranking=ranking,
+            tuned=tuned,
+            audit=audited,
+        )
+        page = publish(findings, images, r, stages=dict(run.stages))
+        if version.note:
+            ask(version.name, version.version)
     outcome = Outcome(
-        run.id, version, verdict, report, dataset, model, ladder, transfer, run.stages, seconds, ranking, agreement
+        **vars(findings),
+        run_id=run.id,
+        page=page,
+        stages=run.stages,
+        seconds=time.perf_counter() - started,
+        agreement=agreement,
     )
     create_markdown_artifact(outcome.markdown(), key=_artifact_key(r.name), description=f"Outcome of {r.name}")
     return outcome
@@ -57,7 +80,8 @@ def train(recipe: Recipe) -> Outcome:
 def check(recipe: Recipe) -> DatasetRef:
     """Ingest and validate only."""
     with tracking.run(recipe.name, "check", recipe.model_dump()):
-        dataset = validate(ingest(recipe.source, recipe.split, recipe.images), recipe.validation)
+        facts = ingest(recipe.source, recipe.split, recipe.images, corrections.of(recipe.name))
+        dataset = validate(facts, recipe.validation)
         slices.check(dataset, recipe.slices)
         return dataset
 

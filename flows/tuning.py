@@ -10,15 +10,16 @@ from tasks.tune import tune
 POOLINGS = ("avg", "avg_max_std", "multi_level")
 
 
-def tuned(images: ImagesRef, recipe: Recipe) -> Recipe:
-    """The recipe with the head, the pooling and the views that a search found best, where it wants one."""
+def with_head(recipe: Recipe, images: ImagesRef) -> tuple[Recipe, TunedRef | None]:
+    """The recipe with the head, pooling and views that a search found best, where it wants one, and the search."""
     if not recipe.tune.enabled:
-        return recipe
+        return recipe, None
     r = _wide(recipe)
     extract_in_shards(images, r)
     every = r.ladder.refit or r.tune.turns(images.dataset.counts) > 0
     features = extract.labelled("extract_for_tuning")(images, r.backbone, r.extract, r.images, r.backend, every)
-    return _with(recipe, tune(images, features, r.backbone, r.tune, r.head, r.loss, recipe.images, r.seed))
+    found = tune(images, features, r.backbone, r.tune, r.head, r.loss, recipe.images, r.seed)
+    return _with(recipe, found), found
 
 
 def _wide(r: Recipe) -> Recipe:

@@ -8,7 +8,7 @@ import os
 import threading
 from importlib import import_module
 
-from tasks import tracking
+from tasks import corrections, tracking
 from tasks.ingest import ingest
 from tasks.settings import Recipe
 
@@ -17,11 +17,11 @@ LIBRARIES = ("tensorflow", "great_expectations")
 
 def up(recipe: Recipe) -> None:
     """Return when the server answers and the libraries are loaded."""
-    fresh = not ingest.cached(recipe.source, recipe.split, recipe.images)
     server = None if os.environ.get("PREFECT_API_URL") else _server()
     try:
-        for name in LIBRARIES if fresh else ():
-            import_module(name)
+        if not ingest.cached(recipe.source, recipe.split, recipe.images, corrections.of(recipe.name)):
+            for name in LIBRARIES:
+                import_module(name)
         tracking.client()
     finally:
         if server:

@@ -1,6 +1,7 @@
 """Adapt: a point of a learning curve of the pretrained network, its head or its last blocks trained on some images."""
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ from tasks.points import PointRef
 from tasks.records import FeaturesRef, ImagesRef, digest
 from tasks.settings import Backbone, Extract, FineTune, Head, Images, Loss
 from tasks.stage import stage
-from tasks.training import curves, find, fit, networks, precision, rates, scratch, subsets, thaw, upper
+from tasks.training import curves, fit, networks, scratch, subsets, upper
 
 if TYPE_CHECKING:
     import keras
@@ -43,19 +44,9 @@ def adapt(
     if tuning:
         tuned, history, more = _tuned(images, backbone, model, tuning, loss, extract, augment, chosen, seed)
         model, validation, seconds = tuned.model, tuned.validation, seconds + more
-    logits = fit.predict(model, validation)
     address = digest("adapt", images, features, backbone, head, tuning, loss, augment.views, part, seed)
-    return PointRef(
-        digest=address,
-        method="fine_tuned" if tuning else "frozen",
-        images=len(chosen),
-        side=images.size,
-        seed=seed,
-        validation=fit.scores(logits, validation.labels),
-        predictions=curves.keep(address, logits),
-        seconds=round(seconds, 3),
-        epochs=history.best,
-    )
+    method = "fine_tuned" if tuning else "frozen"
+    return curves.point(address, method, len(chosen), images.size, seed, model, validation, history, seconds)
 
 
 def _tuned(
@@ -73,15 +64,8 @@ def _tuned(
     built = backbones.load(backbone, images.size)
     network = networks.classifier(networks.pooled(built, backbone.pooling), head)
     part = upper.of(network, built.blocks, settings, images, extract, augment, seed)
-    frozen = thaw.frozen_variables(network)
-    before = thaw.fingerprint(frozen)
     train = subsets.repeated(subsets.of(part.train, chosen, images.dataset.counts["train"]), scratch.EPOCH)
+    part = replace(part, train=train)
     started = time.perf_counter()
-    with precision.mixed(part.model, settings.precision):
-        shares = rates.layer_wise(network, built.blocks, settings.layer_decay)
-        rate = settings.learning_rate
-        if rate == "find":
-            rate = find.rate(part.model, train, fit.plan(settings, find.LOWEST, loss, seed)).rate
-        history = fit.fit(part.model, train, part.validation, fit.plan(settings, rate, loss, seed, shares))
-    thaw.check_frozen(before, frozen)
-    return part, history, time.perf_counter() - started
+    trained = upper.train(part, network, built.blocks, settings, loss, seed)
+    return part, trained.history, time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""Choose: of the rungs of the ladder, the cheapest that is not significantly worse than the best one."""
+"""Choose: the rung that the recipe names, or the cheapest that is not significantly worse than the best one."""
 
 import numpy as np
 
@@ -19,18 +19,22 @@ def choose(dataset: DatasetRef, rungs: tuple[ModelRef, ...], settings: Ladder, r
     labels = datasets.labels(datasets.rows(dataset, "validation"), dataset.classes)
     each = [choice.losses(labels, np.load(home() / rung.predictions, allow_pickle=False)) for rung in rungs]
     taken, gaps = choice.cheapest(each, settings.confidence, seed)
-    best = min(range(len(each)), key=lambda at: each[at].mean())
+    names = [rung.rung for rung in rungs]
+    if named := settings.ship in names:
+        taken = names.index(settings.ship)
+    lowest = min(losses.mean() for losses in each)
     scores = tuple(
         RungScore(
             rung=rung.rung,
             log_loss=float(losses.mean()),
             interval=choice.interval(losses, settings.confidence, seed),
             accuracy=rung.validation["accuracy"],
-            gap=float(losses.mean() - each[best].mean()),
+            gap=float(losses.mean() - lowest),
             gap_interval=gap,
             seconds=rung.seconds,
             shipped=at == taken,
         )
         for at, (rung, losses, gap) in enumerate(zip(rungs, each, gaps, strict=True))
     )
-    return LadderRef(digest("ladder", rungs, settings.confidence, reason, seed), rungs, scores, rungs[taken], reason)
+    address = digest("ladder", rungs, settings.confidence, settings.ship, reason, seed)
+    return LadderRef(address, rungs, scores, rungs[taken], reason, named)

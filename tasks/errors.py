@@ -25,6 +25,6 @@ class DependencyError(HeadstartError):
     exit_code = 3
 
 
-def brief(error: Exception) -> str:
+def brief(error: BaseException) -> str:
     """The first line of what a library says, which may go on for pages."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -8,9 +8,10 @@ import pandas as pd
 
 from tasks import datasets, engines, metrics, progress, slices, store, tracking
 from tasks.home import home
-from tasks.records import FeaturesRef, ImagesRef, LadderRef, ModelRef, RankingRef, Report, TransferRef, digest
-from tasks.reports import figures, page
+from tasks.records import FeaturesRef, ImagesRef, LadderRef, ModelRef, Report, digest
+from tasks.reports import figures
 from tasks.settings import Slices
+from tasks.slices import classes
 from tasks.stage import stage
 from tasks.training import fit, networks
 
@@ -22,36 +23,28 @@ BATCH = 32
 PROBE, TOLERANCE = 8, 1e-3
 
 
-@stage(version=4)
+@stage(version=5)
 def evaluate(
-    images: ImagesRef,
-    features: FeaturesRef,
-    model: ModelRef,
-    ladder: LadderRef,
-    transfer: TransferRef,
-    settings: Slices,
-    name: str,
-    seed: int,
-    ranking: RankingRef | None = None,
+    images: ImagesRef, features: FeaturesRef, model: ModelRef, ladder: LadderRef, settings: Slices, seed: int
 ) -> Report:
-    """Metrics with 95 % intervals, of slices too, the probabilities of every test image, and the figures."""
+    """Metrics with 95 % intervals, of classes and slices too, the probabilities of all test images, and the figures."""
     rows = datasets.rows(images.dataset, "test")
     labels = datasets.labels(rows, images.dataset.classes)
     probabilities = _probabilities(model, features, images, rows)
     found = metrics.evaluate(labels, probabilities)
     bounds = metrics.intervals(labels, probabilities, seed)
+    each = classes.scores(labels, probabilities, images.dataset.classes)
     probe = _frozen(ladder)
     of_probe = probabilities if probe.rung == model.rung else _probabilities(probe, features, images, rows)
     parts = slices.judge(slices.of(images.dataset, settings), labels, probabilities, of_probe, settings, seed)
-    address = digest("report", images, model, ladder, transfer, settings, name, seed, ranking)
+    address = digest("report", images, model, ladder, settings, seed)
     with store.folder("reports", address) as (working, path):
         _predictions(rows, images.dataset.classes, probabilities).to_parquet(working / "predictions.parquet")
         slices.table(parts).to_csv(working / "slices.csv", index=False)
-        pictures = _pictures(working, rows, labels, probabilities, images)
-        report = Report(f"{path}/report.html", address, found, bounds, f"{path}/predictions.parquet", parts, probe.rung)
-        page.write(working / "report.html", name, images.dataset, model, ladder, transfer, report, pictures, ranking)
+        pd.DataFrame(each).to_csv(working / "classes.csv", index=False)
+        _pictures(working, rows, labels, probabilities, images)
     tracking.log_files(home() / path)
-    return report
+    return Report(f"{path}/classes.csv", address, found, bounds, f"{path}/predictions.parquet", each, parts, probe.rung)
 
 
 def _frozen(ladder: LadderRef) -> ModelRef:
@@ -87,19 +80,11 @@ def _predictions(rows: pd.DataFrame, classes: tuple[str, ...], probabilities: np
     return table.assign(probability=probabilities.max(axis=1), probabilities=list(probabilities))
 
 
-def _pictures(
-    to: Path, rows: pd.DataFrame, labels: np.ndarray, probabilities: np.ndarray, images: ImagesRef
-) -> dict[str, Path]:
+def _pictures(to: Path, rows: pd.DataFrame, labels: np.ndarray, probabilities: np.ndarray, images: ImagesRef) -> None:
     classes, predicted = images.dataset.classes, probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     wrong = wrong[np.argsort(-probabilities.max(axis=1)[wrong], kind="stable")][: figures.GALLERY]
     captions = [figures.caption(classes[labels[i]], classes[predicted[i]], probabilities[i].max()) for i in wrong]
-    paths = {
-        "Confusion matrix": to / "confusion_matrix.png",
-        "Reliability": to / "reliability.png",
-        "Worst mistakes": to / "worst_mistakes.png",
-    }
-    figures.confusion(labels, predicted, classes, paths["Confusion matrix"])
-    figures.reliability(labels, probabilities, paths["Reliability"])
-    figures.worst(datasets.pixel_reader(images, rows)(wrong), captions, paths["Worst mistakes"])
-    return paths
+    figures.confusion(labels, predicted, classes, to / "confusion_matrix.png")
+    figures.reliability(labels, probabilities, to / "reliability.png")
+    figures.gallery(datasets.pixel_reader(images, rows)(wrong), captions, "Worst mistakes", to / "worst_mistakes.png")

@@ -1,4 +1,4 @@
-"""A frozen network for the images of a data set: what runs it, and the table that keeps what it gives."""
+"""A frozen network for the images of a data set: what runs it, and the tables that keep what it gives."""
 
 from __future__ import annotations
 
@@ -8,38 +8,75 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from tasks import backbones, engines, store
+from tasks.backend import current
 from tasks.home import home
 from tasks.records import ImagesRef, digest
 from tasks.settings import Backbone, Extract
-from tasks.training import networks
+from tasks.training import networks, thaw
 
 if TYPE_CHECKING:
     import keras
 
+#: What crosses a cut is stored with 11 bits of precision: half the space, a relative error of 5e-4.
+CROSSING = "float16"
+
 
 @dataclass(frozen=True)
 class Frozen:
-    """A backbone with its pooling, ready to run."""
+    """A network and what runs it, which is started by who asks for it first."""
 
-    #: Makes the network, pixels to features; an engine that was prepared before does without.
+    #: Makes the network; an engine that was prepared before does without.
     build: Callable[[], keras.Model]
-    engine: engines.Engine
+    started: Callable[[], engines.Engine]
     table: store.Table
+    #: Of what crosses a cut, where the engine gives that too, after what belongs into `table`.
+    crossing: store.Table | None = None
+
+    @property
+    def engine(self) -> engines.Engine:
+        """The engine, the same each time."""
+        return self.started()
 
 
-def start(images: ImagesRef, backbone: Backbone, settings: Extract, backend: str) -> Frozen:
-    """The engine of the settings on the backbone, and its table; equal networks on equal images share one.
+def start(images: ImagesRef, backbone: Backbone, settings: Extract, backend: str, cut: int = 0) -> Frozen:
+    """The engine of the settings on the backbone with its pooling, and its table; equal networks on equal images share.
 
-    Each backend has tables of its own. Raises `UsageError` or `DependencyError` where the weights are needed and cannot
-    be had.
+    `cut`: give what crosses the cut below so many of the last blocks in the same pass. Each backend has tables of its
+    own. Raises `UsageError` or `DependencyError` where the weights are needed and cannot be had, and `UsageError` where
+    there are not that many blocks.
     """
     weights = backbones.weights(backbone)
     address = digest("network", weights, backbone.kind, backbone.options, images.size, backbone.pooling, backend)
-
-    def build() -> keras.Model:
-        return networks.pooled(backbones.load(backbone, images.size), backbone.pooling)
+    name = f"features-{digest('features', address, images.table, settings.dtype)}"
 
     # Made once for all that the start wants of it, and not kept beyond.
-    engine = engines.start(settings.engine, cache(build), home() / "store" / "engines" / address, images.size)
-    name = digest("features", address, images.table, settings.dtype)
-    return Frozen(build, engine, store.Table(f"features-{name}", engine.shape, settings.dtype))
+    @cache
+    def build() -> keras.Model:
+        return networks.pooled(loaded(), backbone.pooling)
+
+    @cache
+    def loaded() -> backbones.Backbone:
+        return backbones.load(backbone, images.size)
+
+    if not cut:
+        started = _starter(settings, build, address, images)
+        return Frozen(build, started, store.Table(name, started().shape, settings.dtype))
+    layer = networks.boundary(loaded().blocks, cut)
+    below = networks.trunk(build(), layer)
+    started = _starter(settings, lambda: networks.both(build(), below), digest("both", address, layer), images)
+    features = store.Table(name, build().output_shape[1:], settings.dtype)
+    return Frozen(build, started, features, trunk(images, below, layer, settings).table)
+
+
+def trunk(images: ImagesRef, network: keras.Model, layer: str, settings: Extract) -> Frozen:
+    """The part of a network up to a layer, and the table of what crosses the cut there, which `start` may fill too."""
+    weights = thaw.fingerprint(network.variables)
+    address = digest("trunk", weights, layer, network.output_shape, images.size, current())
+    table = store.Table(f"activations-{digest(address, images.table, CROSSING)}", network.output_shape[1:], CROSSING)
+    return Frozen(lambda: network, _starter(settings, lambda: network, address, images), table)
+
+
+def _starter(
+    settings: Extract, build: Callable[[], keras.Model], address: str, images: ImagesRef
+) -> Callable[[], engines.Engine]:
+    return cache(lambda: engines.start(settings.engine, build, home() / "store" / "engines" / address, images.size))

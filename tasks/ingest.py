@@ -12,7 +12,7 @@ import pyarrow as pa
 from tasks import plugins, progress, store
 from tasks.errors import DataError
 from tasks.images import facts
-from tasks.records import FactsRef, digest
+from tasks.records import Corrections, FactsRef, digest
 from tasks.settings import Images, Source, Split
 from tasks.slices import columns
 from tasks.stage import stage
@@ -42,10 +42,16 @@ def fingerprint(source: Source, split: Split, images: Images) -> str:
     return digest(listing(source).to_csv(index=False))
 
 
-@stage(version=2, reads=lambda source, split, images: fingerprint(source, split, images))
-def ingest(source: Source, split: Split, images: Images) -> FactsRef:
-    """Facts table: one row an image with `key, uri, label, group, split`, facts, and the source's own as `slice_…`."""
-    rows = with_facts(listing(source), images.max_pixels)
+NONE = Corrections()
+
+
+@stage(version=3, reads=lambda source, split, images, corrections=NONE: fingerprint(source, split, images))
+def ingest(source: Source, split: Split, images: Images, corrections: Corrections = NONE) -> FactsRef:
+    """Facts table: one row an image with `key, uri, label, group, split`, facts, and the source's own as `slice_…`.
+
+    Where a person has corrected a label, `corrected_from` holds the source's.
+    """
+    rows = corrected(with_facts(listing(source), images.max_pixels), corrections)
     rows["split"] = draw_split(rows, split)
     content = digest(rows.drop(columns="mtime").to_csv(index=False))
     with store.folder("facts", content) as (working, relative):
@@ -68,6 +74,14 @@ def with_facts(rows: pd.DataFrame, max_pixels: int) -> pd.DataFrame:
     joined = rows.merge(known.drop_duplicates(IDENTITY), on=IDENTITY, how="left", suffixes=("_source", ""))
     joined["error"] = joined["error_source"].where(joined["error_source"].notna(), joined["error"])
     return joined.drop(columns="error_source")
+
+
+def corrected(rows: pd.DataFrame, corrections: Corrections) -> pd.DataFrame:
+    """The rows with the labels that a person has put right, and the source's own beside those that this changes."""
+    put_right = rows["key"].map(corrections.labels).astype(object)
+    changed = put_right.notna() & (put_right != rows["label"])
+    own = rows["label"].astype(object)
+    return rows.assign(label=own.where(~changed, put_right), corrected_from=own.where(changed, None))
 
 
 def draw_split(rows: pd.DataFrame, split: Split) -> pd.Series:

@@ -12,14 +12,14 @@ from tasks.home import home
 from tasks.records import ImagesRef, ModelRef, digest
 from tasks.settings import Extract, Images, Tuning
 from tasks.stage import stage
-from tasks.training import fit, networks, thaw, upper
+from tasks.training import fit, kept, networks, thaw, upper
 from tasks.training import interpolate as between
 
 if TYPE_CHECKING:
     import keras
 
 
-@stage(version=2)
+@stage(version=3)
 def interpolate(
     images: ImagesRef,
     head: ModelRef,
@@ -28,37 +28,35 @@ def interpolate(
     extract: Extract,
     augment: Images,
     seed: int,
-    refit: bool = False,
+    again: ModelRef | None = None,
 ) -> ModelRef:
-    """The best of the networks between the two on validation images; of a refit the one at the share of `tuned`.
+    """The best of the networks between the two on validation images.
 
     At each share batch normalisation's statistics are tried as they were and as training images renew them: where both
-    ends were trained with the frozen network's statistics, others may be worse than none of the ends.
+    ends were trained with the frozen network's statistics, others may be worse than none of the ends. `again`: the rung
+    that lay between the two before they were trained once more; its share is taken.
     """
     started = time.perf_counter()
     frozen, network = (networks.load(home() / each.path) for each in (head, tuned))
-    part = upper.of(network, head.blocks, settings, images, extract, augment, seed, refit)
+    part = upper.of(network, head.blocks, settings, images, extract, augment, seed, again is not None)
     pairs = between.moved(frozen, network)
     same = thaw.others(network, [variable for variable, _, _ in pairs] + thaw.statistics(part.model))
     before = thaw.fingerprint(same)
-    wanted = [(tuned.share, tuned.renewed)] if refit else list(product(between.SHARES, (False, True)))
+    wanted = [(again.share, again.renewed)] if again else list(product(between.SHARES, (False, True)))
     tried = _tried(network, part, pairs, wanted, seed)
     share, renewed = min(tried, key=lambda key: tried[key][2]["log_loss"])
-    logits, weights, scores = tried[share, renewed]
+    logits, weights, _ = tried[share, renewed]
     network.set_weights(weights)
     thaw.check_frozen(before, same)
     for kind, name in ((False, "kept"), (True, "renewed")):
         losses = [found["log_loss"] for (_, own), (*_, found) in tried.items() if own == kind]
         tracking.log_series(f"validation_loss_statistics_{name}", losses)
-    address = digest("interpolated", head, tuned, augment, seed, refit)
-    path, predictions = networks.keep(address, network, logits)
+    address = digest("interpolated", head, tuned, augment, seed, again)
     return replace(
         tuned,
-        path=path,
+        **kept.keep(address, network, lambda: logits, part.validation.labels, again),
         digest=address,
         rung="interpolated",
-        validation=scores,
-        predictions=predictions,
         seconds=round(time.perf_counter() - started, 3),
         share=share,
         renewed=renewed,

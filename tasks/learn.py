@@ -32,16 +32,6 @@ def learn(
     plan = scratch.plan(epochs, loss, seed)
     history = fit.fit(model, subsets.repeated(train, scratch.EPOCH), validation.in_memory(), plan)
     seconds = time.perf_counter() - started
-    logits = fit.predict(model, validation)
     address = digest("learn", images, backbone, epochs, loss, augment.views, part, seed)
-    return PointRef(
-        digest=address,
-        method="scratch" if backbone else "small_cnn",
-        images=len(chosen),
-        side=images.size,
-        seed=seed,
-        validation=fit.scores(logits, validation.labels),
-        predictions=curves.keep(address, logits),
-        seconds=round(seconds, 3),
-        epochs=history.best,
-    )
+    method = "scratch" if backbone else "small_cnn"
+    return curves.point(address, method, len(chosen), images.size, seed, model, validation, history, seconds)

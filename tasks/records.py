@@ -34,6 +34,11 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no stable digest; pass a record, settings or plain values")
 
 
+def _short(value: Any) -> str:
+    """A setting for people: three digits of a number."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
 class Record:
     """What every record can say of itself."""
 
@@ -69,8 +74,15 @@ class FactsRef(Record):
 
 
 @dataclass(frozen=True)
+class Corrections:
+    """Labels that a person has put right, by the images' keys; the source keeps its own."""
+
+    labels: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class DatasetRef(Record):
-    """The images that passed validation: Parquet rows of (key, uri, label, group, split, facts)."""
+    """The images that passed validation: Parquet rows of (key, uri, label, group, split, corrected_from, facts)."""
 
     path: str
     digest: str
@@ -81,6 +93,8 @@ class DatasetRef(Record):
     expectations: int
     warnings: tuple[str, ...]
     data_docs: str
+    #: Labels that a person has put right and that the source still has otherwise.
+    corrected: int = 0
 
     @property
     @override
@@ -91,6 +105,7 @@ class DatasetRef(Record):
             "duplicates": self.duplicates,
             "expectations": self.expectations,
             "warnings": len(self.warnings),
+            "corrected_labels": self.corrected,
         }
 
     def summary(self) -> dict[str, Any]:
@@ -100,6 +115,7 @@ class DatasetRef(Record):
             "images": {split: self.counts[split] for split in SPLITS} | {"rejected": self.rejected},
             "data_docs": (home() / self.data_docs).as_uri(),
             "warnings": list(self.warnings),
+            "corrected_labels": self.corrected,
         }
 
 
@@ -245,6 +261,126 @@ class FeaturesRef(Record):
 
 
 @dataclass(frozen=True)
+class DuplicatePair:
+    """Two images in different splits that show the same."""
+
+    #: The copy first, then what it was perhaps made from: path, split and label of each.
+    uris: tuple[str, str]
+    splits: tuple[str, str]
+    labels: tuple[str, str]
+    #: What was done to the original, for people.
+    change: str
+    #: Correlation of the aligned images' fine structure, at most 1.
+    similarity: float
+    #: Cosine of the frozen features, their mean taken off; bits of 64 in which the perceptual hashes differ.
+    cosine: float
+    bits: int
+
+
+@dataclass(frozen=True)
+class LabelSuspect:
+    """An image whose label is probably wrong."""
+
+    key: str
+    uri: str
+    split: str
+    label: str
+    suggested: str
+    #: 0 to 1, lower where the label is less likely.
+    score: float
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """How well some facts of a file alone tell the label of training images: balanced accuracy, cross-validated."""
+
+    facts: str
+    score: float
+    interval: tuple[float, float]
+    #: What always naming the most frequent class gives.
+    chance: float
+    #: Whether the interval lies above chance by more than the recipe's margin.
+    flagged: bool
+
+
+@dataclass(frozen=True)
+class AuditRef(Record):
+    """What in the data would spoil the verdict; nothing was changed. `path`: a folder with the tables and pictures."""
+
+    digest: str
+    #: Empty where nothing was looked for.
+    path: str = ""
+    #: The first of them, the most alike or most suspicious first; the tables hold all.
+    pairs: tuple[DuplicatePair, ...] = ()
+    suspects: tuple[LabelSuspect, ...] = ()
+    shortcuts: tuple[Shortcut, ...] = ()
+    duplicates: int = 0
+    #: Pairs with every pixel equal, and pairs whose labels differ.
+    same_pixels: int = 0
+    conflicting: int = 0
+    #: Images of each split that have a copy in another.
+    copied: dict[str, int] = dataclasses.field(default_factory=dict)
+    #: Images whose label was judged, in each split, and those of them whose label is probably wrong.
+    judged: dict[str, int] = dataclasses.field(default_factory=dict)
+    suspected: dict[str, int] = dataclasses.field(default_factory=dict)
+    #: What could not be looked for, and why; a sentence each.
+    notes: tuple[str, ...] = ()
+    #: Of each part.
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    @override
+    def files(self) -> tuple[str, ...]:
+        every = (self.duplicates_table, self.duplicates_picture, self.suspects_table, self.suspects_picture)
+        return every if self.path else ()
+
+    @property
+    def duplicates_table(self) -> str:
+        """CSV of all pairs, relative to the home folder."""
+        return f"{self.path}/duplicates.csv"
+
+    @property
+    def duplicates_picture(self) -> str:
+        """PNG of the first pairs, side by side."""
+        return f"{self.path}/duplicates.png"
+
+    @property
+    def suspects_table(self) -> str:
+        """CSV of all judged images, the most suspicious first, with a column to put them right in."""
+        return f"{self.path}/label_suspects.csv"
+
+    @property
+    def suspects_picture(self) -> str:
+        """PNG of the first suspects."""
+        return f"{self.path}/label_suspects.png"
+
+    @property
+    @override
+    def numbers(self) -> dict[str, float]:
+        told = {shortcut.facts.replace(" ", "_"): shortcut for shortcut in self.shortcuts}
+        counts = {"duplicates": self.duplicates, "same_pixels": self.same_pixels, "conflicting": self.conflicting}
+        return (
+            counts
+            | {f"copied_{split}": n for split, n in self.copied.items()}
+            | {f"suspected_{split}": n for split, n in self.suspected.items()}
+            | {f"{name}_balanced_accuracy": shortcut.score for name, shortcut in told.items()}
+            | {"flagged_shortcuts": sum(shortcut.flagged for shortcut in self.shortcuts)}
+            | {f"{part}_seconds": seconds for part, seconds in self.seconds.items()}
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """What `--json` says of it."""
+        names = ("duplicates_table", "duplicates_picture", "suspects_table", "suspects_picture")
+        counts = ("duplicates", "same_pixels", "conflicting", "copied", "judged", "suspected")
+        told = [dataclasses.asdict(one) | {"interval": list(one.interval)} for one in self.shortcuts]
+        return (
+            {name: getattr(self, name) for name in counts}
+            | {"shortcuts": told, "notes": list(self.notes)}
+            | {name: (home() / getattr(self, name)).as_uri() if self.path else "" for name in names}
+        )
+
+
+@dataclass(frozen=True)
 class TunedRef(Record):
     """What a search found best: settings of the head, as plain values, the pooling and the views."""
 
@@ -263,6 +399,19 @@ class TunedRef(Record):
     seconds: float
 
     @property
+    def sentence(self) -> str:
+        """What was searched and found, for people."""
+        head = self.head
+        options = "".join(f", {name} {_short(value)}" for name, value in head["options"].items())
+        images = f"in {self.folds} folds" if self.folds > 1 else "on the validation images"
+        return (
+            f"{self.trials} trials in {self.seconds:.0f} s, {self.pruned} of them ended early. The best, with a loss "
+            f"of {self.validation_loss:.4f} {images}: head {head['kind']}{options}, step size "
+            f"{_short(head['learning_rate'])}, weight decay {_short(head['weight_decay'])}, pooling {self.pooling}, "
+            f"views {', '.join(self.views)}."
+        )
+
+    @property
     @override
     def numbers(self) -> dict[str, float]:
         names = ("validation_loss", "trials", "pruned", "folds")
@@ -276,6 +425,7 @@ class ModelRef(Record):
     path: str
     digest: str
     rung: str
+    #: Scores of the validation images; of a network that was trained on them too, those of the rung that it repeats.
     validation: dict[str, float]
     #: Probabilities of the validation images, float32[n, classes], in NumPy's format.
     predictions: str
@@ -293,6 +443,8 @@ class ModelRef(Record):
     share: float = 1.0
     #: And whether batch normalisation's statistics were taken again there.
     renewed: bool = False
+    #: The rungs whose answers are averaged, where they are.
+    averages: tuple[str, ...] = ()
 
     @property
     def on_frozen(self) -> bool:
@@ -333,7 +485,7 @@ class RungScore:
 
 @dataclass(frozen=True)
 class LadderRef(Record):
-    """All rungs that were climbed, and the one to ship: the cheapest that is not significantly worse than the best."""
+    """All rungs that were climbed, and the one to ship."""
 
     digest: str
     rungs: tuple[ModelRef, ...]
@@ -341,6 +493,8 @@ class LadderRef(Record):
     chosen: ModelRef
     #: Why the ladder ended where it did.
     reason: str
+    #: Whether the recipe names the one to ship; else it is the cheapest that is not significantly worse than the best.
+    named: bool = False
 
     @property
     @override
@@ -418,14 +572,29 @@ class TransferRef(Record):
 
 
 @dataclass(frozen=True)
+class ClassScore:
+    """How the model does on one class of the test images."""
+
+    name: str
+    images: int
+    precision: float
+    recall: float
+    f1: float
+    #: Of the recall: 95 %, Wilson's.
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Report(Record):
     """The scores of a model on the test rows, with 95 % intervals, and the files that show them."""
 
+    #: Table of the scores by class; the figures lie beside it.
     path: str
     digest: str
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     predictions: str
+    classes: tuple[ClassScore, ...] = ()
     #: The worst first; and the rung on the frozen network that their gaps are compared with.
     slices: tuple[SliceScore, ...] = ()
     probe: str = ""
@@ -453,25 +622,42 @@ class GateResult:
     """One gate's answer, with the numbers that it rests on."""
 
     gate: str
-    passed: bool
+    #: `passed`, `failed` or `undecided`: the test images are too few to tell.
+    outcome: str
     reason: str
     numbers: dict[str, float]
+    #: Where it is undecided: about so many more test images would tell. None where no number can be named.
+    more: int | None = None
 
 
 @dataclass(frozen=True)
 class Verdict(Record):
-    """What the gates say together: `promote` or `keep`."""
+    """What the gates say together: `promote`, `keep`, or `undecided` where the test images are too few to tell."""
 
     digest: str
     decision: str
     reason: str
     gates: tuple[GateResult, ...]
     opponent: str
+    #: The champion's probabilities of the test images, a column each for `key` and `probabilities`; "" without one.
+    champion: str
+    #: Digest of the test images and their labels.
+    test_set: str
+    #: Earlier decisions between two models on these images, one that saw a part of them counting for that part.
+    worn: float
+    #: Significance level of this decision.
+    level: float
+
+    @property
+    @override
+    def files(self) -> tuple[str, ...]:
+        return (self.champion,) if self.champion else ()
 
     @property
     @override
     def numbers(self) -> dict[str, float]:
-        return {f"{g.gate}_{name}": value for g in self.gates for name, value in g.numbers.items()}
+        found = {f"{g.gate}_{name}": value for g in self.gates for name, value in g.numbers.items()}
+        return found | {"test_set_worn": self.worn, "significance_level": self.level}
 
 
 @dataclass(frozen=True)
@@ -482,11 +668,43 @@ class VersionRef(Record):
     version: str
     aliases: tuple[str, ...]
     digest: str
+    #: Why it is no champion although the gates would have it; what to do.
+    note: str = ""
 
     @property
     @override
     def numbers(self) -> dict[str, float]:
         return {"version": float(self.version)}
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """What was done to the champion of a registered model, or was refused to be done."""
+
+    number: int
+    #: `promote`, `rollback`, `repair` (an interrupted one was undone) or `reject` (a person said no).
+    action: str
+    version: str
+    who: str
+    #: UTC, ISO 8601.
+    when: str
+    #: The champion before and after; "" for none.
+    before: str
+    after: str
+    why: str
+    #: The MLflow run that the version came from.
+    evidence: str
+
+    def summary(self) -> dict[str, Any]:
+        """As it is kept and shown: the champions are `from` and `to`."""
+        names = {"before": "from", "after": "to"}
+        return {names.get(name, name): value for name, value in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def of(cls, summary: dict[str, Any]) -> "LedgerEntry":
+        """The entry that has this summary."""
+        names = {"from": "before", "to": "after"}
+        return cls(**{names.get(name, name): value for name, value in summary.items()})
 
 
 @dataclass(frozen=True)
@@ -497,22 +715,51 @@ class StageLog:
     cached: bool
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a training run ends with; the command prints it."""
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What a run found, for its page and its answer."""
 
-    run_id: str
-    version: VersionRef
-    verdict: Verdict
-    report: Report
     dataset: DatasetRef
     model: ModelRef
     ladder: LadderRef
     transfer: TransferRef
-    stages: dict[str, StageLog]
-    seconds: float
+    report: Report
+    verdict: Verdict
+    version: VersionRef
     #: Where the recipe left the backbone open.
     ranking: RankingRef | None = None
+    #: Where the recipe wanted a search.
+    tuned: TunedRef | None = None
+    audit: AuditRef | None = None
+
+    @property
+    def digest(self) -> str:
+        """Of all of it."""
+        return digest("findings", *(getattr(self, field.name) for field in dataclasses.fields(Findings)))
+
+
+@dataclass(frozen=True)
+class PageRef(Record):
+    """The report of a run and its model card."""
+
+    path: str
+    card: str
+    digest: str
+
+    @property
+    @override
+    def files(self) -> tuple[str, ...]:
+        return (self.path, self.card)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome(Findings):
+    """What a training run ends with; the command prints it."""
+
+    run_id: str
+    page: PageRef
+    stages: dict[str, StageLog]
+    seconds: float
     agreement: AgreementRef | None = None
 
     def summary(self) -> dict[str, Any]:
@@ -522,18 +769,24 @@ class Outcome:
             "model": self.version.name,
             "version": self.version.version,
             "aliases": list(self.version.aliases),
+            "note": self.version.note,
             "decision": self.verdict.decision,
             "reason": self.verdict.reason,
+            "gates": [dataclasses.asdict(result) for result in self.verdict.gates],
+            "test_set": {"worn": self.verdict.worn, "level": self.verdict.level},
             "rung": self.model.rung,
             "backbones": [dataclasses.asdict(row) for row in self.ranking.rows] if self.ranking else [],
+            "tuned": dataclasses.asdict(self.tuned) if self.tuned else None,
             "ladder": [score.summary() for score in self.ladder.scores],
             "transfer": dataclasses.asdict(self.transfer),
             "metrics": {name: round(value, 6) for name, value in self.report.metrics.items()},
             "intervals": {name: [round(end, 6) for end in ends] for name, ends in self.report.intervals.items()},
             "slices": self.report.slices_summary(),
+            "audit": self.audit.summary() if self.audit else None,
             "stages": {name: dataclasses.asdict(log) for name, log in self.stages.items()},
             "seconds": round(self.seconds, 3),
-            "report": (home() / self.report.path).as_uri(),
+            "report": (home() / self.page.path).as_uri(),
+            "figures": (home() / self.report.path).parent.as_uri(),
         } | self.dataset.summary()
 
     def markdown(self) -> str:

@@ -1,14 +1,14 @@
 """Register: the model becomes a version in the registry, with everything inside that it needs to answer."""
 
-from tasks import registry, store
+from tasks import promotion, registry, store
 from tasks.home import home
 from tasks.records import DatasetRef, ModelRef, Report, Verdict, VersionRef, digest
-from tasks.serving import package
-from tasks.settings import Backbone, Images
+from tasks.serving import golden, package
+from tasks.settings import Backbone, Images, Promotion
 from tasks.stage import stage
 
 
-@stage(version=1, there=registry.exists)
+@stage(version=2, there=registry.exists)
 def register(
     dataset: DatasetRef,
     model: ModelRef,
@@ -16,12 +16,16 @@ def register(
     verdict: Verdict,
     images: Images,
     backbone: Backbone,
+    settings: Promotion,
     name: str,
 ) -> VersionRef:
-    """A new version with alias `challenger`; `champion` instead, where the gates said `promote`."""
+    """A new version with alias `challenger`; `champion` instead, where the gates said `promote` and nobody is asked."""
     address = digest("served", model, images.size, images.fit, images.max_pixels, dataset.classes)
     with store.folder("served", address) as (working, path):
         package.write(working, home() / model.path, dataset.classes, images)
+    with store.folder("golden", digest("golden", report, settings)) as (working, expected):
+        predictions = store.frame(report.predictions)
+        golden.write(working / "golden", predictions, dataset.classes, settings.golden, settings.tolerance)
     tags = {
         "headstart.digest": model.digest,
         "headstart.data": dataset.digest,
@@ -31,8 +35,7 @@ def register(
         "headstart.gate_reason": verdict.reason,
         "headstart.opponent": verdict.opponent,
         "headstart.tables": " ".join(model.tables),
-    } | {f"headstart.gate.{result.gate}": "passed" if result.passed else "failed" for result in verdict.gates}
-    version = registry.add(name, home() / path, tags, dataset.classes, report.metrics)
-    if verdict.decision == "promote":
-        registry.promote(name, version)
-    return VersionRef(name, version, registry.aliases(name, version), digest(name, version, model, verdict))
+    } | {f"headstart.gate.{result.gate}": result.outcome for result in verdict.gates}
+    version = registry.add(name, home() / path, home() / expected / "golden", tags, dataset.classes)
+    promotion.introduce(name, version, verdict.decision, verdict.reason, settings.approval)
+    return registry.refreshed(VersionRef(name, version, (), digest(name, version, model, verdict)))

@@ -1,4 +1,7 @@
-"""MLflow's model registry: versions, aliases, promotion. An alias is moved here and nowhere else."""
+"""MLflow's model registry: versions, their files, tags and aliases.
+
+An alias is moved by `place` and nowhere else, which is for `tasks/promotion.py` to call: it holds the lock.
+"""
 
 import zipfile
 from collections.abc import Iterator
@@ -11,23 +14,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from tasks import tracking
-from tasks.errors import DataError, UsageError
+from tasks import fingerprints, tracking
+from tasks.errors import DataError, DependencyError, UsageError
 from tasks.records import VersionRef
 
 if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
+FINGERPRINT, NOTE = "headstart.fingerprint", "headstart.note"
 #: What a process needs to load a version; the versions are those that it was made with.
 REQUIREMENTS = ("mlflow", "keras", "tensorflow", "numpy", "pandas")
 SCRIPT = Path(__file__).parent / "serving" / "pyfunc.py"
 
 
-def add(name: str, folder: Path, tags: dict[str, str], classes: tuple[str, ...], metrics: dict[str, float]) -> str:
+def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: tuple[str, ...]) -> str:
     """Log the served folder as a model of the stage that is running, and register it; returns the version.
 
-    The version carries the alias `challenger` only when everything about it is written.
+    `expected`: a folder named `golden`. What was uploaded is fetched again, sealed, and asked for the golden images:
+    only a model that shows its fingerprint becomes a version. Raises `DataError` for one that does not.
     """
     import mlflow
     from mlflow.models import ModelSignature
@@ -48,20 +53,31 @@ def add(name: str, folder: Path, tags: dict[str, str], classes: tuple[str, ...],
         logged = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(SCRIPT),
-            artifacts={"classifier": str(folder)},
+            artifacts={"classifier": str(folder), "golden": str(expected)},
             signature=signature,
             input_example=_example(),
             pip_requirements=requirements(folder / "network.keras"),
             metadata={"classes": list(classes)},
         )
-        client = tracking.client()
-        if not client.search_registered_models(f"name = '{name}'"):
-            client.create_registered_model(name)
-        version = client.create_model_version(
-            name, logged.model_uri, tracking.stage_run_id(), tags=tags, model_id=logged.model_id
-        ).version
-    client.set_registered_model_alias(name, CHALLENGER, str(version))
-    return str(version)
+    client = tracking.client()
+    tags = tags | {FINGERPRINT: fingerprints.seal(name, logged.model_uri, logged.model_id)}
+    if not known(name):
+        client.create_registered_model(name)
+    run_id = tracking.stage_run_id()
+    return str(client.create_model_version(name, logged.model_uri, run_id, tags=tags, model_id=logged.model_id).version)
+
+
+def verify(name: str, version: str) -> dict[str, Any]:
+    """Ask a version for its fingerprint, on this machine. Raises `DataError` naming what differs, and by how much."""
+    fingerprint = version_of(name, version).tags.get(FINGERPRINT, "")
+    images, apart = fingerprints.verify(name, version, fingerprint)
+    return {
+        "model": name,
+        "version": version,
+        "fingerprint": fingerprint,
+        "images": images,
+        "largest_difference": apart,
+    }
 
 
 def requirements(network: Path) -> list[str]:
@@ -74,16 +90,84 @@ def requirements(network: Path) -> list[str]:
     return [f"{package}=={metadata.version(package)}" for package in packages]
 
 
-def promote(name: str, version: str) -> None:
-    """Make a version the champion; the champion until now becomes `previous`."""
-    client = tracking.client()
-    old = alias(name, CHAMPION)
-    if old is not None and str(old.version) != version:
-        client.set_registered_model_alias(name, PREVIOUS, old.version)
-    client.set_registered_model_alias(name, CHAMPION, version)
-    challenger = alias(name, CHALLENGER)
-    if challenger is not None and str(challenger.version) == version:
-        client.delete_registered_model_alias(name, CHALLENGER)
+def place(name: str, wanted: dict[str, str]) -> None:
+    """Make champion, challenger and previous what is wanted, no less and no more, and read them back."""
+    client, now = tracking.client(), aliases_of(name)
+    for which in (PREVIOUS, CHAMPION, CHALLENGER):
+        if wanted.get(which, "") != now.get(which, ""):
+            if which in wanted:
+                client.set_registered_model_alias(name, which, wanted[which])
+            else:
+                client.delete_registered_model_alias(name, which)
+    found = aliases_of(name)
+    if found != wanted:
+        raise DependencyError(f"Expected the aliases {wanted} of {name} after moving them, found {found}.")
+
+
+def aliases_of(name: str) -> dict[str, str]:
+    """Version by alias, of the aliases that Headstart moves."""
+    found = model(name).aliases
+    return {which: str(found[which]) for which in (CHALLENGER, CHAMPION, PREVIOUS) if which in found}
+
+
+def address() -> str:
+    """Where the registry is."""
+    import mlflow
+
+    return str(mlflow.get_registry_uri())
+
+
+def known(name: str) -> bool:
+    """Whether there is a registered model of this name."""
+    return _model(name) is not None
+
+
+def names() -> list[str]:
+    """All registered models."""
+    return [found.name for found in tracking.client().search_registered_models()]
+
+
+def model(name: str) -> "RegisteredModel":
+    """The registered model, with its tags and aliases. Raises `UsageError` where there is none."""
+    found = _model(name)
+    if found is None:
+        there = ", ".join(names()) or "none"
+        raise UsageError(f"Expected a registered model, found none named {name}. There is: {there}.")
+    return found
+
+
+def _model(name: str) -> "RegisteredModel | None":
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return tracking.client().get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+
+
+def tag_model(name: str, tag: str, text: str) -> None:
+    """Set a tag of the registered model."""
+    tracking.client().set_registered_model_tag(name, tag, text)
+
+
+def untag_model(name: str, tag: str) -> None:
+    """Remove a tag of the registered model."""
+    tracking.client().delete_registered_model_tag(name, tag)
+
+
+def version_of(name: str, version: str) -> "ModelVersion":
+    """A version with its tags. Raises `UsageError` where there is none."""
+    if not there(name, version):
+        numbers = ", ".join(str(found.version) for found, _ in versions(name)) or "none"
+        raise UsageError(f"Expected a version of {name}, found no {version}. There is: {numbers}.")
+    return tracking.client().get_model_version(name, version)
+
+
+def note(name: str, version: str, text: str) -> None:
+    """Write down why a version is no champion yet; "" when nothing is to be said any more."""
+    tracking.client().set_model_version_tag(name, version, NOTE, text)
 
 
 def alias(name: str, wanted: str) -> "ModelVersion | None":
@@ -129,20 +213,26 @@ def aliases(name: str, version: str) -> tuple[str, ...]:
 
 def exists(version: VersionRef) -> bool:
     """Whether the registry still holds the version."""
+    return there(version.name, version.version)
+
+
+def there(name: str, version: str) -> bool:
+    """Whether the registry holds a version."""
     from mlflow.exceptions import MlflowException
 
     try:
-        tracking.client().get_model_version(version.name, version.version)
+        tracking.client().get_model_version(name, version)
     except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return False
         raise
     return True
 
 
 def refreshed(version: VersionRef) -> VersionRef:
-    """The record with the aliases that the version carries now."""
-    return replace(version, aliases=aliases(version.name, version.version))
+    """The record with the aliases that the version carries now, and the note."""
+    tags = version_of(version.name, version.version).tags
+    return replace(version, aliases=aliases(version.name, version.version), note=tags.get(NOTE, ""))
 
 
 def resolve(address: str) -> tuple[str, str]:
@@ -189,6 +279,11 @@ def score(name: str, version: str, paths: list[str], classes: tuple[str, ...]) -
     return np.stack(columns, axis=1)
 
 
+def annotate(version: VersionRef, description: str) -> None:
+    """Write what a version's page in MLflow says of it, Markdown."""
+    tracking.client().update_model_version(version.name, version.version, description)
+
+
 def tables_in_use() -> set[str]:
     """Names of the tables that some registered version was trained from."""
     return {table for version, _ in versions() for table in version.tags.get("headstart.tables", "").split()}
@@ -204,6 +299,7 @@ def describe(version: "ModelVersion", aliases: tuple[str, ...]) -> dict[str, Any
         "aliases": " ".join(aliases),
         "gate": tags.get("headstart.gate", ""),
         "reason": tags.get("headstart.gate_reason", ""),
+        "note": tags.get(NOTE, ""),
         "backbone": tags.get("headstart.backbone", ""),
         "rung": tags.get("headstart.rung", ""),
         "data": tags.get("headstart.data", ""),

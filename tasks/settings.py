@@ -28,6 +28,7 @@ class Source(Settings):
 
     kind: str = Field("folder", description="Where the photos are: a name from `headstart sources`")
     options: dict[str, Any] = Field({}, description="What the source takes, e.g. `path`")
+    licence: str = Field("", description="Licence of the photos, for the model card")
 
 
 class Split(Settings):
@@ -248,6 +249,8 @@ class Whole(Tuning):
 
 #: From the cheapest to the dearest; what is shipped is the first that is not significantly worse than the best.
 Rung = Literal["knn", "probe", "head", "blocks", "whole"]
+#: Those that train the network itself.
+TUNED = ("blocks", "whole")
 
 
 class Ladder(Settings):
@@ -260,9 +263,24 @@ class Ladder(Settings):
         "(the last blocks too), `whole` (every block)",
     )
     interpolate: bool = Field(True, description="Try weights between the frozen network's and the fine-tuned ones too")
+    average: tuple[Literal["views", "rungs"], ...] = Field(
+        (),
+        description="Try the mean of several answers too: to all `views` of a photo, of two `rungs` (the best on the "
+        "frozen network and the best that trained it), or both; each answer costs its time",
+    )
+    seeds: int = Field(
+        1,
+        ge=1,
+        le=10,
+        description="So often the best rung that trained the network is trained for the average, each time with other "
+        "random numbers",
+    )
     max_minutes: float = Field(0.0, ge=0, description="No rung is begun after this time; 0: no bound")
     confidence: float = Field(
         0.95, gt=0.5, lt=1, description="How sure it must be that a cheaper rung is worse before a dearer one is taken"
+    )
+    ship: Literal["", Rung, "interpolated", "averaged"] = Field(
+        "", description="Ship this rung, whatever the others give; empty: the cheapest that is not surely worse"
     )
     refit: bool = Field(False, description="Train the chosen rung again with the validation images among the others")
 
@@ -296,6 +314,23 @@ class TransferCheck(Settings):
     images: int = Field(1000, ge=1, description="Training images, and validation images, that the check takes at most")
 
 
+class Audit(Settings):
+    """What is looked for in the data that would spoil the verdict; nothing is changed by it."""
+
+    enabled: bool = Field(True, description="Look for copies across splits, wrong labels and shortcuts in every run")
+    similarity: float = Field(
+        0.95,
+        gt=0.5,
+        lt=1,
+        description="Correlation of their fine structure from which on two images are near-duplicates",
+    )
+    images: int = Field(20_000, ge=2, description="Images among which near-duplicates are looked for at most")
+    shortcut_margin: Share = Field(
+        0.1,
+        description="Balanced accuracy above chance that brightness, size or format must surely exceed to be flagged",
+    )
+
+
 Method = Literal["frozen", "small_cnn", "fine_tuned", "scratch"]
 
 
@@ -325,11 +360,42 @@ class Compare(Settings):
     )
 
 
+class Decision(Settings):
+    """How sure a decision between two models has to be."""
+
+    significance: float = Field(
+        0.05,
+        gt=0,
+        lt=0.5,
+        description="Chance, at most, that any decision on the same test images sees a difference that is not there; "
+        "the first has half of it, the next less and less",
+    )
+    power: float = Field(
+        0.8, gt=0, lt=1, description="Chance that as many images as `undecided` asks for show today's difference"
+    )
+
+
 class Gates(Settings):
-    """What the gate stage reads: the registered model, and the conditions."""
+    """What the gate stage reads: the registered model, the conditions, and how they are judged."""
 
     model: str
     gates: dict[str, dict[str, Any]]
+    decision: Decision
+    slices: Slices
+    seed: int
+
+
+class Promotion(Settings):
+    """How a version becomes the champion, and what it is checked by."""
+
+    approval: bool = Field(False, description="A version that the gates let through waits for a person's yes")
+    golden: int = Field(8, ge=1, le=64, description="Test images kept inside each version, as they are, to check it by")
+    tolerance: float = Field(
+        1e-3,
+        gt=0,
+        lt=1,
+        description="How far a probability of such an image may be from that of evaluate, on whichever machine",
+    )
 
 
 class Recipe(Settings):
@@ -354,12 +420,44 @@ class Recipe(Settings):
     whole: Whole = Whole()
     ladder: Ladder = Ladder()
     slices: Slices = Slices()
-
+    audit: Audit = Audit()
     transfer_check: TransferCheck = TransferCheck()
     compare: Compare = Compare()
     gates: dict[str, dict[str, Any]] = Field(
         {"not_worse_than_champion": {}}, description="Gates by name, with their options; all must pass"
     )
+    decision: Decision = Decision()
+    promotion: Promotion = Promotion()
+
+    @property
+    def judging(self) -> Gates:
+        """What the gate stage reads."""
+        return Gates(model=self.name, gates=self.gates, decision=self.decision, slices=self.slices, seed=self.seed)
+
+    @property
+    def rungs(self) -> tuple[str, ...]:
+        """The rungs that the recipe wants, from the cheapest to the dearest."""
+        names, wanted = get_args(Rung), self.ladder
+        rungs = list(names[names.index(wanted.start_at) : names.index(wanted.stop_at) + 1])
+        if not self.fine_tune.enabled:
+            rungs = [rung for rung in rungs if rung not in TUNED]
+        if wanted.interpolate and any(rung in TUNED for rung in rungs):
+            rungs.append("interpolated")
+        return (*rungs, "averaged") if wanted.average or wanted.seeds > 1 else tuple(rungs)
+
+    @property
+    def cut(self) -> int:
+        """Last blocks of the backbone that will be trained on what the others give, kept; 0: none."""
+        return self.fine_tune.blocks if "blocks" in self.rungs and self.fine_tune.trunk == "cached" else 0
+
+    @model_validator(mode="after")
+    def ships_what_it_climbs(self) -> "Recipe":
+        """The rung to ship is one of those that are tried."""
+        if self.ladder.ship not in ("", *self.rungs):
+            raise ValueError(
+                f"ladder.ship = {self.ladder.ship!r} is none of the rungs that are tried: {', '.join(self.rungs)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def mirrors_with_tensorflow(self) -> "Recipe":

@@ -74,29 +74,32 @@ class Stage:
         """Whether the result is there already, asked without a server; False where results are kept elsewhere."""
         return Path(os.environ.get("PREFECT_LOCAL_STORAGE_PATH", ""), self.digest(*args)).is_file()
 
-    def __call__(self, *args: Any) -> Any:
-        """Take the result from the cache or compute it, and write the stage's MLflow run."""
+    def __call__(self, *args: Any, **hints: Any) -> Any:
+        """Take the result from the cache or compute it, and write the stage's MLflow run.
+
+        `hints`: arguments that change no result; what the result is kept under says nothing of them.
+        """
         started = time.perf_counter()
         key = self.digest(*args)
         settings = {type(a).__name__.lower(): a.model_dump() for a in args if isinstance(a, BaseModel)}
         with tracking.stage(self.label, key, settings):
-            record, cached = self._run(args, key)
+            record, cached = self._run(args, hints, key)
             log = StageLog(round(time.perf_counter() - started, 3), cached)
             tracking.finish_stage(self.label, log, record.numbers)
         progress.say(f"{self.label:<12}{log.seconds:8.1f} s{'   cached' if cached else ''}")
         return record
 
-    def _run(self, args: tuple[Any, ...], key: str) -> tuple[Any, bool]:
+    def _run(self, args: tuple[Any, ...], hints: dict[str, Any], key: str) -> tuple[Any, bool]:
         run = self.task.with_options(
             cache_key_fn=lambda context, parameters: key,
             task_run_name=f"{tracking.current().name} {self.label}",
             refresh_cache=_refresh.get(),
         )
-        state = run(*args, return_state=True)
+        state = run(*args, **hints, return_state=True)
         record = state.result()
         if state.name == "Cached" and not self.there(record):
             # The cache remembers what someone has deleted since.
-            record = run.with_options(refresh_cache=True)(*args)
+            record = run.with_options(refresh_cache=True)(*args, **hints)
             return record, False
         return record, state.name == "Cached"
 

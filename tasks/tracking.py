@@ -145,6 +145,61 @@ def results(name: str, value: str) -> list[tuple[dict[str, str], dict[str, float
     return [(run.data.tags, run.data.metrics) for run in found]
 
 
+def decided(before: str) -> list[dict[str, str]]:
+    """Tags of the gate stages, of any experiment, that compared two models, the oldest first, each once.
+
+    `before`: digest of the stage for which this is asked; it and what came after it are left out.
+    """
+    experiments = [each.experiment_id for each in client().search_experiments()]
+    wanted, order = "tags.`headstart.stage` = 'gate' and tags.`headstart.test_set` != ''", ["attributes.start_time ASC"]
+    found: dict[str, dict[str, str]] = {}
+    token = None
+    while True:
+        page = client().search_runs(experiments, wanted, order_by=order, max_results=1000, page_token=token)
+        for run in page:
+            if run.data.tags["headstart.digest"] == before:
+                return list(found.values())
+            found.setdefault(run.data.tags["headstart.digest"], run.data.tags)
+        token = page.token
+        if not token:
+            return list(found.values())
+
+
+def stage_digest() -> str:
+    """What the result of the stage that is running is kept under; empty outside a run."""
+    run_id = _stage.get()
+    return client().get_run(run_id).data.tags["headstart.digest"] if run_id else ""
+
+
+def newest(stage: str, dataset: str) -> str:
+    """The newest finished run of a stage, in the experiment, on the data set with this digest; "" where none is."""
+    wanted = f"tags.`headstart.stage` = '{stage}' and attributes.status = 'FINISHED'"
+    order = ["attributes.start_time DESC"]
+    for run in client().search_runs([current().experiment], wanted, order_by=order, max_results=20):
+        parent = client().get_run(run.data.tags["mlflow.parentRunId"])
+        if any(each.dataset.digest == dataset for each in parent.inputs.dataset_inputs):
+            return run.info.run_id
+    return ""
+
+
+def fetched(stage: str, dataset: str, name: str, to: Path) -> Path | None:
+    """An artifact of the run that `newest` finds, downloaded into a folder; None where there is none."""
+    run_id = newest(stage, dataset)
+    if not run_id or name not in {file.path for file in client().list_artifacts(run_id)}:
+        return None
+    return Path(client().download_artifacts(run_id, name, str(to)))
+
+
+def link(artifact: str) -> str:
+    """The page of an artifact of the running stage on the tracking server; "" where there is no server."""
+    import os
+
+    server = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not server.startswith("http"):
+        return ""
+    return f"{server.rstrip('/')}/#/experiments/{current().experiment}/runs/{stage_run_id()}/artifacts/{artifact}"
+
+
 def log_curve(name: str, values: dict[int, float]) -> None:
     """One metric of the parent run over the steps that are given, such as numbers of training images."""
     from mlflow.entities import Metric

@@ -7,13 +7,13 @@ from tasks import backbones, plugins, store, tracking
 from tasks.records import FeaturesRef, ImagesRef, ModelRef, digest
 from tasks.settings import Backbone, Head, Images, Loss
 from tasks.stage import stage
-from tasks.training import fit, networks, thaw
+from tasks.training import fit, kept, networks, thaw
 
 if TYPE_CHECKING:
     import keras
 
 
-@stage(version=4)
+@stage(version=5)
 def train_head(
     images: ImagesRef,
     features: FeaturesRef,
@@ -49,15 +49,11 @@ def train_head(
     thaw.check_frozen(before, frozen)
     tracking.log_series("loss", history.loss)
     tracking.log_series("validation_loss", history.validation_loss)
-    logits = fit.predict(model, validation)
     address = digest("head", images, features, backbone, head, loss, augment.views, seed, again)
-    path, predictions = networks.keep(address, network, logits)
     return ModelRef(
-        path=path,
+        **kept.keep(address, network, lambda: fit.predict(model, validation), validation.labels, again),
         digest=address,
         rung=rung,
-        validation=fit.scores(logits, validation.labels),
-        predictions=predictions,
         seconds=round(time.perf_counter() - started, 3),
         tables=(images.table, features.table),
         blocks=built.blocks,

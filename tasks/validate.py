@@ -13,7 +13,7 @@ from tasks.settings import Validation
 from tasks.stage import stage
 
 
-@stage(version=1)
+@stage(version=2)
 def validate(facts: FactsRef, validation: Validation) -> DatasetRef:
     """The data set to train on. Raises `DataError`, one line a failed critical expectation."""
     images = store.frame(facts.path)
@@ -37,6 +37,7 @@ def validate(facts: FactsRef, validation: Validation) -> DatasetRef:
         expectations=len(findings),
         warnings=tuple(finding.text for finding in findings if not finding.passed),
         data_docs=f"{docs_path}/index.html",
+        corrected=int(accepted["corrected_from"].notna().sum()),
     )
     tracking.log_dataset(dataset)
     return dataset

@@ -56,8 +56,8 @@ def test_the_answer_and_the_report_tell_of_slices(trained):
     assert found["worst"]["column"] in ("camera", "brightness", "sharpness")
     assert found["worst"]["interval"][0] <= found["worst"]["gap"] <= 0 <= found["flagged"]
     assert found["probe"] == "probe"
-    report = Path(answer.json["report"].removeprefix("file://"))
-    table = pd.read_csv(report.with_name("slices.csv"))
+    report, figures = (Path(answer.json[name].removeprefix("file://")) for name in ("report", "figures"))
+    table = pd.read_csv(figures / "slices.csv")
     assert len(table) == found["judged"]
     cameras = table[table["column"] == "camera"]
     assert sorted(cameras["value"]) == ["left", "right"]
@@ -106,6 +106,27 @@ def test_predict_gives_a_label_and_a_probability_for_each_image(trained, headsta
     assert refused.code == 1
     assert "text.png" in refused.err
     assert headstart("predict", "nothing@champion", str(images[0]), *home).code == 2
+
+
+def test_a_label_that_a_person_corrects_is_used_by_the_next_run_and_can_be_taken_back(trained, headstart):
+    folder, answer = trained
+    home = ("--home", str(folder / "home"))
+    file = Path(answer.json["audit"]["suspects_table"].removeprefix("file://"))
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    table.loc[0, "corrected"] = table["suggested"][0]
+    table.to_csv(folder / "mine.csv", index=False)
+    (change,) = headstart("labels", "apply", str(folder / "mine.csv"), "--json", *home).json["changes"]
+    assert (change["from"], change["to"]) == (table["label"][0], table["suggested"][0])
+    (kept,) = headstart("labels", "list", "--json", *home).json
+    assert (kept["recipe"], kept["key"]) == ("redness", table["key"][0])
+    assert headstart("check", str(folder / "r.toml"), "--json", *home).json["corrected_labels"] == 1
+    assert "Labels of redness that change" in headstart("labels", "undo", str(folder / "mine.csv"), *home).out
+    assert headstart("check", str(folder / "r.toml"), "--json", *home).json["corrected_labels"] == 0
+    table.assign(corrected="purple").to_csv(folder / "mine.csv", index=False)
+    refused = headstart("labels", "apply", str(folder / "mine.csv"), *home)
+    assert refused.code == 1
+    assert "expected the classes blue, red" in refused.err
+    assert headstart("labels", "apply", str(folder / "nothing.csv"), *home).code == 2
 
 
 def test_models_shows_versions_aliases_and_gates(trained, headstart):

@@ -1,5 +1,6 @@
 """What every plugin of a kind must do; a new file is picked up by itself."""
 
+import dataclasses
 import os
 
 import helpers
@@ -7,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks import plugins
+from tasks import gates, plugins
 from tasks.errors import UsageError
-from tasks.gates import Scored
+from tasks.gates import Case
 from tasks.settings import Validation
 from tasks.training import fit
 
@@ -70,7 +71,7 @@ def test_backbone(name, choice):
     assert built.model.count_params() == choice.parameters
     assert len(set(built.blocks)) == len(built.blocks) > 1
     assert all(built.model.get_layer(block) for block in built.blocks)
-    assert built.licence
+    assert module.licence("random", choice.options)
     assert all(each.parameters and each.size and each.weights for each in module.choices())
     assert module.fingerprint("random", choice.options)
     if choice.parameters < 9e6:  # the rest are larger ones of the same families
@@ -132,6 +133,7 @@ def test_head(name, tmp_path):
 
 @pytest.mark.parametrize("name", plugins.names("metrics"))
 def test_metric(name):
+    assert plugins.load("metrics", name).HIGHER_IS_BETTER in (True, False)
     score = plugins.entry("metrics", name)
     labels = np.array([0, 1, 2, 0, 1, 2])
     right = np.eye(3)[labels] * 0.98 + 0.01 / 1.5
@@ -162,13 +164,20 @@ def test_transferability(name, rows, columns):
 @pytest.mark.parametrize("name", plugins.names("gates"))
 def test_gate(name):
     labels = np.array([0, 1] * 20)
-    good = Scored(labels, np.eye(2)[labels] * 0.8 + 0.1, ("a", "b"))
+    good = np.eye(2)[labels] * 0.8 + 0.1
     check = plugins.entry("gates", name)
-    for champion in (None, good):
-        result = check(good, champion)
+    case = Case(labels, ("a", "b"), good, latency=lambda: 5.0)
+    first = check(case)
+    assert (first.gate, first.outcome) == (name, "passed") or name == "max_calibration_error"
+    for champion in (good, 1 - good):
+        result = check(dataclasses.replace(case, champion=champion))
         assert result.gate == name
-        assert result.passed
+        assert result.outcome in ("passed", "failed", "undecided")
         assert result.reason
+        assert all(isinstance(value, float) for value in result.numbers.values())
+    broken = gates.run({name: {}}, dataclasses.replace(case, challenger=np.full_like(good, np.nan)))[0]
+    assert broken.outcome == "failed"
+    assert "could not be computed" in broken.reason
 
 
 @pytest.mark.parametrize("name", plugins.names("expectations"))

@@ -13,6 +13,7 @@ import pytest
 
 from tasks import datasets, features, store
 from tasks.engines import Engine
+from tasks.errors import DataError
 from tasks.home import home
 from tasks.images.augment import view
 from tasks.records import DatasetRef, ImagesRef
@@ -64,6 +65,42 @@ def test_every_view_of_every_image_has_its_row_and_nothing_is_computed_twice(tmp
         for name in ("identity", "flip_left_right") if position % 2 == 0 else ("identity", "rotate_180"):
             expected = view(pixels[position], name).mean((0, 1), dtype="float32")
             np.testing.assert_allclose(table.read([features.row_key(key, name)])[0], expected, rtol=1e-6)
+
+
+def test_one_pass_fills_a_second_table_with_the_rest_of_each_output(tmp_path):
+    images = images_of(helpers.photos(tmp_path, each=8), "beside")
+    table, rest = store.Table("features-first", (3,), "float32"), store.Table("activations-rest", (2,), "float16")
+
+    def run(batches):
+        for batch in batches:
+            found = batch.mean((1, 2), dtype="float32")
+            yield np.concatenate([found, found[:, :2] / 2], axis=1)
+
+    engine, beside = Engine("both", (5,), run), features.Beside(rest, {"train": ("identity",), "test": ()})
+    assert features.lacks(rest, images, beside.views)
+    assert features.fill(table, images, VIEWS, engine, 5, "x", beside=beside) == 36
+    assert not features.lacks(rest, images, beside.views)
+    train = sorted(rest.keys())
+    assert train == sorted(datasets.rows(images.dataset, "train")["key"])
+    np.testing.assert_allclose(rest.read(train), table.read(train)[:, :2] / 2, rtol=1e-3)
+    # Rows that the first table has are not computed for the second.
+    more = features.Beside(rest, {"train": ("identity", "flip_left_right"), "test": ()})
+    assert features.fill(table, images, VIEWS, engine, 5, "x", beside=more) == 0
+    assert features.lacks(rest, images, more.views)
+
+
+@pytest.mark.parametrize(("factor", "found"), [(1000, r"up to \d{5}"), (np.nan, "up to nan")])
+def test_outputs_that_cannot_be_stored_are_refused(tmp_path, factor, found):
+    images = images_of(helpers.photos(tmp_path, each=8), f"refused {factor}")
+    table = store.Table(f"features-refused-{factor}", (3,), "float16")
+
+    def run(batches):
+        for batch in batches:
+            yield batch.mean((1, 2), dtype="float32") * factor
+
+    with pytest.raises(DataError, match=f"expected numbers in float16, found {found}.* for image refused"):
+        features.fill(table, images, VIEWS, Engine("large", (3,), run), 5, "x")
+    assert not table.keys()
 
 
 def test_kept_and_decoded_images_give_the_same_rows(tmp_path):
@@ -178,7 +215,7 @@ def network():
     x = keras.layers.Rescaling(1 / 127.5, offset=-1)(pixels)
     for number in range(2):
         x = keras.layers.Conv2D(8, 3, 2, activation="relu", name=f"block_{number}")(x)
-    backbone = Backbone(keras.Model(pixels, x), ("block_0", "block_1"), "none")
+    backbone = Backbone(keras.Model(pixels, x), ("block_0", "block_1"))
     pooled = networks.pooled(backbone, "avg")
     return networks.classifier(pooled, plugins.entry("heads", "linear")(pooled.output_shape[1:], 3))
 

@@ -67,6 +67,19 @@ def test_label_smoothing_makes_less_sure():
     assert smoothed.max(axis=1).mean() < sure.max(axis=1).mean() - 0.03
 
 
+def test_a_network_trained_with_smoothing_comes_back_from_its_file(tmp_path):
+    import keras
+
+    images = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
+    batches = fit.Batches(lambda positions: images[positions], np.arange(8) % 2)
+    head = plugins.entry("heads", "linear")((4,), 2)
+    fit.fit(head, batches, batches, fit.Plan(1, 1, 0.05, 0.0, 8, seed=0, loss=Loss(label_smoothing=0.1)))
+    inputs = keras.Input((4,))
+    network = networks.classifier(keras.Model(inputs, inputs), head)
+    path = tmp_path / networks.save(network, tmp_path)
+    np.testing.assert_allclose(networks.load(path)(images), network(images), atol=1e-6)
+
+
 def test_a_head_without_training_is_not_fine_tuned():
     recipe = {"name": "x", "source": {"options": {"path": "photos"}}, "head": {"kind": "knn"}}
     with pytest.raises(UsageError, match=r"fine_tune\.enabled: expected false for head knn"):

@@ -30,7 +30,7 @@ def _network():
         x = keras.layers.Conv2D(4, 3, padding="same", name=f"conv_{number}")(x)
         x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
         x = keras.layers.ReLU(name=f"relu_{number}")(x)
-    features = networks.pooled(Backbone(keras.Model(pixels, x), BLOCKS, "none"), "avg")
+    features = networks.pooled(Backbone(keras.Model(pixels, x), BLOCKS), "avg")
     network = networks.classifier(features, plugins.entry("heads", "linear")(features.output_shape[1:], 2))
     thaw.thaw(network)
     return network
@@ -72,7 +72,7 @@ def test_the_step_size_rises_then_falls():
     stays = rates.schedule(0.1, 100, warm_up=0.2, cosine=False)
     np.testing.assert_allclose([float(stays(step)) for step in (10, 20, 99)], [0.05, 0.1, 0.1], atol=1e-6)
     assert rates.schedule(0.1, 100, warm_up=0, cosine=False) == 0.1
-    np.testing.assert_allclose(float(rates.scaled(schedule, 0.5)(20)), 0.05, atol=1e-6)
+    np.testing.assert_allclose(float(rates.schedule(0.1 * 0.5, 100, warm_up=0.2, cosine=True)(20)), 0.05, atol=1e-6)
 
 
 @pytest.mark.parametrize("shares", [False, True])
@@ -92,11 +92,11 @@ def test_gradients_are_clipped(data):
     """Plain AdamW does not see the size of a gradient; its first step after one of another size does."""
     import keras
 
-    optimizer = rates.optimizer(0.1, {}, 0.0, 1.0, 0.0)
+    optimizer = rates.optimizer(lambda share: 0.1 * share, {}, 0.0, 1.0, 0.0)
     assert optimizer.global_clipnorm == 1
     clipped = keras.ops.convert_to_numpy(optimizer._clip_gradients([keras.ops.ones((4, 4)) * 100])[0])
     assert np.linalg.norm(clipped) == pytest.approx(1)
-    assert rates.optimizer(0.1, {}, 0.0, 0.0, 0.0).global_clipnorm is None
+    assert rates.optimizer(lambda share: 0.1 * share, {}, 0.0, 0.0, 0.0).global_clipnorm is None
 
 
 def test_a_step_size_is_found_and_the_weights_stay(data):
@@ -176,6 +176,16 @@ def test_the_cheaper_model_is_taken_unless_it_is_surely_worse():
 def test_losses_are_those_of_the_labels():
     probabilities = np.array([[0.9, 0.1], [0.0, 1.0]])
     np.testing.assert_allclose(choice.losses(np.array([0, 0]), probabilities), [-np.log(0.9), -np.log(choice.FLOOR)])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("ladder.ship=whole",), ("ladder.ship=averaged",), ("ladder.ship=interpolated", "ladder.interpolate=false")],
+)
+def test_a_rung_that_is_not_tried_cannot_be_shipped(tmp_path, words):
+    (tmp_path / "r.toml").write_text(helpers.recipe(tmp_path))
+    with pytest.raises(UsageError, match="is none of the rungs that are tried: knn, probe, head, blocks"):
+        settings.load(tmp_path / "r.toml", words)
 
 
 def test_a_ladder_that_ends_below_its_start_is_refused(tmp_path):

@@ -47,7 +47,7 @@ def test_overrides_take_toml_values_and_bare_words(tmp_path):
         ("seed = 1", (), r"name: expected a value"),
         ('name = "a/b"', (), r"name: .*found 'a/b'"),
         ('name = "x"\n[split]\ntest = 0.6\nvalidation = 0.5', (), r"leave some images to train on"),
-        ('name = "x"\n[gates.min_metrik]', (), r"gates: expected one of min_metric"),
+        ('name = "x"\n[gates.min_metrik]', (), r"gates: expected one of .*min_metric"),
         ("name = ", (), r"expected a TOML file, found a mistake"),
         ('name = "x"', ("seed",), r"expected KEY=VALUE"),
         ('name = "x"', ("name.a=1",), r"name holds a value"),

@@ -15,11 +15,11 @@ from flows.train import check, train
 from tasks import registry, settings, store, tracking
 from tasks.errors import DataError, UsageError
 from tasks.home import home
-from tasks.training import thaw
+from tasks.training import networks, thaw
 
-BEFORE = ["ingest", "validate", "preprocess", "extract"]
+BEFORE = ["ingest", "validate", "preprocess", "extract", "audit"]
 LADDER = ["knn", "probe", "train_head", "fine_tune", "interpolate", "choose"]
-STAGES = [*BEFORE, *LADDER, "transfer_check", "evaluate", "gate", "register"]
+STAGES = [*BEFORE, *LADDER, "transfer_check", "evaluate", "gate", "register", "publish"]
 #: A head that learns next to nothing, and nothing else.
 LAZY = {
     "head": settings.Head(epochs=1, learning_rate=1e-9),
@@ -103,8 +103,34 @@ def test_every_stage_is_in_mlflow(first, second):
         assert stages["evaluate"].data.metrics["accuracy"] == first.report.metrics["accuracy"]
         if cached == "false":
             files = {file.path for file in client.list_artifacts(stages["evaluate"].info.run_id)}
-            assert {"confusion_matrix.png", "reliability.png", "worst_mistakes.png", "report.html"} <= files
+            assert {
+                "confusion_matrix.png",
+                "reliability.png",
+                "worst_mistakes.png",
+                "classes.csv",
+                "slices.csv",
+            } <= files
             assert client.list_artifacts(stages["validate"].info.run_id, "data_docs")
+
+
+def test_the_audit_finds_nothing_in_noise_and_leaves_its_tables(first):
+    found = first.audit
+    assert (found.duplicates, found.notes) == (0, ())
+    assert sum(found.judged.values()) == 72
+    # Squares of one size, brightness and format; their colours are what they show.
+    assert [shortcut.facts for shortcut in found.shortcuts] == ["brightness"]
+    table = pd.read_csv(home() / found.suspects_table, keep_default_na=False)
+    assert table["score"].is_monotonic_increasing
+    assert set(table["corrected"]) == {""}
+    client = tracking.client()
+    (run,) = client.search_runs(
+        [client.get_experiment_by_name("colours").experiment_id],
+        f"tags.`mlflow.parentRunId` = '{first.run_id}' and tags.`headstart.stage` = 'audit'",
+    )
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {
+        helpers.Path(file).name for file in found.files
+    }
+    assert run.data.metrics["duplicates"] == 0
 
 
 def test_prefect_names_say_recipe_and_stage_and_the_outcome_is_an_artifact(second):
@@ -133,7 +159,7 @@ def test_a_deleted_version_is_registered_again(server, colours, tmp_path):
     train(recipe)
     tracking.client().delete_model_version("deleted", "1")
     again = train(recipe)
-    assert [name for name, log in again.stages.items() if not log.cached] == ["register"]
+    assert [name for name, log in again.stages.items() if not log.cached] == ["register", "publish"]
     assert (again.version.version, again.version.aliases) == ("2", ("champion",))
 
 
@@ -163,7 +189,7 @@ def test_a_better_challenger_replaces_the_champion_which_becomes_previous(server
     assert str(registry.alias("climb", "previous").version) == "1"
     # Rescored today on the same test images, by the version in the registry.
     numbers = strong.verdict.gates[0].numbers
-    assert numbers["champion_balanced_accuracy"] == pytest.approx(weak.report.metrics["balanced_accuracy"])
+    assert numbers["champion_accuracy"] == pytest.approx(weak.report.metrics["accuracy"])
 
 
 def test_every_rung_is_scored_and_the_cheapest_good_one_is_shipped(first):
@@ -181,22 +207,53 @@ def test_every_rung_is_scored_and_the_cheapest_good_one_is_shipped(first):
     assert scores[shipped].gap_interval[0] <= 0
     for model in first.ladder.rungs:
         assert model.frozen_variables > 0
-    text = (home() / first.report.path).read_text()
+    text = (home() / first.page.path).read_text()
+    assert "trained again" not in text
     assert all(f"<td>{score.rung}" in text for score in scores)
 
 
 def test_the_whole_network_and_a_refit_of_the_rung_that_was_chosen(server, colours, tmp_path):
     (tmp_path / "r.toml").write_text(helpers.recipe(colours, "whole", "[validation]\nmax_rejected = 0.1"))
     words = ("ladder.start_at=head", "ladder.stop_at=whole", "ladder.refit=true", "whole.epochs=1", "head.epochs=1")
+    words += ('ladder.average=["rungs"]', "ladder.seeds=2", "ladder.interpolate=false", "ladder.ship=averaged")
     # A confidence of a half takes the rung with the lowest loss.
     done = train(settings.load(tmp_path / "r.toml", (*words, "ladder.confidence=0.501", "whole.learning_rate=find")))
-    assert [score.rung for score in done.ladder.scores] == ["head", "blocks", "whole", "interpolated"]
+    assert [score.rung for score in done.ladder.scores] == ["head", "blocks", "whole", "averaged"]
+    tuned = min(done.ladder.rungs[1:3], key=lambda rung: rung.validation["log_loss"]).rung
+    assert done.model.averages == ("head", tuned, tuned)
+    stage = {"blocks": "fine_tune", "whole": "whole"}[tuned]
+    assert {f"{stage}_2", f"refit_{stage}", f"refit_{stage}_2", "refit_average"} <= done.stages.keys()
     assert done.model.rung == done.ladder.chosen.rung
     assert done.model.digest != done.ladder.chosen.digest
     assert any(name.startswith("refit_") for name in done.stages)
     assert done.model.epochs == done.ladder.chosen.epochs
+    # It has seen the validation images; what the page says of them is from before.
+    assert done.model.validation == done.ladder.chosen.validation
+    assert "trained again with the validation images" in (home() / done.page.path).read_text()
     again = train(settings.load(tmp_path / "r.toml", (*words, "ladder.confidence=0.501", "whole.learning_rate=find")))
     assert all(log.cached for log in again.stages.values())
+
+
+def test_weights_in_between_are_refitted_at_the_share_that_was_chosen(first, server, colours, tmp_path):
+    (tmp_path / "r.toml").write_text(helpers.recipe(colours, "between", "[validation]\nmax_rejected = 0.1"))
+    done = train(settings.load(tmp_path / "r.toml", ("ladder.ship=interpolated", "ladder.refit=true")))
+    tried = {rung.rung: rung for rung in first.ladder.rungs}["interpolated"]
+    assert (done.model.share, done.model.renewed) == (tried.share, tried.renewed)
+    assert done.model.digest != tried.digest
+    assert {"refit_train_head", "refit_fine_tune", "refit_interpolate"} <= done.stages.keys()
+
+
+def test_answers_averaged_over_views_are_a_rung_and_are_refitted(server, colours, tmp_path):
+    (tmp_path / "r.toml").write_text(helpers.recipe(colours, "averaged", "[validation]\nmax_rejected = 0.1"))
+    words = ("ladder.start_at=head", "ladder.stop_at=head", 'ladder.average=["views"]', "ladder.refit=true")
+    done = train(settings.load(tmp_path / "r.toml", (*words, "ladder.ship=averaged")))
+    assert [score.rung for score in done.ladder.scores] == ["head", "averaged"]
+    assert (done.model.rung, done.model.averages) == ("averaged", ("head",))
+    assert {"average", "refit_train_head", "refit_average"} <= done.stages.keys()
+    assert "Taken is the one that the recipe names." in (home() / done.page.path).read_text()
+    network = networks.load(home() / done.model.path)
+    photos = np.random.default_rng(0).uniform(0, 255, (4, *network.input_shape[1:])).astype("float32")
+    np.testing.assert_allclose(network.predict(photos[:, :, ::-1]), network.predict(photos), atol=1e-5)
 
 
 def test_no_rung_is_begun_when_the_time_is_over(server, colours, tmp_path):
@@ -298,8 +355,8 @@ def test_a_head_on_a_savedmodel_becomes_a_version_that_answers(server, colours, 
 
 
 def test_the_report_is_one_file_that_loads_nothing(first):
-    text = (home() / first.report.path).read_text()
-    assert text.count("data:image/png;base64,") == 3
+    text = (home() / first.page.path).read_text()
+    assert text.count("data:image/png;base64,") >= 3
     assert "<script" not in text
     assert "http://" not in text
     assert "https://" not in text

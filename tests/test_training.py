@@ -10,7 +10,8 @@ import pytest
 
 from tasks import plugins
 from tasks.backbones import Backbone
-from tasks.training import fit, networks, thaw
+from tasks.images import augment
+from tasks.training import ensembles, fit, networks, thaw
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def _batches(images, labels):
     return fit.Batches(lambda positions: images[positions], labels)
 
 
-def _network(pooling="avg"):
+def _features(pooling="avg"):
     import keras
 
     fit.seed_everything(0)
@@ -33,10 +34,13 @@ def _network(pooling="avg"):
     for number in range(3):
         x = keras.layers.Conv2D(4, 3, padding="same", name=f"conv_{number}")(x)
         x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
-    backbone = Backbone(keras.Model(pixels, x), ("norm_0", "norm_1", "norm_2"), "none")
-    features = networks.pooled(backbone, pooling)
-    head = plugins.entry("heads", "linear")(features.output_shape[1:], 2)
-    return networks.classifier(features, head)
+    backbone = Backbone(keras.Model(pixels, x), ("norm_0", "norm_1", "norm_2"))
+    return networks.pooled(backbone, pooling)
+
+
+def _network(pooling="avg", features=None):
+    features = features or _features(pooling)
+    return networks.classifier(features, plugins.entry("heads", "linear")(features.output_shape[1:], 2))
 
 
 PLAN = fit.Plan(epochs=3, patience=3, learning_rate=0.05, weight_decay=0.0, batch_size=16, seed=0)
@@ -52,6 +56,20 @@ def test_a_cut_network_gives_what_the_whole_gives(data, pooling, layer):
     np.testing.assert_allclose(networks.softmax(logits), network.predict(data[0], verbose=0), atol=1e-5)
 
 
+@pytest.mark.parametrize("pooling", ["avg", "multi_level", "none"])
+def test_one_pass_gives_the_features_and_what_crosses_a_cut(data, pooling, tmp_path):
+    features = _features(pooling)
+    network = _network(features=features)
+    network.save(tmp_path / "network.keras")
+    below = networks.trunk(features, "norm_1")
+    after, _ = networks.cut(networks.load(tmp_path / "network.keras"), "norm_1")
+    # What is stored of the one is found by the other.
+    assert thaw.fingerprint(below.variables) == thaw.fingerprint(after.variables)
+    both = networks.both(features, below).predict(data[0], verbose=0)
+    apart = [part.predict(data[0], verbose=0).reshape(len(both), -1) for part in (features, after)]
+    np.testing.assert_allclose(both, np.concatenate(apart, axis=1), atol=1e-5)
+
+
 def test_a_network_is_cut_where_several_tensors_cross(data):
     """As in NASNet, where each cell takes the last two, and in Xception, where a short cut passes a block by."""
     import keras
@@ -61,7 +79,7 @@ def test_a_network_is_cut_where_several_tensors_cross(data):
     for number in range(3):
         cell = keras.layers.Conv2D(4, 3, padding="same", name=f"cell_{number}")(first)
         before, first = first, keras.layers.Average(name=f"sum_{number}")([before, cell])
-    features = networks.pooled(Backbone(keras.Model(pixels, first), ("sum_0", "cell_1", "sum_1"), "none"), "avg")
+    features = networks.pooled(Backbone(keras.Model(pixels, first), ("sum_0", "cell_1", "sum_1")), "avg")
     network = networks.classifier(features, plugins.entry("heads", "mlp")(features.output_shape[1:], 2))
     for layer, crossing in (("first", 4), ("sum_0", 8), ("cell_1", 12)):
         trunk, top = networks.cut(network, layer)
@@ -79,7 +97,7 @@ def test_poolings():
     fine = keras.layers.Conv2D(4, 3, 2, padding="same", name="fine")(pixels)
     coarse = keras.layers.Conv2D(5, 3, 2, padding="same", name="coarse")(fine)
     top = keras.layers.Conv2D(6, 1, name="top")(coarse)
-    backbone = Backbone(keras.Model(pixels, top), ("fine", "coarse"), "none")
+    backbone = Backbone(keras.Model(pixels, top), ("fine", "coarse"))
     images = np.random.default_rng(0).normal(size=(5, 16, 16, 3)).astype("float32")
     maps = keras.Model(pixels, [fine, coarse, top]).predict(images, verbose=0)
     seen = {
@@ -92,6 +110,34 @@ def test_poolings():
     np.testing.assert_allclose(seen["avg_max_std"], statistics[2], atol=1e-4)
     np.testing.assert_allclose(seen["multi_level"], np.concatenate(statistics, axis=1), atol=1e-4)
     assert networks.levels(backbone) == ["fine", "coarse"]
+
+
+def test_answers_of_networks_are_averaged_over_the_views_also_from_a_file(data, tmp_path):
+    pixels, two, views = data[0], {"one": _network(), "other": _network()}, tuple(augment.VIEWS)
+    for slope, network in zip((1.0, -2.0), two.values(), strict=True):
+        network.set_weights([weights + 0.1 for weights in network.get_weights()])
+        network.get_layer("head").set_weights([np.array([[slope, -slope]] * 4), np.zeros(2)])
+    averaged = ensembles.averaged(two, views)
+    each = [n.predict(augment.view(pixels, name), verbose=0) for n in two.values() for name in views]
+    np.testing.assert_allclose(averaged.predict(pixels, verbose=0), np.mean(each, axis=0), atol=1e-5)
+    assert np.ptp(each, axis=0).max() > 1e-4
+    name = networks.save(averaged, tmp_path)
+    again = networks.load(tmp_path / name)
+    np.testing.assert_allclose(again.predict(pixels, verbose=0), averaged.predict(pixels, verbose=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("pooling", ["avg", "multi_level"])
+def test_what_two_networks_have_in_common_is_computed_once(data, pooling):
+    one, other = _network(pooling), _network(pooling)
+    other.set_weights(one.get_weights())
+    for layer in ("conv_2", "head"):
+        other.get_layer(layer).set_weights([weights + 0.1 for weights in other.get_layer(layer).get_weights()])
+    averaged = ensembles.averaged({"one": one, "other": other}, ("identity",), ("norm_0", "norm_1", "norm_2"))
+    apart = ensembles.averaged({"one": one, "other": other}, ("identity",))
+    np.testing.assert_allclose(averaged.predict(data[0], verbose=0), apart.predict(data[0], verbose=0), atol=1e-5)
+    trunk, _ = networks.cut(one, "norm_1")
+    assert averaged.count_params() == one.count_params() + other.count_params() - trunk.count_params()
+    assert apart.count_params() == one.count_params() + other.count_params()
 
 
 def test_only_what_is_thawed_changes_statistics_included(data):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from flows.train import train
-from flows.tuning import tuned
+from flows.tuning import with_head
 from tasks import plugins, settings, tracking
 from tasks.backbones import Backbone
 from tasks.errors import DataError, UsageError
@@ -116,10 +116,12 @@ def test_a_trial_that_falls_behind_ends_early(tmp_path):
 def test_losses_that_are_no_numbers_are_told(tmp_path):
     rows = _rows()
     rows.features[:] = np.nan
+    # Layers with a ReLU may take what is no number for 0.
+    space = _space(heads=("linear",))
     study = search.opened(tmp_path / "tune.db", "x")
-    assert [trial.state.name for trial in search.run(study, rows, _space(), 2, 0)] == ["PRUNED", "PRUNED"]
+    assert [trial.state.name for trial in search.run(study, rows, space, 2, 0)] == ["PRUNED", "PRUNED"]
     with pytest.raises(DataError, match="expected trials with a finite loss"):
-        search.best(study, _space())
+        search.best(study, space)
 
 
 def test_folds_are_stratified_and_groups_do_not_straddle():
@@ -165,7 +167,7 @@ def test_narrow_poolings_are_parts_of_wide_ones():
     pixels = keras.Input((16, 16, 3))
     fine = keras.layers.Conv2D(4, 3, 2, padding="same", name="fine")(pixels)
     top = keras.layers.Conv2D(5, 3, 2, padding="same", name="top")(fine)
-    backbone = Backbone(keras.Model(pixels, top), ("fine", "top"), "none")
+    backbone = Backbone(keras.Model(pixels, top), ("fine", "top"))
     images = np.random.default_rng(0).normal(size=(3, 16, 16, 3)).astype("float32")
     seen = {p: networks.pooled(backbone, p).predict(images, verbose=0) for p in ("avg", "avg_max_std", "multi_level")}
     for narrow, wide in (("avg", "avg_max_std"), ("avg", "multi_level"), ("avg_max_std", "multi_level")):
@@ -224,7 +226,7 @@ def _children(run_id):
 
 
 def test_a_search_is_a_stage_whose_trials_are_runs_in_mlflow(first):
-    assert list(first.stages)[3:7] == ["extract_for_tuning", "tune", "extract", "train_head"]
+    assert list(first.stages)[3:8] == ["extract_for_tuning", "tune", "extract", "audit", "train_head"]
     stages = {run.info.run_name: run for run in _children(first.run_id)}
     trials = _children(stages["tune"].info.run_id)
     assert {run.info.run_name for run in trials} == {f"trial {number}" for number in range(4)}
@@ -248,6 +250,15 @@ def test_a_search_is_a_stage_whose_trials_are_runs_in_mlflow(first):
     )
 
 
+def test_the_search_is_told_on_the_page_and_in_the_answer(first):
+    found = first.summary()["tuned"]
+    assert (found["trials"], found["folds"]) == (4, 2)
+    page = (home() / first.page.path).read_text()
+    assert "Search for a head" in page
+    assert f"head {found['head']['kind']}" in page
+    assert f"{found['validation_loss']:.4f} in 2 folds" in page
+
+
 def test_a_finished_search_is_not_run_again_and_a_longer_one_goes_on(first, recipe, monkeypatch):
     again = train(recipe)
     assert all(log.cached for log in again.stages.values())
@@ -267,4 +278,4 @@ def test_a_finished_search_is_not_run_again_and_a_longer_one_goes_on(first, reci
 
 def test_without_a_search_the_recipe_stays_as_it_is(recipe):
     plain = recipe.model_copy(update={"tune": settings.Tune()})
-    assert tuned(None, plain) is plain
+    assert with_head(plain, None) == (plain, None)

@@ -1,8 +1,8 @@
 """Networks trained on a large data set, with their last layers taken off.
 
-A backbone has `build(size, weights, *, options…) -> Backbone`, `fingerprint(weights, options) -> str`, the digest of
-the weights without building anything, and `choices() -> list[Choice]`. The model maps float pixels 0 to 255,
-[n, size, size, 3], to a feature map [n, h, w, c], preprocessing included.
+A backbone has `build(size, weights, *, options…) -> Backbone`; without building anything `fingerprint(weights, options)
+-> str`, the digest of the weights, and `licence(weights, options) -> str`, theirs; and `choices() -> list[Choice]`. The
+model maps float pixels 0 to 255, [n, size, size, 3], to a feature map [n, h, w, c], preprocessing included.
 
 Where a choice cannot be built without a download, `smallest() -> list[Choice]` gives the contract test others that can.
 """
@@ -31,8 +31,6 @@ class Backbone:
     model: keras.Model
     #: Names of the layers at whose output the network can be cut, from the input to the last block.
     blocks: tuple[str, ...]
-    #: Licence of the weights, for the model card.
-    licence: str
 
 
 @dataclass(frozen=True)
@@ -72,6 +70,11 @@ def label(settings: Candidate) -> str:
 def weights(settings: Candidate) -> str:
     """Digest of the weights that a recipe names; equal digests give equal features. Builds nothing."""
     return plugins.load("backbones", settings.kind).fingerprint(_named(settings), settings.options)
+
+
+def licence(settings: Candidate) -> str:
+    """Licence of the weights that a recipe names, or where it is stated."""
+    return plugins.load("backbones", settings.kind).licence(_named(settings), settings.options)
 
 
 def load(settings: Candidate, size: int) -> Backbone:

@@ -27,8 +27,6 @@ from tasks.weights.published import Published
 if TYPE_CHECKING:
     import keras
 
-LICENCE = "see https://keras.io/api/applications/"
-
 
 @dataclass(frozen=True)
 class Family:
@@ -104,7 +102,13 @@ def build(
     if weights != "random":
         fill(model, network.published.fetch() if weights == "imagenet" else _file(weights))
     _normalise(model)
-    return Backbone(model, _blocks(model, network.family.block), LICENCE)
+    return Backbone(model, _blocks(model, network.family.block))
+
+
+def licence(weights: str, options: dict[str, str]) -> str:
+    """As the authors gave them to Keras; else of what the recipe names."""
+    known = {"imagenet": "see https://keras.io/api/applications/", "random": "none: random weights"}
+    return known.get(weights, f"that of {weights}")
 
 
 def fingerprint(weights: str, options: dict[str, str]) -> str:

@@ -21,8 +21,6 @@ from tasks.weights.fill import fill
 if TYPE_CHECKING:
     import keras
 
-LICENCE = "Apache-2.0"
-
 
 @dataclass(frozen=True)
 class Variant:
@@ -79,7 +77,12 @@ def build(size: int, weights: str = "packaged", *, variant: Literal["lite0", "li
     """The network up to its last convolution: [n, size, size, 3] to [n, size/32, size/32, 1280]."""
     model, blocks = network(variant, size)
     load_weights(model, variant, weights)
-    return Backbone(model, blocks, LICENCE)
+    return Backbone(model, blocks)
+
+
+def licence(weights: str, options: dict[str, str]) -> str:
+    """Of the packages with the ImageNet weights; else of what the recipe names."""
+    return {"packaged": "Apache-2.0", "random": "none: random weights"}.get(weights, f"that of {weights}")
 
 
 def fingerprint(weights: str, options: dict[str, str]) -> str:

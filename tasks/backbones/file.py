@@ -46,9 +46,8 @@ def build(
     path, _ = files.from_path(weights)
     pixels = keras.Input((size, size, 3), name="pixels")
     x = keras.layers.Rescaling(*RANGES[values], name="to_range")(pixels)
-    licence = f"that of {path.name}, whose author has to state it"
     if path.is_dir():
-        return Backbone(keras.Model(pixels, _graph(path, x, layer), name="file"), (), licence)
+        return Backbone(keras.Model(pixels, _graph(path, x, layer), name="file"), ())
     model = _laid_out(_read(path), pixels, x, path)
     maps = [
         each.name for each in model.layers if len(each.output.shape) == 4 and each.name not in ("pixels", "to_range")
@@ -59,7 +58,12 @@ def build(
             f"backbone.options.layer: expected a layer of {path} with a feature map, {there}, found {layer!r}."
         )
     top = keras.Model(model.inputs[0], model.get_layer(layer or maps[-1]).output, name="file")
-    return Backbone(top, tuple(passages(top, set())), licence)
+    return Backbone(top, tuple(passages(top, set())))
+
+
+def licence(weights: str, options: dict[str, str]) -> str:
+    """The file's author has to state it."""
+    return f"that of {weights}, whose author has to state it"
 
 
 def fingerprint(weights: str, options: dict[str, str]) -> str:

@@ -76,7 +76,15 @@ def build(
     if weights not in (OWN, "random"):
         _load(network, weights)
     model, blocks = graphs.flat(network, size, scaling, tokens)
-    return Backbone(model, blocks, _licence(preset, weights))
+    return Backbone(model, blocks)
+
+
+def licence(weights: str, options: dict[str, Any]) -> str:
+    """Where the preset's own is stated; else that of what the recipe names."""
+    if weights != OWN:
+        return "none: random weights" if weights == "random" else f"that of {weights}"
+    preset = options.get("preset", "")
+    return f"that of {preset}" if presets.local(preset) else f"see {presets.page(preset)}"
 
 
 def fingerprint(weights: str, options: dict[str, Any]) -> str:
@@ -168,9 +176,3 @@ def _load(network: keras.Model, weights: str) -> None:
         raise DependencyError(
             f"{path}: expected .weights.h5 of {type(network).__name__}, found another file: {error}"
         ) from None
-
-
-def _licence(preset: str, weights: str) -> str:
-    if weights != OWN:
-        return "none" if weights == "random" else f"that of {weights}"
-    return f"that of {preset}" if presets.local(preset) else f"see {presets.page(preset)}"

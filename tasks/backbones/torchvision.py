@@ -63,7 +63,12 @@ def build(size: int, weights: str = "imagenet", *, variant: Variant = DEFAULT) -
     if weights != "random":
         path = published(variant).fetch() if weights == "imagenet" else files.from_path(weights)[0]
         fill(model, path, lambda layer: layer.replace("_", "."))
-    return Backbone(model, blocks, LICENCES.get(weights, "That of the weights file, whose author has to state it."))
+    return Backbone(model, blocks)
+
+
+def licence(weights: str, options: dict[str, str]) -> str:
+    """What torchvision states of its own weights; else that of what the recipe names."""
+    return LICENCES.get(weights, f"that of {weights}, whose author has to state it")
 
 
 def fingerprint(weights: str, options: dict[str, str]) -> str:

@@ -1,20 +1,24 @@
 """Fixed views of a prepared image: the same image and view give the same pixels, so that features can be kept."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
-#: Each maps [..., size, size, 3] to the same shape.
-VIEWS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "identity": lambda x: x,
-    "flip_left_right": lambda x: x[..., :, ::-1, :],
-    "flip_up_down": lambda x: x[..., ::-1, :, :],
-    "rotate_180": lambda x: x[..., ::-1, ::-1, :],
-    "rotate_90": lambda x: np.rot90(x, 1, (-3, -2)),
-    "rotate_270": lambda x: np.rot90(x, 3, (-3, -2)),
+#: Each maps [..., size, size, 3] to the same shape, with the operations of `numpy` or of `keras.ops`.
+VIEWS: dict[str, Callable[[Any, ModuleType], Any]] = {
+    "identity": lambda x, ops: x,
+    "flip_left_right": lambda x, ops: ops.flip(x, axis=-2),
+    "flip_up_down": lambda x, ops: ops.flip(x, axis=-3),
+    "rotate_180": lambda x, ops: ops.rot90(x, 2, axes=(-3, -2)),
+    "rotate_90": lambda x, ops: ops.rot90(x, 1, axes=(-3, -2)),
+    "rotate_270": lambda x, ops: ops.rot90(x, 3, axes=(-3, -2)),
 }
 
 
 def view(images: np.ndarray, name: str) -> np.ndarray:
     """The named view of uint8[..., size, size, 3]."""
-    return np.ascontiguousarray(VIEWS[name](images))
+    return np.ascontiguousarray(VIEWS[name](images, np))

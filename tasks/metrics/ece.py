@@ -6,6 +6,7 @@ Guo et al. 2017, On Calibration of Modern Neural Networks, https://arxiv.org/abs
 import numpy as np
 
 BINS = 15
+HIGHER_IS_BETTER = False
 
 
 def score(labels: np.ndarray, probabilities: np.ndarray) -> float:

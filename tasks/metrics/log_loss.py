@@ -2,6 +2,8 @@
 
 import numpy as np
 
+HIGHER_IS_BETTER = False
+
 
 def score(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """0 or more, lower is better; probabilities below 1e-7 count as 1e-7."""

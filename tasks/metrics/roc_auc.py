@@ -2,6 +2,8 @@
 
 import numpy as np
 
+HIGHER_IS_BETTER = True
+
 
 def score(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """0 to 1, higher is better, 0.5 is chance."""

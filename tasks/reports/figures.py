@@ -25,7 +25,7 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, classes: tuple[str, ...
     np.add.at(counts, (labels, predicted), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(3.5 + 0.45 * len(classes), 16)
-    figure = _figure(side, side)
+    figure = blank(side, side)
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     if len(classes) <= 30:
@@ -43,7 +43,7 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, to: Path) -> None
     """Accuracy over confidence in 15 bins, with the number of rows in each."""
     counts, confidence, accuracy = ece.bins(labels, probabilities)
     filled = counts > 0
-    figure = _figure(5, 5)
+    figure = blank(5, 5)
     upper, lower = figure.subplots(2, sharex=True, height_ratios=[3, 1])
     upper.plot([0, 1], [0, 1], color="grey", linestyle="--", label="perfect")
     upper.plot(confidence[filled], accuracy[filled], marker="o", label="this model")
@@ -56,7 +56,7 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, to: Path) -> None
 
 def learning_rate(rates: Sequence[float], losses: Sequence[float], taken: float, to: Path) -> None:
     """The smoothed loss of a trial run over its growing step size, and the step size that was taken."""
-    figure = _figure(6, 4)
+    figure = blank(6, 4)
     axes = figure.subplots()
     axes.plot(rates, losses)
     axes.axvline(taken, color="grey", linestyle="--", label=f"taken: {taken:.1e}")
@@ -67,7 +67,7 @@ def learning_rate(rates: Sequence[float], losses: Sequence[float], taken: float,
 
 def learning_curves(levels: Sequence[Level], to: Path) -> None:
     """Accuracy with its 95 % band, and seconds of training, over the number of training images, a line a method."""
-    figure = _figure(10, 4.5)
+    figure = blank(10, 4.5)
     accuracy, seconds = figure.subplots(1, 2)
     for method in dict.fromkeys(level.method for level in levels):
         own = sorted((level for level in levels if level.method == method), key=lambda level: level.images)
@@ -82,18 +82,18 @@ def learning_curves(levels: Sequence[Level], to: Path) -> None:
     figure.savefig(to)
 
 
-def worst(pixels: np.ndarray, captions: list[str], to: Path) -> None:
-    """A grid of uint8[n, h, w, 3] with captions: at most 16 confident mistakes, the worst first."""
+def gallery(pixels: np.ndarray, captions: list[str], title: str, to: Path) -> None:
+    """A grid of uint8[n, h, w, 3] with captions, four in a row; what is missing is said where there is none."""
     columns = min(len(pixels), 4) or 1
     rows = -(-len(pixels) // columns) or 1
-    figure = _figure(2.6 * columns, 2.9 * rows + 0.5)
+    figure = blank(2.6 * columns, 2.9 * rows + 0.5)
     axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for place in axes:
         place.axis("off")
     for place, image, caption in zip(axes, pixels, captions, strict=False):
         place.imshow(image)
         place.set_title(caption, fontsize=8)
-    figure.suptitle("Worst mistakes on test images" if len(pixels) else "No mistakes on test images")
+    figure.suptitle(title if len(pixels) else f"{title}: none")
     figure.savefig(to)
 
 
@@ -102,7 +102,8 @@ def caption(label: str, predicted: str, probability: float) -> str:
     return f"{_short(label)}\nsaid {_short(predicted)}, {probability:.0%}"
 
 
-def _figure(width: float, height: float) -> Figure:
+def blank(width: float, height: float) -> Figure:
+    """An empty figure, inches; to be saved as PNG."""
     # No pyplot: it keeps global state and asks for a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from tasks.records import SliceScore
+from tasks.reports.tables import table
 
 METRICS = {"accuracy": "accuracy", "log_loss": "log loss", "balanced_accuracy": "balanced accuracy", "macro_f1": "F1"}
 
@@ -18,12 +19,13 @@ def section(scores: Sequence[SliceScore], rung: str, probe: str) -> str:
 def _gaps(scores: Sequence[SliceScore]) -> str:
     rows = [
         [
-            *_name(score),
-            _n(str(score.images)),
-            *(_n(f"{score.metrics[name]:.4f}" if name in score.metrics else "") for name in METRICS),
-            _n(f"{score.gap:+.4f}"),
-            _n(_interval(score.interval)),
-            _t(f"<b>{score.verdict}</b>" if score.flagged else score.verdict),
+            escape(score.column),
+            escape(score.value),
+            str(score.images),
+            *(f"{score.metrics[name]:.4f}" if name in score.metrics else "" for name in METRICS),
+            f"{score.gap:+.4f}",
+            _interval(score.interval),
+            f"<b>{score.verdict}</b>" if score.flagged else score.verdict,
         ]
         for score in scores
     ]
@@ -32,7 +34,7 @@ def _gaps(scores: Sequence[SliceScore]) -> str:
         f"<p>The worst first. The gap is the {metric} of the slice less that of all other test images; its interval "
         f"holds with 95 % for all {len(scores)} slices together. {flagged} of them are flagged: their interval leaves "
         f"out 0. Balanced accuracy and F1 (macro) stand where every class occurs.</p>"
-        + _table(["column", "value"], ["images", *METRICS.values(), f"gap in {metric}", "interval"], "flag", rows)
+        + table(_columns(["images", *METRICS.values(), f"gap in {metric}", "interval"], "flag"), rows)
     )
 
 
@@ -43,11 +45,12 @@ def _changes(scores: Sequence[SliceScore], rung: str, probe: str) -> str:
         )
     rows = [
         [
-            *_name(score),
-            _n(f"{score.probe_gap:+.4f}"),
-            _n(f"{score.gap:+.4f}"),
-            _n(_interval(score.change_interval)),
-            _t(f"<b>{score.change}</b>" if score.changed else score.change),
+            escape(score.column),
+            escape(score.value),
+            f"{score.probe_gap:+.4f}",
+            f"{score.gap:+.4f}",
+            _interval(score.change_interval),
+            f"<b>{score.change}</b>" if score.changed else score.change,
         ]
         for score in scores
     ]
@@ -55,28 +58,13 @@ def _changes(scores: Sequence[SliceScore], rung: str, probe: str) -> str:
         f"<p>The same gaps of the rung {escape(probe)} on the frozen network and of the shipped rung {escape(rung)}, "
         f"compared image by image; the interval of the change holds for all slices together. Reduced: the gap is "
         f"surely another, and smaller.</p>"
-        + _table(["column", "value"], [f"gap, {probe}", f"gap, {rung}", "change"], "verdict", rows)
+        + table(_columns([f"gap, {probe}", f"gap, {rung}", "change"], "verdict"), rows)
     )
 
 
-def _table(left: list[str], numbers: list[str], last: str, rows: list[list[str]]) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in left)
-    head += "".join(f'<th class="n">{escape(name)}</th>' for name in numbers) + f"<th>{last}</th>"
-    body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
-    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
-
-
-def _name(score: SliceScore) -> list[str]:
-    return [_t(escape(score.column)), _t(escape(score.value))]
+def _columns(numbers: list[str], last: str) -> dict[str, bool]:
+    return {"column": False, "value": False} | dict.fromkeys(numbers, True) | {last: False}
 
 
 def _interval(ends: tuple[float, float]) -> str:
     return f"{ends[0]:+.4f} to {ends[1]:+.4f}"
-
-
-def _t(text: str) -> str:
-    return f"<td>{text}</td>"
-
-
-def _n(text: str) -> str:
-    return f'<td class="n">{text}</td>'

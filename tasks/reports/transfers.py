@@ -3,6 +3,7 @@
 from html import escape
 
 from tasks.records import TransferRef
+from tasks.reports.tables import table
 
 NAMES = {
     "pretrained": "Linear probe on the pretrained network",
@@ -16,13 +17,10 @@ def section(transfer: TransferRef) -> str:
     text = f"<p>{escape(transfer.sentence)}</p>"
     if not transfer.images:
         return text
-    rows = "".join(
-        f'<tr><td>{NAMES[who]}</td><td class="n">{found["accuracy"]:.4f}</td>'
-        f'<td class="n">{found["log_loss"]:.4f}</td></tr>'
-        for who, found in transfer.scores.items()
-    )
-    head = '<tr><th>what</th><th class="n">accuracy</th><th class="n">log loss</th></tr>'
+    rows = [
+        (NAMES[who], f"{found['accuracy']:.4f}", f"{found['log_loss']:.4f}") for who, found in transfer.scores.items()
+    ]
     return (
         f"{text}<p>Fitted on {transfer.images} training images, standardised, scored on validation images. In brackets "
-        f'stand 95 % intervals.</p><div class="wide"><table>{head}{rows}</table></div>'
+        f"stand 95 % intervals.</p>{table({'what': False, 'accuracy': True, 'log loss': True}, rows)}"
     )

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.reports.figures import _figure
+from tasks.reports.figures import blank
 
 
 def history(losses: Sequence[float], pruned: Sequence[bool], to: Path) -> None:
     """Each trial's loss, and the lowest so far of those that were not ended early."""
     values, early = np.array(losses, float), np.array(pruned, bool)
     numbers = np.arange(1, len(values) + 1)
-    figure = _figure(6, 4)
+    figure = blank(6, 4)
     axes = figure.subplots()
     axes.scatter(numbers[~early], values[~early], label="trial")
     axes.scatter(numbers[early], values[early], marker="x", color="grey", label="ended early")
@@ -28,7 +28,7 @@ def history(losses: Sequence[float], pruned: Sequence[bool], to: Path) -> None:
 def importances(shares: Mapping[str, float], to: Path) -> None:
     """Share of the loss' variance that each setting explains, the largest on top."""
     names = sorted(shares, key=lambda name: shares[name])
-    figure = _figure(6, 1.2 + 0.4 * len(names))
+    figure = blank(6, 1.2 + 0.4 * len(names))
     axes = figure.subplots()
     axes.barh(names, [shares[name] for name in names], color="steelblue")
     axes.set(xlabel="share of the variance", xlim=(0, 1), title="What mattered")

@@ -28,6 +28,11 @@ def of(dataset: DatasetRef, settings: Slices) -> pd.DataFrame:
     return columns.of(rows, settings)[rows["split"] == "test"]
 
 
+def masks(parts: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Which rows, bool[n], are in each slice, by its name; `parts` from `of`."""
+    return {f"{column.removeprefix(columns.PREFIX)} {value}": mask for (column, value), mask in _slices(parts).items()}
+
+
 def judge(
     parts: pd.DataFrame, labels: np.ndarray, shipped: np.ndarray, probe: np.ndarray, settings: Slices, seed: int
 ) -> tuple[SliceScore, ...]:
@@ -77,13 +82,17 @@ def table(scores: tuple[SliceScore, ...]) -> pd.DataFrame:
 
 def _enough(parts: pd.DataFrame, least: int) -> tuple[list[tuple[str, str]], np.ndarray]:
     """(column, value) of the slices to judge, and which rows are in them: bool[n, slices]."""
-    found = {
+    found = _slices(parts)
+    judged = {name: mask for name, mask in found.items() if min(mask.sum(), (~mask).sum()) >= least}
+    return list(judged), np.stack(list(judged.values()), axis=1) if judged else np.empty((len(parts), 0), bool)
+
+
+def _slices(parts: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
+    return {
         (column, value): (parts[column] == value).to_numpy(bool)
         for column in parts
         for value in sorted(parts[column].unique())
     }
-    judged = {name: mask for name, mask in found.items() if min(mask.sum(), (~mask).sum()) >= least}
-    return list(judged), np.stack(list(judged.values()), axis=1) if judged else np.empty((len(parts), 0), bool)
 
 
 def _metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:

@@ -6,12 +6,16 @@ Of the error over the number of images the middle is a power law: Hestness et al
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tasks import store
 from tasks.points import SCRATCH, TRANSFER, Gap, Level, PointRef
-from tasks.training import choice, gains, networks
+from tasks.training import choice, fit, gains, networks
+
+if TYPE_CHECKING:
+    import keras
 
 #: Share of the error of always naming the most frequent class below which a method has begun to learn.
 LEARNED = 0.9
@@ -21,11 +25,32 @@ POINTS, EXPLAINED, BEYOND = 3, 0.9, 30
 SLOPE = 0.05
 
 
-def keep(address: str, logits: np.ndarray) -> str:
-    """Store what a network says of the validation images, as probabilities; gives the path in the home folder."""
+def point(
+    address: str,
+    method: str,
+    images: int,
+    side: int,
+    seed: int,
+    model: keras.Model,
+    validation: fit.Batches,
+    history: fit.History,
+    seconds: float,
+) -> PointRef:
+    """A point of the method's curve: the model is asked for the validation rows, and what it says is kept."""
+    logits = fit.predict(model, validation)
     with store.folder("points", address) as (working, path):
-        np.save(working / "validation.npy", networks.softmax(logits).astype(np.float32))
-    return f"{path}/validation.npy"
+        name = networks.write_probabilities(working, logits)
+    return PointRef(
+        digest=address,
+        method=method,
+        images=images,
+        side=side,
+        seed=seed,
+        validation=fit.scores(logits, validation.labels),
+        predictions=f"{path}/{name}",
+        seconds=round(seconds, 3),
+        epochs=history.best,
+    )
 
 
 def levels(points: Sequence[tuple[PointRef, np.ndarray]], seed: int) -> list[tuple[Level, np.ndarray]]:

@@ -126,6 +126,8 @@ def fit(
             shuffle=False,  # the data set does it
             verbose=0,
         )
+    # What it was trained with stays out of its file, which could not name a loss that is a function.
+    model.compiled, model.optimizer = False, None
     return History(result.history["loss"], result.history.get("val_loss", []))
 
 
@@ -147,13 +149,17 @@ def losses(
 
 
 def _compile(model: keras.Model, plan: Plan, steps: int) -> None:
-    rate = rates.schedule(plan.learning_rate, steps, plan.warm_up, plan.cosine)
+    def step_size(share: float) -> float | keras.optimizers.schedules.LearningRateSchedule:
+        return rates.schedule(plan.learning_rate * share, steps, plan.warm_up, plan.cosine)
+
     model.compile(
-        optimizer=rates.optimizer(rate, plan.shares, plan.weight_decay, plan.clip_norm, plan.ema),
+        optimizer=rates.optimizer(step_size, plan.shares, plan.weight_decay, plan.clip_norm, plan.ema),
         loss=_cross_entropy(plan.loss.label_smoothing),
         # JAX needs it. With TensorFlow XLA takes 1.6 times as long on a CPU, and has no deterministic operations.
         jit_compile=backend.current() == "jax",
     )
+    # TensorFlow traces a step twice where the first trace makes variables.
+    model.optimizer.build(model.trainable_variables)
 
 
 def _cross_entropy(smoothing: float) -> Callable[[Any, Any], Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from tasks import store
+from tasks.errors import UsageError
 from tasks.training import graphs
 
 if TYPE_CHECKING:
@@ -88,26 +89,58 @@ def cut(network: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
     import keras
     from keras import layers
 
-    crossing = _crossing(network, layer)
+    logits = network.get_layer("probabilities").input
+    crossing = _crossing(network, layer, logits)
+    upper = keras.Model(crossing, logits, name="upper")
+    below = _trunk(network, crossing)
+    start, parts = 0, []
+    joined = keras.Input(below.output_shape[1:])
+    for tensor in crossing:
+        values = math.prod(tensor.shape[1:])
+        parts.append(layers.Reshape(tensor.shape[1:])(joined[:, start : start + values]))
+        start += values
+    return below, keras.Model(joined, upper(parts), name="top")
+
+
+def trunk(features: keras.Model, layer: str) -> keras.Model:
+    """The trunk of `cut`, of the network below a head."""
+    return _trunk(features, _crossing(features, layer, features.output))
+
+
+def both(features: keras.Model, below: keras.Model) -> keras.Model:
+    """Pixels to one vector: the features, flat, then what crosses the cut above the trunk `below`."""
+    import keras
+
+    flat = keras.layers.Flatten(name="flat_features")(features.output)
+    joined = keras.layers.Concatenate(name="features_and_crossing")([flat, below.output])
+    return keras.Model(features.input, joined, name="both")
+
+
+def boundary(blocks: tuple[str, ...], last: int) -> str:
+    """Name of the layer below which nothing is trained; `UsageError` when there are not that many blocks."""
+    if last >= len(blocks):
+        most = f"expected at most {len(blocks) - 1}" if len(blocks) > 1 else "expected fine_tune.enabled = false"
+        raise UsageError(f"fine_tune.blocks: {most} for this backbone, found {last}.")
+    return blocks[-last - 1]
+
+
+def _trunk(network: keras.Model, crossing: list[keras.KerasTensor]) -> keras.Model:
+    import keras
+    from keras import layers
+
     flat = [layers.Flatten(name=f"flat_{i}")(tensor) for i, tensor in enumerate(crossing)]
     vector = layers.Concatenate(name="crossing")(flat) if len(flat) > 1 else flat[0]
-    upper = keras.Model(crossing, network.get_layer("probabilities").input, name="upper")
-    start, parts = 0, []
-    joined = keras.Input(vector.shape[1:])
-    for tensor, part in zip(crossing, flat, strict=True):
-        parts.append(layers.Reshape(tensor.shape[1:])(joined[:, start : start + part.shape[1]]))
-        start += part.shape[1]
-    return keras.Model(network.input, vector, name="trunk"), keras.Model(joined, upper(parts), name="top")
+    return keras.Model(network.input, vector, name="trunk")
 
 
-def _crossing(network: keras.Model, layer: str) -> list[keras.KerasTensor]:
-    """What the part above the layer takes from the layer and below, in the order of first use."""
+def _crossing(network: keras.Model, layer: str, top: keras.KerasTensor) -> list[keras.KerasTensor]:
+    """What the part between the layer and `top` takes from the layer and below, in the order of first use."""
     trunk = _below(network.get_layer(layer).output)
     frozen = {f"{SIDE}{operation.name}" for operation in trunk}
     for pool in [each for each in network.layers if each.name in frozen]:
         trunk |= _below(pool.output)
     found: dict[int, keras.KerasTensor] = {}
-    waiting, seen = [network.get_layer("probabilities").input], set()
+    waiting, seen = [top], set()
     while waiting:
         tensor = waiting.pop()
         if tensor._keras_history.operation in trunk:
@@ -164,21 +197,19 @@ def save(network: keras.Model, folder: Path) -> str:
     """Write `network.keras` into the folder, or the SavedModel `network` where a part is a graph; gives its name."""
     import keras
 
-    if any(isinstance(layer, keras.layers.TFSMLayer) for layer in network.layers):
+    if any(isinstance(layer, keras.layers.TFSMLayer) for layer in network._flatten_layers()):
         network.export(folder / "network", verbose=False)
         return "network"
     network.save(folder / "network.keras")
     return "network.keras"
 
 
-def keep(address: str, network: keras.Model, logits: np.ndarray) -> tuple[str, str]:
-    """Save a network with what it says of the validation images; gives both paths, relative to the home folder."""
+def write_probabilities(folder: Path, logits: np.ndarray) -> str:
+    """Write what a network says of the validation images as float32[n, classes]; gives the file's name."""
     import numpy as np
 
-    with store.folder("models", address) as (working, path):
-        name = save(network, working)
-        np.save(working / "validation.npy", softmax(logits).astype(np.float32))
-    return f"{path}/{name}", f"{path}/validation.npy"
+    np.save(folder / "validation.npy", softmax(logits).astype(np.float32))
+    return "validation.npy"
 
 
 def load(path: Path) -> keras.Model:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def optimizer(
-    schedule: float | keras.optimizers.schedules.LearningRateSchedule,
+    step_size: Callable[[float], float | keras.optimizers.schedules.LearningRateSchedule],
     shares: Mapping[str, float],
     weight_decay: float,
     clip_norm: float,
@@ -18,14 +18,15 @@ def optimizer(
 ) -> keras.optimizers.Optimizer:
     """AdamW (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101).
 
-    `shares`: path of a variable to its share of the step size; none: the same for all. Gradients of variables with the
-    same share are clipped together. `ema`: momentum of the moving average that Keras keeps beside the weights.
+    `step_size` gives a share of it, 0 to 1. `shares`: path of a variable to its share; none: all of it for all.
+    Gradients of variables with the same share are clipped together. `ema`: momentum of the moving average that Keras
+    keeps beside the weights.
     """
     import keras
 
     def adamw(share: float) -> keras.optimizers.Optimizer:
         return keras.optimizers.AdamW(
-            scaled(schedule, share),
+            step_size(share),
             weight_decay=weight_decay,
             global_clipnorm=clip_norm or None,
             use_ema=bool(ema),
@@ -36,20 +37,6 @@ def optimizer(
         return adamw(1.0)
     own = {share: adamw(share) for share in sorted(set(shares.values()))}
     return keras.optimizers.MultiOptimizer(lambda variable: own[shares[variable.path]])
-
-
-def scaled(
-    schedule: float | keras.optimizers.schedules.LearningRateSchedule, share: float
-) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """A share of a step size that stays, or of one that changes over the steps."""
-    import keras
-
-    if isinstance(schedule, float):
-        return schedule * share
-    config = schedule.get_config()
-    names = {"initial_learning_rate", "warmup_target"}
-    values = {name: value * share if name in names and value else value for name, value in config.items()}
-    return type(schedule)(**values) if isinstance(schedule, keras.optimizers.schedules.CosineDecay) else schedule
 
 
 def schedule(

@@ -9,19 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tasks import engines, features, store
-from tasks.backend import current
-from tasks.errors import UsageError
-from tasks.home import home
-from tasks.records import ImagesRef, digest
-from tasks.settings import Extract, FineTune, Images, Tuning
-from tasks.training import fit, networks, thaw
+from tasks import features, frozen
+from tasks.records import ImagesRef
+from tasks.settings import Extract, FineTune, Images, Loss, Tuning
+from tasks.training import find, fit, networks, precision, rates, thaw
 
 if TYPE_CHECKING:
     import keras
-
-#: What crosses the cut is stored with 11 bits of precision: half the space, a relative error of 5e-4.
-CROSSING = "float16"
 
 
 @dataclass(frozen=True)
@@ -33,8 +27,19 @@ class Upper:
     validation: fit.Batches
     #: Tables that the rows come from.
     tables: tuple[str, ...]
-    #: What computed them.
+    #: What computed them; empty where they were there.
     engine: str
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How training went."""
+
+    history: fit.History
+    #: Variables that were proved to be as they were.
+    frozen: int
+    #: The search for the step size, where there was one.
+    found: find.Found | None
 
 
 def of(
@@ -52,36 +57,45 @@ def of(
     `refit`: validation images are among the rows to train on. Raises `UsageError` where there are not enough blocks.
     """
     splits = ("train", "validation") if refit else ("train",)
-    if not isinstance(settings, FineTune) or settings.trunk == "live":
-        if isinstance(settings, FineTune):
-            trunk, top = networks.cut(network, boundary(blocks, settings.blocks))
-            thaw.freeze(trunk)
-            thaw.thaw(top)
-        else:
-            thaw.thaw(network)
-        train = _live(images, splits, settings, augment, seed)
-        return Upper(networks.to_logits(network), train, fit.rows_of(images, ("validation",), ("identity",)), (), "")
-    layer = boundary(blocks, settings.blocks)
-    trunk, top = networks.cut(network, layer)
-    thaw.freeze(trunk)
-    thaw.thaw(top)
-    views: dict[str, tuple[str, ...]] = {"train": augment.views, "validation": ("identity",), "test": ()}
-    views = views | {"validation": augment.views} if refit else views
-    table, engine = _activations(images, trunk, layer, extract, views)
-    train = fit.rows_of(images, splits, augment.views, table)
-    return Upper(top, train, fit.rows_of(images, ("validation",), ("identity",), table), (table.name,), engine)
+    if isinstance(settings, FineTune):
+        layer = networks.boundary(blocks, settings.blocks)
+        trunk, top = networks.cut(network, layer)
+        thaw.freeze(trunk)
+        thaw.thaw(top)
+        if settings.trunk == "cached":
+            views = {split: augment.views if split in splits else ("identity",) for split in ("train", "validation")}
+            found, engine = frozen.trunk(images, trunk, layer, extract), ""
+            table, wanted = found.table, views | {"test": ()}
+            if features.lacks(table, images, wanted):  # extract leaves them where it knows of the cut
+                engine = f"{found.engine.name}: {found.engine.reason}"
+                features.fill(table, images, wanted, found.engine, extract.batch_size, "activations")
+            train = fit.rows_of(images, splits, augment.views, table)
+            return Upper(top, train, fit.rows_of(images, ("validation",), ("identity",), table), (table.name,), engine)
+    else:
+        thaw.thaw(network)
+    train = _live(images, splits, settings, augment, seed)
+    return Upper(networks.to_logits(network), train, fit.rows_of(images, ("validation",), ("identity",)), (), "")
 
 
-def _activations(
-    images: ImagesRef, trunk: keras.Model, layer: str, extract: Extract, views: dict[str, tuple[str, ...]]
-) -> tuple[store.Table, str]:
-    """What crosses the cut for the views, computed where it is missing."""
-    weights = thaw.fingerprint(trunk.variables)
-    address = digest("trunk", weights, layer, trunk.output_shape, images.size, current())
-    engine = engines.start(extract.engine, lambda: trunk, home() / "store" / "engines" / address, images.size)
-    table = store.Table(f"activations-{digest(address, images.table, CROSSING)}", engine.shape, CROSSING)
-    features.fill(table, images, views, engine, extract.batch_size, "activations")
-    return table, f"{engine.name}: {engine.reason}"
+def train(
+    part: Upper, network: keras.Model, blocks: tuple[str, ...], settings: Tuning, loss: Loss, seed: int, only: int = 0
+) -> Trained:
+    """Train the part of the network in place; all that is frozen is proved to be as it was.
+
+    `only`: end after so many of the epochs, without a look at the validation rows. Raises `thaw.FrozenChanged`.
+    """
+    frozen = thaw.frozen_variables(network)
+    before = thaw.fingerprint(frozen)
+    found = None
+    with precision.mixed(part.model, settings.precision):
+        rate = settings.learning_rate
+        if rate == "find":
+            found = find.rate(part.model, part.train, fit.plan(settings, find.LOWEST, loss, seed))
+            rate = found.rate
+        plan = fit.plan(settings, rate, loss, seed, rates.layer_wise(network, blocks, settings.layer_decay))
+        history = fit.fit(part.model, part.train, None if only else part.validation, plan, only=only)
+    thaw.check_frozen(before, frozen)
+    return Trained(history, len(frozen), found)
 
 
 def _live(images: ImagesRef, splits: tuple[str, ...], settings: Tuning, augment: Images, seed: int) -> fit.Batches:
@@ -89,11 +103,3 @@ def _live(images: ImagesRef, splits: tuple[str, ...], settings: Tuning, augment:
     if isinstance(settings, FineTune) and not settings.jitter:
         return fit.rows_of(images, splits, augment.views)
     return fit.jittered(fit.rows_of(images, splits, ("identity",)), augment.views, settings.jitter, seed)
-
-
-def boundary(blocks: tuple[str, ...], last: int) -> str:
-    """Name of the layer below which nothing is trained; `UsageError` when there are not that many blocks."""
-    if last >= len(blocks):
-        most = f"expected at most {len(blocks) - 1}" if len(blocks) > 1 else "expected fine_tune.enabled = false"
-        raise UsageError(f"fine_tune.blocks: {most} for this backbone, found {last}.")
-    return blocks[-last - 1]

@@ -50,6 +50,8 @@ def as_files(rows, folder):
         target.write_bytes(Path(row.uri).read_bytes())
 VIEWS = {"test": ("identity",)}
 """
+#: TensorFlow as who does not use this project has it, which on some processors leaves oneDNN off.
+PLAIN = {"TF_ENABLE_ONEDNN_OPTS": ""}
 
 
 def part(code: str, **env: str) -> dict[str, Any]:
@@ -102,7 +104,8 @@ model = networks.pooled(backbones.load(settings.Backbone(), 224), "avg")
 data = keras.utils.image_dataset_from_directory(folder, image_size=(224, 224), batch_size=32, shuffle=False)
 start = time.perf_counter()
 count = len(model.predict(data, verbose=0))
-tell(images=count, seconds=time.perf_counter() - start, engine="keras")"""
+tell(images=count, seconds=time.perf_counter() - start, engine="keras")""",
+            **PLAIN,
         ),
     }
     rates = {name: row["images"] / row["seconds"] for name, row in found.items()}
@@ -227,7 +230,10 @@ fit.fit(head, train, validation, plan, epoch); result()""",
         "last 5 blocks, live trunk": (3, "tune('live')"),
         "last 5 blocks, plain Keras": (3, "plain(True)"),
     }
-    seconds = {name: part(EPOCHS.replace("EPOCHS", str(n)) + code)["epoch"] for name, (n, code) in code.items()}
+    seconds = {
+        name: part(EPOCHS.replace("EPOCHS", str(n)) + code, **(PLAIN if "plain" in name else {}))["epoch"]
+        for name, (n, code) in code.items()
+    }
     return [
         {
             "what": name,

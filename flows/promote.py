@@ -1,0 +1,86 @@
+"""Promotion and rollback as flows, for a deployment whose form a person fills in: `headstart serve`.
+
+`headstart promote` and `headstart rollback` call the same functions without a Prefect server.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from prefect import flow, suspend_flow_run
+from prefect.artifacts import create_markdown_artifact
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+from prefect.flows import EntrypointType
+from prefect.input import RunInput
+from pydantic import Field
+
+from tasks import promotion
+from tasks.records import LedgerEntry
+
+if TYPE_CHECKING:
+    from prefect.deployments.runner import RunnerDeployment
+
+#: Name of the deployments: `promote/headstart`, `rollback/headstart`.
+DEPLOYMENT = "headstart"
+#: Seconds that an answer is waited for: 30 days.
+PATIENCE = 30 * 24 * 3600
+
+Name = Annotated[str, Field(description="The registered model")]
+Version = Annotated[str, Field(pattern=r"^\d+$", description="The version's number")]
+Why = Annotated[str, Field(description="The reason, for the ledger")]
+
+
+class Approval(RunInput):
+    """What a person is asked before a version becomes the champion."""
+
+    approve: bool = Field(description="On: it becomes the champion. Off: everything stays as it is")
+    who: str = Field("", description="Your name, for the ledger")
+    why: str = Field("", description="The reason, for the ledger")
+
+
+@flow(name="promote", flow_run_name="promote {name} {version}", validate_parameters=True, persist_result=True)
+def promote(
+    name: Name,
+    version: Version,
+    why: Why = "",
+    force: Annotated[bool, Field(description="Whichever champion it was compared with")] = False,
+    ask: Annotated[bool, Field(description="Wait for a person's approval first")] = False,
+) -> dict[str, Any]:
+    """Make a version the champion; `headstart rollback` takes it back."""
+    who = ""
+    if ask:
+        form = Approval.with_initial_data(description=promotion.verdict(name, version))
+        answer = suspend_flow_run(wait_for_input=form, timeout=PATIENCE)
+        if not answer.approve:
+            return _told(promotion.reject(name, version, answer.why, answer.who))
+        who, why = answer.who, answer.why or why
+    entry = promotion.promote(name, version, why, force, who)
+    return _told(entry) if entry else {"action": "none", "version": version, "why": "it is the champion already"}
+
+
+@flow(name="rollback", flow_run_name="rollback {name}", validate_parameters=True, persist_result=True)
+def rollback(name: Name, why: Why = "") -> dict[str, Any]:
+    """Make the champion before the champion the champion again."""
+    return _told(promotion.rollback(name, why))
+
+
+def deployments() -> "list[RunnerDeployment]":
+    """Both flows, to be served; imported by module, since a path would import `flows` under another name."""
+    of_module = EntrypointType.MODULE_PATH
+    return [each.to_deployment(DEPLOYMENT, entrypoint_type=of_module) for each in (promote, rollback)]
+
+
+def ask(name: str, version: str) -> bool:
+    """Start a run of the deployment that waits for a person, once; False where the server has no such deployment."""
+    values, once = {"name": name, "version": version, "ask": True}, f"ask {name} {version}"
+    try:
+        run_deployment(f"promote/{DEPLOYMENT}", parameters=values, timeout=0, as_subflow=False, idempotency_key=once)
+    except ObjectNotFound:
+        return False
+    return True
+
+
+def _told(entry: LedgerEntry) -> dict[str, Any]:
+    lines = [f"| {key} | {value} |" for key, value in entry.summary().items()]
+    table = "\n".join(["| | |", "|---|---|", *lines])
+    create_markdown_artifact(table, description=f"Entry {entry.number} of the ledger")
+    return entry.summary()

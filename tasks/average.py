@@ -1,0 +1,44 @@
+"""Average: a network that answers with the mean of what others say of the views of a photo.
+
+Over views this is test-time augmentation (Krizhevsky et al. 2012, https://dl.acm.org/doi/10.1145/3065386, section 4.1);
+over the frozen and the fine-tuned network, which err on other images, an ensemble (Lakshminarayanan et al. 2017,
+https://arxiv.org/abs/1612.01474).
+"""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from tasks.home import home
+from tasks.records import ImagesRef, ModelRef, digest
+from tasks.stage import stage
+from tasks.training import ensembles, fit, kept, networks
+
+
+@stage(version=2)
+def average(
+    images: ImagesRef, models: tuple[ModelRef, ...], views: tuple[str, ...], again: ModelRef | None = None
+) -> ModelRef:
+    """All networks in one, the dearest last; an answer costs what theirs do to every view.
+
+    `again`: the rung that was the average of these before they were trained once more.
+    """
+    started = time.perf_counter()
+    members = {f"{model.rung}_{n}": networks.load(home() / model.path) for n, model in enumerate(models, 1)}
+    network = ensembles.averaged(members, views, models[0].blocks)
+    validation = fit.rows_of(images, ("validation",), ("identity",))
+
+    def logits() -> np.ndarray:
+        return np.log(np.maximum(fit.predict(network, validation), np.finfo(np.float32).tiny))
+
+    address = digest("averaged", models, views, again)
+    return replace(
+        models[-1],
+        **kept.keep(address, network, logits, validation.labels, again),
+        digest=address,
+        rung="averaged",
+        seconds=round(time.perf_counter() - started, 3),
+        tables=tuple(dict.fromkeys(table for model in models for table in model.tables)),
+        averages=tuple(model.rung for model in models),
+    )

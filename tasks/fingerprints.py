@@ -1,0 +1,85 @@
+"""Fingerprints of versions: what `tasks/serving/golden.py` says of a folder, asked of what MLflow keeps."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pandas as pd
+
+from tasks import tracking
+from tasks.errors import DataError
+from tasks.serving import golden
+
+#: Where the golden images are in a version.
+GOLDEN = Path("artifacts", "golden")
+
+
+def seal(name: str, uri: str, model_id: str) -> str:
+    """The fingerprint of a model that was just logged, fetched from where it was put; the manifest is added to it.
+
+    Raises `DataError` where it does not answer the golden images as evaluation did.
+    """
+    client = tracking.client()
+    with _files(uri) as folder:
+        fingerprint = golden.seal(folder)
+        client.log_model_artifact(model_id, str(folder / golden.MANIFEST))
+        strayed, _ = golden.strayed(folder / GOLDEN, _answerer(folder))
+    if strayed:
+        client.finalize_logged_model(model_id, "FAILED")
+        raise DataError(
+            f"Expected the packed model of {name} to answer as it did when it was evaluated, found {_listed(strayed)}. "
+            "It is not registered. Where the difference is rounding (features kept as float16, another processor), "
+            "promotion.tolerance may be raised."
+        )
+    return fingerprint
+
+
+def verify(name: str, version: str, fingerprint: str) -> tuple[int, float]:
+    """How many golden images a version answered on this machine, and the largest difference of a probability.
+
+    Nothing of the version is run where a file has changed. Raises `DataError` naming what differs, and by how much.
+    """
+    if not fingerprint:
+        raise DataError(
+            f"Expected {name} version {version} to have a fingerprint, found none: it was not registered by "
+            "headstart train, or by an older one. Train it again."
+        )
+    with _files(f"models:/{name}/{version}") as folder:
+        wrong, apart = golden.broken(folder, fingerprint), 0.0
+        if not wrong:
+            wrong, apart = golden.strayed(folder / GOLDEN, _answerer(folder))
+        images = golden.count(folder / GOLDEN)
+    if wrong:
+        raise DataError(
+            f"Expected {name} version {version} as it was registered, found {_listed(wrong)}. Do not use it: take "
+            f"another version (headstart models {name} shows them), or put its files back."
+        )
+    return images, apart
+
+
+@contextmanager
+def _files(uri: str) -> Iterator[Path]:
+    """A copy of a model's files, as a machine that serves would fetch them, without Python's compiled code."""
+    from mlflow.artifacts import download_artifacts
+
+    with TemporaryDirectory() as folder:
+        there = Path(download_artifacts(artifact_uri=uri, dst_path=folder))
+        for compiled in list(there.rglob("__pycache__")):
+            shutil.rmtree(compiled)
+        yield there
+
+
+def _answerer(folder: Path) -> Callable[[list[bytes]], np.ndarray]:
+    """From files' bytes to probabilities, by the version in a folder."""
+    import mlflow
+
+    model = mlflow.pyfunc.load_model(str(folder))
+    return lambda images: np.stack(model.predict(pd.DataFrame({"image": images}))["probabilities"].to_list())
+
+
+def _listed(sentences: list[str], shown: int = 4) -> str:
+    more = f"; and {len(sentences) - shown} more" if len(sentences) > shown else ""
+    return "; ".join(sentences[:shown]) + more

@@ -1,0 +1,54 @@
+"""The model card of a version, as Markdown, from the template `mlflow/model_card.md`.
+
+Mitchell et al. 2019, Model Cards for Model Reporting, https://arxiv.org/abs/1810.03993.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from string import Template
+
+from tasks.records import Findings
+from tasks.reports.decision import WORDS
+from tasks.reports.scores import RUNGS
+
+#: In a checkout, and in an installed wheel.
+PLACES = (Path(__file__).parents[2] / "mlflow" / "model_card.md", Path(__file__).with_name("model_card.md"))
+
+
+def text(found: Findings, facts: Mapping[str, str]) -> str:
+    """The card. `facts`: `backbone`, `photos`, `weights`, `licence of the weights`, and whatever else is known."""
+    report, dataset = found.report, found.dataset
+    scores = [
+        f"| {name} | {value:.4f} | {report.intervals[name][0]:.4f} to {report.intervals[name][1]:.4f} |"
+        for name, value in report.metrics.items()
+    ]
+    special = ("backbone", "licence of the photos", "weights", "licence of the weights")
+    return Template(next(place for place in PLACES if place.is_file()).read_text(encoding="utf-8")).substitute(
+        name=found.version.name,
+        version=found.version.version,
+        decision=f"{WORDS[found.verdict.decision]}: {found.verdict.reason}.",
+        rung=RUNGS[found.model.rung],
+        backbone=facts["backbone"],
+        count=len(dataset.classes),
+        classes=", ".join(dataset.classes),
+        images=dataset.counts["test"],
+        metrics="\n".join(["| metric | value | 95 % interval |", "|---|---|---|", *scores]),
+        slice=_worst(found),
+        transfer=found.transfer.sentence,
+        data=f"{dataset.counts['train']} training images, digest {dataset.digest}",
+        licence=facts["licence of the photos"],
+        weights=facts["weights"],
+        weights_licence=facts["licence of the weights"],
+        provenance="\n- ".join(f"{name}: {value}" for name, value in facts.items() if name not in special),
+    )
+
+
+def _worst(found: Findings) -> str:
+    if not found.report.slices:
+        return "No part of the test images was large enough to be scored by itself."
+    worst = found.report.slices[0]
+    sure = "surely another than" if worst.flagged else "not surely another than"
+    return (
+        f"Worst part of them: {worst.column} {worst.value}, {worst.metric} {worst.gap:+.4f} against the rest "
+        f"({worst.interval[0]:+.4f} to {worst.interval[1]:+.4f}), {sure} it."
+    )

@@ -1,0 +1,14 @@
+"""Tables of a page: HTML that scrolls by itself where it is wider than the screen."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+
+
+def table(columns: Mapping[str, bool], rows: Iterable[Sequence[str]]) -> str:
+    """HTML of a table: `columns` by their headings, True where they hold numbers; cells are HTML already."""
+    classes = [' class="n"' if numeric else "" for numeric in columns.values()]
+    head = "".join(f"<th{kind}>{escape(name)}</th>" for name, kind in zip(columns, classes, strict=True))
+    body = "".join(
+        f"<tr>{''.join(f'<td{kind}>{cell}</td>' for cell, kind in zip(row, classes, strict=True))}</tr>" for row in rows
+    )
+    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'

@@ -1,0 +1,49 @@
+"""Several networks that answer as one: the mean of their probabilities over the views of a photo."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tasks.images.augment import VIEWS
+from tasks.training import networks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import keras
+
+
+def averaged(members: Mapping[str, keras.Model], views: Sequence[str], blocks: Sequence[str] = ()) -> keras.Model:
+    """Pixels, as the members take them, to the mean of their probabilities over the views of each image, [n, classes].
+
+    `members`: classifiers of one architecture by their names. `blocks`: layers at which they can be cut, from the input
+    on; what all members have in common up to one of them is computed once.
+    """
+    import keras
+
+    first = next(iter(members.values()))
+    pixels = keras.Input(first.input_shape[1:])
+    seen = [VIEWS[view](pixels, keras.ops) for view in views]
+    parts = members
+    if shared := _shared(list(members.values()), blocks):
+        trunk, _ = networks.cut(first, shared)
+        seen = [trunk(image) for image in seen]
+        tops = {name: networks.cut(network, shared)[1] for name, network in members.items()}
+        parts = {name: keras.Model(top.input, keras.layers.Softmax()(top.output)) for name, top in tops.items()}
+    named = [keras.Model(part.input, part.output, name=name) for name, part in parts.items()]
+    answers = [part(image) for part in named for image in seen]
+    mean = keras.layers.Average(name="mean")(answers) if len(answers) > 1 else answers[0]
+    return keras.Model(pixels, mean, name="averaged")
+
+
+def _shared(members: list[keras.Model], blocks: Sequence[str]) -> str:
+    """The last of the blocks up to which all have the same weights; empty for a single one, or where there is none."""
+    if len(members) == 1:
+        return ""
+    for block in reversed(blocks):
+        first, *others = [networks.cut(network, block)[0].get_weights() for network in members]
+        if all(np.array_equal(a, b) for other in others for a, b in zip(first, other, strict=True)):
+            return block
+    return ""

@@ -1,0 +1,60 @@
+"""Shows what a promotion rests on, a line and its figure each.
+
+uv run python -m tests.acceptance.step5 [NUMBER …]
+"""
+
+import sys
+from pathlib import Path
+
+from tests.acceptance import step5_audit as audit
+from tests.acceptance import step5_promotion as promotion
+from tests.acceptance.shown import ROOT, Shown, headstart, main, tests
+
+sys.path.insert(0, str(ROOT / "tests"))  # where the tests' helpers are found, as pytest finds them
+
+
+def paired() -> Shown:
+    """Equal models: 100 resamplings, no promote; 40 fixed, 20 broken of 1,000: p = 0.013; 36, 24: undecided."""
+    import numpy as np
+    from test_gates import answer, case, decision, resampled
+
+    equal = [decision(resampled(case(0, 0), seed))[0] for seed in range(100)]
+    forty, thirty = (answer("not_worse_than_champion", case(*pair)) for pair in ((40, 20), (36, 24)))
+    said, reason = decision(case(36, 24))
+    held = "promote" not in equal and np.isclose(forty.numbers["p"], 0.0135, atol=1e-4) and forty.outcome == "passed"
+    held = held and np.isclose(thirty.numbers["p"], 0.155, atol=1e-3) and said == "undecided" and bool(thirty.more)
+    figures = f"{equal.count('promote')} of 100 promoted; p = {forty.numbers['p']:.4f}: {forty.outcome}; "
+    return held, f"{figures}p = {thirty.numbers['p']:.3f}: {said}, {reason[:60]}"
+
+
+def report() -> Shown:
+    """The report of an ELPV run in Chromium: 390 and 1280 pixels, light and dark, no complaint and no request."""
+    import browser
+
+    answer, _ = headstart("train", "elpv", "--set", "ladder.stop_at=head")
+    file, found = Path(answer["report"].removeprefix("file://")), []
+    for width in (390, 1280):
+        for scheme in ("light", "dark"):
+            with browser.open_page(file, width, scheme) as driver:
+                found += browser.problems(driver, file)
+    return not found, f"{len(found)} problems {found[:3]}"
+
+
+def gates() -> Shown:
+    """What else gates decide, and what a worn test set costs."""
+    return tests("tests/test_gates.py", "tests/test_page.py")
+
+
+if __name__ == "__main__":
+    main(
+        [
+            paired,
+            audit.near_duplicates,
+            audit.label_flips,
+            promotion.race,
+            promotion.kills,
+            promotion.fingerprints,
+            report,
+            gates,
+        ]
+    )

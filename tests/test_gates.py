@@ -1,0 +1,181 @@
+"""What gates decide about two models on the same test images, and what a worn test set costs."""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+import pytest
+
+from tasks import budget, gates, metrics, paired
+from tasks.gates import Case
+from tasks.records import GateResult
+
+CLASSES = ("a", "b")
+
+
+def case(fixed, broken, rows=1000, right=800, **terms):
+    """Two models on `rows` images of two classes: `right` images both get right, and those that they differ on."""
+    labels = np.arange(rows) % 2
+    champion, challenger = np.zeros(rows, bool), np.zeros(rows, bool)
+    champion[:right] = challenger[:right] = True
+    challenger[right : right + fixed] = True
+    champion[right + fixed : right + fixed + broken] = True
+
+    answers = [
+        np.where(np.eye(2)[np.where(correct, labels, 1 - labels)], 0.9, 0.1) for correct in (challenger, champion)
+    ]
+    return Case(labels, CLASSES, answers[0], answers[1], **terms)
+
+
+def resampled(found, seed):
+    """As many of the case's rows, drawn with replacement."""
+    rows = np.random.default_rng(seed).integers(0, len(found.labels), len(found.labels))
+    parts = {name: getattr(found, name)[rows] for name in ("labels", "challenger", "champion")}
+    return dataclasses.replace(found, **parts)
+
+
+def answer(name, found, **options) -> GateResult:
+    return gates.run({name: options}, found)[0]
+
+
+def decision(found, **options):
+    return gates.decide(gates.run({"not_worse_than_champion": options}, found))
+
+
+def test_forty_fixed_and_twenty_broken_promote():
+    result = answer("not_worse_than_champion", case(40, 20))
+    assert result.numbers["p"] == pytest.approx(0.0135, abs=1e-4)
+    assert result.numbers["gain"] == pytest.approx(0.02)
+    assert decision(case(40, 20))[0] == "promote"
+    # At the level of the first decision on a test set too, but not at that of the second.
+    assert decision(case(40, 20, level=budget.level(0.05, 0)))[0] == "promote"
+    assert decision(case(40, 20, level=budget.level(0.05, 1)))[0] == "undecided"
+    assert decision(case(20, 40))[0] == "keep"
+
+
+def test_thirty_six_and_twenty_four_are_too_few_to_tell():
+    result = answer("not_worse_than_champion", case(36, 24))
+    assert result.numbers["p"] == pytest.approx(0.155, abs=1e-3)
+    said, reason = decision(case(36, 24))
+    assert said == "undecided"
+    assert "label about 2,300 more test images" in reason
+
+
+def test_as_many_images_as_are_asked_for_show_the_difference_as_often_as_promised():
+    found = answer("not_worse_than_champion", case(36, 24))
+    rows, random = 1000 + found.more, np.random.default_rng(0)
+    drawn = random.multinomial(rows, [0.036, 0.024, 0.94], 400)
+    shown = np.mean([paired.mcnemar(fixed, broken) <= 0.05 for fixed, broken, _ in drawn])
+    assert 0.75 < shown < 0.86
+
+
+def test_a_model_never_replaces_its_equal():
+    same = case(0, 0)
+    assert decision(same, metric="log_loss")[0] == "undecided"
+    for seed in range(100):
+        assert decision(resampled(same, seed))[0] == "undecided"
+
+
+def test_equally_good_models_replace_each_other_no_more_often_than_allowed():
+    random = np.random.default_rng(1)
+    promoted = [decision(case(*random.multinomial(1000, [0.03, 0.03, 0.94])[:2]))[0] == "promote" for _ in range(400)]
+    assert np.mean(promoted) <= 0.04  # 2.5 % of two-sided 5 %, and the test is exact
+
+
+def test_the_interval_of_a_difference_covers_the_truth_as_often_as_it_says():
+    random = np.random.default_rng(2)
+    drawn = random.multinomial(200, [0.06, 0.03, 0.91], 400)
+    ends = [paired.shares(fixed, broken, 200, 0.05) for fixed, broken, _ in drawn]
+    assert 0.92 < np.mean([end.low <= 0.03 <= end.high for end in ends]) < 0.985
+
+
+def test_a_margin_promotes_what_is_surely_not_much_worse():
+    assert decision(case(20, 20), margin=0.03)[0] == "promote"
+    assert decision(case(20, 20), margin=0.001)[0] == "undecided"
+    assert decision(case(0, 100), margin=0.03)[0] == "keep"
+    # Few images that agree prove little.
+    assert decision(case(0, 0, rows=20, right=10), margin=0.03)[0] == "undecided"
+
+
+def test_other_metrics_are_compared_row_by_row():
+    labels = np.arange(300) % 3
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(300, 3)) + 1.5 * np.eye(3)[labels]
+    old = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    logits[:60] += 2 * np.eye(3)[labels[:60]]
+    new = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    better = Case(labels, ("a", "b", "c"), new, old)
+    for metric in ("macro_f1", "log_loss", "roc_auc", "balanced_accuracy"):
+        assert decision(better, metric=metric)[0] == "promote"
+        turned = dataclasses.replace(better, challenger=old, champion=new)
+        result = answer("not_worse_than_champion", turned, metric=metric)
+        assert result.outcome == "failed"
+        assert result.numbers[metric] == pytest.approx(metrics.evaluate(labels, old)[metric])
+    single = np.r_[labels, 0] + np.r_[np.zeros(300, int), 3]
+    wide = [np.c_[np.r_[said, said[:1]], np.full(301, 1e-3)] for said in (new, old)]
+    assert decision(Case(single, ("a", "b", "c", "d"), *wide), metric="macro_f1")[0] == "promote"
+
+
+def test_no_class_may_get_worse():
+    fine = case(40, 0)
+    assert answer("no_class_regression", fine).outcome == "passed"
+    labels = fine.labels
+    worse = fine.champion.copy()
+    worse[np.flatnonzero(labels == 1)[:150]] = [0.9, 0.1]
+    result = answer("no_class_regression", dataclasses.replace(fine, challenger=worse))
+    assert result.outcome == "failed"
+    assert "worse: class b" in result.reason
+    assert "class a" not in result.reason
+    unsure = answer("no_class_regression", case(6, 6, rows=60, right=40))
+    assert unsure.outcome == "undecided"
+    assert unsure.more > 0
+    part = {"camera left": labels == 1}
+    sliced = dataclasses.replace(fine, challenger=worse, slices=part)
+    assert "camera left" in answer("no_class_regression", sliced, slices=True).reason
+
+
+def test_negative_flips_are_bounded_with_certainty():
+    assert answer("max_negative_flips", case(100, 10)).outcome == "passed"
+    assert answer("max_negative_flips", case(100, 100)).outcome == "failed"
+    unsure = answer("max_negative_flips", case(100, 45))
+    assert unsure.outcome == "undecided"
+    assert unsure.more > 1000
+
+
+def test_absolute_thresholds():
+    found = case(0, 0)
+    assert answer("min_metric", found, at_least={"accuracy": 0.8}).outcome == "passed"
+    refused = answer("min_metric", found, at_least={"accuracy": 0.81})
+    assert refused.outcome == "failed"
+    assert "is below" in refused.reason
+    assert answer("min_metric", found, at_most={"log_loss": 0.01}).outcome == "failed"
+    # Nine tenths sure and eight tenths right.
+    assert answer("max_calibration_error", found, at_most=0.11).outcome == "passed"
+    assert answer("max_calibration_error", found, at_most=0.09).outcome == "failed"
+    assert answer("max_latency", dataclasses.replace(found, latency=lambda: 250.0)).outcome == "failed"
+
+
+def test_a_gate_that_cannot_be_computed_has_failed():
+    result = answer("min_metric", case(0, 0), at_least={"no_such_metric": 0.1})
+    assert result.outcome == "failed"
+    assert "could not be computed" in result.reason
+    assert gates.decide((result, GateResult("other", "undecided", "", {}, 9)))[0] == "keep"
+
+
+def _keys(start, images):
+    return [hashlib.sha256(str(number).encode()).hexdigest() for number in range(start, start + images)]
+
+
+def test_decisions_on_the_same_images_add_up_and_never_spend_more_than_is_there():
+    today = budget.sketch(_keys(0, 500))
+    assert budget.worn(today, [today] * 3) == 3
+    assert budget.worn(today, [budget.sketch(_keys(9000, 500))]) == 0
+    assert sum(budget.level(0.05, number) for number in range(10_000)) <= 0.05
+    assert budget.level(0.05, 0) == 0.025
+
+
+@pytest.mark.parametrize("images", [30, 1000])
+def test_a_test_set_that_grew_still_counts_for_what_was_there(images):
+    earlier, today = budget.sketch(_keys(0, images)), budget.sketch(_keys(0, 2 * images))
+    assert budget.overlap(today, earlier) == pytest.approx(0.5, abs=0.2)
+    assert budget.overlap(earlier, today) == 1
