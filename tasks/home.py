@@ -14,7 +14,7 @@ DEFAULTS = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    # A busy machine takes longer than Prefect's 20 seconds; a second server was started then, and the first stayed behind.
+    # A busy machine takes longer than Prefect's 20 seconds; it started a second server then and left the first behind.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "GX_ANALYTICS_ENABLED": "false",
     "TF_CPP_MIN_LOG_LEVEL": "3",
