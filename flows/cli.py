@@ -185,6 +185,30 @@ def verify(model: Model, home: Home = None, as_json: Json = False) -> None:
 
 
 @app.command()
+def export(
+    model: Model,
+    format: Annotated[str, typer.Option("--format", help="saved_model, onnx, openvino or tflite")],
+    to: Annotated[Path | None, typer.Option("--to", help="A new folder [default: NAME-VERSION-FORMAT, here]")] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Take a version along: as files for another runtime, which answer its golden images as it does."""
+    with session("export", home) as s:
+        from tasks.export import export as written
+
+        found = written(model, format, to)
+        if as_json:
+            print(json.dumps(found), file=s.out)
+            return
+        s.answers.print(
+            f"{found['model']} version {found['version']} as {format} is in {found['folder']}; its answers differ from "
+            f"the version's by {found['largest_difference']:.1e} at most.",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+@app.command()
 def serve(home: Home = None) -> None:
     """Serve the deployments of promote and rollback, whose forms are in Prefect's pages, until interrupted."""
     with session("serve", home) as s:

@@ -12,6 +12,7 @@ from flows.shards import extract_in_shards
 from flows.tuning import with_head
 from tasks import backend, corrections, registry, slices, tracking
 from tasks.audit import audit
+from tasks.calibrate import calibrate
 from tasks.check_transfer import check_transfer
 from tasks.evaluate import evaluate
 from tasks.extract import extract
@@ -45,15 +46,17 @@ def train(recipe: Recipe) -> Outcome:
         model = refitted(images, features, r, ladder)
         checked = check_transfer.labelled("transfer_check")
         transfer = checked(images, features, r.backbone, r.extract, r.images, r.backend, r.transfer_check, r.seed)
-        report = evaluate(images, features, model, ladder, r.slices, r.seed)
+        calibration = calibrate(images, features, model, r.calibration)
+        report = evaluate(images, features, model, calibration, ladder, r.slices, r.seed)
         verdict = gate(images, model, report, r.judging)
-        version = register(dataset, model, report, verdict, r.images, r.backbone, r.promotion, r.name)
+        version = register(dataset, model, calibration, report, verdict, r.images, r.backbone, r.promotion, r.name)
         version = registry.refreshed(version)
         findings = Findings(
             dataset=dataset,
             model=model,
             ladder=ladder,
             transfer=transfer,
+            calibration=calibration,
             report=report,
             verdict=verdict,
             version=version,

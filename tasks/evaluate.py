@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from tasks import datasets, engines, metrics, progress, slices, store, tracking
+from tasks import belief, datasets, engines, metrics, progress, slices, store, tracking
 from tasks.home import home
-from tasks.records import FeaturesRef, ImagesRef, LadderRef, ModelRef, Report, digest
+from tasks.records import CalibrationRef, FeaturesRef, ImagesRef, LadderRef, ModelRef, Report, digest
 from tasks.reports import figures
+from tasks.serving import calibrated
 from tasks.settings import Slices
 from tasks.slices import classes
 from tasks.stage import stage
@@ -23,28 +24,47 @@ BATCH = 32
 PROBE, TOLERANCE = 8, 1e-3
 
 
-@stage(version=5)
+@stage(version=6)
 def evaluate(
-    images: ImagesRef, features: FeaturesRef, model: ModelRef, ladder: LadderRef, settings: Slices, seed: int
+    images: ImagesRef,
+    features: FeaturesRef,
+    model: ModelRef,
+    calibration: CalibrationRef,
+    ladder: LadderRef,
+    settings: Slices,
+    seed: int,
 ) -> Report:
     """Metrics with 95 % intervals, of classes and slices too, the probabilities of all test images, and the figures."""
     rows = datasets.rows(images.dataset, "test")
     labels = datasets.labels(rows, images.dataset.classes)
-    probabilities = _probabilities(model, features, images, rows)
+    probabilities, novelty = _answers(model, calibration, features, images, rows)
     found = metrics.evaluate(labels, probabilities)
     bounds = metrics.intervals(labels, probabilities, seed)
+    believed = belief.judge(labels, probabilities, novelty, calibration.terms, images.dataset.classes)
     each = classes.scores(labels, probabilities, images.dataset.classes)
     probe = _frozen(ladder)
-    of_probe = probabilities if probe.rung == model.rung else _probabilities(probe, features, images, rows)
+    of_probe = probabilities
+    if probe.rung != model.rung:
+        of_probe, _ = _answers(probe, None, features, images, rows)
     parts = slices.judge(slices.of(images.dataset, settings), labels, probabilities, of_probe, settings, seed)
-    address = digest("report", images, model, ladder, settings, seed)
+    address = digest("report", images, model, calibration, ladder, settings, seed)
     with store.folder("reports", address) as (working, path):
         _predictions(rows, images.dataset.classes, probabilities).to_parquet(working / "predictions.parquet")
         slices.table(parts).to_csv(working / "slices.csv", index=False)
         pd.DataFrame(each).to_csv(working / "classes.csv", index=False)
         _pictures(working, rows, labels, probabilities, images)
     tracking.log_files(home() / path)
-    return Report(f"{path}/classes.csv", address, found, bounds, f"{path}/predictions.parquet", each, parts, probe.rung)
+    return Report(
+        f"{path}/classes.csv",
+        address,
+        found,
+        bounds,
+        f"{path}/predictions.parquet",
+        believed,
+        each,
+        parts,
+        probe.rung,
+    )
 
 
 def _frozen(ladder: LadderRef) -> ModelRef:
@@ -53,18 +73,44 @@ def _frozen(ladder: LadderRef) -> ModelRef:
     return next(rungs[rung] for rung in ("probe", "head", "knn") if rung in rungs)
 
 
-def _probabilities(model: ModelRef, features: FeaturesRef, images: ImagesRef, rows: pd.DataFrame) -> np.ndarray:
-    """Of a head on the frozen backbone out of the stored features, where they give what the pixels give."""
+def _answers(
+    model: ModelRef, calibration: CalibrationRef | None, features: FeaturesRef, images: ImagesRef, rows: pd.DataFrame
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Probabilities float64[n, classes], and novelty float64[n] where it can be had.
+
+    Of a head on the frozen backbone out of the stored features, where they give what the pixels give. Without a
+    calibration: the network's own probabilities.
+    """
     network = networks.load(home() / model.path)
     if model.on_frozen and model.path.endswith(".keras"):  # the head of a SavedModel cannot be taken out
         table = store.Table(features.table, features.shape, features.dtype)
         labels = datasets.labels(rows, images.dataset.classes)
         stored = fit.of_table(rows, labels, table, ("identity",))
-        found = fit.predict(networks.answers(network, features.shape), stored)
-        probe = _from_pixels(network, images, rows[:PROBE])
-        if np.abs(found[: len(probe)] - probe).max() <= TOLERANCE:
-            return found.astype(np.float64)
-    return _from_pixels(network, images, rows)
+        found = fit.predict(_joined(networks.answers(network, features.shape), calibration), stored)
+        # Where the answers are least certain, a difference shows most.
+        first = np.argsort(np.sort(found[:, : len(images.dataset.classes)], axis=1)[:, -1], kind="stable")[:PROBE]
+        probe = _from_pixels(_joined(network, calibration), images, rows.iloc[first])
+        if np.abs(found[first] - probe).max() <= TOLERANCE:
+            return _parted(found, images)
+    return _parted(_from_pixels(_joined(network, calibration), images, rows), images)
+
+
+def _joined(network: "keras.Model", calibration: CalibrationRef | None) -> "keras.Model":
+    """The network as a version has it, with all that it says in one vector: probabilities, then novelty."""
+    import keras
+
+    if calibration is None:
+        return network
+    said = calibrated.of(network, calibration)
+    vector = said.output[calibrated.PROBABILITIES]
+    if calibrated.NOVELTY in said.output:
+        vector = keras.ops.concatenate([vector, said.output[calibrated.NOVELTY][:, None]], axis=1)
+    return keras.Model(said.input, vector)
+
+
+def _parted(found: np.ndarray, images: ImagesRef) -> tuple[np.ndarray, np.ndarray | None]:
+    classes = len(images.dataset.classes)
+    return found[:, :classes].astype(np.float64), found[:, classes] if found.shape[1] > classes else None
 
 
 def _from_pixels(network: "keras.Model", images: ImagesRef, rows: pd.DataFrame) -> np.ndarray:
@@ -72,7 +118,7 @@ def _from_pixels(network: "keras.Model", images: ImagesRef, rows: pd.DataFrame) 
     engine = engines.own(lambda: network, home())
     batches = engines.ahead(datasets.pixels(images, rows, BATCH))
     counted = progress.counted(((part, len(part)) for part in engine.run(batches)), len(rows), "evaluate")
-    return np.concatenate(list(counted)).astype(np.float64)
+    return np.concatenate(list(counted))
 
 
 def _predictions(rows: pd.DataFrame, classes: tuple[str, ...], probabilities: np.ndarray) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from tasks import tracking
 from tasks.errors import DataError
-from tasks.serving import golden
+from tasks.serving import golden, package
 
 #: Where the golden images are in a version.
 GOLDEN = Path("artifacts", "golden")
@@ -42,22 +42,50 @@ def verify(name: str, version: str, fingerprint: str) -> tuple[int, float]:
 
     Nothing of the version is run where a file has changed. Raises `DataError` naming what differs, and by how much.
     """
+    with opened(name, version, fingerprint) as folder:
+        strayed, apart = golden.strayed(folder / GOLDEN, _answerer(folder))
+        images = golden.count(folder / GOLDEN)
+    if strayed:
+        raise _broken(name, version, strayed)
+    return images, apart
+
+
+@contextmanager
+def opened(name: str, version: str, fingerprint: str) -> Iterator[Path]:
+    """A copy of a version's files, all of which are as they were when it was registered. Raises `DataError`."""
     if not fingerprint:
         raise DataError(
             f"Expected {name} version {version} to have a fingerprint, found none: it was not registered by "
             "headstart train, or by an older one. Train it again."
         )
     with _files(f"models:/{name}/{version}") as folder:
-        wrong, apart = golden.broken(folder, fingerprint), 0.0
-        if not wrong:
-            wrong, apart = golden.strayed(folder / GOLDEN, _answerer(folder))
-        images = golden.count(folder / GOLDEN)
-    if wrong:
-        raise DataError(
-            f"Expected {name} version {version} as it was registered, found {_listed(wrong)}. Do not use it: take "
-            f"another version (headstart models {name} shows them), or put its files back."
-        )
-    return images, apart
+        if wrong := golden.broken(folder, fingerprint):
+            raise _broken(name, version, wrong)
+        yield folder
+
+
+def served(folder: Path) -> Path:
+    """The part of a version's files that answers: what `serving/package.py` wrote."""
+    return next(folder.glob(f"artifacts/*/{package.SPEC}")).parent
+
+
+def golden_images(folder: Path) -> list[bytes]:
+    """The golden images of a version's files."""
+    return [file.read_bytes() for file in sorted((folder / GOLDEN).glob("*.image"))]
+
+
+def answer(folder: Path, images: list[bytes]) -> pd.DataFrame:
+    """All that the version in a folder says of images."""
+    import mlflow
+
+    return mlflow.pyfunc.load_model(str(folder)).predict(pd.DataFrame({"image": images}))
+
+
+def _broken(name: str, version: str, wrong: list[str]) -> DataError:
+    return DataError(
+        f"Expected {name} version {version} as it was registered, found {_listed(wrong)}. Do not use it: take "
+        f"another version (headstart models {name} shows them), or put its files back."
+    )
 
 
 @contextmanager
@@ -74,10 +102,7 @@ def _files(uri: str) -> Iterator[Path]:
 
 def _answerer(folder: Path) -> Callable[[list[bytes]], np.ndarray]:
     """From files' bytes to probabilities, by the version in a folder."""
-    import mlflow
-
-    model = mlflow.pyfunc.load_model(str(folder))
-    return lambda images: np.stack(model.predict(pd.DataFrame({"image": images}))["probabilities"].to_list())
+    return lambda images: np.stack(answer(folder, images)["probabilities"].to_list())
 
 
 def _listed(sentences: list[str], shown: int = 4) -> str:

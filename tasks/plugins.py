@@ -21,6 +21,7 @@ ENTRY = {
     "expectations": "suite",
     "backbones": "build",
     "engines": "start",
+    "exports": "write",
     "heads": "build",
     "metrics": "score",
     "gates": "check",

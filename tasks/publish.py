@@ -18,7 +18,7 @@ FILES = {
 }
 
 
-@stage(version=1, reads=lambda found, images, recipe: tracking.newest("compare", found.dataset.digest))
+@stage(version=2, reads=lambda found, images, recipe: tracking.newest("compare", found.dataset.digest))
 def publish(found: Findings, images: ImagesRef, recipe: Recipe, *, stages: dict[str, StageLog]) -> PageRef:
     """One HTML file that says it all, and a card, which becomes the version's description with a link to the page."""
     address = digest("page", found, recipe, tracking.newest("compare", found.dataset.digest))

@@ -572,6 +572,101 @@ class TransferRef(Record):
 
 
 @dataclass(frozen=True)
+class Terms:
+    """What a version says of its own answers: it is packed with them."""
+
+    #: Its logits are divided by.
+    temperature: float
+    #: Probability from which on a class is in the set, for the wanted `coverage`.
+    set_threshold: float
+    coverage: float
+    #: Confidence below which it abstains, for the wanted `precision`; and whether validation images show that.
+    sure_from: float
+    precision: float
+    shown: bool
+    #: It is new when its so-manieth neighbour is farther than the limit; None where no features can be had.
+    neighbours: int
+    limit: float | None
+    false_alarms: float
+
+
+@dataclass(frozen=True)
+class CalibrationRef(Record):
+    """How far the answers of a model can be believed, as the validation images say."""
+
+    digest: str
+    terms: Terms
+    #: Features of some training images, float32[n, values], in NumPy's format; "" where they cannot be had.
+    reference: str
+    #: Validation images, and their log loss (nats) and calibration error before and after.
+    images: int
+    log_loss: tuple[float, float]
+    ece: tuple[float, float]
+    #: Share of them that it does not abstain from, and that it calls new.
+    answered: float
+    novel: float
+
+    @property
+    @override
+    def files(self) -> tuple[str, ...]:
+        return (self.reference,) if self.reference else ()
+
+    @property
+    @override
+    def numbers(self) -> dict[str, float]:
+        names = ("temperature", "set_threshold", "sure_from")
+        pairs = {"log_loss": self.log_loss, "ece": self.ece}
+        return (
+            {name: float(getattr(self.terms, name)) for name in names}
+            | {f"{name}_{when}": v[i] for name, v in pairs.items() for i, when in enumerate(("before", "after"))}
+            | {"answered": self.answered, "called_new": self.novel}
+        )
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How often sets held the label, with Wilson's 95 % interval: of all test images, or of those of one class."""
+
+    name: str
+    images: int
+    value: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Belief:
+    """How what a version says of its own answers held on the test images."""
+
+    #: Of all, and of each class.
+    coverage: Coverage
+    classes: tuple[Coverage, ...]
+    #: Mean number of classes in a set.
+    set_size: float
+    #: Share of the images that it does not abstain from, and how often those answers are right; 0 where it always does.
+    answered: float
+    precision: float
+    precision_interval: tuple[float, float]
+    #: Share that it calls new; None where it cannot tell.
+    novel: float | None
+    #: Calibration error without the temperature.
+    uncalibrated_ece: float
+
+    def summary(self) -> dict[str, Any]:
+        """What `--json` says of it."""
+        each = [dataclasses.asdict(one) | {"interval": list(one.interval)} for one in (self.coverage, *self.classes)]
+        ends = {"precision_interval": list(self.precision_interval)}
+        return dataclasses.asdict(self) | ends | {"coverage": each[0], "classes": each[1:]}
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """What MLflow keeps of it."""
+        novel = {} if self.novel is None else {"called_new": self.novel}
+        names = ("set_size", "answered", "precision", "uncalibrated_ece")
+        each = {"answered_precision" if name == "precision" else name: float(getattr(self, name)) for name in names}
+        return each | {"coverage": self.coverage.value} | novel
+
+
+@dataclass(frozen=True)
 class ClassScore:
     """How the model does on one class of the test images."""
 
@@ -594,6 +689,7 @@ class Report(Record):
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     predictions: str
+    belief: Belief
     classes: tuple[ClassScore, ...] = ()
     #: The worst first; and the rung on the frozen network that their gaps are compared with.
     slices: tuple[SliceScore, ...] = ()
@@ -604,7 +700,8 @@ class Report(Record):
     def numbers(self) -> dict[str, float]:
         bounds = {f"{name}_{end}": v[i] for name, v in self.intervals.items() for i, end in enumerate(("low", "high"))}
         worst = {"worst_slice_gap": self.slices[0].gap} if self.slices else {}
-        return self.metrics | bounds | worst | {"flagged_slices": sum(score.flagged for score in self.slices)}
+        flagged = {"flagged_slices": sum(score.flagged for score in self.slices)}
+        return self.metrics | bounds | worst | flagged | self.belief.numbers
 
     def slices_summary(self) -> dict[str, Any]:
         """What `--json` says of the slices."""
@@ -723,6 +820,7 @@ class Findings:
     model: ModelRef
     ladder: LadderRef
     transfer: TransferRef
+    calibration: CalibrationRef
     report: Report
     verdict: Verdict
     version: VersionRef
@@ -781,6 +879,7 @@ class Outcome(Findings):
             "transfer": dataclasses.asdict(self.transfer),
             "metrics": {name: round(value, 6) for name, value in self.report.metrics.items()},
             "intervals": {name: [round(end, 6) for end in ends] for name, ends in self.report.intervals.items()},
+            "calibration": dataclasses.asdict(self.calibration.terms) | {"test": self.report.belief.summary()},
             "slices": self.report.slices_summary(),
             "audit": self.audit.summary() if self.audit else None,
             "stages": {name: dataclasses.asdict(log) for name, log in self.stages.items()},

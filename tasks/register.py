@@ -2,16 +2,17 @@
 
 from tasks import promotion, registry, store
 from tasks.home import home
-from tasks.records import DatasetRef, ModelRef, Report, Verdict, VersionRef, digest
+from tasks.records import CalibrationRef, DatasetRef, ModelRef, Report, Verdict, VersionRef, digest
 from tasks.serving import golden, package
 from tasks.settings import Backbone, Images, Promotion
 from tasks.stage import stage
 
 
-@stage(version=2, there=registry.exists)
+@stage(version=3, there=registry.exists)
 def register(
     dataset: DatasetRef,
     model: ModelRef,
+    calibration: CalibrationRef,
     report: Report,
     verdict: Verdict,
     images: Images,
@@ -20,9 +21,9 @@ def register(
     name: str,
 ) -> VersionRef:
     """A new version with alias `challenger`; `champion` instead, where the gates said `promote` and nobody is asked."""
-    address = digest("served", model, images.size, images.fit, images.max_pixels, dataset.classes)
+    address = digest("served", model, calibration, images.size, images.fit, images.max_pixels, dataset.classes)
     with store.folder("served", address) as (working, path):
-        package.write(working, home() / model.path, dataset.classes, images)
+        package.write(working, home() / model.path, dataset.classes, images, calibration)
     with store.folder("golden", digest("golden", report, settings)) as (working, expected):
         predictions = store.frame(report.predictions)
         golden.write(working / "golden", predictions, dataset.classes, settings.golden, settings.tolerance)
@@ -38,4 +39,4 @@ def register(
     } | {f"headstart.gate.{result.gate}": result.outcome for result in verdict.gates}
     version = registry.add(name, home() / path, home() / expected / "golden", tags, dataset.classes)
     promotion.introduce(name, version, verdict.decision, verdict.reason, settings.approval)
-    return registry.refreshed(VersionRef(name, version, (), digest(name, version, model, verdict)))
+    return registry.refreshed(VersionRef(name, version, (), digest(name, version, model, calibration, verdict)))

@@ -46,6 +46,10 @@ def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: 
                 ColSpec(DataType.string, "label"),
                 ColSpec(DataType.double, "probability"),
                 ColSpec(Array(DataType.double), "probabilities"),
+                ColSpec(Array(DataType.string), "set"),
+                ColSpec(DataType.boolean, "abstain"),
+                ColSpec(DataType.double, "novelty"),
+                ColSpec(DataType.boolean, "novel"),
             ]
         ),
     )
@@ -69,15 +73,14 @@ def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: 
 
 def verify(name: str, version: str) -> dict[str, Any]:
     """Ask a version for its fingerprint, on this machine. Raises `DataError` naming what differs, and by how much."""
-    fingerprint = version_of(name, version).tags.get(FINGERPRINT, "")
-    images, apart = fingerprints.verify(name, version, fingerprint)
-    return {
-        "model": name,
-        "version": version,
-        "fingerprint": fingerprint,
-        "images": images,
-        "largest_difference": apart,
-    }
+    sealed = fingerprint(name, version)
+    images, apart = fingerprints.verify(name, version, sealed)
+    return {"model": name, "version": version, "fingerprint": sealed, "images": images, "largest_difference": apart}
+
+
+def fingerprint(name: str, version: str) -> str:
+    """What a version was sealed with; "" where it was not."""
+    return version_of(name, version).tags.get(FINGERPRINT, "")
 
 
 def requirements(network: Path) -> list[str]:
@@ -308,7 +311,7 @@ def describe(version: "ModelVersion", aliases: tuple[str, ...]) -> dict[str, Any
 
 
 def answers(address: str, images: list[Path]) -> Iterator[dict[str, Any]]:
-    """Label and probability of each image file by the version at `address`.
+    """Of each image file, what the version at `address` says: label and probability, and how far to believe them.
 
     Raises `UsageError` for a file that is not there, `DataError` for one that is no readable image.
     """
@@ -321,7 +324,8 @@ def answers(address: str, images: list[Path]) -> Iterator[dict[str, Any]]:
             answer = next(predict(model, [str(path)])).iloc[0]
         except Exception as error:
             raise DataError(f"Expected an image that TensorFlow reads, found {path}: {str(error)[:200]}.") from error
-        yield {"image": str(path), "label": str(answer["label"]), "probability": float(answer["probability"])}
+        said = answer.drop("probabilities").to_dict()
+        yield {"image": str(path)} | {name: getattr(value, "item", lambda v=value: v)() for name, value in said.items()}
 
 
 def _example() -> pd.DataFrame:

@@ -360,6 +360,27 @@ class Compare(Settings):
     )
 
 
+class Calibration(Settings):
+    """What every version says of its own answers, read off the validation images."""
+
+    coverage: float = Field(
+        0.9,
+        gt=0.5,
+        lt=1,
+        description="Chance, at least, that the set of classes that a version answers with holds the label",
+    )
+    precision: float = Field(
+        0.95, gt=0.5, lt=1, description="Share of right answers, at least, among those that it does not abstain from"
+    )
+    false_alarms: float = Field(
+        0.05, gt=0, lt=0.5, description="Share, at most, of images like the others that it calls new"
+    )
+    neighbours: int = Field(
+        5, ge=1, le=50, description="An image is as new as its so-manieth nearest training image is far"
+    )
+    reference: int = Field(512, ge=1, le=5000, description="Training images that it keeps the features of, at most")
+
+
 class Decision(Settings):
     """How sure a decision between two models has to be."""
 
@@ -423,6 +444,7 @@ class Recipe(Settings):
     audit: Audit = Audit()
     transfer_check: TransferCheck = TransferCheck()
     compare: Compare = Compare()
+    calibration: Calibration = Calibration()
     gates: dict[str, dict[str, Any]] = Field(
         {"not_worse_than_champion": {}}, description="Gates by name, with their options; all must pass"
     )

@@ -22,6 +22,14 @@ FACTS = {
 }
 
 
+TERMS = r.Terms(1.3, 0.2, 0.9, 0.8, 0.95, True, 5, 0.1, 0.05)
+
+
+def _belief() -> r.Belief:
+    held = [r.Coverage(name, 40, 0.9, (0.8, 0.95)) for name in ("all", *CLASSES)]
+    return r.Belief(held[0], tuple(held[1:]), 1.2, 0.6, 0.97, (0.9, 0.99), 0.04, 0.1)
+
+
 def _findings() -> r.Findings:
     """A run with everything that a page can show, in words that are long and in letters that HTML would read."""
     network = r.ModelRef(
@@ -63,12 +71,14 @@ def _findings() -> r.Findings:
         model=network,
         ladder=r.LadderRef("l" * 20, (network,), (rung,), network, "the recipe stops at blocks"),
         transfer=r.TransferRef("t" * 20, "Transfer helps here.", 0, {}, {}),
+        calibration=r.CalibrationRef("c" * 20, TERMS, "", 60, (0.4, 0.3), (0.1, 0.05), 0.6, 0.05),
         report=r.Report(
             "reports/x/classes.csv",
             "e" * 20,
-            {"accuracy": 0.9},
-            {"accuracy": (0.8, 0.95)},
+            {"accuracy": 0.9, "ece": 0.03},
+            {"accuracy": (0.8, 0.95), "ece": (0.01, 0.05)},
             "p",
+            _belief(),
             classes,
             (part,),
             "probe",
@@ -95,7 +105,16 @@ def report(tmp_path_factory):
 def test_the_decision_comes_first_and_all_parts_follow(report):
     text = report.read_text()
     assert text.index("Undecided") < text.index("2,300 more") < text.index("Scores on the test images")
-    for heading in ("Classes", "Data", "Ladder", "Slices", "Worst mistakes", "Stages", "Provenance"):
+    for heading in (
+        "Classes",
+        "How far answers can be believed",
+        "Data",
+        "Ladder",
+        "Slices",
+        "Worst mistakes",
+        "Stages",
+        "Provenance",
+    ):
         assert f">{heading}</h2>" in text
     assert "1.5 decisions between two models" in text
     assert "&lt;i&gt;c&lt;/i&gt;" in text

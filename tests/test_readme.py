@@ -1,7 +1,9 @@
 """The README's blocks do what the README says, in the order of a reader; its main job runs in CI."""
 
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +71,25 @@ def test_the_version_answers_by_itself(reader):
     )
     assert done.returncode == 0, done.stderr
     assert "cat" in done.stdout
+
+
+def test_a_server_answers_the_line_with_curl(reader):
+    folder, _ = reader
+    serve, ask = (next(block for block in _blocks("sh") if word in block) for word in ("models serve", "curl"))
+    port = str(helpers.free_port())
+    path = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    words = ["bash", "-ec", "exec env " + serve.replace("uv run ", "").replace("5001", port)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    with subprocess.Popen(words, cwd=folder, env=outside() | path, **quiet) as server:
+        try:
+            helpers.answer(f"http://127.0.0.1:{port}/health")
+            done = _shell(ask.replace("5001", port), folder)
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+    (said,) = json.loads(done.stdout)["predictions"]
+    assert (said["label"], said["set"][0], said["novel"]) == ("cat", "cat", False)
+    assert sum(said["probabilities"]) == pytest.approx(1)
+    assert list(said) == ["label", "probability", "probabilities", "set", "abstain", "novelty", "novel"]
 
 
 def test_the_table_of_files_is_a_recipe(tmp_path):

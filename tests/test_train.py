@@ -19,7 +19,7 @@ from tasks.training import networks, thaw
 
 BEFORE = ["ingest", "validate", "preprocess", "extract", "audit"]
 LADDER = ["knn", "probe", "train_head", "fine_tune", "interpolate", "choose"]
-STAGES = [*BEFORE, *LADDER, "transfer_check", "evaluate", "gate", "register", "publish"]
+STAGES = [*BEFORE, *LADDER, "transfer_check", "calibrate", "evaluate", "gate", "register", "publish"]
 #: A head that learns next to nothing, and nothing else.
 LAZY = {
     "head": settings.Head(epochs=1, learning_rate=1e-9),

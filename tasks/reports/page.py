@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tasks.home import home
 from tasks.records import DatasetRef, Findings, LadderRef, ModelRef, StageLog, TunedRef
-from tasks.reports import audits, decision, provenance, scores, slices, transfers
+from tasks.reports import audits, calibration, decision, provenance, scores, slices, transfers
 from tasks.reports import ranking as backbones
 from tasks.reports.tables import table
 
@@ -41,6 +41,7 @@ def write(
     parts = {
         "Scores on the test images": scores.metrics(found.report.metrics, found.report.intervals),
         "Classes": scores.classes(found.report.classes),
+        "How far answers can be believed": calibration.section(found.calibration, found.report),
         "The model": _summary(found.model, found.ladder),
         "Data": _data(found.dataset),
         "What could spoil the verdict": audits.section(found.audit, home()) if found.audit else "",

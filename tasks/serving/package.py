@@ -3,22 +3,61 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasks.images.decode import preparer
+from tasks.serving import calibrated
 from tasks.training import networks
 
 if TYPE_CHECKING:
+    import keras
+
+    from tasks.records import CalibrationRef
     from tasks.settings import Images
 
+SPEC = "spec.json"
 
-def write(folder: Path, network: Path, classes: tuple[str, ...], images: Images) -> None:
-    """Write the network, `decoder/` (a SavedModel from bytes to pixels) and `classes.json`."""
+
+@dataclass(frozen=True)
+class Spec:
+    """What has to be known beside the network: labels in its order, how images are prepared, `Terms` of its answers."""
+
+    classes: list[str]
+    images: dict[str, Any]
+    terms: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is in the folder. `decoder.decode`: an image file's bytes to uint8[size, size, 3]."""
+
+    network: keras.Model
+    decoder: Any
+    spec: Spec
+
+
+def write(folder: Path, network: Path, classes: tuple[str, ...], images: Images, calibration: CalibrationRef) -> None:
+    """Write the calibrated network, `decoder/` (a SavedModel from bytes to pixels), and `spec.json`."""
     import tensorflow as tf
 
-    networks.save(networks.load(network), folder)
+    networks.save(calibrated.of(networks.load(network), calibration), folder)
     decoder = tf.Module()
     decoder.decode = preparer(images.size, images.fit, images.max_pixels)
     tf.saved_model.save(decoder, str(folder / "decoder"))
-    (folder / "classes.json").write_text(json.dumps(list(classes)), encoding="utf-8")
+    prepared = {name: getattr(images, name) for name in ("size", "fit", "max_pixels")}
+    spec = Spec(list(classes), prepared, asdict(calibration.terms))
+    (folder / SPEC).write_text(json.dumps(asdict(spec), indent=1), encoding="utf-8")
+
+
+def read(folder: Path) -> Served:
+    """What `write` wrote."""
+    import tensorflow as tf
+
+    network = folder / "network"
+    return Served(
+        networks.load(network if network.is_dir() else folder / "network.keras"),
+        tf.saved_model.load(str(folder / "decoder")),
+        Spec(**json.loads((folder / SPEC).read_text(encoding="utf-8"))),
+    )

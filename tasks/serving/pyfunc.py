@@ -17,7 +17,7 @@ BATCH = 32
 
 
 class Classifier(PythonModel):
-    """Image bytes to label, probability, and the probabilities of all classes in the order of `classes.json`."""
+    """Image bytes to label, probability, and how far both can be believed; classes in the order of `spec.json`."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the network, refusing any code in it, the decoder graph, and the labels."""
@@ -25,7 +25,8 @@ class Classifier(PythonModel):
         import tensorflow as tf
 
         folder = Path(context.artifacts["classifier"])
-        self.classes = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
+        spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+        self.classes, self.terms = spec["classes"], spec["terms"]
         self.decoder = tf.saved_model.load(str(folder / "decoder"))
         if (folder / "network").exists():
             graph = tf.saved_model.load(str(folder / "network"))
@@ -45,20 +46,35 @@ class Classifier(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """`label`, `probability` 0 to 1, `probabilities` float[classes]. Unreadable bytes raise TensorFlow's error."""
+        """A row an image. Unreadable bytes raise TensorFlow's error.
+
+        `label`, `probability` 0 to 1, `probabilities` float[classes]; `set`: the classes, likeliest first, one of which
+        is the label with the chance that `spec.json` names as `coverage`; `abstain`: not sure enough for the wanted
+        precision; `novelty`: how far from all training images, 1 at the limit, NaN where unknown; `novel`: above it.
+        """
         import tensorflow as tf
 
         images = list(model_input["image"])
-        found = []
+        parts: dict[str, list[np.ndarray]] = {"probabilities": [np.empty((0, len(self.classes)))], "novelty": []}
         for start in range(0, len(images), BATCH):
             pixels = [self.decoder.decode(tf.constant(data)) for data in images[start : start + BATCH]]
-            found.append(np.asarray(self.run(tf.stack(pixels))))
-        probabilities = np.concatenate(found).astype(np.float64) if found else np.empty((0, len(self.classes)))
+            said = self.run(tf.stack(pixels))
+            parts["probabilities"].append(np.asarray(said["probabilities"]))
+            parts["novelty"].append(np.asarray(said["novelty"]) if "novelty" in said else np.full(len(pixels), np.nan))
+        probabilities = np.concatenate(parts["probabilities"]).astype(np.float64)
+        novelty = np.concatenate([np.empty(0), *parts["novelty"]]).astype(np.float64)
+        most = probabilities.max(axis=1)
+        held = (probabilities >= self.terms["set_threshold"]) | (probabilities == most[:, None])
+        order = np.argsort(-probabilities, axis=1, kind="stable")
         return pd.DataFrame(
             {
                 "label": [self.classes[i] for i in probabilities.argmax(axis=1)],
-                "probability": probabilities.max(axis=1),
+                "probability": most,
                 "probabilities": list(probabilities),
+                "set": [[self.classes[i] for i in row if inside[i]] for row, inside in zip(order, held, strict=True)],
+                "abstain": most < self.terms["sure_from"],
+                "novelty": novelty,
+                "novel": novelty > 1,
             }
         )
 

@@ -19,23 +19,35 @@ def averaged(members: Mapping[str, keras.Model], views: Sequence[str], blocks: S
     """Pixels, as the members take them, to the mean of their probabilities over the views of each image, [n, classes].
 
     `members`: classifiers of one architecture by their names. `blocks`: layers at which they can be cut, from the input
-    on; what all members have in common up to one of them is computed once.
+    on; what all members have in common up to one of them is computed once. Each member gives its features, too, which
+    `networks.features_of` finds.
     """
     import keras
 
     first = next(iter(members.values()))
     pixels = keras.Input(first.input_shape[1:])
     seen = [VIEWS[view](pixels, keras.ops) for view in views]
-    parts = members
+    parts = {name: _with_features(network) for name, network in members.items()}
     if shared := _shared(list(members.values()), blocks):
         trunk, _ = networks.cut(first, shared)
         seen = [trunk(image) for image in seen]
-        tops = {name: networks.cut(network, shared)[1] for name, network in members.items()}
-        parts = {name: keras.Model(top.input, keras.layers.Softmax()(top.output)) for name, top in tops.items()}
+        tops = {name: networks.cut(network, shared, features=True)[1] for name, network in members.items()}
+        parts = {
+            name: keras.Model(top.input, [keras.layers.Softmax()(top.outputs[0]), top.outputs[1]])
+            for name, top in tops.items()
+        }
     named = [keras.Model(part.input, part.output, name=name) for name, part in parts.items()]
-    answers = [part(image) for part in named for image in seen]
+    answers = [part(image)[0] for part in named for image in seen]
     mean = keras.layers.Average(name="mean")(answers) if len(answers) > 1 else answers[0]
     return keras.Model(pixels, mean, name="averaged")
+
+
+def _with_features(network: keras.Model) -> keras.Model:
+    """Pixels to probabilities and, where they can be had, features."""
+    import keras
+
+    features = networks.features_of(network)
+    return keras.Model(network.input, [network.output] if features is None else [network.output, features])
 
 
 def _shared(members: list[keras.Model], blocks: Sequence[str]) -> str:

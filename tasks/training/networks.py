@@ -80,18 +80,19 @@ def classifier(features: keras.Model, head: keras.Model) -> keras.Model:
     return keras.Model(features.input, keras.layers.Softmax(name="probabilities")(logits), name="classifier")
 
 
-def cut(network: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
+def cut(network: keras.Model, layer: str, features: bool = False) -> tuple[keras.Model, keras.Model]:
     """(pixels to a vector of all that crosses the cut, that vector to logits); both share the network's variables.
 
     The trunk is the named layer and all that it depends on, and with `multi_level` pooling what pools a block of it.
     What crosses is every tensor of the trunk that something above takes: for most networks the layer's output alone.
+    With `features` the upper part gives two things: logits, and `features_of` the network.
     """
     import keras
     from keras import layers
 
     logits = network.get_layer("probabilities").input
     crossing = _crossing(network, layer, logits)
-    upper = keras.Model(crossing, logits, name="upper")
+    upper = keras.Model(crossing, [logits, features_of(network)] if features else logits, name="upper")
     below = _trunk(network, crossing)
     start, parts = 0, []
     joined = keras.Input(below.output_shape[1:])
@@ -122,6 +123,25 @@ def boundary(blocks: tuple[str, ...], last: int) -> str:
         most = f"expected at most {len(blocks) - 1}" if len(blocks) > 1 else "expected fine_tune.enabled = false"
         raise UsageError(f"fine_tune.blocks: {most} for this backbone, found {last}.")
     return blocks[-last - 1]
+
+
+def features_of(network: keras.Model) -> keras.KerasTensor | None:
+    """What the head of a classifier takes, [n, …, values]; None where a SavedModel hides it.
+
+    Of an average: the second output of its first member, on the first view.
+    """
+    waiting, seen = [network.output], set()
+    while waiting:
+        tensor = waiting.pop(0)
+        operation, node, _ = tensor._keras_history
+        if operation.name == "head":
+            return _sources(tensor)[0]
+        if len(given := operation._inbound_nodes[node].output_tensors) > 1:
+            return given[1]
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            waiting += _sources(tensor)
+    return None
 
 
 def _trunk(network: keras.Model, crossing: list[keras.KerasTensor]) -> keras.Model:

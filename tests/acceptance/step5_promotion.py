@@ -144,7 +144,7 @@ def _answers_otherwise(name: str, folder: Path, change) -> str:
 
     kept = folder.with_name("kept")
     shutil.copytree(folder, kept)
-    change(next(folder.rglob("classes.json")).parent)
+    change(next(folder.rglob("spec.json")).parent)
     versions.sealed_again(name, "1")
     said = _verdict(name)
     shutil.rmtree(folder)

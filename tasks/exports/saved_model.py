@@ -1,0 +1,59 @@
+"""TensorFlow SavedModel, from files' bytes to everything that the version says; for TensorFlow Serving."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from tasks.serving.package import Served
+
+INPUT = "image: string[n], the bytes of image files (JPEG, PNG, GIF, BMP, WebP)"
+NAME = "saved_model"
+
+
+def write(served: Served, folder: Path) -> None:
+    """Signature `serving_default`; `set` has the classes of the set, likeliest first, then empty strings."""
+    import tensorflow as tf
+
+    whole = tf.Module()
+    with TemporaryDirectory() as network:
+        served.network.export(network, format="tf_saved_model", verbose=False)
+        whole.decoder, whole.network = served.decoder, tf.saved_model.load(network)
+    whole.classes = tf.constant(served.spec.classes)
+    size, terms = served.network.input_shape[1], served.spec.terms
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image")])
+    def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        square = tf.TensorSpec([size, size, 3], tf.uint8)
+        said = whole.network.serve(
+            tf.cast(tf.map_fn(whole.decoder.decode, image, fn_output_signature=square), tf.float32)
+        )
+        probabilities = said["probabilities"]
+        most = tf.reduce_max(probabilities, axis=1)
+        ranked, order = tf.math.top_k(probabilities, k=len(served.spec.classes))
+        held = (ranked >= terms["set_threshold"]) | (ranked == most[:, None])
+        novelty = said.get("novelty", tf.fill(tf.shape(most), np.float32("nan")))
+        return {
+            "label": tf.gather(whole.classes, tf.argmax(probabilities, axis=1)),
+            "probability": most,
+            "probabilities": probabilities,
+            "set": tf.where(held, tf.gather(whole.classes, order), ""),
+            "abstain": most < terms["sure_from"],
+            "novelty": novelty,
+            "novel": novelty > 1,
+        }
+
+    tf.saved_model.save(whole, str(folder / NAME), signatures=serve)
+
+
+def answer(folder: Path, images: list[bytes], pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """From the bytes."""
+    import tensorflow as tf
+
+    model = tf.saved_model.load(str(folder / NAME))
+    said = model.signatures["serving_default"](image=tf.constant(images))
+    return {name: said[name].numpy() for name in ("probabilities", "novelty") if not np.isnan(said[name].numpy()).all()}

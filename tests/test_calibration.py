@@ -1,0 +1,147 @@
+"""How far answers can be believed: what is read off some images holds on others, in the graph as in NumPy."""
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+from sklearn.neighbors import NearestNeighbors
+
+from tasks import belief, calibration, plugins
+from tasks.records import CalibrationRef, Terms
+from tasks.serving import calibrated
+from tasks.training import ensembles, fit, networks
+
+
+def _answers(images, seed, sure=2.0):
+    """Labels drawn from probabilities, and the same probabilities with their logits `sure` times as large."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(0, 2, (images, 4))
+    labels = np.array([random.choice(4, p=row) for row in softmax(logits, axis=1)])
+    return labels, softmax(logits * sure, axis=1)
+
+
+def test_the_temperature_is_what_logits_were_too_large_by():
+    assert calibration.temperature(*_answers(4000, 0)) == pytest.approx(2.0, rel=0.06)
+    assert calibration.temperature(*_answers(4000, 1, 0.5)) == pytest.approx(0.5, rel=0.06)
+    _, probabilities = _answers(50, 2)
+    np.testing.assert_allclose(calibration.tempered(calibration.tempered(probabilities, 2.0), 0.5), probabilities)
+
+
+def test_few_images_that_are_all_right_leave_the_temperature_near_one():
+    labels = np.arange(9) % 3
+    sure = np.where(np.eye(3)[labels] == 1, 0.98, 0.01)
+    assert 0.5 < calibration.temperature(labels, sure) < 1.0
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.9, 0.95])
+def test_sets_hold_the_label_as_often_as_was_asked_for(coverage):
+    labels, probabilities = _answers(1000, 0)
+    threshold = calibration.set_threshold(labels, probabilities, coverage)
+    fresh, said = _answers(20_000, 1)
+    held = calibration.sets(said, threshold)
+    assert held[np.arange(len(fresh)), fresh].mean() == pytest.approx(coverage, abs=0.03)
+    assert held.any(axis=1).all()
+    assert not held.all()
+
+
+def test_too_few_images_promise_nothing_so_that_every_class_is_in_the_set():
+    labels, probabilities = _answers(8, 0)
+    assert calibration.sets(probabilities, calibration.set_threshold(labels, probabilities, 0.9)).all()
+
+
+def test_answers_that_are_not_abstained_from_are_as_precise_as_was_asked_for():
+    fresh, said = _answers(20_000, 99)
+    missed = 0
+    for seed in range(100):
+        threshold, shown = calibration.surest(*_answers(800, seed), 0.8)
+        answered = said.max(axis=1) >= threshold
+        assert shown
+        assert 0.1 < answered.mean() < 0.8
+        missed += (said.argmax(axis=1) == fresh)[answered].mean() < 0.8
+    # At most one in ten may miss; 19 of 100 would be seen once in 500 times.
+    assert missed < 19
+
+
+def test_where_images_are_too_few_to_show_a_precision_it_says_so():
+    labels = np.arange(20) % 2
+    right = np.where(np.eye(2)[labels] == 1, 0.9, 0.1)
+    threshold, shown = calibration.surest(labels, right, 0.95)
+    assert not shown
+    assert threshold == pytest.approx(0.9, abs=1e-5)
+    assert calibration.surest(labels, right[:, ::-1], 0.95) == (1.01, False)
+    # Of equal confidences, as a vote of neighbours gives them, all are answered or none.
+    threshold, shown = calibration.surest(np.zeros(100, int), np.tile([0.75, 0.25], (100, 1)), 0.95)
+    assert shown
+    assert np.float32(0.75) >= threshold
+
+
+def test_distances_are_those_of_another_library_and_alarms_as_rare_as_was_asked_for():
+    random = np.random.default_rng(0)
+    reference, others = random.normal(1, 1, (200, 8)), random.normal(1, 1, (300, 8))
+    found = calibration.distances(others, reference, 5)
+    wanted = NearestNeighbors(n_neighbors=5, metric="cosine").fit(reference).kneighbors(others)[0][:, -1]
+    np.testing.assert_allclose(found, wanted, atol=1e-12)
+    limit = calibration.limit(found, 0.05)
+    assert (found > limit).mean() <= 0.05
+    assert (calibration.distances(random.normal(1, 1, (2000, 8)), reference, 5) > limit).mean() < 0.09
+    assert (calibration.distances(random.normal(-1, 1, (300, 8)), reference, 5) > limit).mean() > 0.9
+
+
+def _classifier(pooling="avg", seed=0):
+    import keras
+
+    fit.seed_everything(seed)
+    pixels = keras.Input((32, 32, 3))
+    maps = keras.layers.Conv2D(6, 3, 4, activation="relu", name="block")(keras.layers.Rescaling(1 / 255)(pixels))
+    vector = maps if pooling == "none" else keras.layers.GlobalAveragePooling2D(name="pool")(maps)
+    features = keras.Model(pixels, vector, name="features")
+    head = "flatten_mlp" if pooling == "none" else "linear"
+    network = networks.classifier(features, plugins.entry("heads", head)(features.output_shape[1:], 3))
+    random = np.random.default_rng(seed)
+    layer = network.get_layer("head")
+    layer.set_weights([random.normal(size=weights.shape) for weights in layer.get_weights()])
+    return network
+
+
+def _averaged():
+    return ensembles.averaged({"one": _classifier(), "other": _classifier(seed=1)}, ("identity", "flip_left_right"))
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("float32")
+
+
+def _calibration(network, folder):
+    """Terms as a run would find them, with the features of 30 of the images."""
+    import keras
+
+    tensor = networks.features_of(network)
+    features = np.asarray(keras.Model(network.input, tensor)(PIXELS))
+    features = features.reshape(len(features), -1, features.shape[-1]).mean(axis=1)
+    np.save(folder / "reference.npy", features[:30])
+    apart = calibration.distances(features, features[:30], 3)
+    terms = Terms(1.7, 0.35, 0.9, 0.42, 0.95, True, 3, calibration.limit(apart[30:], 0.1), 0.1)
+    return CalibrationRef("c", terms, str(folder / "reference.npy"), 10, (1, 1), (0, 0), 0.5, 0.1), apart
+
+
+@pytest.mark.parametrize("make", [_classifier, lambda: _classifier("none"), _averaged], ids=["vector", "map", "mean"])
+def test_the_packed_network_says_what_the_functions_say_also_from_a_file(make, tmp_path):
+    network = make()
+    found, apart = _calibration(network, tmp_path)
+    packed = networks.load(tmp_path / networks.save(calibrated.of(network, found), tmp_path))
+    said = {name: np.asarray(value) for name, value in packed(PIXELS).items()}
+    raw = np.asarray(network(PIXELS))
+    np.testing.assert_allclose(said["probabilities"], calibration.tempered(raw, 1.7), atol=1e-5)
+    np.testing.assert_allclose(said["novelty"], apart / found.terms.limit, atol=2e-3)
+    assert np.ptp(apart) > 0
+
+
+def test_how_it_held_is_counted_on_the_images_that_are_given():
+    labels = np.array([0, 0, 1, 1])
+    said = np.array([[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]])
+    terms = Terms(1.0, 0.35, 0.9, 0.65, 0.95, True, 5, 0.1, 0.05)
+    found = belief.judge(labels, said, np.array([0.5, 1.5, 0.2, 1.0]), terms, ("a", "b"))
+    assert (found.coverage.value, found.set_size, found.novel) == (0.75, 1.25, 0.25)
+    assert [(each.name, each.images, each.value) for each in found.classes] == [("a", 2, 1.0), ("b", 2, 0.5)]
+    assert (found.answered, found.precision) == (0.75, pytest.approx(2 / 3))
+    assert belief.judge(labels, said, None, terms, ("a", "b")).novel is None
+    none = belief.judge(labels, said, None, Terms(1.0, 0.35, 0.9, 1.01, 0.95, False, 5, 0.1, 0.05), ("a", "b"))
+    assert (none.answered, none.precision, none.precision_interval) == (0.0, 0.0, (0.0, 1.0))
