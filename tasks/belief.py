@@ -11,7 +11,7 @@ def judge(
     labels: np.ndarray, probabilities: np.ndarray, novelty: np.ndarray | None, terms: Terms, classes: tuple[str, ...]
 ) -> Belief:
     """Of labels int[n], calibrated probabilities float[n, classes] and novelty float[n], 1 at the limit."""
-    held = calibration.sets(probabilities, terms.set_threshold)
+    held = calibration.sets(probabilities, np.array(terms.set_thresholds))
     inside = held[np.arange(len(labels)), labels]
     right = probabilities.argmax(axis=1) == labels
     answered = probabilities.max(axis=1) >= terms.sure_from

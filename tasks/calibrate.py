@@ -22,7 +22,7 @@ BATCH = 32
 MOST = 1000
 
 
-@stage(version=1)
+@stage(version=2)
 def calibrate(images: ImagesRef, features: FeaturesRef, model: ModelRef, settings: Calibration) -> CalibrationRef:
     """The terms under which a version answers: its temperature, and the thresholds of sets, abstention and novelty."""
     rows = datasets.rows(images.dataset, "validation")
@@ -36,7 +36,7 @@ def calibrate(images: ImagesRef, features: FeaturesRef, model: ModelRef, setting
     limit = calibration.limit(apart, settings.false_alarms) if reference else None
     terms = Terms(
         temperature=temperature,
-        set_threshold=calibration.set_threshold(labels, probabilities, settings.coverage),
+        set_thresholds=tuple(calibration.set_thresholds(labels, probabilities, settings.coverage).tolist()),
         coverage=settings.coverage,
         sure_from=sure_from,
         precision=settings.precision,

@@ -39,25 +39,34 @@ def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     return softmax(np.log(np.maximum(probabilities.astype(np.float64), FLOOR)) / temperature, axis=1)
 
 
-def set_threshold(labels: np.ndarray, probabilities: np.ndarray, coverage: float) -> float:
-    """The probability from which on a class belongs to the set that holds the label with chance `coverage`.
+def set_thresholds(labels: np.ndarray, probabilities: np.ndarray, coverage: float) -> np.ndarray:
+    """The probability from which on each class belongs to the set, float64[classes].
 
-    Split-conformal prediction with the score of Sadinle et al. 2019, https://arxiv.org/abs/1609.00451, by MAPIE. 0, for
-    sets of every class, where the images are too few to promise so much.
+    So chosen that the set of an image of any one class holds that class with chance `coverage`: split-conformal
+    prediction class by class (Sadinle et al. 2019, https://arxiv.org/abs/1609.00451), by MAPIE. A class with too few
+    images takes the threshold of all together; where those are too few, it is 0 and every set holds every class.
     """
+    own = probabilities[np.arange(len(labels)), labels]
+    every = _threshold(own, coverage)
+    each = [_threshold(own[labels == number], coverage) for number in range(probabilities.shape[1])]
+    return np.array([(every or 0.0) if found is None else found for found in each])
+
+
+def _threshold(own: np.ndarray, coverage: float) -> float | None:
+    """Of probabilities of the true class; None where they are too few."""
     from mapie.conformity_scores import LACConformityScore
 
-    if (len(labels) + 1) * coverage > len(labels):
-        return 0.0
-    score = LACConformityScore()
-    scores = score.get_conformity_scores(labels, probabilities, y_enc=labels)
-    quantile = score.get_conformity_score_quantiles(scores, np.array([1 - coverage]), cv="prefit")
+    if (len(own) + 1) * coverage > len(own):
+        return None
+    quantile = LACConformityScore().get_conformity_score_quantiles(
+        1 - own[:, None], np.array([1 - coverage]), cv="prefit"
+    )
     return float(1 - quantile[0]) - ROUNDING
 
 
-def sets(probabilities: np.ndarray, threshold: float) -> np.ndarray:
+def sets(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """Which classes are in the set of each image, bool[n, classes]; the likeliest always is."""
-    return (probabilities >= threshold) | (probabilities == probabilities.max(axis=1, keepdims=True))
+    return (probabilities >= thresholds) | (probabilities == probabilities.max(axis=1, keepdims=True))
 
 
 def surest(labels: np.ndarray, probabilities: np.ndarray, precision: float) -> tuple[float, bool]:

@@ -577,8 +577,8 @@ class Terms:
 
     #: Its logits are divided by.
     temperature: float
-    #: Probability from which on a class is in the set, for the wanted `coverage`.
-    set_threshold: float
+    #: Probability from which on each class is in the set, for the wanted `coverage`.
+    set_thresholds: tuple[float, ...]
     coverage: float
     #: Confidence below which it abstains, for the wanted `precision`; and whether validation images show that.
     sure_from: float
@@ -588,6 +588,10 @@ class Terms:
     neighbours: int
     limit: float | None
     false_alarms: float
+
+    def summary(self) -> dict[str, Any]:
+        """All of it, as JSON has it."""
+        return dataclasses.asdict(self) | {"set_thresholds": list(self.set_thresholds)}
 
 
 @dataclass(frozen=True)
@@ -614,7 +618,7 @@ class CalibrationRef(Record):
     @property
     @override
     def numbers(self) -> dict[str, float]:
-        names = ("temperature", "set_threshold", "sure_from")
+        names = ("temperature", "sure_from")
         pairs = {"log_loss": self.log_loss, "ece": self.ece}
         return (
             {name: float(getattr(self.terms, name)) for name in names}
@@ -879,7 +883,7 @@ class Outcome(Findings):
             "transfer": dataclasses.asdict(self.transfer),
             "metrics": {name: round(value, 6) for name, value in self.report.metrics.items()},
             "intervals": {name: [round(end, 6) for end in ends] for name, ends in self.report.intervals.items()},
-            "calibration": dataclasses.asdict(self.calibration.terms) | {"test": self.report.belief.summary()},
+            "calibration": self.calibration.terms.summary() | {"test": self.report.belief.summary()},
             "slices": self.report.slices_summary(),
             "audit": self.audit.summary() if self.audit else None,
             "stages": {name: dataclasses.asdict(log) for name, log in self.stages.items()},

@@ -367,7 +367,7 @@ class Calibration(Settings):
         0.9,
         gt=0.5,
         lt=1,
-        description="Chance, at least, that the set of classes that a version answers with holds the label",
+        description="Chance that the set of classes that a version answers with holds the label, whichever it is",
     )
     precision: float = Field(
         0.95, gt=0.5, lt=1, description="Share of right answers, at least, among those that it does not abstain from"

@@ -33,19 +33,34 @@ def test_few_images_that_are_all_right_leave_the_temperature_near_one():
 
 
 @pytest.mark.parametrize("coverage", [0.8, 0.9, 0.95])
-def test_sets_hold_the_label_as_often_as_was_asked_for(coverage):
-    labels, probabilities = _answers(1000, 0)
-    threshold = calibration.set_threshold(labels, probabilities, coverage)
+def test_sets_hold_the_label_as_often_as_was_asked_for_in_every_class(coverage):
+    labels, probabilities = _answers(2000, 0)
+    fond = np.array([2, 0, 0, -1])  # too fond of the first class
+    probabilities = softmax(np.log(probabilities) + fond, axis=1)
+    thresholds = calibration.set_thresholds(labels, probabilities, coverage)
     fresh, said = _answers(20_000, 1)
-    held = calibration.sets(said, threshold)
-    assert held[np.arange(len(fresh)), fresh].mean() == pytest.approx(coverage, abs=0.03)
+    held = calibration.sets(softmax(np.log(said) + fond, axis=1), thresholds)
+    inside = held[np.arange(len(fresh)), fresh]
+    for label in (1, 2, 3):
+        assert inside[fresh == label].mean() == pytest.approx(coverage, abs=0.03)
+    assert inside[fresh == 0].mean() >= coverage - 0.03  # the likeliest class is always in the set
     assert held.any(axis=1).all()
     assert not held.all()
 
 
+def test_a_class_with_too_few_images_takes_the_threshold_of_all():
+    labels, probabilities = _answers(300, 0)
+    few = labels != 3
+    few[np.flatnonzero(labels == 3)[:8]] = True
+    thresholds = calibration.set_thresholds(labels[few], probabilities[few], 0.9)
+    alone = calibration.set_thresholds(np.zeros(few.sum(), int), probabilities[few, labels[few]][:, None], 0.9)
+    assert thresholds[3] == alone[0]
+    assert len(set(thresholds[:3])) == 3
+
+
 def test_too_few_images_promise_nothing_so_that_every_class_is_in_the_set():
     labels, probabilities = _answers(8, 0)
-    assert calibration.sets(probabilities, calibration.set_threshold(labels, probabilities, 0.9)).all()
+    assert calibration.sets(probabilities, calibration.set_thresholds(labels, probabilities, 0.9)).all()
 
 
 def test_answers_that_are_not_abstained_from_are_as_precise_as_was_asked_for():
@@ -118,7 +133,7 @@ def _calibration(network, folder):
     features = features.reshape(len(features), -1, features.shape[-1]).mean(axis=1)
     np.save(folder / "reference.npy", features[:30])
     apart = calibration.distances(features, features[:30], 3)
-    terms = Terms(1.7, 0.35, 0.9, 0.42, 0.95, True, 3, calibration.limit(apart[30:], 0.1), 0.1)
+    terms = Terms(1.7, (0.35, 0.35, 0.35), 0.9, 0.42, 0.95, True, 3, calibration.limit(apart[30:], 0.1), 0.1)
     return CalibrationRef("c", terms, str(folder / "reference.npy"), 10, (1, 1), (0, 0), 0.5, 0.1), apart
 
 
@@ -137,11 +152,11 @@ def test_the_packed_network_says_what_the_functions_say_also_from_a_file(make, t
 def test_how_it_held_is_counted_on_the_images_that_are_given():
     labels = np.array([0, 0, 1, 1])
     said = np.array([[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]])
-    terms = Terms(1.0, 0.35, 0.9, 0.65, 0.95, True, 5, 0.1, 0.05)
+    terms = Terms(1.0, (0.35, 0.35), 0.9, 0.65, 0.95, True, 5, 0.1, 0.05)
     found = belief.judge(labels, said, np.array([0.5, 1.5, 0.2, 1.0]), terms, ("a", "b"))
     assert (found.coverage.value, found.set_size, found.novel) == (0.75, 1.25, 0.25)
     assert [(each.name, each.images, each.value) for each in found.classes] == [("a", 2, 1.0), ("b", 2, 0.5)]
     assert (found.answered, found.precision) == (0.75, pytest.approx(2 / 3))
     assert belief.judge(labels, said, None, terms, ("a", "b")).novel is None
-    none = belief.judge(labels, said, None, Terms(1.0, 0.35, 0.9, 1.01, 0.95, False, 5, 0.1, 0.05), ("a", "b"))
+    none = belief.judge(labels, said, None, Terms(1.0, (0.35, 0.35), 0.9, 1.01, 0.95, False, 5, 0.1, 0.05), ("a", "b"))
     assert (none.answered, none.precision, none.precision_interval) == (0.0, 0.0, (0.0, 1.0))

@@ -22,7 +22,7 @@ FACTS = {
 }
 
 
-TERMS = r.Terms(1.3, 0.2, 0.9, 0.8, 0.95, True, 5, 0.1, 0.05)
+TERMS = r.Terms(1.3, (0.2, 0.3, 0.3), 0.9, 0.8, 0.95, True, 5, 0.1, 0.05)
 
 
 def _belief() -> r.Belief:

@@ -24,6 +24,7 @@ def write(served: Served, folder: Path) -> None:
         served.network.export(network, format="tf_saved_model", verbose=False)
         whole.decoder, whole.network = served.decoder, tf.saved_model.load(network)
     whole.classes = tf.constant(served.spec.classes)
+    whole.thresholds = tf.constant(served.spec.terms["set_thresholds"], tf.float32)
     size, terms = served.network.input_shape[1], served.spec.terms
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image")])
@@ -35,7 +36,7 @@ def write(served: Served, folder: Path) -> None:
         probabilities = said["probabilities"]
         most = tf.reduce_max(probabilities, axis=1)
         ranked, order = tf.math.top_k(probabilities, k=len(served.spec.classes))
-        held = (ranked >= terms["set_threshold"]) | (ranked == most[:, None])
+        held = (ranked >= tf.gather(whole.thresholds, order)) | (ranked == most[:, None])
         novelty = said.get("novelty", tf.fill(tf.shape(most), np.float32("nan")))
         return {
             "label": tf.gather(whole.classes, tf.argmax(probabilities, axis=1)),

@@ -8,6 +8,7 @@ from pathlib import Path
 from string import Template
 
 from tasks.records import Findings
+from tasks.reports import calibration
 from tasks.reports.decision import WORDS
 from tasks.reports.scores import RUNGS
 
@@ -34,6 +35,7 @@ def text(found: Findings, facts: Mapping[str, str]) -> str:
         images=dataset.counts["test"],
         metrics="\n".join(["| metric | value | 95 % interval |", "|---|---|---|", *scores]),
         slice=_worst(found),
+        belief="\n- ".join(calibration.sentences(found.calibration, found.report)),
         transfer=found.transfer.sentence,
         data=f"{dataset.counts['train']} training images, digest {dataset.digest}",
         licence=facts["licence of the photos"],

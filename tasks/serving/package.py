@@ -47,7 +47,7 @@ def write(folder: Path, network: Path, classes: tuple[str, ...], images: Images,
     decoder.decode = preparer(images.size, images.fit, images.max_pixels)
     tf.saved_model.save(decoder, str(folder / "decoder"))
     prepared = {name: getattr(images, name) for name in ("size", "fit", "max_pixels")}
-    spec = Spec(list(classes), prepared, asdict(calibration.terms))
+    spec = Spec(list(classes), prepared, calibration.terms.summary())
     (folder / SPEC).write_text(json.dumps(asdict(spec), indent=1), encoding="utf-8")
 
 

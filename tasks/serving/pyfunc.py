@@ -48,9 +48,10 @@ class Classifier(PythonModel):
     ) -> pd.DataFrame:
         """A row an image. Unreadable bytes raise TensorFlow's error.
 
-        `label`, `probability` 0 to 1, `probabilities` float[classes]; `set`: the classes, likeliest first, one of which
-        is the label with the chance that `spec.json` names as `coverage`; `abstain`: not sure enough for the wanted
-        precision; `novelty`: how far from all training images, 1 at the limit, NaN where unknown; `novel`: above it.
+        `label`, `probability` 0 to 1, `probabilities` float[classes]; `set`: classes, likeliest first, that hold the
+        true one with the chance that `spec.json` names as `coverage`, whichever it is; `abstain`: not sure enough for
+        the wanted precision; `novelty`: how far from all training images, 1 at the limit, NaN where unknown; `novel`:
+        above it.
         """
         import tensorflow as tf
 
@@ -64,7 +65,7 @@ class Classifier(PythonModel):
         probabilities = np.concatenate(parts["probabilities"]).astype(np.float64)
         novelty = np.concatenate([np.empty(0), *parts["novelty"]]).astype(np.float64)
         most = probabilities.max(axis=1)
-        held = (probabilities >= self.terms["set_threshold"]) | (probabilities == most[:, None])
+        held = (probabilities >= np.array(self.terms["set_thresholds"])) | (probabilities == most[:, None])
         order = np.argsort(-probabilities, axis=1, kind="stable")
         return pd.DataFrame(
             {
