@@ -10,7 +10,7 @@ from flows.console import Session, session
 
 if TYPE_CHECKING:
     from tasks.points import Comparison
-    from tasks.records import LedgerEntry, Outcome
+    from tasks.records import LedgerEntry, Outcome, ScoresRef
     from tasks.settings import Recipe
 
 app = typer.Typer(
@@ -249,6 +249,29 @@ def predict(
 
 
 @app.command()
+def score(
+    model: Model,
+    source: Annotated[
+        str,
+        typer.Argument(help="A folder, a CSV or Parquet table, or a recipe, whose source is taken", metavar="SOURCE"),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The Parquet file to write")],
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """What a registered version says of every image of a source, as a Parquet file; a killed run goes on."""
+    with session("score", home) as s:
+        from flows.score import of_words
+        from flows.score import score as flow
+
+        found = flow(model, of_words(source), out)
+        if as_json:
+            print(json.dumps(found.summary() | {"out": str(out)}), file=s.out)
+        else:
+            _show_scores(s, found, out)
+
+
+@app.command()
 def backbones(home: Home = None, as_json: Json = False) -> None:
     """Pretrained networks, and whether their weights are here."""
     from tasks import plugins
@@ -377,6 +400,21 @@ def _plugins(kind: str, home: Path | None, as_json: bool) -> None:
 
     with session(kind, home) as s:
         _list(s, kind.capitalize(), plugins.describe(kind), as_json)
+
+
+def _show_scores(s: Session, found: "ScoresRef", out: Path) -> None:
+    rows = [{"label": name, "images": n, "share": f"{n / max(found.images, 1):.1%}"} for name, n in found.said.items()]
+    _table(s, f"{found.model} version {found.version}", rows)
+    rate = f", {found.computed / found.seconds:.0f} a second" if found.computed else ""
+    novel = "" if found.novel is None else f", {found.novel} called new"
+    s.answers.print(
+        f"{found.images} images: {found.computed} answered now{rate}, {found.images - found.computed} before; "
+        f"{found.abstained} abstained from{novel}; {found.unreadable} files are no readable image.",
+        soft_wrap=True,
+    )
+    for sentence in found.drift:
+        s.answers.print(sentence, markup=False, soft_wrap=True)
+    s.answers.print(f"Table: {out.absolute()}", markup=False, soft_wrap=True)
 
 
 def _show_labels(s: Session, recipe: str, changes: list[dict[str, Any]], as_json: bool) -> None:

@@ -22,7 +22,7 @@ BATCH = 32
 MOST = 1000
 
 
-@stage(version=2)
+@stage(version=3)
 def calibrate(images: ImagesRef, features: FeaturesRef, model: ModelRef, settings: Calibration) -> CalibrationRef:
     """The terms under which a version answers: its temperature, and the thresholds of sets, abstention and novelty."""
     rows = datasets.rows(images.dataset, "validation")
@@ -54,6 +54,7 @@ def calibrate(images: ImagesRef, features: FeaturesRef, model: ModelRef, setting
         ece=(ece.score(labels, raw), ece.score(labels, probabilities)),
         answered=float((probabilities.max(axis=1) >= sure_from).mean()),
         novel=float((apart > limit).mean()) if limit else 0.0,
+        said=tuple(np.bincount(probabilities.argmax(axis=1), minlength=probabilities.shape[1]).tolist()),
     )
 
 

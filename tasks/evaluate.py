@@ -91,26 +91,14 @@ def _answers(
         first = np.argsort(np.sort(found[:, : len(images.dataset.classes)], axis=1)[:, -1], kind="stable")[:PROBE]
         probe = _from_pixels(_joined(network, calibration), images, rows.iloc[first])
         if np.abs(found[first] - probe).max() <= TOLERANCE:
-            return _parted(found, images)
-    return _parted(_from_pixels(_joined(network, calibration), images, rows), images)
+            return calibrated.parted(found, len(images.dataset.classes))
+    from_pixels = _from_pixels(_joined(network, calibration), images, rows)
+    return calibrated.parted(from_pixels, len(images.dataset.classes))
 
 
 def _joined(network: "keras.Model", calibration: CalibrationRef | None) -> "keras.Model":
-    """The network as a version has it, with all that it says in one vector: probabilities, then novelty."""
-    import keras
-
-    if calibration is None:
-        return network
-    said = calibrated.of(network, calibration)
-    vector = said.output[calibrated.PROBABILITIES]
-    if calibrated.NOVELTY in said.output:
-        vector = keras.ops.concatenate([vector, said.output[calibrated.NOVELTY][:, None]], axis=1)
-    return keras.Model(said.input, vector)
-
-
-def _parted(found: np.ndarray, images: ImagesRef) -> tuple[np.ndarray, np.ndarray | None]:
-    classes = len(images.dataset.classes)
-    return found[:, :classes].astype(np.float64), found[:, classes] if found.shape[1] > classes else None
+    """The network as a version has it, with all that it says in one vector."""
+    return calibrated.joined(calibrated.of(network, calibration)) if calibration else network
 
 
 def _from_pixels(network: "keras.Model", images: ImagesRef, rows: pd.DataFrame) -> np.ndarray:

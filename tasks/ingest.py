@@ -3,18 +3,15 @@
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
-from tasks import plugins, progress, store
-from tasks.errors import DataError
+from tasks import progress, sources, store
 from tasks.images import facts
 from tasks.records import Corrections, FactsRef, digest
 from tasks.settings import Images, Source, Split
-from tasks.slices import columns
 from tasks.stage import stage
 
 IDENTITY = ["uri", "bytes_on_disk", "mtime"]
@@ -25,33 +22,16 @@ SCHEMA = pa.schema(
 )
 
 
-def listing(source: Source) -> pd.DataFrame:
-    """The source's rows with the size and modification time of each file; -1 where there is no file."""
-    options = plugins.bind("sources", source.kind, source.options, "source.options")
-    rows = columns.prefixed(plugins.entry("sources", source.kind)(**options))
-    if rows.empty:
-        raise DataError(f"source: expected photos, found none with {source.options}.")
-    if "error" not in rows:
-        rows["error"] = None
-    stats = [_stat(uri) for uri in rows["uri"]]
-    return rows.assign(bytes_on_disk=[size for size, _ in stats], mtime=[time for _, time in stats])
-
-
-def fingerprint(source: Source, split: Split, images: Images) -> str:
-    """Digest of what the source holds now, without reading the photos."""
-    return digest(listing(source).to_csv(index=False))
-
-
 NONE = Corrections()
 
 
-@stage(version=3, reads=lambda source, split, images, corrections=NONE: fingerprint(source, split, images))
+@stage(version=3, reads=lambda source, split, images, corrections=NONE: sources.fingerprint(source))
 def ingest(source: Source, split: Split, images: Images, corrections: Corrections = NONE) -> FactsRef:
     """Facts table: one row an image with `key, uri, label, group, split`, facts, and the source's own as `slice_…`.
 
     Where a person has corrected a label, `corrected_from` holds the source's.
     """
-    rows = corrected(with_facts(listing(source), images.max_pixels), corrections)
+    rows = corrected(with_facts(sources.listing(source), images.max_pixels), corrections)
     rows["split"] = draw_split(rows, split)
     content = digest(rows.drop(columns="mtime").to_csv(index=False))
     with store.folder("facts", content) as (working, relative):
@@ -111,11 +91,3 @@ def _read(paths: list[str], max_pixels: int) -> list[dict[str, Any]]:
 
 def _identity(rows: pd.DataFrame) -> pd.Series:
     return rows["uri"].astype(str) + "|" + rows["bytes_on_disk"].astype(str) + "|" + rows["mtime"].astype(str)
-
-
-def _stat(uri: str) -> tuple[int, int]:
-    try:
-        found = Path(uri).stat()
-    except OSError:
-        return -1, -1
-    return found.st_size, found.st_mtime_ns

@@ -609,6 +609,8 @@ class CalibrationRef(Record):
     #: Share of them that it does not abstain from, and that it calls new.
     answered: float
     novel: float
+    #: How many of them it calls by each class' name.
+    said: tuple[int, ...]
 
     @property
     @override
@@ -806,6 +808,44 @@ class LedgerEntry:
         """The entry that has this summary."""
         names = {"from": "before", "to": "after"}
         return cls(**{names.get(name, name): value for name, value in summary.items()})
+
+
+@dataclass(frozen=True)
+class ScoresRef(Record):
+    """What a version says of the images of a source: a Parquet file, a row an image."""
+
+    path: str
+    digest: str
+    model: str
+    version: str
+    images: int
+    #: Files that are no readable image; they have a row with the reason.
+    unreadable: int
+    #: Images that were not answered before.
+    computed: int
+    #: How many are called by each class' name, abstained from, and called new; None where that cannot be told.
+    said: dict[str, int]
+    abstained: int
+    novel: int | None
+    #: How the images differ from those that the version was made from, a sentence each; and with what p-value.
+    drift: tuple[str, ...]
+    p: dict[str, float]
+    #: Of answering, without imports and start.
+    seconds: float
+
+    @property
+    @override
+    def numbers(self) -> dict[str, float]:
+        rate = {"images_per_second": self.computed / self.seconds} if self.computed else {}
+        counts = {"images": self.images, "unreadable": self.unreadable, "computed": self.computed}
+        shares = {"abstained": self.abstained / max(self.images, 1)}
+        if self.novel is not None:
+            shares["called_new"] = self.novel / max(self.images, 1)
+        return counts | shares | rate | {f"drift_p_{name}": p for name, p in self.p.items()}
+
+    def summary(self) -> dict[str, Any]:
+        """What `--json` says of it."""
+        return dataclasses.asdict(self) | {"drift": list(self.drift), "path": str(home() / self.path)}
 
 
 @dataclass(frozen=True)

@@ -396,6 +396,13 @@ class Decision(Settings):
     )
 
 
+class Scoring(Settings):
+    """How a version answers many images; none of it changes what it says beyond rounding."""
+
+    engine: str = Field("auto", description="`auto`, or a name from `headstart engines`")
+    batch_size: int = Field(32, ge=1, description="Images a step")
+
+
 class Gates(Settings):
     """What the gate stage reads: the registered model, the conditions, and how they are judged."""
 

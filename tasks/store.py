@@ -20,7 +20,7 @@ from tasks.errors import DependencyError
 from tasks.home import home
 
 #: Tables that can be computed again, by the beginning of their names.
-DERIVED = ("images-", "features-", "activations-")
+DERIVED = ("images-", "features-", "activations-", "answers-")
 
 
 class Table:

@@ -134,7 +134,7 @@ def _calibration(network, folder):
     np.save(folder / "reference.npy", features[:30])
     apart = calibration.distances(features, features[:30], 3)
     terms = Terms(1.7, (0.35, 0.35, 0.35), 0.9, 0.42, 0.95, True, 3, calibration.limit(apart[30:], 0.1), 0.1)
-    return CalibrationRef("c", terms, str(folder / "reference.npy"), 10, (1, 1), (0, 0), 0.5, 0.1), apart
+    return CalibrationRef("c", terms, str(folder / "reference.npy"), 10, (1, 1), (0, 0), 0.5, 0.1, (4, 3, 3)), apart
 
 
 @pytest.mark.parametrize("make", [_classifier, lambda: _classifier("none"), _averaged], ids=["vector", "map", "mean"])

@@ -4,7 +4,7 @@ import helpers
 import pandas as pd
 import pytest
 
-from tasks import ingest
+from tasks import ingest, sources
 from tasks.images import facts
 from tasks.settings import Images, Source, Split
 
@@ -49,16 +49,16 @@ def test_only_new_files_are_read(tmp_path, monkeypatch):
     original = facts.read
     monkeypatch.setattr(facts, "read", lambda path, limit: read.append(path) or original(path, limit))
     source = Source(kind="folder", options={"path": str(tmp_path)})
-    first = ingest.with_facts(ingest.listing(source), 10**6)
+    first = ingest.with_facts(sources.listing(source), 10**6)
     assert len(read) == len(first) == 9
-    ingest.with_facts(ingest.listing(source), 10**6)
+    ingest.with_facts(sources.listing(source), 10**6)
     assert len(read) == 9
     helpers.photo((5, 5, 5), 77).save(tmp_path / "red" / "new.png")
-    second = ingest.with_facts(ingest.listing(source), 10**6)
+    second = ingest.with_facts(sources.listing(source), 10**6)
     assert [helpers.Path(path).name for path in read[9:]] == ["new.png"]
     assert second["key"].nunique() == 10
     helpers.photo((6, 6, 6), 78).save(tmp_path / "red" / "new.png")
-    third = ingest.with_facts(ingest.listing(source), 10**6)
+    third = ingest.with_facts(sources.listing(source), 10**6)
     assert len(read) == 11
     assert set(third["key"]) != set(second["key"])
 

@@ -71,7 +71,7 @@ def _findings() -> r.Findings:
         model=network,
         ladder=r.LadderRef("l" * 20, (network,), (rung,), network, "the recipe stops at blocks"),
         transfer=r.TransferRef("t" * 20, "Transfer helps here.", 0, {}, {}),
-        calibration=r.CalibrationRef("c" * 20, TERMS, "", 60, (0.4, 0.3), (0.1, 0.05), 0.6, 0.05),
+        calibration=r.CalibrationRef("c" * 20, TERMS, "", 60, (0.4, 0.3), (0.1, 0.05), 0.6, 0.05, (20, 20, 20)),
         report=r.Report(
             "reports/x/classes.csv",
             "e" * 20,

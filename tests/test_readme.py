@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import helpers
+import pandas as pd
 import pytest
 from helpers import outside
 
@@ -90,6 +91,15 @@ def test_a_server_answers_the_line_with_curl(reader):
     assert (said["label"], said["set"][0], said["novel"]) == ("cat", "cat", False)
     assert sum(said["probabilities"]) == pytest.approx(1)
     assert list(said) == ["label", "probability", "probabilities", "set", "abstain", "novelty", "novel"]
+
+
+def test_a_folder_is_scored(reader):
+    folder, _ = reader
+    (ask,) = (block for block in _blocks("sh") if "headstart score" in block)
+    done = _shell(ask, folder)
+    assert done.returncode == 0, done.stderr
+    assert "48 images: 48 answered now" in done.stdout
+    assert len(pd.read_parquet(folder / "scores.parquet")) == 48
 
 
 def test_the_table_of_files_is_a_recipe(tmp_path):

@@ -4,6 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
@@ -28,6 +29,34 @@ def register(name: str, weight: float = 4.0, **tags: str) -> str:
         with tracking.run(name, "train", {}), stage, mock.patch.object(registry, "SCRIPT", SCRIPT):
             version = registry.add(name, folder / "served", folder / "golden", named, CLASSES)
     promotion.introduce(name, version, "keep", "", False)
+    return version
+
+
+def real(name: str, photos: list[Path]) -> str:
+    """A version with a real network of random weights, calibrated; some of the photos are its golden images."""
+    from test_calibration import _calibration, _classifier
+
+    from tasks.serving import package, pyfunc
+    from tasks.settings import Images
+
+    classes = ("blue", "green", "red")
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        network = _classifier()
+        network.save(folder / "trained.keras")
+        (folder / "served").mkdir()
+        found, _ = _calibration(network, folder)
+        package.write(folder / "served", folder / "trained.keras", classes, Images(size=32), found)
+        model = pyfunc.Classifier()
+        model.load_context(SimpleNamespace(artifacts={"classifier": str(folder / "served")}))
+        data = [photo.read_bytes() for photo in photos]
+        said = model.predict(None, pd.DataFrame({"image": data}))
+        keys = [hashlib.sha256(each).hexdigest() for each in data]
+        answers = said[["label", "probabilities"]].assign(key=keys, uri=[str(photo) for photo in photos])
+        golden.write(folder / "golden", answers, classes, 4, 1e-3)
+        with tracking.run(name, "train", {}), tracking.stage("register", "digest", {}):
+            version = registry.add(name, folder / "served", folder / "golden", {}, classes)
+    promotion.introduce(name, version, "promote", "", False)
     return version
 
 

@@ -1,15 +1,21 @@
 """What can be said of an image file without a network: key, size, light and sharpness, or why it cannot be read."""
 
+from __future__ import annotations
+
 import hashlib
 import io
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tasks.images.decode import FORMATS
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 #: Light and sharpness are read on a grey copy of at most this side, pixels: equal scenes compare across resolutions.
 COPY_SIDE = 256
@@ -35,45 +41,60 @@ class Facts:
 
 def read(path: str, max_pixels: int) -> dict[str, Any]:
     """Facts of a file. Never raises for a bad file: `error` says what is wrong with it."""
+    return asdict(_facts(path, lambda image: _checked(image, max_pixels) | _seen(image)))
+
+
+def head(path: str, max_pixels: int) -> dict[str, Any]:
+    """As `read`, without decoding: `key`, `bytes`, `format` and size, and what is wrong with them."""
+    return asdict(_facts(path, lambda image: _checked(image, max_pixels)))
+
+
+def _facts(path: str, look: Callable[[Image.Image], dict[str, Any]]) -> Facts:
+    from PIL import Image
+
     try:
         size = Path(path).stat().st_size
         if size > MAX_BYTES:
-            return asdict(Facts(bytes=size, error=f"{size} bytes, at most {MAX_BYTES} are read"))
+            return Facts(bytes=size, error=f"{size} bytes, at most {MAX_BYTES} are read")
         data = Path(path).read_bytes()
     except OSError as error:
-        return asdict(Facts(error=f"cannot be opened: {error.strerror}"))
+        return Facts(error=f"cannot be opened: {error.strerror}")
     key = hashlib.sha256(data).hexdigest()
     if not data:
-        return asdict(Facts(key=key, bytes=0, error="empty file"))
+        return Facts(key=key, bytes=0, error="empty file")
     try:
-        return asdict(Facts(key=key, bytes=len(data), **_picture(data, max_pixels)))
+        with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
+            warnings.simplefilter("ignore")  # Pillow's own limit on pixels; ours follows
+            return Facts(key=key, bytes=len(data), **look(image))
     except Exception as error:
         # Pillow's plugins raise whatever their parser meets: struct.error, IndexError, SyntaxError, OSError …
-        return asdict(Facts(key=key, bytes=len(data), error=f"not a readable image: {_reason(error)}"))
+        return Facts(key=key, bytes=len(data), error=f"not a readable image: {_reason(error)}")
 
 
-def _picture(data: bytes, max_pixels: int) -> dict[str, Any]:
+def _checked(image: Image.Image, max_pixels: int) -> dict[str, Any]:
+    """What the beginning of a file says; `ValueError` for what is not read."""
+    if image.format not in FORMATS:
+        raise ValueError(f"format {image.format}; convert it to PNG or JPEG")
+    if image.format == "BMP" and image.mode == "1":
+        raise ValueError("BMP of 1 bit a pixel; convert it to PNG")
+    if image.format == "WEBP" and getattr(image, "is_animated", False):
+        raise ValueError("animated WebP; convert its first frame to PNG")
+    if image.width * image.height > max_pixels:
+        raise ValueError(f"{image.width}x{image.height} pixels, more than images.max_pixels = {max_pixels}")
+    size = {"format": image.format, "width": image.width, "height": image.height}
+    return size | {"channels": len(image.getbands())}
+
+
+def _seen(image: Image.Image) -> dict[str, Any]:
+    """What the picture says."""
     import imagehash
-    from PIL import Image
 
-    with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
-        warnings.simplefilter("ignore")  # Pillow's own limit on pixels; ours follows
-        if image.format not in FORMATS:
-            raise ValueError(f"format {image.format}; convert it to PNG or JPEG")
-        if image.format == "BMP" and image.mode == "1":
-            raise ValueError("BMP of 1 bit a pixel; convert it to PNG")
-        if image.format == "WEBP" and getattr(image, "is_animated", False):
-            raise ValueError("animated WebP; convert its first frame to PNG")
-        if image.width * image.height > max_pixels:
-            raise ValueError(f"{image.width}x{image.height} pixels, more than images.max_pixels = {max_pixels}")
-        facts = {"format": image.format, "width": image.width, "height": image.height}
-        facts["channels"] = len(image.getbands())
-        image.draft("L", (COPY_SIDE, COPY_SIDE))  # JPEG: decode at a fraction of the size
-        image.load()
-        grey = _grey(image)
-        grey.thumbnail((COPY_SIDE, COPY_SIDE))
-        values = np.asarray(grey, np.float32)
-    return facts | {
+    image.draft("L", (COPY_SIDE, COPY_SIDE))  # JPEG: decode at a fraction of the size
+    image.load()
+    grey = _grey(image)
+    grey.thumbnail((COPY_SIDE, COPY_SIDE))
+    values = np.asarray(grey, np.float32)
+    return {
         "brightness": round(float(values.mean()) / 255, 6),
         "contrast": round(float(values.std()) / 255, 6),
         "sharpness": round(float(_laplacian(values).var()), 4),

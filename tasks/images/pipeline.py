@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def prepared(
     """
     import tensorflow as tf
 
-    prepare = preparer(size, fit, max_pixels, formats)
+    prepare = _preparer(size, fit, max_pixels, tuple(sorted(formats)))
     data = tf.data.Dataset.from_tensor_slices(tf.constant(paths, tf.string))
     data = data.map(lambda path: prepare(tf.io.read_file(path)), os.cpu_count(), deterministic=True)
     data = untuned(data.batch(batch_size).prefetch(2))
@@ -60,7 +61,7 @@ def reader(size: int, fit: str, max_pixels: int) -> Callable[[list[str]], np.nda
     """A function from paths to uint8[n, size, size, 3], for rows that are wanted in any order. Errors as above."""
     import tensorflow as tf
 
-    prepare = preparer(size, fit, max_pixels)
+    prepare = _preparer(size, fit, max_pixels, FORMATS)
 
     def read(paths: list[str]) -> np.ndarray:
         try:
@@ -69,6 +70,10 @@ def reader(size: int, fit: str, max_pixels: int) -> Callable[[list[str]], np.nda
             raise DataError(_culprit(paths, prepare)) from None
 
     return read
+
+
+# Tracing it takes a second.
+_preparer = cache(preparer)
 
 
 def _culprit(paths: list[str], prepare: Callable[..., Any]) -> str:

@@ -42,3 +42,19 @@ def of(network: keras.Model, calibration: CalibrationRef) -> keras.Model:
         nearest, _ = keras.ops.top_k(nearness, min(terms.neighbours, len(reference)))
         outputs[NOVELTY] = (1 - nearest[:, -1]) / terms.limit
     return keras.Model(network.input, outputs, name="version")
+
+
+def joined(said: keras.Model) -> keras.Model:
+    """The same network with all that it says in one vector: probabilities, then novelty where it has it."""
+    import keras
+
+    vector = said.output[PROBABILITIES]
+    if NOVELTY in said.output:
+        vector = keras.ops.concatenate([vector, said.output[NOVELTY][:, None]], axis=1)
+    return keras.Model(said.input, vector, name="joined")
+
+
+def parted(vectors: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """What `joined` gives, as probabilities float64[n, classes] and novelty float64[n]."""
+    values = vectors.astype(np.float64)
+    return values[:, :classes], values[:, classes] if values.shape[1] > classes else None

@@ -27,6 +27,8 @@ class Spec:
     classes: list[str]
     images: dict[str, Any]
     terms: dict[str, Any]
+    #: How many validation images it called by each class' name.
+    said: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Served:
     network: keras.Model
     decoder: Any
     spec: Spec
+    #: Whether the network is a SavedModel as one layer.
+    of_graph: bool
 
 
 def write(folder: Path, network: Path, classes: tuple[str, ...], images: Images, calibration: CalibrationRef) -> None:
@@ -47,7 +51,8 @@ def write(folder: Path, network: Path, classes: tuple[str, ...], images: Images,
     decoder.decode = preparer(images.size, images.fit, images.max_pixels)
     tf.saved_model.save(decoder, str(folder / "decoder"))
     prepared = {name: getattr(images, name) for name in ("size", "fit", "max_pixels")}
-    spec = Spec(list(classes), prepared, calibration.terms.summary())
+    said = dict(zip(classes, calibration.said, strict=True))
+    spec = Spec(list(classes), prepared, calibration.terms.summary(), said)
     (folder / SPEC).write_text(json.dumps(asdict(spec), indent=1), encoding="utf-8")
 
 
@@ -60,4 +65,5 @@ def read(folder: Path) -> Served:
         networks.load(network if network.is_dir() else folder / "network.keras"),
         tf.saved_model.load(str(folder / "decoder")),
         Spec(**json.loads((folder / SPEC).read_text(encoding="utf-8"))),
+        network.is_dir(),
     )

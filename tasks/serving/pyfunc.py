@@ -64,20 +64,25 @@ class Classifier(PythonModel):
             parts["novelty"].append(np.asarray(said["novelty"]) if "novelty" in said else np.full(len(pixels), np.nan))
         probabilities = np.concatenate(parts["probabilities"]).astype(np.float64)
         novelty = np.concatenate([np.empty(0), *parts["novelty"]]).astype(np.float64)
-        most = probabilities.max(axis=1)
-        held = (probabilities >= np.array(self.terms["set_thresholds"])) | (probabilities == most[:, None])
-        order = np.argsort(-probabilities, axis=1, kind="stable")
-        return pd.DataFrame(
-            {
-                "label": [self.classes[i] for i in probabilities.argmax(axis=1)],
-                "probability": most,
-                "probabilities": list(probabilities),
-                "set": [[self.classes[i] for i in row if inside[i]] for row, inside in zip(order, held, strict=True)],
-                "abstain": most < self.terms["sure_from"],
-                "novelty": novelty,
-                "novel": novelty > 1,
-            }
-        )
+        return answers(probabilities, novelty, self.classes, self.terms)
+
+
+def answers(probabilities: np.ndarray, novelty: np.ndarray, classes: list[str], terms: dict[str, Any]) -> pd.DataFrame:
+    """The columns of `predict`, from probabilities float64[n, classes] and novelty float64[n]."""
+    most = probabilities.max(axis=1)
+    held = (probabilities >= np.array(terms["set_thresholds"])) | (probabilities == most[:, None])
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    return pd.DataFrame(
+        {
+            "label": [classes[i] for i in probabilities.argmax(axis=1)],
+            "probability": most,
+            "probabilities": list(probabilities),
+            "set": [[classes[i] for i in row if inside[i]] for row, inside in zip(order, held, strict=True)],
+            "abstain": most < terms["sure_from"],
+            "novelty": novelty,
+            "novel": novelty > 1,
+        }
+    )
 
 
 set_model(Classifier())

@@ -12,7 +12,7 @@ def rows(
     *,
     path: Path,
     image: str = "image",
-    label: str = "label",
+    label: str | None = "label",
     group: str | None = None,
     split: str | None = None,
     root: Path | None = None,

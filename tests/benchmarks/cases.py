@@ -25,13 +25,13 @@ from pathlib import Path
 from tasks.home import configure
 configure()
 import numpy as np, pandas as pd
-from tasks import backbones, datasets, engines, features, ingest, preprocess, settings, store
+from tasks import backbones, datasets, engines, features, ingest, preprocess, settings, sources, store
 from tasks.home import home
 from tasks.records import DatasetRef, ImagesRef
 from tasks.training import networks
 def tell(**values): print(json.dumps(values))
 def elpv(copies=1):
-    rows = ingest.with_facts(ingest.listing(settings.Source(kind="tfds", options={"name": "elpv"})), 10**8)
+    rows = ingest.with_facts(sources.listing(settings.Source(kind="tfds", options={"name": "elpv"})), 10**8)
     rows["split"] = "test"
     many = [rows.assign(key=rows["key"] + f"-{n}") for n in range(copies)]
     return pd.concat(many, ignore_index=True)

@@ -1,0 +1,46 @@
+"""Batch scoring: what a registered version says of a whole source."""
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+from prefect import flow
+from pydantic import Field
+
+from flows.recipes import find
+from tasks import registry, tracking
+from tasks.home import home
+from tasks.records import ScoresRef
+from tasks.score import score as scored
+from tasks.settings import Scoring, Source, load
+
+
+@flow(name="score", flow_run_name="score {model}", validate_parameters=True)
+def score(
+    model: Annotated[str, Field(description="NAME@alias, NAME/version, or NAME for its champion")],
+    source: Source,
+    out: Annotated[
+        Path | None, Field(description="Where the Parquet file goes; else it stays among the results")
+    ] = None,
+    settings: Scoring = Scoring(),  # noqa: B008 - frozen
+) -> ScoresRef:
+    """What a version says of every image of a source; images that it has answered before are not computed again."""
+    name, version = registry.resolve(model)
+    with tracking.run(name, "score", {"version": version, "source": source.model_dump()}):
+        found: ScoresRef = scored(source, name, version, settings)
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        working = out.with_name(f".{found.digest}-{out.name}")
+        shutil.copyfile(home() / found.path, working)
+        working.replace(out)
+    return found
+
+
+def of_words(source: str) -> Source:
+    """The source that a person names: a folder, a CSV or Parquet table without labels, or a recipe's."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return Source(kind="files", options={"path": str(path.absolute())})
+    if path.suffix.lower() in (".csv", ".parquet", ".pq"):
+        return Source(kind="manifest", options={"path": str(path.absolute()), "label": None})
+    return load(find(source)).source

@@ -1,0 +1,118 @@
+"""A version answers a whole source: every file has a row, nothing is answered twice, and what drifted is said."""
+
+import helpers
+import numpy as np
+import pandas as pd
+import pytest
+import versions
+
+from flows.score import of_words, score
+from tasks import drift, registry
+from tasks.errors import DataError, UsageError
+from tasks.score import _answers
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """24 photos, of which a folder deeper, beside a text and a photo that is cut short; nobody changes them."""
+    folder = helpers.photos(tmp_path_factory.mktemp("scored") / "photos", each=8)
+    whole = (folder / "red" / "red 0.png").read_bytes()
+    (folder / "notes.txt").write_text("no photo")
+    (folder / "blue" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(server, photos):
+    versions.real("scored", sorted(photos.glob("green/*.png")))
+    return "scored@champion"
+
+
+@pytest.fixture(scope="module")
+def scores(model, photos, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "scores.parquet"
+    return score(model, of_words(str(photos)), out), pd.read_parquet(out)
+
+
+def test_each_file_has_a_row_with_what_the_version_says_or_why_it_says_nothing(scores, model, photos):
+    found, table = scores
+    assert (found.images, found.unreadable, found.computed) == (24, 2, 24)
+    assert table["uri"].tolist() == sorted(str(file) for file in photos.rglob("*.*"))
+    bad = table[table["error"].notna()]
+    assert {helpers.Path(uri).name for uri in bad["uri"]} == {"notes.txt", "cut.png"}
+    assert bad["label"].isna().all()
+    good = table[table["error"].isna()]
+    alone = pd.DataFrame(registry.answers(model, [helpers.Path(uri) for uri in good["uri"]]))
+    np.testing.assert_allclose(good["probability"], alone["probability"], atol=1e-5)
+    np.testing.assert_allclose(good["novelty"], alone["novelty"], rtol=1e-3, atol=1e-3)
+    for column in ("label", "abstain", "novel"):
+        assert good[column].tolist() == alone[column].tolist()
+    assert [list(one) for one in good["set"]] == alone["set"].tolist()
+    assert set(table["version"]) == {"1"}
+    assert sum(found.said.values()) == 24
+
+
+def test_what_was_answered_is_not_answered_again_whatever_it_is_called_now(scores, model, photos, tmp_path):
+    again = helpers.photos(tmp_path / "others", each=8)
+    for file in list(again.rglob("*.png")):
+        file.rename(file.with_name(f"moved {file.name}"))
+    helpers.photo((1, 2, 3), 1).save(again / "new.png")
+    found = score(model, of_words(str(again)), tmp_path / "scores.parquet")
+    assert (found.images, found.computed) == (25, 1)
+
+
+def test_a_run_that_died_goes_on_from_its_last_commit(server, tmp_path, monkeypatch):
+    photos = helpers.photos(tmp_path / "photos", each=8)
+    versions.real("died", sorted(photos.glob("green/*.png")))
+    monkeypatch.setattr("tasks.score.COMMIT", 8)
+    calls = iter([True, True])
+
+    def dies(*args):
+        if not next(calls, None):
+            raise KeyError("the process ends")
+        return _answers(*args)
+
+    monkeypatch.setattr("tasks.score._answers", dies)
+    out = tmp_path / "scores.parquet"
+    with pytest.raises(KeyError):
+        score("died@champion", of_words(str(photos)), out)
+    assert not out.exists()
+    monkeypatch.setattr("tasks.score._answers", _answers)
+    found = score("died@champion", of_words(str(photos)), out)
+    assert (found.images, found.computed) == (24, 8)
+    assert len(pd.read_parquet(out)) == 24
+
+
+def test_a_table_without_labels_and_a_recipe_are_sources(scores, model, photos, tmp_path):
+    files = sorted(photos.glob("*/*.png"))
+    pd.DataFrame({"image": [str(file.relative_to(photos)) for file in files]}).to_csv(photos / "table.csv", index=False)
+    found = score(model, of_words(str(photos / "table.csv")), tmp_path / "scores.parquet")
+    (photos / "table.csv").unlink()
+    assert (found.images, found.computed) == (24, 0)
+    (tmp_path / "r.toml").write_text(helpers.recipe(photos))
+    assert of_words(str(tmp_path / "r.toml")).kind == "folder"
+    with pytest.raises(UsageError, match="Expected a recipe"):
+        of_words(str(tmp_path / "nothing"))
+
+
+def test_a_version_that_was_changed_scores_nothing(server, tmp_path):
+    photos = helpers.photos(tmp_path / "photos", each=4)
+    version = versions.real("changed", sorted(photos.glob("green/*.png")))
+    spec = next(versions.files("changed", version).rglob("spec.json"))
+    spec.write_text(spec.read_text().replace('"red"', '"ruby"'))
+    with pytest.raises(DataError, match=r"as it was registered, found .*spec\.json"):
+        score("changed@champion", of_words(str(photos)), tmp_path / "scores.parquet")
+    assert not (tmp_path / "scores.parquet").exists()
+
+
+def test_other_shares_of_classes_and_more_new_images_are_drift():
+    before = {"a": 200, "b": 100, "c": 0}
+    same, p = drift.of_answers({"a": 130, "b": 70, "c": 0}, before, 9, 0.05)
+    assert p["classes"] > 0.05 < p["novelty"]
+    assert same[0].startswith("Classes are named as often")
+    other, p = drift.of_answers({"a": 70, "b": 130, "c": 0}, before, 30, 0.05)
+    assert p["classes"] < 1e-6
+    assert p["novelty"] < 1e-6
+    assert "a 35.0%, before 66.7%" in other[0]
+    assert other[1].startswith("More images than expected are unlike the training images: 15.0%")
+    assert len(drift.of_answers({"a": 0, "b": 0, "c": 0}, before, None, 0.05)[0]) == 1
