@@ -61,8 +61,7 @@ def train(
         from tasks.stage import refreshing
 
         backend.use(checked.backend)  # before TensorFlow, which imports Keras
-        warm.up(checked)
-        with refreshing(refresh):
+        with warm.up(checked), refreshing(refresh):
             outcome = flow(checked)
         if as_json:
             print(json.dumps(outcome.summary()), file=s.out)
@@ -79,8 +78,8 @@ def check(recipe: RecipeName, overrides: Overrides = [], home: Home = None, as_j
         from flows import warm
         from flows.train import check as flow
 
-        warm.up(checked)
-        dataset = flow(checked)
+        with warm.up(checked):
+            dataset = flow(checked)
         summary = dataset.summary()
         if as_json:
             print(json.dumps(summary), file=s.out)
@@ -100,8 +99,8 @@ def compare(recipe: RecipeName, overrides: Overrides = [], home: Home = None, as
         from tasks import backend
 
         backend.use(checked.backend)
-        warm.up(checked)
-        found = flow(checked)
+        with warm.up(checked):
+            found = flow(checked)
         if as_json:
             print(json.dumps(found.summary()), file=s.out)
         else:
@@ -261,10 +260,12 @@ def score(
 ) -> None:
     """What a registered version says of every image of a source, as a Parquet file; a killed run goes on."""
     with session("score", home) as s:
+        from flows import warm
         from flows.score import of_words
         from flows.score import score as flow
 
-        found = flow(model, of_words(source), out)
+        with warm.up():
+            found = flow(model, of_words(source), out)
         if as_json:
             print(json.dumps(found.summary() | {"out": str(out)}), file=s.out)
         else:
@@ -378,14 +379,29 @@ def engines(home: Home = None, as_json: Json = False) -> None:
 
 
 @app.command()
-def doctor(home: Home = None, as_json: Json = False) -> None:
+def doctor(
+    repair: Annotated[bool, typer.Option("--repair", help="First close what processes that were killed left")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
     """What works here: versions, weights, servers, disk, cores."""
     with session("doctor", home) as s:
         from tasks import health
 
+        if repair:
+            _repair()
         found = health.checks()
         _list(s, "This machine", found, as_json)
         raise typer.Exit(0 if all(row["ok"] for row in found) else 3)
+
+
+def _repair() -> None:
+    from flows import warm
+    from tasks import promotion, registry
+
+    with warm.up():
+        for name in registry.names():
+            promotion.repair(name)
 
 
 def _recipe(recipe: str, overrides: list[str]) -> "Recipe":

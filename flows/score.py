@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from prefect import flow
+from prefect.runtime import flow_run
 from pydantic import Field
 
 from flows.recipes import find
@@ -26,7 +27,7 @@ def score(
 ) -> ScoresRef:
     """What a version says of every image of a source; images that it has answered before are not computed again."""
     name, version = registry.resolve(model)
-    with tracking.run(name, "score", {"version": version, "source": source.model_dump()}):
+    with tracking.run(name, "score", {"version": version, "source": source.model_dump()}, flow_run.id):
         found: ScoresRef = scored(source, name, version, settings)
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)

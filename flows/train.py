@@ -4,6 +4,7 @@ import time
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
+from prefect.runtime import flow_run
 
 from flows.ladder import climb, refitted
 from flows.promote import ask
@@ -31,7 +32,7 @@ def train(recipe: Recipe) -> Outcome:
     """Run one recipe; stages whose inputs have not changed are taken from the cache."""
     r, started = recipe, time.perf_counter()
     backend.use(r.backend)
-    with tracking.run(r.name, "train", r.model_dump()) as run:
+    with tracking.run(r.name, "train", r.model_dump(), flow_run.id) as run:
         facts = ingest(r.source, r.split, r.images, corrections.of(r.name))
         dataset = validate(facts, r.validation)
         slices.check(dataset, r.slices)
@@ -82,7 +83,7 @@ def train(recipe: Recipe) -> Outcome:
 @flow(name="check", flow_run_name="check {recipe.name}", validate_parameters=True)
 def check(recipe: Recipe) -> DatasetRef:
     """Ingest and validate only."""
-    with tracking.run(recipe.name, "check", recipe.model_dump()):
+    with tracking.run(recipe.name, "check", recipe.model_dump(), flow_run.id):
         facts = ingest(recipe.source, recipe.split, recipe.images, corrections.of(recipe.name))
         dataset = validate(facts, recipe.validation)
         slices.check(dataset, recipe.slices)

@@ -6,26 +6,39 @@ neither TensorFlow nor Great Expectations and loads neither.
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
-from tasks import corrections, tracking
+from prefect import tags
+
+from tasks import corrections, processes, progress, recovery, tracking
 from tasks.ingest import ingest
 from tasks.settings import Recipe
 
 LIBRARIES = ("tensorflow", "great_expectations")
 
 
-def up(recipe: Recipe) -> None:
-    """Return when the server answers and the libraries are loaded."""
+@contextmanager
+def up(recipe: Recipe | None = None) -> Iterator[None]:
+    """Inside, the server answers and the libraries are loaded; runs that are begun carry this process' name.
+
+    What processes that were killed have left behind is closed first.
+    """
+    os.environ[processes.PARENT] = processes.own()
     server = None if os.environ.get("PREFECT_API_URL") else _server()
     try:
-        if not ingest.cached(recipe.source, recipe.split, recipe.images, corrections.of(recipe.name)):
+        if recipe and not ingest.cached(recipe.source, recipe.split, recipe.images, corrections.of(recipe.name)):
             for name in LIBRARIES:
                 import_module(name)
         tracking.client()
     finally:
         if server:
             server.join()
+    for sentence in recovery.repair():
+        progress.say(sentence)
+    with tags(processes.own()):
+        yield
 
 
 def _server() -> threading.Thread:

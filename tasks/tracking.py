@@ -14,11 +14,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from tasks import processes
 from tasks.home import home
 from tasks.records import DatasetRef, StageLog
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
+
+#: Tags of a parent run: which process works on it (`tasks/processes.py`), and the Prefect run that it belongs to.
+PROCESS, FLOW_RUN = "headstart.process", "headstart.flow_run"
 
 _run: ContextVar["Run | None"] = ContextVar("run", default=None)
 _stage: ContextVar["str | None"] = ContextVar("stage", default=None)
@@ -43,10 +48,19 @@ def client() -> "MlflowClient":
 
 
 @contextmanager
-def run(name: str, flow: str, settings: dict[str, Any]) -> Iterator[Run]:
-    """A parent run in the experiment `name`, ended as FINISHED or FAILED; its parameters are the flat settings."""
+def run(name: str, flow: str, settings: dict[str, Any], flow_run: str | None = None) -> Iterator[Run]:
+    """A parent run in the experiment `name`, ended as FINISHED or FAILED; its parameters are the flat settings.
+
+    `flow_run`: the Prefect run that it belongs to.
+    """
     experiment = _experiment(name)
-    tags = {"mlflow.runName": f"{flow} {name}", "headstart.flow": flow, "headstart.python": platform.python_version()}
+    tags = {
+        "mlflow.runName": f"{flow} {name}",
+        "headstart.flow": flow,
+        "headstart.python": platform.python_version(),
+        PROCESS: processes.own(),
+        FLOW_RUN: flow_run or "",
+    }
     info = client().create_run(experiment, tags=tags).info
     current = Run(info.run_id, experiment, name)
     _log(info.run_id, params=_flat(settings))
@@ -84,6 +98,32 @@ def stage(name: str, digest: str, settings: dict[str, Any]) -> Iterator[str]:
         client().set_terminated(info.run_id, "FINISHED")
     finally:
         _stage.reset(token)
+
+
+def close_dead(gone: Callable[[str], bool]) -> dict[str, str]:
+    """End the runs, with those of their stages, whose process is gone; their names by the Prefect runs of theirs."""
+    experiments = [each.experiment_id for each in client().search_experiments()]
+    closed = {}
+    for parent in _running(experiments, f"tags.`{PROCESS}` != ''"):
+        if not gone(parent.data.tags[PROCESS]):
+            continue
+        own = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+        for each in (*_running([parent.info.experiment_id], own), parent):
+            client().set_tag(each.info.run_id, "headstart.crashed", "true")
+            client().set_terminated(each.info.run_id, "KILLED")
+        closed[parent.data.tags.get(FLOW_RUN) or parent.info.run_id] = parent.data.tags["mlflow.runName"]
+    return closed
+
+
+def _running(experiments: list[str], which: str) -> "list[MlflowRun]":
+    wanted, found, token = f"attributes.status = 'RUNNING' and {which}", [], None
+    while experiments:
+        page = client().search_runs(experiments, wanted, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            break
+    return found
 
 
 def current() -> Run:
