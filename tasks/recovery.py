@@ -12,6 +12,7 @@ import psutil
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas import filters
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort, TaskRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
@@ -41,9 +42,13 @@ def repair() -> list[str]:
 def _under_way(client: SyncPrefectClient) -> list[FlowRun]:
     wanted = filters.FlowRunFilter(state=_in(filters.FlowRunFilterState, filters.FlowRunFilterStateType))
     found: list[FlowRun] = []
-    while len(page := client.read_flow_runs(flow_run_filter=wanted, limit=PAGE, offset=len(found))) == PAGE:
+    while len(page := _page(client, wanted, len(found))) == PAGE:
         found += page
     return found + page
+
+
+def _page(client: SyncPrefectClient, wanted: filters.FlowRunFilter, offset: int) -> list[FlowRun]:
+    return client.read_flow_runs(flow_run_filter=wanted, sort=FlowRunSort.ID_DESC, limit=PAGE, offset=offset)
 
 
 def _close(client: SyncPrefectClient, run: FlowRun) -> None:
@@ -53,7 +58,7 @@ def _close(client: SyncPrefectClient, run: FlowRun) -> None:
         state=_in(filters.TaskRunFilterState, filters.TaskRunFilterStateType),
     )
     with suppress(ObjectNotFound):  # deleted meanwhile
-        for task in client.read_task_runs(task_run_filter=within, limit=PAGE):
+        for task in client.read_task_runs(task_run_filter=within, sort=TaskRunSort.ID_DESC, limit=PAGE):
             client.set_task_run_state(task.id, state, force=True)
         client.set_flow_run_state(run.id, state, force=True)
 

@@ -1,0 +1,94 @@
+"""A process that is killed leaves no run under way, no server and no lost work: the next command sees to it."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import helpers
+import psutil
+import pytest
+
+from tasks import processes
+
+
+def test_a_process_is_gone_when_it_ended_or_its_number_belongs_to_another():
+    own = processes.own()
+    host, pid, start = own.rsplit("/", 2)
+    assert not processes.gone(own)
+    assert processes.gone(f"{host}/{pid}/{int(start) - 60}")
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    assert processes.gone(f"{host}/{ended.pid}/{start}")
+    for other in (f"elsewhere-{socket.gethostname()}/{ended.pid}/{start}", "nightly", "a/b/c", ""):
+        assert not processes.gone(other)
+
+
+def _killed_in(stage: str, recipe: Path, home: Path) -> list[str]:
+    """Train until the stage has begun, then end the process as a crash would; the stages that were done."""
+    command = [str(Path(sys.executable).with_name("headstart")), "train", str(recipe), "--home", str(home)]
+    done: list[str] = []
+    with subprocess.Popen(command, env=helpers.outside(), stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            done.append(line.split()[0])
+            if done[-1] == stage:
+                time.sleep(0.5)
+                process.send_signal(signal.SIGKILL)
+                break
+    return done
+
+
+def _servers(home: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if "prefect.server.api.server:create_app" in (process.info["cmdline"] or []):
+            if process.environ().get("PREFECT_HOME") == str(home / "prefect"):
+                found.append(process)
+    return found
+
+
+UNDER_WAY = """
+import sys
+from pathlib import Path
+from tasks.home import configure
+configure(Path(sys.argv[1]))
+import json
+from prefect.client.orchestration import get_client
+from tasks import recovery, tracking
+with get_client(sync_client=True) as client:
+    prefect = [run.name for run in recovery._under_way(client)]
+experiments = [each.experiment_id for each in tracking.client().search_experiments()]
+runs = tracking._running(experiments, "tags.`mlflow.runName` != ''")
+print(json.dumps([prefect, [run.info.run_name for run in runs]]))
+"""
+
+
+@pytest.fixture(scope="module")
+def crashed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("crash")
+    (folder / "r.toml").write_text(helpers.recipe(helpers.photos(folder / "photos"), "crash"))
+    return folder, _killed_in("probe", folder / "r.toml", folder / "home")
+
+
+def test_the_next_command_closes_what_was_left_and_goes_on(crashed, headstart):
+    folder, done = crashed
+    assert done[-1] == "probe"
+    (left,) = _servers(folder / "home")
+    answer = headstart("doctor", "--repair", "--home", str(folder / "home"))
+    assert "The MLflow run train crash is closed as killed" in answer.err
+    assert "The Prefect run train crash is closed as crashed" in answer.err
+    assert f"(process {left.pid})" in answer.err
+    assert not left.is_running() or left.status() == psutil.STATUS_ZOMBIE
+    again = headstart("train", str(folder / "r.toml"), "--json", "--home", str(folder / "home"))
+    assert again.code == 0, again.err
+    assert "closed" not in again.err
+    stages = again.json["stages"]
+    assert [name for name in done if not stages[name]["cached"]] == []
+    assert not stages["evaluate"]["cached"]
+    assert _servers(folder / "home") == []
+    shown = subprocess.run(
+        [sys.executable, "-c", UNDER_WAY, str(folder / "home")], capture_output=True, text=True, env=helpers.outside()
+    )
+    assert shown.stdout.strip().splitlines()[-1] == "[[], []]", shown.stderr
