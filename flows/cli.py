@@ -71,6 +71,32 @@ def train(
 
 
 @app.command()
+def retrain(
+    recipe: RecipeName,
+    overrides: Overrides = [],  # noqa: B006
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Train again where enough is new and it pays: drift, a weaker champion, a probe that gains; else say why not."""
+    with session("retrain", home) as s:
+        checked = _recipe(recipe, overrides)
+        from flows import warm
+        from flows.retrain import retrain as flow
+        from tasks import backend
+
+        backend.use(checked.backend)
+        with warm.up(checked):
+            found = flow(str(recipe), list(overrides))
+        if as_json:
+            print(json.dumps(found.summary()), file=s.out)
+        elif found.outcome:
+            _show(s, found.outcome)
+        if not as_json:
+            s.answers.print(f"{found.decision}: {found.reason}.", markup=False, soft_wrap=True)
+        raise typer.Exit(1 if found.outcome and found.outcome.verdict.decision == "keep" else 0)
+
+
+@app.command()
 def check(recipe: RecipeName, overrides: Overrides = [], home: Home = None, as_json: Json = False) -> None:  # noqa: B006
     """Ingest and validate only: is the data fit to train on?"""
     with session("check", home) as s:
@@ -208,25 +234,55 @@ def export(
 
 
 @app.command()
-def serve(home: Home = None) -> None:
-    """Serve the deployments of promote and rollback, whose forms are in Prefect's pages, until interrupted."""
+def serve(
+    recipes: Annotated[list[str] | None, typer.Argument(help="Recipes to retrain", metavar="[RECIPE]...")] = None,
+    overrides: Overrides = [],  # noqa: B006
+    cron: Annotated[str | None, typer.Option("--cron", help='When to retrain, such as "0 3 * * *"')] = None,
+    watch: Annotated[
+        float | None, typer.Option("--watch", help="Look for new files every so many seconds [default: never]")
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Serve retraining on a schedule and on new data, promotion, rollback and scoring, until interrupted.
+
+    On the Prefect server that PREFECT_API_URL names; where it names none, on one that is started for it.
+    """
     with session("serve", home) as s:
+        from flows import warm
+
+        with warm.server() as address:
+            from prefect import serve as until_interrupted
+
+            from flows.deployments import everything
+
+            found = everything(recipes or [], overrides, cron, watch)
+            s.console.print(f"Prefect: {address}/deployments", soft_wrap=True)
+            s.console.print(f"MLflow: {warm.tracking_address()}", soft_wrap=True)
+            for each in found:
+                s.console.print(f"{each.flow_name}/{each.name} is served", soft_wrap=True)
+            until_interrupted(*found, print_starting_message=False)
+
+
+@app.command()
+def notify(
+    recipe: RecipeName,
+    overrides: Overrides = [],  # noqa: B006
+    why: Why = "new data was announced",
+    home: Home = None,  # noqa: B006
+) -> None:
+    """Say that a recipe's data have changed: its deployment answers with a run of `retrain`."""
+    with session("notify", home) as s:
         import os
 
         from tasks.errors import UsageError
 
-        if not (server := os.environ.get("PREFECT_API_URL")):
-            raise UsageError(
-                "Expected PREFECT_API_URL to name a Prefect server, found none. `prefect server start` makes one at "
-                "http://127.0.0.1:4200/api."
-            )
-        from prefect import serve as until_interrupted
+        checked = _recipe(recipe, overrides)
+        if not os.environ.get("PREFECT_API_URL"):
+            raise UsageError("Expected PREFECT_API_URL to name the Prefect server of headstart serve, found none.")
+        from tasks import arrivals
 
-        from flows.promote import deployments
-
-        where = f"{server.removesuffix('/api')}/deployments"
-        s.console.print(f"promote/headstart and rollback/headstart are at {where}", soft_wrap=True)
-        until_interrupted(*deployments(), print_starting_message=False)
+        arrivals.announce(checked.name, why)
+        s.answers.print(f"Announced: the data of {checked.name} have changed.", markup=False)
 
 
 @app.command()

@@ -1,23 +1,19 @@
-"""Promotion and rollback as flows, for a deployment whose form a person fills in: `headstart serve`.
+"""Promotion and rollback as flows, for a deployment whose form a person fills in (`flows/deployments.py`).
 
 `headstart promote` and `headstart rollback` call the same functions without a Prefect server.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from prefect import flow, suspend_flow_run
 from prefect.artifacts import create_markdown_artifact
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
-from prefect.flows import EntrypointType
 from prefect.input import RunInput
 from pydantic import Field
 
 from tasks import promotion
 from tasks.records import LedgerEntry
-
-if TYPE_CHECKING:
-    from prefect.deployments.runner import RunnerDeployment
 
 #: Name of the deployments: `promote/headstart`, `rollback/headstart`.
 DEPLOYMENT = "headstart"
@@ -61,12 +57,6 @@ def promote(
 def rollback(name: Name, why: Why = "") -> dict[str, Any]:
     """Make the champion before the champion the champion again."""
     return _told(promotion.rollback(name, why))
-
-
-def deployments() -> "list[RunnerDeployment]":
-    """Both flows, to be served; imported by module, since a path would import `flows` under another name."""
-    of_module = EntrypointType.MODULE_PATH
-    return [each.to_deployment(DEPLOYMENT, entrypoint_type=of_module) for each in (promote, rollback)]
 
 
 def ask(name: str, version: str) -> bool:

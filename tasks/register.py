@@ -1,6 +1,6 @@
 """Register: the model becomes a version in the registry, with everything inside that it needs to answer."""
 
-from tasks import promotion, registry, store
+from tasks import datasets, promotion, registry, store, tracking
 from tasks.home import home
 from tasks.records import CalibrationRef, DatasetRef, ModelRef, Report, Verdict, VersionRef, digest
 from tasks.serving import golden, package
@@ -8,7 +8,7 @@ from tasks.settings import Backbone, Images, Promotion
 from tasks.stage import stage
 
 
-@stage(version=3, there=registry.exists)
+@stage(version=4, there=registry.exists)
 def register(
     dataset: DatasetRef,
     model: ModelRef,
@@ -36,7 +36,11 @@ def register(
         "headstart.gate_reason": verdict.reason,
         "headstart.opponent": verdict.opponent,
         "headstart.tables": " ".join(model.tables),
+        "headstart.test_right": str(round(report.metrics["accuracy"] * dataset.counts["test"])),
+        "headstart.test_images": str(dataset.counts["test"]),
     } | {f"headstart.gate.{result.gate}": result.outcome for result in verdict.gates}
+    rows = datasets.rows(dataset)[["key", "label", "split"]]
+    tracking.log_drawn(registry.DATA, rows.to_parquet)
     version = registry.add(name, home() / path, home() / expected / "golden", tags, dataset.classes)
     promotion.introduce(name, version, verdict.decision, verdict.reason, settings.approval)
     return registry.refreshed(VersionRef(name, version, (), digest(name, version, model, calibration, verdict)))

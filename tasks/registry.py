@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
+#: Artifact of the run that registers a version: the images that it was made from.
+DATA = "data.parquet"
 FINGERPRINT, NOTE = "headstart.fingerprint", "headstart.note"
 #: What a process needs to load a version; the versions are those that it was made with.
 REQUIREMENTS = ("mlflow", "keras", "tensorflow", "numpy", "pandas")
@@ -197,6 +199,23 @@ def opponent(name: str, digest: str) -> str:
     if champion.tags.get("headstart.digest") == digest:
         return champion.tags.get("headstart.opponent", "")
     return str(champion.version)
+
+
+def newest(name: str) -> str:
+    """The newest version of a model; "" where there is none."""
+    return next((str(version.version) for version, _ in versions(name)), "") if known(name) else ""
+
+
+def data_of(name: str, version: str) -> pd.DataFrame | None:
+    """`key`, `label` and `split` of every image that a version was made from; None where that is not known."""
+    return tracking.table(version_of(name, version).run_id, DATA)
+
+
+def hits(name: str, version: str) -> tuple[int, int] | None:
+    """How many of its test images a version got right, and how many there were; None where that is not known."""
+    tags = version_of(name, version).tags
+    right, images = tags.get("headstart.test_right"), tags.get("headstart.test_images")
+    return (int(right), int(images)) if right and images else None
 
 
 def versions(name: str | None = None) -> "Iterator[tuple[ModelVersion, tuple[str, ...]]]":

@@ -14,6 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from tasks import processes
 from tasks.home import home
 from tasks.records import DatasetRef, StageLog
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
 
+#: Tag of a look at the data: `train` or `skip`.
+RETRAIN = "headstart.retrain"
 #: Tags of a parent run: which process works on it (`tasks/processes.py`), and the Prefect run that it belongs to.
 PROCESS, FLOW_RUN = "headstart.process", "headstart.flow_run"
 
@@ -228,6 +232,25 @@ def fetched(stage: str, dataset: str, name: str, to: Path) -> Path | None:
     if not run_id or name not in {file.path for file in client().list_artifacts(run_id)}:
         return None
     return Path(client().download_artifacts(run_id, name, str(to)))
+
+
+def table(run_id: str, name: str) -> pd.DataFrame | None:
+    """A Parquet file among a run's artifacts; None where there is none."""
+    if name not in {file.path for file in client().list_artifacts(run_id)}:
+        return None
+    with TemporaryDirectory() as folder:
+        return pd.read_parquet(client().download_artifacts(run_id, name, folder))
+
+
+def skipped(name: str) -> int:
+    """How many of the newest looks at a recipe's data have ended without training, before any that has trained."""
+    experiment = client().get_experiment_by_name(name)
+    if experiment is None:
+        return 0
+    wanted, order = f"tags.`{RETRAIN}` != '' and attributes.status = 'FINISHED'", ["attributes.start_time DESC"]
+    found = client().search_runs([experiment.experiment_id], wanted, order_by=order, max_results=1000)
+    decisions = [run.data.tags[RETRAIN] for run in found]
+    return decisions.index("train") if "train" in decisions else len(decisions)
 
 
 def link(artifact: str) -> str:

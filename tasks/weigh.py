@@ -1,0 +1,103 @@
+"""Weigh: does it pay to train again on what is new? Three questions on features that are cached anyway."""
+
+import numpy as np
+import pandas as pd
+
+from tasks import datasets, drift, news, registry, store
+from tasks.records import Accuracy, Drift, FeaturesRef, Gain, ImagesRef, NewsRef, WeighedRef, digest
+from tasks.settings import Retrain
+from tasks.stage import stage
+from tasks.training import choice, gains, probes, subsets
+
+#: Images that a question takes at most.
+MOST = 1000
+
+
+@stage(version=1, reads=lambda images, features, found, settings, name, seed: registry.opponent(name, ""))
+def weigh(
+    images: ImagesRef, features: FeaturesRef, found: NewsRef, settings: Retrain, name: str, seed: int
+) -> WeighedRef:
+    """`train` where the new images are unlike the old ones, the champion does worse on them, or a probe gains by them.
+
+    The probe is a linear one, fitted without and with the new training images, and scored on all validation images.
+    Each question has a third of the significance level.
+    """
+    rows = datasets.rows(images.dataset)
+    before = registry.data_of(name, found.version)
+    changed = news.between(before, rows)
+    fresh = rows["key"].isin({*changed.new, *changed.relabelled})
+    level = settings.significance / 3
+    table = store.Table(features.table, features.shape, features.dtype)
+    drifted = _drift(table, rows[rows["key"].isin(changed.new)], rows[~fresh], images.dataset.classes, seed, level)
+    champion = registry.opponent(name, "")
+    worse = _champion(name, champion, rows[fresh], images.dataset.classes, seed) if champion else None
+    gained = _probe(table, rows, fresh, images.dataset.classes, seed, level)
+    reasons = []
+    if drifted and drifted.drifted:
+        reasons.append("the new images are unlike those before")
+    if worse and worse.p <= level:
+        reasons.append(
+            f"the champion is right on {worse.share:.1%} of them, against {worse.before:.1%} of its test images"
+        )
+    if gained and gained.low > 0:
+        reasons.append(f"with them a linear probe's log loss falls by {gained.value:.4f} on the validation images")
+    nothing = "they are like those before, the champion answers them as well, and a probe gains nothing by them"
+    return WeighedRef(
+        digest=digest("weighed", images, features, found, settings, name, seed, champion),
+        decision="train" if reasons else "skip",
+        reason=f"{found.reason}: {'; '.join(reasons) or nothing}",
+        drift=drifted,
+        champion=worse,
+        probe=gained,
+    )
+
+
+def _drift(
+    table: store.Table, new: pd.DataFrame, before: pd.DataFrame, classes: tuple[str, ...], seed: int, level: float
+) -> Drift | None:
+    if not len(new) or not len(before):
+        return None
+    sampled = before.iloc[subsets.at_most(datasets.labels(before, classes), MOST, seed)]
+    ours, theirs = (datasets.labels(rows, classes) for rows in (new, sampled))
+    return drift.of_features(_vectors(table, new), _vectors(table, sampled), ours, theirs, classes, seed, level)
+
+
+def _champion(name: str, version: str, rows: pd.DataFrame, classes: tuple[str, ...], seed: int) -> Accuracy | None:
+    """How often the champion is right on the images, against its test images: Fisher's exact test, one-sided."""
+    from scipy.stats import fisher_exact
+
+    before = registry.hits(name, version)
+    if before is None:
+        return None
+    labels = datasets.labels(rows, classes)
+    part = subsets.at_most(labels, MOST, seed)
+    said = registry.score(name, version, list(rows["uri"].iloc[part]), classes)
+    right = int(gains.correct(labels[part], said).sum())
+    table = [[right, len(part) - right], [before[0], before[1] - before[0]]]
+    p = float(fisher_exact(table, alternative="less").pvalue)
+    return Accuracy(len(part), right / len(part), before[0] / before[1], p)
+
+
+def _probe(
+    table: store.Table, rows: pd.DataFrame, fresh: pd.Series, classes: tuple[str, ...], seed: int, level: float
+) -> Gain | None:
+    """What the new training images take off a probe's log loss on the validation images; None where there are none."""
+    training, validation = rows["split"] == "train", rows[rows["split"] == "validation"]
+    if not (training & fresh).any() or not (training & ~fresh).any():
+        return None
+    truth, seen = datasets.labels(validation, classes), _vectors(table, validation)
+    losses = []
+    for part in (rows[training & ~fresh], rows[training]):
+        labels = datasets.labels(part, classes)
+        chosen = part.iloc[subsets.at_most(labels, MOST * 5, seed)]
+        said = probes.probe(_vectors(table, chosen), datasets.labels(chosen, classes), seen, truth, len(classes))
+        losses.append(choice.losses(truth, said))
+    without, with_them = losses
+    gain = without - with_them
+    return Gain(float(gain.mean()), *choice.interval(gain, 1 - level, seed))
+
+
+def _vectors(table: store.Table, rows: pd.DataFrame) -> np.ndarray:
+    """Features of the images as they are, float[n, values]; of a map the means over it."""
+    values = table.read(list(rows["key"])).astype(np.float32)
+    return values.mean(axis=tuple(range(1, values.ndim - 1)))
