@@ -11,6 +11,7 @@ from tasks.training import choice, gains, probes, subsets
 
 #: Images that a question takes at most.
 MOST = 1000
+NOTHING = "they are like those before, the champion answers them as well, and a probe gains nothing by them"
 
 
 @stage(version=1, reads=lambda images, features, found, settings, name, seed: registry.opponent(name, ""))
@@ -32,24 +33,28 @@ def weigh(
     champion = registry.opponent(name, "")
     worse = _champion(name, champion, rows[fresh], images.dataset.classes, seed) if champion else None
     gained = _probe(table, rows, fresh, images.dataset.classes, seed, level)
-    reasons = []
-    if drifted and drifted.drifted:
-        reasons.append("the new images are unlike those before")
-    if worse and worse.p <= level:
-        reasons.append(
-            f"the champion is right on {worse.share:.1%} of them, against {worse.before:.1%} of its test images"
-        )
-    if gained and gained.low > 0:
-        reasons.append(f"with them a linear probe's log loss falls by {gained.value:.4f} on the validation images")
-    nothing = "they are like those before, the champion answers them as well, and a probe gains nothing by them"
+    reasons = because(drifted, worse, gained, level)
     return WeighedRef(
         digest=digest("weighed", images, features, found, settings, name, seed, champion),
         decision="train" if reasons else "skip",
-        reason=f"{found.reason}: {'; '.join(reasons) or nothing}",
+        reason=f"{found.reason}: {'; '.join(reasons) or NOTHING}",
         drift=drifted,
         champion=worse,
         probe=gained,
     )
+
+
+def because(drifted: Drift | None, champion: Accuracy | None, probe: Gain | None, level: float) -> list[str]:
+    """What speaks for training, a clause each; nothing does where none of the questions is answered so surely."""
+    reasons = []
+    if drifted and drifted.drifted:
+        reasons.append("the new images are unlike those before")
+    if champion and champion.p <= level:
+        shares = f"{champion.share:.1%} of them, against {champion.before:.1%} of its test images"
+        reasons.append(f"the champion is right on {shares}")
+    if probe and probe.low > 0:
+        reasons.append(f"with them a linear probe's log loss falls by {probe.value:.4f} on the validation images")
+    return reasons
 
 
 def _drift(

@@ -1,0 +1,128 @@
+"""Whether a look at the data leads to training, and what it says."""
+
+import helpers
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from flows.retrain import retrain
+from tasks import news, registry, tracking
+from tasks.records import Accuracy, Drift, Gain
+from tasks.weigh import because
+
+
+def test_news_are_images_that_are_new_or_have_another_label():
+    before = pd.DataFrame({"key": ["a", "b", "c"], "label": ["x", "y", "x"]})
+    now = pd.DataFrame({"key": ["a", "b", "d"], "label": ["x", "x", "y"]})
+    found = news.between(before, now)
+    assert (found.new, found.relabelled, found.removed, found.count) == (("d",), ("b",), 1, 2)
+    assert news.between(before, before).count == 0
+
+
+@pytest.fixture(scope="module")
+def recipe(server, tmp_path_factory):
+    """A recipe of its own folder of photos, trained once; who adds photos to the folder takes them away again."""
+    folder = tmp_path_factory.mktemp("fresh")
+    photos = helpers.photos(folder / "photos", each=40)
+    extra = '[split]\nsalt = "fresh"\n[retrain]\nmin_new = 12\n[ladder]\nstop_at = "probe"'
+    (folder / "r.toml").write_text(helpers.recipe(photos, "fresh", extra))
+    return folder / "r.toml", retrain(str(folder / "r.toml"), why="a person")
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """What would be trained, without doing so."""
+    found = []
+    monkeypatch.setattr("flows.retrain.train", lambda checked: found.append(checked.name))
+    return found
+
+
+@pytest.fixture
+def arrive(recipe):
+    """Put new photos into the recipe's folder; they are gone after the test."""
+    added = []
+
+    def put(each, change=lambda pixels: pixels):
+        for name, colour in helpers.COLOURS.items():
+            for number in range(each):
+                file = recipe[0].parent / "photos" / name / f"new {number}.png"
+                pixels = np.asarray(helpers.photo(colour, 1000 + number * 7 + len(name)))
+                Image.fromarray(change(pixels.astype(float)).clip(0, 255).astype("uint8")).save(file)
+                added.append(file)
+
+    yield put
+    for file in added:
+        file.unlink()
+
+
+def test_the_first_look_trains_as_there_is_no_version(recipe):
+    found = recipe[1]
+    assert (found.decision, found.reason, found.why) == ("train", "there is no version yet", "a person")
+    assert found.outcome.version.version == "1"
+    table = registry.data_of("fresh", "1")
+    assert len(table) == 120
+    assert set(table["split"]) == {"train", "validation", "test"}
+
+
+def test_nothing_new_is_not_trained_on(recipe, trained):
+    found = retrain(str(recipe[0]), why="the schedule")
+    assert (found.decision, found.reason) == ("skip", "nothing is new since version 1")
+    assert not trained
+    (run, *_) = tracking.client().search_runs(
+        [tracking.client().get_experiment_by_name("fresh").experiment_id], "tags.`headstart.flow` = 'retrain'"
+    )
+    assert run.data.tags["headstart.retrain"] == "skip"
+    assert run.data.params["why"] == "the schedule"
+
+
+def test_too_few_new_images_are_waited_for(recipe, trained, arrive):
+    arrive(3)
+    found = retrain(str(recipe[0]))
+    assert found.decision == "skip"
+    assert found.reason.startswith("9 new images, 0 with another label, 0 removed since version 1: fewer than")
+    assert not trained
+
+
+def test_each_question_alone_is_a_reason_and_none_is_none():
+    alike, unlike = (Drift(drifted, (), 20, 100, 0.02) for drifted in (False, True))
+    well, worse = Accuracy(40, 0.9, 0.92, 0.4), Accuracy(40, 0.6, 0.92, 1e-4)
+    nothing, gain = Gain(0.001, -0.01, 0.01), Gain(0.05, 0.02, 0.08)
+    assert because(alike, well, nothing, 0.02) == []
+    assert because(None, None, None, 0.02) == []
+    for found in ((unlike, well, nothing), (alike, worse, nothing), (alike, well, gain)):
+        assert len(because(*found, 0.02)) == 1
+    assert because(alike, worse, nothing, 0.02) == [
+        "the champion is right on 60.0% of them, against 92.0% of its test images"
+    ]
+
+
+def test_new_images_like_those_before_are_no_drift_and_no_worse_for_the_champion(recipe, trained, arrive):
+    arrive(12)
+    found = retrain(str(recipe[0]))
+    assert not found.weighed.drift.drifted
+    assert found.weighed.champion.images == 36
+    assert found.weighed.champion.p > 0.05 / 3
+    # More images may help a probe of so few.
+    assert (found.decision == "train") == (found.weighed.probe.low > 0) == bool(trained)
+    assert found.summary()["weighed"]["drift"]["drifted"] is False
+
+
+def test_new_images_unlike_those_before_are_trained_on(recipe, trained, arrive):
+    arrive(12, lambda pixels: pixels * 0.3)
+    found = retrain(str(recipe[0]))
+    assert (found.decision, trained) == ("train", ["fresh"])
+    assert "the new images are unlike those before" in found.reason
+    assert found.weighed.drift.drifted
+
+
+def test_after_so_many_looks_it_trains_whatever_is_new(recipe, trained, arrive):
+    arrive(1)
+    found = [retrain(str(recipe[0]), ["retrain.force_after=2"]) for _ in range(4)]
+    assert "train" in [look.decision for look in found]
+    for look in found:
+        assert (look.decision == "train") == (look.news.skips >= 2)
+        assert ("looks in a row have skipped, which is retrain.force_after" in look.reason) == (
+            look.decision == "train"
+        )
+    assert len(trained) == [look.decision for look in found].count("train")
