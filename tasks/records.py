@@ -849,6 +849,41 @@ class ScoresRef(Record):
 
 
 @dataclass(frozen=True)
+class Drift(Record):
+    """Whether new pictures differ from those before; other shares of the classes are told apart from that."""
+
+    drifted: bool
+    #: What was found and how sure it is, for people.
+    sentences: tuple[str, ...]
+    #: Images of each sample that were compared.
+    new: int
+    before: int
+    #: Significance level of all tests of the pictures together.
+    level: float
+    #: P-values over all images, by test, and of classes with enough images, by name; corrected for their number.
+    #: Empty where there were too few images to compare.
+    p: dict[str, float] = dataclasses.field(default_factory=dict)
+    classes: dict[str, float] = dataclasses.field(default_factory=dict)
+    #: Share of pairs, one new and one not, in which a classifier knows the new one; 0.5 is chance.
+    auc: float | None = None
+    #: P-value of a difference in the classes' shares; None where the new images have no labels.
+    shares: float | None = None
+
+    @property
+    @override
+    def numbers(self) -> dict[str, float]:
+        counts = {"drifted": self.drifted, "new": self.new, "before": self.before}
+        found = counts | {f"p_{name}": p for name, p in self.p.items()}
+        if self.p:
+            found |= {"drifted_classes": sum(p <= self.level for p in self.classes.values())}
+        return found | {name: v for name, v in (("auc", self.auc), ("p_shares", self.shares)) if v is not None}
+
+    def summary(self) -> dict[str, Any]:
+        """What `--json` says of it."""
+        return dataclasses.asdict(self) | {"sentences": list(self.sentences)}
+
+
+@dataclass(frozen=True)
 class StageLog:
     """How long a stage took, and whether its result was there already."""
 

@@ -7,7 +7,7 @@ import pytest
 import versions
 
 from flows.score import of_words, score
-from tasks import drift, registry
+from tasks import registry
 from tasks.errors import DataError, UsageError
 from tasks.score import _answers
 
@@ -103,16 +103,3 @@ def test_a_version_that_was_changed_scores_nothing(server, tmp_path):
     with pytest.raises(DataError, match=r"as it was registered, found .*spec\.json"):
         score("changed@champion", of_words(str(photos)), tmp_path / "scores.parquet")
     assert not (tmp_path / "scores.parquet").exists()
-
-
-def test_other_shares_of_classes_and_more_new_images_are_drift():
-    before = {"a": 200, "b": 100, "c": 0}
-    same, p = drift.of_answers({"a": 130, "b": 70, "c": 0}, before, 9, 0.05)
-    assert p["classes"] > 0.05 < p["novelty"]
-    assert same[0].startswith("Classes are named as often")
-    other, p = drift.of_answers({"a": 70, "b": 130, "c": 0}, before, 30, 0.05)
-    assert p["classes"] < 1e-6
-    assert p["novelty"] < 1e-6
-    assert "a 35.0%, before 66.7%" in other[0]
-    assert other[1].startswith("More images than expected are unlike the training images: 15.0%")
-    assert len(drift.of_answers({"a": 0, "b": 0, "c": 0}, before, None, 0.05)[0]) == 1
