@@ -1,7 +1,8 @@
 """Are new images like the ones before? Tests of samples, each with the chance of so large a difference by accident.
 
-Drift libraries were looked at: alibi-detect and frouros want older dependencies than ours, and neither they nor
-evidently compare images within their classes, without which other shares of the classes are taken for drift.
+Drift libraries that were looked at: frouros (requests < 2.33) and alibi-detect (Pillow < 11) cannot be installed beside
+our MLflow and Pillow; evidently can, with some 40 more packages, but fits components to the old images alone, and does
+not compare images within their classes, without which other shares of the classes are taken for drift.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -134,15 +135,12 @@ def _said(drift: Drift, small: Sequence[str]) -> Iterator[str]:
     where = "elsewhere than" if energy <= drift.level else "where"
     yield f"Their features lie {where} those before did (energy distance, p = {energy:.2g})."
     knows = "more often than by chance" if classifier <= drift.level else "no more often than by chance"
-    yield f"A classifier tells a new image from one before in {drift.auc:.0%}, {knows} (p = {classifier:.2g})."
+    yield f"A classifier tells a new image from one before in {drift.auc:.0%} of pairs, {knows} (p = {classifier:.2g})."
     differ = [f"{name} (p = {p:.2g})" for name, p in drift.classes.items() if p <= drift.level]
     if drift.classes:
         smallest = min(drift.classes.values())
-        yield (
-            f"By themselves differ {', '.join(differ)}."
-            if differ
-            else f"No class differs by itself (p = {smallest:.2g})."
-        )
+        alike = f"No class differs by itself (p = {smallest:.2g} at least)."
+        yield f"By themselves differ {', '.join(differ)}." if differ else alike
     if small:
         yield f"Too few images to be compared by themselves ({LEAST} new and {LEAST} before): {', '.join(small)}."
 

@@ -117,7 +117,7 @@ def _energy(scores: np.ndarray, samples: np.ndarray) -> np.ndarray:
     of_new = apart.sum(axis=1) @ samples
     within_old = apart.sum() - 2 * of_new + within_new
     across = (of_new - within_new) / (new * old)
-    return (2 * across - within_new / new**2 - within_old / (old * (old - 1))) * new * old / (new + old)
+    return (2 * across - within_new / (new * (new - 1)) - within_old / (old * (old - 1))) * new * old / (new + old)
 
 
 def _aucs(scores: np.ndarray, samples: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:

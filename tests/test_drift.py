@@ -4,22 +4,30 @@ import json
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, fisher_exact
 
 from tasks import drift
 
 CLASSES = ("a", "b", "c")
 #: Shares of the classes as they were, and others.
 USUAL, OTHER = (0.5, 0.3, 0.2), (0.2, 0.3, 0.5)
+#: Of each value's noise.
+SPREAD = np.geomspace(3, 0.1, 40).astype("float32")
 
 
-def sample(images: int, seed: int, shares: tuple[float, ...] = USUAL, values: int = 40):
+def sample(images: int, seed: int, shares: tuple[float, ...] = USUAL):
     """Features that are skewed, lie elsewhere for each class and vary more in some directions; and labels."""
     random = np.random.default_rng(seed)
     labels = random.choice(len(shares), images, p=shares)
-    centres = np.random.default_rng(99).normal(0, 2, (len(shares), values))
-    noise = random.exponential(size=(images, values)) * np.geomspace(3, 0.1, values)
+    centres = np.random.default_rng(99).normal(0, 2, (len(shares), len(SPREAD)))
+    noise = random.exponential(size=(images, len(SPREAD))) * SPREAD
     return (centres[labels] + noise).astype("float32"), labels
+
+
+def scaled(features, labels, by):
+    """The features at other distances from the mean of their class."""
+    means = np.stack([features[labels == label].mean(axis=0) for label in range(3)])[labels]
+    return means + by * (features - means)
 
 
 BEFORE = sample(300, 1000)
@@ -70,6 +78,12 @@ def test_thirty_pictures_that_lie_elsewhere_are_drift():
     assert found((features + 0.5, labels)) == one
 
 
+def test_pictures_that_lie_closer_together_do_not_hide_that_they_lie_elsewhere():
+    features, labels = sample(30, 1)
+    one = found((scaled(features, labels, 0.9) + 0.2 * SPREAD, labels))
+    assert max(one.p.values()) < 0.01
+
+
 def test_a_class_that_drifted_alone_is_named():
     features, labels = sample(150, 1)
     one = found((features + 0.5 * (labels == 1)[:, None], labels))
@@ -81,8 +95,7 @@ def test_a_class_that_drifted_alone_is_named():
 
 def test_pictures_that_vary_more_about_the_same_mean_are_drift_though_no_line_parts_them():
     features, labels = sample(100, 1)
-    means = np.stack([features[labels == label].mean(axis=0) for label in range(3)])[labels]
-    one = found((means + 1.6 * (features - means), labels))
+    one = found((scaled(features, labels, 1.6), labels))
     assert one.drifted
     assert one.p["energy"] < 0.05 < one.p["classifier"]
 
@@ -135,3 +148,10 @@ def test_other_shares_of_classes_and_more_new_images_are_drift():
     assert "a 35.0%, before 66.7%" in other[0]
     assert other[1].startswith("More images than expected are unlike the training images: 15.0%")
     assert len(drift.of_answers({"a": 0, "b": 0, "c": 0}, before, None, 0.05)[0]) == 1
+
+
+def test_shares_of_few_images_are_compared_without_large_numbers():
+    now, before = {"a": 0, "b": 3}, {"a": 30, "b": 12}
+    exact = fisher_exact([list(now.values()), list(before.values())]).pvalue
+    assert exact == pytest.approx(0.032, abs=1e-3)  # the chi-squared distribution gives 0.057, or 0.011 uncorrected
+    assert drift.of_answers(now, before, None, 0.05)[1]["classes"] == pytest.approx(exact, abs=5e-3)
