@@ -43,9 +43,9 @@ def _killed_in(stage: str, recipe: Path, home: Path) -> list[str]:
 def _servers(home: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter(["cmdline"]):
-        if "prefect.server.api.server:create_app" in (process.info["cmdline"] or []):
-            if process.environ().get("PREFECT_HOME") == str(home / "prefect"):
-                found.append(process)
+        ours = "prefect.server.api.server:create_app" in (process.info["cmdline"] or [])
+        if ours and process.environ().get("PREFECT_HOME") == str(home / "prefect"):
+            found.append(process)
     return found
 
 
