@@ -248,16 +248,16 @@ def serve(
     On the Prefect server that PREFECT_API_URL names; where it names none, on one that is started for it.
     """
     with session("serve", home) as s:
-        from flows import warm
+        from flows import servers
 
-        with warm.server() as address:
+        with servers.prefect() as address:
             from prefect import serve as until_interrupted
 
             from flows.deployments import everything
 
             found = everything(recipes or [], overrides, cron, watch)
             s.console.print(f"Prefect: {address}/deployments", soft_wrap=True)
-            s.console.print(f"MLflow: {warm.tracking_address()}", soft_wrap=True)
+            s.console.print(f"MLflow: {servers.tracking_address()}", soft_wrap=True)
             for each in found:
                 s.console.print(f"{each.flow_name}/{each.name} is served", soft_wrap=True)
             until_interrupted(*found, print_starting_message=False)
@@ -268,7 +268,7 @@ def notify(
     recipe: RecipeName,
     overrides: Overrides = [],  # noqa: B006
     why: Why = "new data was announced",
-    home: Home = None,  # noqa: B006
+    home: Home = None,
 ) -> None:
     """Say that a recipe's data have changed: its deployment answers with a run of `retrain`."""
     with session("notify", home) as s:
