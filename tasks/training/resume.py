@@ -133,7 +133,7 @@ class Epochs:
         if not file.exists():
             return
         try:
-            with np.load(file, allow_pickle=False) as kept:
+            with file.open("rb") as opened, np.load(opened, allow_pickle=False) as kept:
                 state = State(**json.loads(str(kept["state"])))
                 values = _like(self.variables, "value", kept)
                 best = _like(self.model.weights, "best", kept) if self.stopping else []
