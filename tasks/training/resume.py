@@ -91,6 +91,7 @@ class Epochs:
             self.averaging.on_epoch_end(self.over - 1)
         for variable, value in zip(self.variables, self.values, strict=True):
             variable.assign(value)
+        self.values = []
         if self.stopping:
             self.stopping.best, self.stopping.best_epoch = self.state.best, self.state.best_epoch
             self.stopping.best_weights, self.stopping.wait = self.best, self.state.wait
@@ -116,7 +117,7 @@ class Epochs:
             state.best_epoch, state.wait = self.stopping.best_epoch, self.stopping.wait
         if self.random:
             state.random = self.random.bit_generator.state
-        arrays: dict[str, Any] = {f"value {i}": np.asarray(variable) for i, variable in enumerate(self.variables)}
+        arrays: dict[str, Any] = {f"value {i}": variable.numpy() for i, variable in enumerate(self.variables)}
         arrays |= {f"best {i}": value for i, value in enumerate(best)}
         file.parent.mkdir(parents=True, exist_ok=True)
         working = file.with_name(f".{file.stem}.{uuid4().hex}.npz")
