@@ -31,18 +31,19 @@ def fine_tune(
     `again`: a rung that is trained for as many epochs once more, with the validation images among the others.
     """
     started = time.perf_counter()
+    address = digest("fine_tune", head, settings, loss, augment, seed, again)
     fit.seed_everything(seed)
     with strategy.scope(settings.strategy):
         network = networks.load(home() / head.path)
         part = upper.of(network, head.blocks, settings, images, extract, augment, seed, refit=again is not None)
     if part.engine:
         tracking.log_tag("headstart.engine", part.engine)
-    trained = upper.train(part, network, head.blocks, settings, loss, seed, only=again.epochs if again else 0)
+    only = again.epochs if again else 0
+    trained = upper.train(part, network, head.blocks, settings, loss, seed, only, address)
     tracking.log_series("loss", trained.history.loss)
     tracking.log_series("validation_loss", trained.history.validation_loss)
     if found := trained.found:
         tracking.log_drawn("learning_rate.png", partial(figures.learning_rate, found.rates, found.losses, found.rate))
-    address = digest("fine_tune", head, settings, loss, augment, seed, again)
     validation = part.validation
     return ModelRef(
         **kept.keep(address, network, lambda: fit.predict(part.model, validation), validation.labels, again),

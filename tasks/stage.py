@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from tasks import progress, store, tracking
 from tasks.records import StageLog, digest
+from tasks.training import resume
 
 #: Libraries whose errors tell of a server or a database that did not answer.
 REMOTE = ("mlflow", "httpx", "sqlalchemy")
@@ -84,6 +85,7 @@ class Stage:
         settings = {type(a).__name__.lower(): a.model_dump() for a in args if isinstance(a, BaseModel)}
         with tracking.stage(self.label, key, settings):
             record, cached = self._run(args, hints, key)
+            resume.forget(record.digest)
             log = StageLog(round(time.perf_counter() - started, 3), cached)
             tracking.finish_stage(self.label, log, record.numbers)
         progress.say(f"{self.label:<12}{log.seconds:8.1f} s{'   cached' if cached else ''}")

@@ -30,6 +30,7 @@ def train_head(
     `again`: a rung that is trained for as many epochs once more, with the validation images among the others.
     """
     started = time.perf_counter()
+    address = digest("head", images, features, backbone, head, loss, augment.views, seed, again)
     built = backbones.load(backbone, images.size)
     fit.seed_everything(seed)
     table = store.Table(features.table, features.shape, features.dtype)
@@ -42,14 +43,11 @@ def train_head(
     before = thaw.fingerprint(frozen)
     history = fit.History()
     if model.trainable:
-        stop = None if again else validation
-        history = fit.fit(
-            model, train, stop, fit.plan(head, head.learning_rate, loss, seed), only=again.epochs if again else 0
-        )
+        plan, only = fit.plan(head, head.learning_rate, loss, seed), again.epochs if again else 0
+        history = fit.fit(model, train, None if again else validation, plan, only=only, address=address)
     thaw.check_frozen(before, frozen)
     tracking.log_series("loss", history.loss)
     tracking.log_series("validation_loss", history.validation_loss)
-    address = digest("head", images, features, backbone, head, loss, augment.views, seed, again)
     return ModelRef(
         **kept.keep(address, network, lambda: fit.predict(model, validation), validation.labels, again),
         digest=address,

@@ -105,6 +105,10 @@ def test_a_step_size_is_found_and_the_weights_stay(data):
     found = find.rate(networks.to_logits(network), data, _plan())
     for old, new in zip(before, network.variables, strict=True):
         np.testing.assert_array_equal(old, new.numpy())
+    changed = fit.jittered(data, ("identity", "flip_up_down"), 0.1, seed=0)
+    drawn = changed.random.bit_generator.state
+    assert find.rate(networks.to_logits(network), changed, _plan()).rate
+    assert changed.random.bit_generator.state == drawn
     assert len(found.rates) == len(found.losses) <= 80
     assert 1e-5 < found.rate < 3e-2
     # It trains, and better than a step size a thousand times smaller.

@@ -33,12 +33,16 @@ class Found:
 
 
 def rate(model: keras.Model, train: fit.Batches, plan: fit.Plan, steps: int = 80) -> Found:
-    """Train for so many steps with a growing step size, put the weights back, and read the curve."""
+    """Train for so many steps with a growing step size, put all back as it was, and read the curve."""
     before = model.get_weights()
+    drawn = train.random.bit_generator.state if train.random else {}
     grow = (HIGHEST / LOWEST) ** (1 / (steps - 1))
     rates = tuple(LOWEST * grow**step for step in range(steps))
     losses = fit.losses(model, train, replace(plan, warm_up=0.0, cosine=False, ema=0.0, shares={}), rates, DIVERGED)
     model.set_weights(before)
+    if train.random:
+        # How many rows were read ahead of the last step depends on the machine's load.
+        train.random.bit_generator.state = drawn
     smoothed = smooth(np.array(losses))
     return Found(rates[int(smoothed.argmin())] / 10, rates[: len(losses)], tuple(float(loss) for loss in smoothed))
 

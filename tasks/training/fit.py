@@ -13,7 +13,7 @@ from tasks.features import row_key
 from tasks.images.augment import view
 from tasks.images.pipeline import untuned
 from tasks.settings import Head, Loss, Training, Tuning
-from tasks.training import rates, strategy
+from tasks.training import rates, resume, strategy
 
 if TYPE_CHECKING:
     import keras
@@ -30,6 +30,8 @@ class Batches:
 
     read: Callable[[np.ndarray], np.ndarray]
     labels: np.ndarray  # int[n]
+    #: What `read` draws from, where it changes rows at random.
+    random: np.random.Generator | None = None
 
     def in_memory(self) -> Batches:
         """The same rows, read once."""
@@ -102,33 +104,37 @@ def fit(
     plan: Plan,
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, losses: None,
     only: int = 0,
+    address: str = "",
 ) -> History:
     """Train in place; the weights of the epoch with the lowest validation loss stay.
 
     Without validation rows the last epoch's do. `only`: end after so many of the plan's epochs. `on_epoch` gets the
-    number of each epoch that is over, from 0, with its `loss` and `val_loss`.
+    number of each epoch that is over, from 0, with its `loss` and `val_loss`. `address`: digest of all that the
+    training depends on; one of the same address that was killed is gone on with, see `resume`.
     """
-    import keras
+    from keras import callbacks
 
-    callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=on_epoch)]
-    if plan.ema:
-        # Before early stopping, which then judges and keeps the average.
-        callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
-    if validation:
-        callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=plan.patience, restore_best_weights=True))
+    last = only or plan.epochs
+    averaging = callbacks.SwapEMAWeights(swap_on_epoch=True) if plan.ema else None
+    stopping = callbacks.EarlyStopping("val_loss", 0, plan.patience, restore_best_weights=True) if validation else None
     with strategy.of(model):
         _compile(model, plan, plan.steps(len(train.labels)))
-        result = model.fit(
-            _dataset(train, plan.batch_size, plan.seed, plan.loss.balance),
+        epochs = resume.Epochs(address, model, stopping, averaging, train.random)
+        keep = callbacks.LambdaCallback(on_train_begin=epochs.restore, on_epoch_end=epochs.add)
+        # Early stopping judges and keeps the average; what is kept of an epoch is what all others have made of it.
+        order = [callbacks.LambdaCallback(on_epoch_end=on_epoch), averaging, stopping, keep]
+        model.fit(
+            _dataset(train, plan.batch_size, plan.seed, plan.loss.balance, epochs.over),
             validation_data=_dataset(validation, plan.batch_size) if validation else None,
-            epochs=only or plan.epochs,
-            callbacks=callbacks,
+            initial_epoch=last if epochs.state.stopped else epochs.over,
+            epochs=last,
+            callbacks=[callback for callback in order if callback],
             shuffle=False,  # the data set does it
             verbose=0,
         )
     # What it was trained with stays out of its file, which could not name a loss that is a function.
     model.compiled, model.optimizer = False, None
-    return History(result.history["loss"], result.history.get("val_loss", []))
+    return History(epochs.state.loss, epochs.state.validation_loss)
 
 
 def losses(
@@ -235,7 +241,7 @@ def jittered(batches: Batches, views: tuple[str, ...], strength: float, seed: in
         turned = np.stack([view(image, name) for image, name in zip(pixels, names, strict=True)])
         return ((turned - 127.5) * contrast + 127.5 * brightness).clip(0, 255).astype(np.float32)
 
-    return Batches(changed, batches.labels)
+    return Batches(changed, batches.labels, random)
 
 
 def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -246,10 +252,13 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return {"accuracy": float((logits.argmax(1) == labels).mean()), "log_loss": float(-chosen.mean())}
 
 
-def _dataset(batches: Batches, batch_size: int, seed: int | None = None, balance: str = "none") -> tf.data.Dataset:
+def _dataset(
+    batches: Batches, batch_size: int, seed: int | None = None, balance: str = "none", over: int = 0
+) -> tf.data.Dataset:
     """Batches of (inputs, labels), read ahead of the training step; in a new order each pass where there is a seed.
 
-    With `balance` "weights" a third part is each row's weight, 1 on average.
+    With `balance` "weights" a third part is each row's weight, 1 on average. `over`: the order is that of the epochs
+    after so many.
     """
     import tensorflow as tf
 
@@ -265,7 +274,19 @@ def _dataset(batches: Batches, batch_size: int, seed: int | None = None, balance
     order = tf.data.Dataset.range(len(labels))
     if seed is not None:
         order = _evenly(labels, seed) if balance == "sampling" else order.shuffle(len(labels), seed)
+        _pass_by(order, over, len(labels))
     return untuned(order.batch(batch_size).map(load).prefetch(2))
+
+
+def _pass_by(order: tf.data.Dataset, epochs: int, rows: int) -> None:
+    """Leave an order as so many epochs leave it: its random numbers go on from iterator to iterator."""
+    positions = untuned(order.batch(rows))
+    for _ in range(epochs):
+        for _ in positions:
+            pass
+        if backend.current() == "tensorflow":
+            # Keras begins another one at the end of an epoch, and drops it (`EpochIterator._enumerate_iterator`).
+            iter(positions)
 
 
 def _evenly(labels: np.ndarray, seed: int) -> tf.data.Dataset:

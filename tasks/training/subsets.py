@@ -54,4 +54,4 @@ def repeated(batches: Batches, least: int) -> Batches:
 
 
 def _taken(batches: Batches, positions: np.ndarray) -> Batches:
-    return Batches(lambda at: batches.read(positions[at]), batches.labels[positions])
+    return Batches(lambda at: batches.read(positions[at]), batches.labels[positions], batches.random)

@@ -78,11 +78,19 @@ def of(
 
 
 def train(
-    part: Upper, network: keras.Model, blocks: tuple[str, ...], settings: Tuning, loss: Loss, seed: int, only: int = 0
+    part: Upper,
+    network: keras.Model,
+    blocks: tuple[str, ...],
+    settings: Tuning,
+    loss: Loss,
+    seed: int,
+    only: int = 0,
+    address: str = "",
 ) -> Trained:
     """Train the part of the network in place; all that is frozen is proved to be as it was.
 
-    `only`: end after so many of the epochs, without a look at the validation rows. Raises `thaw.FrozenChanged`.
+    `only`: end after so many of the epochs, without a look at the validation rows. `address`: see `fit.fit`. Raises
+    `thaw.FrozenChanged`.
     """
     frozen = thaw.frozen_variables(network)
     before = thaw.fingerprint(frozen)
@@ -93,7 +101,8 @@ def train(
             found = find.rate(part.model, part.train, fit.plan(settings, find.LOWEST, loss, seed))
             rate = found.rate
         plan = fit.plan(settings, rate, loss, seed, rates.layer_wise(network, blocks, settings.layer_decay))
-        history = fit.fit(part.model, part.train, None if only else part.validation, plan, only=only)
+        stop = None if only else part.validation
+        history = fit.fit(part.model, part.train, stop, plan, only=only, address=address)
     thaw.check_frozen(before, frozen)
     return Trained(history, len(frozen), found)
 
