@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import typer
 
-from tasks import home, progress
+from tasks import away, home, progress
 from tasks.errors import HeadstartError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def session(command: str, folder: Path | None = None) -> Iterator[Session]:
             # Where it meets a library that waits for others, an interrupt comes out as an error of theirs.
             if asked.is_set() or isinstance(error, KeyboardInterrupt):
                 _tell(console, f"Interrupted. The same command goes on where this one stopped. Log: {log}", 130)
-            _tell(console, f"{_unforeseen(error)} The trace is in {log}", 3)
+            _tell(console, f"{away.told(error) or _unforeseen(error)} The trace is in {log}", 3)
         finally:
             # The streams stay with the log file: what libraries say at exit is not for the user either.
             progress.console = None

@@ -16,6 +16,10 @@ DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     # A busy machine takes longer than Prefect's 20 seconds; it started a second server then and left the first behind.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    # A server that is away is waited for about four minutes, by MLflow's client and by Prefect's, which by itself waits
+    # for one: after each try twice as long.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "7",
+    "PREFECT_CLIENT_MAX_RETRIES": "7",
     "GX_ANALYTICS_ENABLED": "false",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     # TensorFlow leaves oneDNN's kernels off where a processor has no AVX-512; with AVX2 they train 1.6 times as fast.

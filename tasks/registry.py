@@ -34,13 +34,17 @@ def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: 
     """Log the served folder as a model of the stage that is running, and register it; returns the version.
 
     `expected`: a folder named `golden`. What was uploaded is fetched again, sealed, and asked for the golden images:
-    only a model that shows its fingerprint becomes a version. Raises `DataError` for one that does not.
+    only a model that shows its fingerprint becomes a version. Raises `DataError` for one that does not. A stage has one
+    version, also where it is tried again and where a request was sent twice because its answer was lost.
     """
     import mlflow
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import Array
 
+    run_id = tracking.stage_run_id()
+    if made := _of_run(run_id):
+        return made
     signature = ModelSignature(
         Schema([ColSpec(DataType.binary, "image")]),
         Schema(
@@ -55,7 +59,7 @@ def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: 
             ]
         ),
     )
-    with mlflow.start_run(run_id=tracking.stage_run_id()):
+    with mlflow.start_run(run_id=run_id):
         logged = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(SCRIPT),
@@ -66,11 +70,32 @@ def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: 
             metadata={"classes": list(classes)},
         )
     client = tracking.client()
+    for other in client.search_logged_models([tracking.current().experiment], f"source_run_id = '{run_id}'"):
+        if other.model_id != logged.model_id:
+            client.delete_logged_model(other.model_id)
     tags = tags | {FINGERPRINT: fingerprints.seal(name, logged.model_uri, logged.model_id)}
     if not known(name):
-        client.create_registered_model(name)
-    run_id = tracking.stage_run_id()
-    return str(client.create_model_version(name, logged.model_uri, run_id, tags=tags, model_id=logged.model_id).version)
+        _create(name)
+    client.create_model_version(name, logged.model_uri, run_id, tags=tags, model_id=logged.model_id)
+    return _of_run(run_id)
+
+
+def _create(name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        tracking.client().create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another run was faster, or this one asked twice
+            raise
+
+
+def _of_run(run_id: str) -> str:
+    """The version that a stage's run made, "" for none; of several, which differ in nothing, the first stays alone."""
+    found = sorted(tracking.client().search_model_versions(f"run_id = '{run_id}'"), key=lambda v: int(v.version))
+    for again in found[1:]:
+        tracking.client().delete_model_version(again.name, again.version)
+    return str(found[0].version) if found else ""
 
 
 def verify(name: str, version: str) -> dict[str, Any]:

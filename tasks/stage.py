@@ -20,7 +20,7 @@ from prefect.states import State
 from prefect.tasks import Task
 from pydantic import BaseModel
 
-from tasks import progress, store, tracking
+from tasks import away, progress, store, tracking
 from tasks.records import StageLog, digest
 from tasks.training import resume
 
@@ -120,6 +120,11 @@ def stage(
 
 
 def _may_pass_next_time(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Files and servers may come back; whatever else went wrong would go wrong again."""
+    """Files and servers may come back; whatever else went wrong would go wrong again.
+
+    A server that is away was waited for already, by its own client.
+    """
     error = state.result(raise_on_failure=False)
+    if away.server(error):
+        return False
     return isinstance(error, OSError) or type(error).__module__.split(".")[0] in REMOTE

@@ -1,9 +1,12 @@
 """MLflow for runs: a parent run for each flow run, a nested run for each stage, data sets and models.
 
-Every call names its run, since MLflow's own stack of active runs is one per thread.
+Every call names its run, since MLflow's own stack of active runs is one per thread. MLflow's client waits for a server
+that is away (`tasks/away.py`), and sends again what had no answer: what makes something new is written so that it is
+there once all the same; the rest may be sent twice.
 """
 
 import dataclasses
+import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,10 +16,11 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pandas as pd
 
-from tasks import processes
+from tasks import away, notes, processes
 from tasks.home import home
 from tasks.records import DatasetRef, StageLog
 
@@ -31,6 +35,7 @@ PROCESS, FLOW_RUN = "headstart.process", "headstart.flow_run"
 
 _run: ContextVar["Run | None"] = ContextVar("run", default=None)
 _stage: ContextVar["str | None"] = ContextVar("stage", default=None)
+_notes: ContextVar["notes.Notes | None"] = ContextVar("notes", default=None)
 
 
 @dataclass
@@ -48,6 +53,7 @@ def client() -> "MlflowClient":
     """The MLflow client of this process; `MLFLOW_TRACKING_URI` says which server or database."""
     from mlflow import MlflowClient
 
+    away.announce()
     return MlflowClient()
 
 
@@ -65,24 +71,19 @@ def run(name: str, flow: str, settings: dict[str, Any], flow_run: str | None = N
         PROCESS: processes.own(),
         FLOW_RUN: flow_run or "",
     }
-    info = client().create_run(experiment, tags=tags).info
-    current = Run(info.run_id, experiment, name)
-    _log(info.run_id, params=_flat(settings))
+    current = Run(_begin(experiment, tags), experiment, name)
+    _log(current.id, params=_flat(settings))
     token = _run.set(current)
     try:
-        yield current
-    except BaseException:
-        client().set_terminated(info.run_id, "FAILED")
-        raise
-    else:
-        client().set_terminated(info.run_id, "FINISHED")
+        with _ended(current.id):
+            yield current
     finally:
         _run.reset(token)
 
 
 @contextmanager
 def stage(name: str, digest: str, settings: dict[str, Any]) -> Iterator[str]:
-    """A nested run named after the stage; what the stage logs goes there. Yields the run's id."""
+    """A nested run named after the stage; what the stage logs goes there, at its end. Yields the run's id."""
     parent = current()
     tags = {
         "mlflow.runName": name,
@@ -90,18 +91,35 @@ def stage(name: str, digest: str, settings: dict[str, Any]) -> Iterator[str]:
         "headstart.stage": name,
         "headstart.digest": digest,
     }
-    info = client().create_run(parent.experiment, tags=tags).info
-    _log(info.run_id, params=_flat(settings))
-    token = _stage.set(info.run_id)
+    run_id = _begin(parent.experiment, tags)
+    _log(run_id, params=_flat(settings))
+    with TemporaryDirectory() as drawn:
+        own = notes.Notes(Path(drawn))
+        tokens = _stage.set(run_id), _notes.set(own)
+        try:
+            with _ended(run_id, lambda: _send(run_id, digest, own)):
+                yield run_id
+        except BaseException as error:
+            if away.server(error) == "MLflow":
+                own.save(digest)
+            raise
+        finally:
+            _stage.reset(tokens[0])
+            _notes.reset(tokens[1])
+
+
+@contextmanager
+def _ended(run_id: str, last: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """End a run as FINISHED or FAILED, `last` before that. Where the server is away, nobody waits for it once more."""
     try:
-        yield info.run_id
-    except BaseException:
-        client().set_terminated(info.run_id, "FAILED")
+        yield
+    except BaseException as error:
+        if away.server(error) != "MLflow":
+            last()
+            client().set_terminated(run_id, "FAILED")
         raise
-    else:
-        client().set_terminated(info.run_id, "FINISHED")
-    finally:
-        _stage.reset(token)
+    last()
+    client().set_terminated(run_id, "FINISHED")
 
 
 def close_dead(gone: Callable[[str], bool]) -> dict[str, str]:
@@ -148,30 +166,44 @@ def finish_stage(name: str, log: StageLog, numbers: dict[str, float]) -> None:
 
 
 def log_files(folder: Path, to: str | None = None) -> None:
-    """Upload a folder's files as artifacts of the stage that is running; outside a run it does nothing."""
-    if run_id := _stage.get():
-        client().log_artifacts(run_id, str(folder), to)
+    """Upload a folder's files, which stay there, as artifacts of the stage that is running; outside it does nothing."""
+    if own := _notes.get():
+        own.folders[str(folder)] = to
 
 
 def log_drawn(name: str, draw: Callable[[Path], None]) -> None:
-    """Upload a file that `draw` writes, as an artifact of the stage that is running."""
-    with TemporaryDirectory() as folder:
-        draw(Path(folder) / name)
-        log_files(Path(folder))
+    """Upload a file that `draw` writes, as an artifact of the stage that is running; outside it does nothing."""
+    if own := _notes.get():
+        draw(own.drawn / name)
 
 
 def log_tag(name: str, value: str) -> None:
     """Tag the stage that is running; outside a run it does nothing."""
-    if run_id := _stage.get():
-        client().set_tag(run_id, name, value)
+    if own := _notes.get():
+        own.tags[name] = value
 
 
 def log_series(name: str, values: list[float]) -> None:
     """One metric over steps 0, 1, … (epochs) of the stage that is running; outside a run it does nothing."""
+    if own := _notes.get():
+        own.series[name] = [float(value) for value in values]
+
+
+def _send(run_id: str, digest: str, own: notes.Notes) -> None:
+    """Log what the stage noted, after what an earlier run could not send of it."""
     from mlflow.entities import Metric
 
-    if run_id := _stage.get():
-        client().log_batch(run_id, metrics=[Metric(name, float(v), 0, step) for step, v in enumerate(values)])
+    for each in (notes.kept(digest), own):
+        if each is None or each.empty:
+            continue
+        metrics = [Metric(name, v, 0, step) for name, values in each.series.items() for step, v in enumerate(values)]
+        for folder, to in {str(each.drawn): None, **each.folders}.items():
+            client().log_artifacts(run_id, folder, to)
+        client().log_batch(run_id, metrics=metrics)
+        # The tags last: who finds the run by one of them finds the rest.
+        for name, value in each.tags.items():
+            client().set_tag(run_id, name, value)
+    notes.drop(digest)
 
 
 def log_result(tags: dict[str, str], metrics: dict[str, float]) -> None:
@@ -255,8 +287,6 @@ def skipped(name: str) -> int:
 
 def link(artifact: str) -> str:
     """The page of an artifact of the running stage on the tracking server; "" where there is no server."""
-    import os
-
     server = os.environ.get("MLFLOW_TRACKING_URI", "")
     if not server.startswith("http"):
         return ""
@@ -288,7 +318,7 @@ def log_trial(
         return
     began, ended = span
     tags = {"mlflow.runName": name, "mlflow.parentRunId": parent} | tags
-    run_id = client().create_run(current().experiment, began, tags).info.run_id
+    run_id = _begin(current().experiment, tags, began)
     points = [(key, value, 0) for key, value in metrics.items()]
     points += [(key, value, step) for key, values in series.items() for step, value in values.items()]
     client().log_batch(
@@ -327,13 +357,33 @@ def stage_run_id() -> str:
 
 
 def _experiment(name: str) -> str:
-    import os
+    from mlflow.exceptions import MlflowException
 
-    found = client().get_experiment_by_name(name)
-    if found is not None:
+    if found := client().get_experiment_by_name(name):
         return found.experiment_id
-    local = os.environ.get("MLFLOW_TRACKING_URI", "").startswith("sqlite:")
-    return client().create_experiment(name, artifact_location=(home() / "artifacts" / name).as_uri() if local else None)
+    where = None if _remote() else (home() / "artifacts" / name).as_uri()
+    try:
+        return client().create_experiment(name, artifact_location=where)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        return client().get_experiment_by_name(name).experiment_id  # another run was faster, or this one asked twice
+
+
+def _begin(experiment: str, tags: dict[str, str], began: int | None = None) -> str:
+    """A new run, and one alone, also where the first answer was lost and MLflow's client asked again."""
+    request = uuid4().hex
+    run_id = client().create_run(experiment, began, tags | {"headstart.request": request}).info.run_id
+    if _remote():
+        for other in client().search_runs([experiment], f"tags.`headstart.request` = '{request}'"):
+            if other.info.run_id != run_id:
+                client().delete_run(other.info.run_id)
+    return run_id
+
+
+def _remote() -> bool:
+    """Whether MLflow is asked through a server."""
+    return os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http")
 
 
 def _log(run_id: str, metrics: dict[str, float] | None = None, params: dict[str, str] | None = None) -> None:

@@ -1,0 +1,273 @@
+"""Runs on shared servers: several at once, a server that is away for a while or for good, and answers that are lost.
+
+PostgreSQL, MLflow with authentication and proxied artifacts, Prefect: set up as in infra/compose.yaml, without Docker.
+"""
+
+import base64
+import http.client
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib import request
+
+import helpers
+import pytest
+import servers
+
+if servers.POSTGRES is None:
+    pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)", allow_module_level=True)
+
+#: A run of few stages.
+BRIEF = """
+[split]
+salt = "{salt}"
+[ladder]
+start_at = "head"
+stop_at = "head"
+[audit]
+enabled = false
+[transfer_check]
+enabled = false
+"""
+STAGES = ("ingest", "validate", "preprocess", "extract", "audit", "train_head", "choose", "transfer_check", "calibrate")
+STAGES += ("evaluate", "gate", "register", "publish")
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory):
+    with servers.running(tmp_path_factory.mktemp("servers")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Photos, recipes and the home that all runs of this file share."""
+    found = tmp_path_factory.mktemp("runs")
+    helpers.photos(found / "photos")
+    return found
+
+
+@pytest.fixture
+def client(there, monkeypatch):
+    from mlflow import MlflowClient
+
+    for name, value in there.client.items():
+        if name != "PREFECT_API_URL":
+            monkeypatch.setenv(name, value)
+    return MlflowClient(there.client["MLFLOW_TRACKING_URI"])
+
+
+@pytest.fixture
+def start(there, folder):
+    """`headstart train` of a recipe, in a process of its own that does not outlive the test."""
+    started = []
+
+    def train(name, salt="servers", **env):
+        (folder / f"{name}.toml").write_text(helpers.recipe(folder / "photos", name, BRIEF.format(salt=salt)))
+        command = [str(servers.BIN / "headstart"), "train", f"{name}.toml", "--json", "--home", "home"]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen(command, cwd=folder, env=helpers.outside() | there.client | env, **pipes))
+        return started[-1]
+
+    yield train
+    for process in started:
+        process.terminate()
+        process.communicate()
+
+
+def _until(process, stage):
+    """Wait for the line with which a stage ends; returns what was said until then."""
+    said = ""
+    for line in process.stderr:
+        said += line
+        if line.startswith(stage):
+            return said
+    raise AssertionError(said)
+
+
+def _ended(process, said=""):
+    """Exit code, JSON answer (None where there is none) and messages."""
+    out, err = process.communicate(timeout=400)
+    return process.returncode, json.loads(out) if out else None, said + err
+
+
+def _runs(client, name):
+    """The newest parent run of an experiment, and its stages' runs."""
+    experiment = client.get_experiment_by_name(name).experiment_id
+    parent = client.search_runs([experiment], "tags.`headstart.flow` = 'train'")[0]
+    return parent, client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+
+
+def _prefect(there, path, **values):
+    """What the Prefect server answers to a POST."""
+    user = base64.b64encode(there.secrets["PREFECT_AUTH"].encode()).decode()
+    headers = {"Authorization": f"Basic {user}", "Content-Type": "application/json"}
+    url = f"{there.client['PREFECT_API_URL']}/{path}"
+    with request.urlopen(request.Request(url, json.dumps(values).encode(), headers)) as answer:
+        return json.load(answer)
+
+
+def test_prefect_takes_the_work_pool_of_kubernetes(there):
+    template = json.loads((servers.INFRA / "kubernetes-work-pool.json").read_text())
+    pool = _prefect(there, "work_pools/", name="kubernetes", type="kubernetes", base_job_template=template)
+    assert pool["base_job_template"]["variables"]["properties"]["gpus"]["default"] == 0
+
+
+def test_both_servers_are_away_for_a_while_in_the_middle_of_a_run(there, start, client):
+    process = start("away")
+    said = _until(process, "extract")
+    for server in (there.mlflow, there.prefect):
+        server.stop()
+    for server in (there.mlflow, there.prefect):
+        server.start()
+    code, answer, said = _ended(process, said)
+    assert code == 0, said
+    assert "The MLflow server does not answer; asking again in" in said
+    assert answer["aliases"] == ["champion"]
+
+    parent, stages = _runs(client, "away")
+    assert {run.info.status for run in (parent, *stages)} == {"FINISHED"}
+    assert Counter(run.info.run_name for run in stages) == Counter(STAGES)
+    assert {f"{name}.seconds" for name in STAGES} < set(parent.data.metrics)
+    of = {run.info.run_name: run.info.run_id for run in stages}
+    losses = client.get_metric_history(of["train_head"], "loss")
+    assert sorted(each.step for each in losses) == list(range(len(losses)))
+    assert losses
+    assert "confusion_matrix.png" in {file.path for file in client.list_artifacts(of["evaluate"])}
+
+    own = {"flow_runs": {"name": {"any_": ["train away"]}}}
+    assert [run["state_type"] for run in _prefect(there, "flow_runs/filter", **own)] == ["COMPLETED"]
+    for _ in range(60):  # the states of tasks come as events
+        tasks = _prefect(there, "task_runs/filter", **own)
+        if {run["state_type"] for run in tasks} == {"COMPLETED"} and len(tasks) == len(STAGES):
+            break
+        time.sleep(0.5)
+    assert Counter(run["state_type"] for run in tasks) == {"COMPLETED": len(STAGES)}
+
+
+def test_a_server_that_stays_away_ends_the_run_and_what_was_computed_is_kept(there, start, client):
+    process = start("gone", salt="gone", MLFLOW_HTTP_REQUEST_MAX_RETRIES="1")
+    said = _until(process, "extract")
+    while "train_head" not in {run.info.run_name for run in _runs(client, "gone")[1]}:
+        assert process.poll() is None
+        time.sleep(0.1)
+    there.mlflow.stop()  # the head is being trained
+    code, answer, said = _ended(process, said)
+    there.mlflow.start()
+    assert (code, answer) == (3, None)
+    assert f"Expected the MLflow server at {there.client['MLFLOW_TRACKING_URI']} to answer" in said
+    assert "same command again: it goes on where this one stopped" in " ".join(said.split())
+    assert "Traceback" not in said
+    assert "train_head" not in said
+
+    code, answer, said = _ended(start("gone", salt="gone"))
+    assert code == 0, said
+    cached = {name for name, stage in answer["stages"].items() if stage["cached"]}
+    assert {"ingest", "validate", "preprocess", "extract", "audit", "train_head"} == cached
+    assert answer["aliases"] == ["champion"]
+    _, stages = _runs(client, "gone")
+    of = {run.info.run_name: run.info.run_id for run in stages}
+    assert sorted(of) == sorted(STAGES)
+    assert client.get_metric_history(of["train_head"], "loss")  # which its first run could not log
+
+
+def test_the_same_recipe_twice_at_once_on_postgresql(there, folder, start, client):
+    logs = (there.mlflow.log, there.prefect.log)
+    before = [len(log.read_text()) for log in logs]
+    for process in [start("twin"), start("twin")]:
+        code, _, said = _ended(process)
+        assert code == 0, said
+    for log, since in zip(logs, before, strict=True):
+        assert not servers.database_errors(log.read_text()[since:])
+    for log in (folder / "home" / "logs").glob("*.log"):
+        assert not servers.database_errors(log.read_text())
+
+    versions = {version.version for version in client.search_model_versions("name = 'twin'")}
+    aliases = client.get_registered_model("twin").aliases
+    assert len(versions) in (1, 2)  # the second takes the first's from the cache where that was faster
+    assert aliases["champion"] in versions
+    assert set(aliases.values()) == versions
+    _, stages = _runs(client, "twin")
+    assert {run.info.artifact_uri.partition(":")[0] for run in stages} == {"mlflow-artifacts"}
+    with request.urlopen(f"{there.secrets['S3_ENDPOINT']}/mlflow?list-type=2&max-keys=1000") as answer:
+        stored = answer.read().decode()
+    published = next(run.info.run_id for run in stages if run.info.run_name == "publish")
+    assert f"{published}/artifacts/report.html" in stored
+
+
+REGISTER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from tasks.home import configure
+configure()
+import versions
+print(versions.register("lost"))
+"""
+
+
+def test_what_was_asked_for_twice_since_the_answer_was_lost_is_there_once(there, folder, client):
+    with _losing(there.client["MLFLOW_TRACKING_URI"]) as (address, lost):
+        env = (
+            helpers.outside() | there.client | {"MLFLOW_TRACKING_URI": address, "HEADSTART_HOME": str(folder / "home")}
+        )
+        command = [sys.executable, "-c", REGISTER, str(Path(__file__).parent)]
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert set(lost) == {
+        "experiments/create",
+        "runs/create",
+        "logged-models",
+        "registered-models/create",
+        "model-versions/create",
+    }
+    experiment = client.get_experiment_by_name("lost").experiment_id
+    runs = client.search_runs([experiment])
+    assert sorted(run.info.run_name for run in runs) == ["register", "train lost"]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert len(client.search_logged_models([experiment])) == 1
+    version = done.stdout.split()[-1]
+    assert [each.version for each in client.search_model_versions("name = 'lost'")] == [version]
+    assert client.get_registered_model("lost").aliases == {"challenger": version}
+
+
+@contextmanager
+def _losing(address):
+    """A way to a server on which each request that makes something is answered at the second time of asking only."""
+    asked = Counter()
+
+    class Way(BaseHTTPRequestHandler):
+        def _pass_on(self):
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            headers = {name: value for name, value in self.headers.items() if name != "Host"}
+            with closing(http.client.HTTPConnection(address.removeprefix("http://"))) as server:
+                server.request(self.command, self.path, body, headers)
+                answer = server.getresponse()
+                data, path = answer.read(), self.path.partition("/mlflow/")[2]
+            if self.command == "POST" and (path.endswith("/create") or path == "logged-models"):
+                asked[path] += 1
+                if asked[path] % 2:
+                    self.close_connection = True
+                    return
+            self.send_response(answer.status)
+            self.send_header("Content-Type", answer.getheader("Content-Type", ""))
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass_on
+
+        def log_message(self, *words):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Way) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}", asked
+        finally:
+            server.shutdown()
