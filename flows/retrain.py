@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from prefect import flow
+from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 from pydantic import Field
 
@@ -34,6 +35,8 @@ def retrain(
         news, weighed = _decided(checked)
         found = weighed or news
         tracking.log_result({tracking.RETRAIN: found.decision, "headstart.reason": found.reason}, {})
+    said = f"{checked.name}: {found.decision}. {found.reason}. It was looked at because of: {why}."
+    create_markdown_artifact(said, description="What a look at the data led to")
     outcome = train(checked) if found.decision == "train" else None
     return Retraining(checked.name, found.decision, found.reason, why, news, weighed, outcome)
 
