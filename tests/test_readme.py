@@ -34,7 +34,7 @@ def _shell(script: str, cwd: Path) -> subprocess.CompletedProcess:
 def reader(tmp_path_factory):
     """A reader with photos who has run the lines for own photos."""
     folder = tmp_path_factory.mktemp("reader")
-    (own,) = (block for block in _blocks("sh") if "pets.toml" in block)
+    (own,) = (block for block in _blocks("sh") if "> pets.toml" in block)
     make, *rest = own.strip().splitlines()
     assert _shell(make, folder).returncode == 0
     for name, colour in (("cat", "red"), ("dog", "blue")):

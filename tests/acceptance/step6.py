@@ -20,7 +20,7 @@ from tests.acceptance.shown import BIN, HOME, ROOT, Shown, headstart, main, test
 
 sys.path.insert(0, str(ROOT / "tests"))  # where the tests' helpers are found, as pytest finds them
 
-import helpers  # noqa: E402
+import helpers
 
 STAGES = (
     "ingest",
