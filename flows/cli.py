@@ -1,6 +1,7 @@
 """The command `headstart`. Heavy libraries are imported inside the commands that need them."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -253,6 +254,7 @@ def serve(
         with servers.prefect() as address:
             from prefect import serve as until_interrupted
 
+            from flows import alerts
             from flows.deployments import everything
 
             found = everything(recipes or [], overrides, cron, watch)
@@ -260,6 +262,9 @@ def serve(
             s.console.print(f"MLflow: {servers.tracking_address()}", soft_wrap=True)
             for each in found:
                 s.console.print(f"{each.flow_name}/{each.name} is served", soft_wrap=True)
+            if hook := os.environ.get(alerts.VARIABLE):
+                for name in alerts.install(hook):
+                    s.console.print(f"Alert: {name}", markup=False)
             until_interrupted(*found, print_starting_message=False)
 
 
@@ -272,17 +277,26 @@ def notify(
 ) -> None:
     """Say that a recipe's data have changed: its deployment answers with a run of `retrain`."""
     with session("notify", home) as s:
-        import os
-
-        from tasks.errors import UsageError
-
         checked = _recipe(recipe, overrides)
-        if not os.environ.get("PREFECT_API_URL"):
-            raise UsageError("Expected PREFECT_API_URL to name the Prefect server of headstart serve, found none.")
+        _server_is_named()
         from tasks import arrivals
 
         arrivals.announce(checked.name, why)
         s.answers.print(f"Announced: the data of {checked.name} have changed.", markup=False)
+
+
+@app.command()
+def alerts(home: Home = None) -> None:
+    """Have the Prefect server call the webhook HEADSTART_WEBHOOK when a run fails or a verdict is undecided."""
+    with session("alerts", home) as s:
+        _server_is_named()
+        from flows import alerts
+        from tasks.errors import UsageError
+
+        if not (address := os.environ.get(alerts.VARIABLE)):
+            raise UsageError(f"Expected {alerts.VARIABLE} to hold the address of a webhook, found none.")
+        for name in alerts.install(address):
+            s.answers.print(f"Alert: {name}", markup=False)
 
 
 @app.command()
@@ -396,6 +410,22 @@ def prune(
             s.console.print("Nothing was deleted: headstart store prune --yes does it.")
 
 
+@labels.command("suspects")
+def suspects(
+    name: Annotated[str, typer.Argument(help="A recipe's name", metavar="NAME")],
+    to: Annotated[Path, typer.Option("--to", help="The CSV file to write")] = Path("label_suspects.csv"),
+    home: Home = None,
+) -> None:
+    """Fetch the labels that the newest audit doubts, to fill in the column corrected."""
+    with session("labels-suspects", home) as s:
+        from tasks import tracking
+        from tasks.errors import UsageError
+
+        if not tracking.last(name, "audit", "label_suspects.csv", to):
+            raise UsageError(f"Expected a run of {name!r} with an audit, found none: headstart train RECIPE makes one.")
+        s.answers.print(f"{to}: fill in the column corrected where you are sure, then headstart labels apply {to}")
+
+
 @labels.command("apply")
 def apply_labels(file: Table, home: Home = None, as_json: Json = False) -> None:
     """Keep corrected labels: the recipe's next run uses them. The source's files stay as they are."""
@@ -458,6 +488,14 @@ def _repair() -> None:
     with warm.up():
         for name in registry.names():
             promotion.repair(name)
+
+
+def _server_is_named() -> None:
+    """A server that a command starts for itself hears nothing and tells nobody."""
+    from tasks.errors import UsageError
+
+    if not os.environ.get("PREFECT_API_URL"):
+        raise UsageError("Expected PREFECT_API_URL to name the Prefect server of headstart serve, found none.")
 
 
 def _recipe(recipe: str, overrides: list[str]) -> "Recipe":

@@ -5,11 +5,10 @@ from typing import Any
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from prefect.runtime import flow_run
 
 from flows.selection import with_backbone
 from flows.shards import extract_in_shards
-from tasks import backbones, backend, corrections, datasets, tracking
+from tasks import backbones, backend, corrections, datasets, observe, tracking
 from tasks.adapt import adapt
 from tasks.compare import compare as curves
 from tasks.errors import UsageError
@@ -32,7 +31,7 @@ def compare(recipe: Recipe) -> Comparison:
     if r.backbone.weights == "random":
         raise UsageError("backbone.weights: expected pretrained weights to compare with random ones, found random.")
     backend.use(r.backend)
-    with tracking.run(r.name, "compare", r.model_dump(), flow_run.id) as run:
+    with observe.run(r.name, "compare", r.model_dump(), r.observe) as run:
         facts = ingest(r.source, r.split, r.images, corrections.of(r.name))
         dataset = validate(facts, r.validation)
         images = preprocess(dataset, r.images)

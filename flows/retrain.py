@@ -4,14 +4,13 @@ from typing import Annotated
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from prefect.runtime import flow_run
 from pydantic import Field
 
 from flows.recipes import find
 from flows.selection import with_backbone
 from flows.shards import extract_in_shards
 from flows.train import train
-from tasks import backend, corrections, tracking
+from tasks import backend, corrections, observe, tracking
 from tasks.extract import extract
 from tasks.ingest import ingest
 from tasks.look import look
@@ -31,7 +30,7 @@ def retrain(
     """Look at the data; train where enough is new and it pays, and say why or why not."""
     checked = load(find(recipe), tuple(overrides))
     backend.use(checked.backend)
-    with tracking.run(checked.name, "retrain", {"why": why} | checked.model_dump(), flow_run.id):
+    with observe.run(checked.name, "retrain", {"why": why} | checked.model_dump(), checked.observe):
         news, weighed = _decided(checked)
         found = weighed or news
         tracking.log_result({tracking.RETRAIN: found.decision, "headstart.reason": found.reason}, {})

@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import Annotated
 
 from prefect import flow
-from prefect.runtime import flow_run
 from pydantic import Field
 
 from flows.recipes import find
-from tasks import registry, tracking
+from tasks import observe, registry
 from tasks.home import home
 from tasks.records import ScoresRef
 from tasks.score import score as scored
-from tasks.settings import Scoring, Source, load
+from tasks.settings import Observe, Scoring, Source, load
 
 
 @flow(name="score", flow_run_name="score {model}", validate_parameters=True)
@@ -27,7 +26,7 @@ def score(
 ) -> ScoresRef:
     """What a version says of every image of a source; images that it has answered before are not computed again."""
     name, version = registry.resolve(model)
-    with tracking.run(name, "score", {"version": version, "source": source.model_dump()}, flow_run.id):
+    with observe.run(name, "score", {"version": version, "source": source.model_dump()}, Observe()):
         found: ScoresRef = scored(source, name, version, settings)
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -4,14 +4,13 @@ import time
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from prefect.runtime import flow_run
 
 from flows.ladder import climb, refitted
 from flows.promote import ask
 from flows.selection import reviewed, with_backbone
 from flows.shards import extract_in_shards
 from flows.tuning import with_head
-from tasks import backend, corrections, registry, slices, tracking
+from tasks import arrivals, backend, corrections, observe, registry, slices
 from tasks.audit import audit
 from tasks.calibrate import calibrate
 from tasks.check_transfer import check_transfer
@@ -32,7 +31,7 @@ def train(recipe: Recipe) -> Outcome:
     """Run one recipe; stages whose inputs have not changed are taken from the cache."""
     r, started = recipe, time.perf_counter()
     backend.use(r.backend)
-    with tracking.run(r.name, "train", r.model_dump(), flow_run.id) as run:
+    with observe.run(r.name, "train", r.model_dump(), r.observe) as run:
         facts = ingest(r.source, r.split, r.images, corrections.of(r.name))
         dataset = validate(facts, r.validation)
         slices.check(dataset, r.slices)
@@ -68,6 +67,8 @@ def train(recipe: Recipe) -> Outcome:
         page = publish(findings, images, r, stages=dict(run.stages))
         if version.note:
             ask(version.name, version.version)
+        if verdict.decision == "undecided":
+            arrivals.undecided(version.name, version.version, verdict.reason)
     outcome = Outcome(
         **vars(findings),
         run_id=run.id,
@@ -83,7 +84,7 @@ def train(recipe: Recipe) -> Outcome:
 @flow(name="check", flow_run_name="check {recipe.name}", validate_parameters=True)
 def check(recipe: Recipe) -> DatasetRef:
     """Ingest and validate only."""
-    with tracking.run(recipe.name, "check", recipe.model_dump(), flow_run.id):
+    with observe.run(recipe.name, "check", recipe.model_dump(), recipe.observe):
         facts = ingest(recipe.source, recipe.split, recipe.images, corrections.of(recipe.name))
         dataset = validate(facts, recipe.validation)
         slices.check(dataset, recipe.slices)

@@ -14,7 +14,7 @@ from prefect.client.schemas import filters
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments import run_deployment
-from prefect.events import Event, Resource
+from prefect.events import Event, Resource, emit_event
 from prefect.events.clients import get_events_client
 from prefect.exceptions import ObjectNotFound
 from prefect.utilities.asyncutils import run_coro_as_sync
@@ -22,8 +22,8 @@ from prefect.variables import Variable
 
 from tasks.errors import UsageError
 
-#: The event that says a recipe's data have changed, and the resource that it is about.
-EVENT, RESOURCE = "headstart.data", "headstart.recipe."
+#: Events: a recipe's data have changed; its gates could not decide. And the resource that they are about.
+EVENT, UNDECIDED, RESOURCE = "headstart.data", "headstart.undecided", "headstart.recipe."
 WAITING = [StateType.SCHEDULED, StateType.PENDING]
 
 
@@ -69,6 +69,12 @@ def announce(recipe: str, why: str) -> None:
             await client.emit(Event(event=EVENT, resource=resource, payload={"recipe": recipe, "why": why}))
 
     run_coro_as_sync(emit())
+
+
+def undecided(recipe: str, version: str, reason: str) -> None:
+    """Emit the event that alerts wait for (`flows/alerts.py`), from inside a flow run."""
+    resource = {"prefect.resource.id": f"{RESOURCE}{recipe}", "prefect.resource.name": recipe}
+    emit_event(UNDECIDED, resource, payload={"version": version, "reason": reason})
 
 
 def _waiting(deployment: str) -> list[FlowRun]:

@@ -39,6 +39,7 @@ def extract(
         dtype=settings.dtype,
         weights=backbones.weights(backbone),
         computed=computed,
+        reused=sum(count * len(views[split]) for split, count in images.dataset.counts.items()) - computed,
     )
 
 

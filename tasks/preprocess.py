@@ -22,7 +22,10 @@ def preprocess(dataset: DatasetRef, images: Images) -> ImagesRef:
     ref = ImagesRef(
         dataset, table, digest(dataset, table), images.size, images.fit, images.max_pixels, images.keep, computed=0
     )
-    return replace(ref, computed=decode_into(datasets.pixel_table(ref), ref)) if images.keep else ref
+    if not images.keep:
+        return ref
+    computed = decode_into(datasets.pixel_table(ref), ref)
+    return replace(ref, computed=computed, reused=sum(dataset.counts.values()) - computed)
 
 
 def decode_into(table: store.Table, images: ImagesRef) -> int:

@@ -1,5 +1,6 @@
 """Progress bars of long work. The command sets the console; elsewhere (workers, tests) nothing is shown."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,7 +13,8 @@ console: "Console | None" = None
 
 
 def say(line: str) -> None:
-    """One line of progress."""
+    """One line of progress, which the log of the run keeps too."""
+    logging.getLogger("headstart").info(line)
     if console is not None:
         console.print(line, markup=False)
 

@@ -131,6 +131,8 @@ class ImagesRef(Record):
     max_pixels: int
     kept: bool
     computed: int
+    #: Images that were prepared before.
+    reused: int = 0
 
     @property
     @override
@@ -140,7 +142,7 @@ class ImagesRef(Record):
     @property
     @override
     def numbers(self) -> dict[str, float]:
-        return {"images_decoded": self.computed}
+        return {"images_decoded": self.computed, "images_reused": self.reused}
 
 
 @dataclass(frozen=True)
@@ -248,6 +250,8 @@ class FeaturesRef(Record):
     dtype: str
     weights: str
     computed: int
+    #: Images and views that were in the table before.
+    reused: int = 0
 
     @property
     @override
@@ -257,7 +261,7 @@ class FeaturesRef(Record):
     @property
     @override
     def numbers(self) -> dict[str, float]:
-        return {"images_extracted": self.computed, "feature_values": self.shape[-1]}
+        return {"images_extracted": self.computed, "images_reused": self.reused, "feature_values": self.shape[-1]}
 
 
 @dataclass(frozen=True)

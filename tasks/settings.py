@@ -413,6 +413,20 @@ class Retrain(Settings):
     settle: float = Field(30.0, gt=0, description="Seconds without a change after which new files count as all there")
 
 
+class Observe(Settings):
+    """What a run is watched by; none of it changes a result."""
+
+    system_metrics: bool = Field(
+        True, description="Processor, memory, disk, network and GPUs, as MLflow's system metrics"
+    )
+    every: float = Field(10.0, ge=1, description="Seconds between two looks at the machine")
+    energy: str = Field(
+        "",
+        pattern="^([A-Z]{3})?$",
+        description="Country, as three ISO letters, with whose power energy and CO2 are estimated; empty: not at all",
+    )
+
+
 class Scoring(Settings):
     """How a version answers many images; none of it changes what it says beyond rounding."""
 
@@ -475,6 +489,7 @@ class Recipe(Settings):
     decision: Decision = Decision()
     promotion: Promotion = Promotion()
     retrain: Retrain = Retrain()
+    observe: Observe = Observe()
 
     @property
     def judging(self) -> Gates:

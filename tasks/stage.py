@@ -21,7 +21,7 @@ from prefect.tasks import Task
 from pydantic import BaseModel
 
 from tasks import away, progress, store, tracking
-from tasks.records import StageLog, digest
+from tasks.records import Record, StageLog, digest
 from tasks.training import resume
 
 #: Libraries whose errors tell of a server or a database that did not answer.
@@ -87,7 +87,8 @@ class Stage:
             record, cached = self._run(args, hints, key)
             resume.forget(record.digest)
             log = StageLog(round(time.perf_counter() - started, 3), cached)
-            tracking.finish_stage(self.label, log, record.numbers)
+            rate = {} if cached else _rate(record, log.seconds)
+            tracking.finish_stage(self.label, log, record.numbers | rate)
         progress.say(f"{self.label:<12}{log.seconds:8.1f} s{'   cached' if cached else ''}")
         return record
 
@@ -117,6 +118,12 @@ def stage(
     what a cached record refers to still exists.
     """
     return lambda body: Stage(body, version, reads, there)
+
+
+def _rate(record: Record, seconds: float) -> dict[str, float]:
+    """Images a second, of a stage that counts what it computes."""
+    computed = getattr(record, "computed", 0)
+    return {"images_per_second": computed / seconds} if computed else {}
 
 
 def _may_pass_next_time(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:

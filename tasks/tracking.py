@@ -8,6 +8,7 @@ there once all the same; the rest may be sent twice.
 import dataclasses
 import os
 import platform
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -206,6 +207,11 @@ def _send(run_id: str, digest: str, own: notes.Notes) -> None:
     notes.drop(digest)
 
 
+def log_file(run_id: str, file: Path) -> None:
+    """Upload a file as an artifact of a run."""
+    client().log_artifact(run_id, str(file))
+
+
 def log_result(tags: dict[str, str], metrics: dict[str, float]) -> None:
     """Tags and metrics of the parent run, for `results` of later runs."""
     _log(current().id, metrics=metrics)
@@ -264,6 +270,28 @@ def fetched(stage: str, dataset: str, name: str, to: Path) -> Path | None:
     if not run_id or name not in {file.path for file in client().list_artifacts(run_id)}:
         return None
     return Path(client().download_artifacts(run_id, name, str(to)))
+
+
+def last(name: str, stage: str, artifact: str, to: Path) -> bool:
+    """Download an artifact of the newest finished run of a stage in the experiment to a file; False where none has it.
+
+    A run that took the stage from the cache has the artifacts of the run that computed it.
+    """
+    experiment = client().get_experiment_by_name(name)
+    if experiment is None:
+        return False
+    wanted, order = (
+        f"tags.`headstart.stage` = '{stage}' and attributes.status = 'FINISHED'",
+        ["attributes.start_time DESC"],
+    )
+    found = client().search_runs([experiment.experiment_id], wanted, order_by=order, max_results=1000)
+    for run in found:
+        same = run.data.tags["headstart.digest"] == found[0].data.tags["headstart.digest"]
+        if same and artifact in {file.path for file in client().list_artifacts(run.info.run_id)}:
+            with TemporaryDirectory() as folder:
+                shutil.copyfile(client().download_artifacts(run.info.run_id, artifact, folder), to)
+            return True
+    return False
 
 
 def table(run_id: str, name: str) -> pd.DataFrame | None:

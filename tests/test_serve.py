@@ -1,55 +1,101 @@
-"""`headstart serve` in one process: new files and an announcement lead to one run each, with nothing else running."""
+"""A day in the life, as the README tells it: the lines of its block, in their order, beside `headstart serve`."""
 
 import json
+import os
+import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import helpers
+import numpy as np
+import pandas as pd
 import pytest
 
 BIN = Path(sys.executable).parent
+README = (Path(__file__).parent.parent / "README.md").read_text()
+(DAY,) = re.findall(r"## A day in the life\n.*?```sh\n(.*?)```", README, re.S)
+LINES = [shlex.split(line, comments=True)[3:] for line in DAY.splitlines() if line.startswith("uv run headstart")]
+
+#: What the photos show. The second pair comes later, and some of it is filed in the wrong folder.
+FIRST = {"cat": (200, 60, 50), "dog": (50, 70, 200)}
+LATER = {"cat": (60, 190, 70), "dog": (210, 200, 60)}
+WRONG = 0.35
+
+
+def line(*words: str) -> list[str]:
+    """The line of the day that begins so, without `uv run headstart`."""
+    (found,) = (each for each in LINES if tuple(each[: len(words)]) == words)
+    return found
+
+
+class Channel:
+    """A chat channel's webhook: what it was told."""
+
+    def __init__(self) -> None:
+        told = self.told = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *args: object) -> None: ...
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def until(self, words: str) -> str:
+        for _ in range(120):
+            if found := [text for text in self.told if words in text]:
+                return found[0]
+            time.sleep(0.5)
+        raise AssertionError(self.told)
 
 
 class Served:
     """A process of `headstart serve`, and what its Prefect server says of runs."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.home = folder, folder / "home"
-        text = '[retrain]\nmin_new = 10\nsettle = 4\n[ladder]\nstop_at = "knn"'
-        (folder / "r.toml").write_text(helpers.recipe(helpers.photos(folder / "photos"), "served", text))
-        words = [BIN / "headstart", "serve", "r.toml", "--watch", "8", "--home", self.home]
-        path = {"PATH": f"{BIN}:/usr/bin:/bin"}
+    def __init__(self, folder: Path, words: list[str], recipe: str, **env: str) -> None:
+        self.folder, self.home, self.recipe = folder, folder / ".headstart", recipe
         # Not 4200, which may be somebody's: the command takes another port where that one is taken.
         self.process = subprocess.Popen(
-            words,
+            [BIN / "headstart", *words],
             cwd=folder,
-            env=helpers.outside() | path,
+            env=helpers.outside() | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"} | env,
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
         )
-        said = []
-        for line in self.process.stderr:
-            said.append(line.strip())
-            if "watch/served is served" in line:
+        self.said = []
+        for said in self.process.stderr:
+            self.said.append(said.strip())
+            if f"watch/{recipe} is served" in said:
                 break
-        self.said = said
-        self.api = f"{said[0].split()[1].removesuffix('/deployments')}/api"
+        self.api = f"{self.said[0].split()[1].removesuffix('/deployments')}/api"
+
+    def ask(self, path: str, body: dict | None = None) -> object:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.api}/{path}", data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as reply:
+            return json.load(reply)
 
     def runs(self) -> list[dict]:
-        """Runs of `retrain` that were not only scheduled, the oldest first."""
-        body = {"deployments": {"name": {"any_": ["served"]}}, "flows": {"name": {"any_": ["retrain"]}}}
-        request = urllib.request.Request(
-            f"{self.api}/flow_runs/filter", json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=30) as reply:
-            return sorted(json.load(reply), key=lambda run: run["created"])
+        """Runs of `retrain` whose time has come, the oldest first."""
+        body = {"deployments": {"name": {"any_": [self.recipe]}}, "flows": {"name": {"any_": ["retrain"]}}}
+        found = [run for run in self.ask("flow_runs/filter", body) if run["state"]["name"] != "Scheduled"]
+        return sorted(found, key=lambda run: run["created"])
 
-    def until(self, count: int, seconds: int = 240) -> list[dict]:
+    def until(self, count: int, seconds: int = 300) -> list[dict]:
         """The runs once there are so many and all have ended."""
         for _ in range(seconds):
             found = self.runs()
@@ -58,54 +104,118 @@ class Served:
             time.sleep(1)
         raise AssertionError(self.runs())
 
+    def soon(self) -> None:
+        """Give `retrain` a schedule a minute ahead, as a person does on Prefect's pages."""
+        when = datetime.now(UTC) + timedelta(seconds=75)
+        deployment = self.ask(f"deployments/name/retrain/{self.recipe}")
+        schedule = {"schedule": {"cron": f"{when.minute} {when.hour} * * *", "timezone": "UTC"}, "active": True}
+        self.ask(f"deployments/{deployment['id']}/schedules", [schedule])
+
     def command(self, *words: str) -> str:
         env = helpers.outside() | {"PREFECT_API_URL": self.api}
-        command = [BIN / "headstart", *words, "--home", self.home]
+        command = [BIN / "headstart", *words]
         done = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
-        return done.stdout
+        return done.stdout + done.stderr
+
+    def versions(self) -> dict[str, dict]:
+        return {row["version"]: row for row in json.loads(self.command("models", self.recipe, "--json"))}
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+
+
+def arrive(folder: Path, kinds: dict[str, tuple[int, int, int]], each: int, wrong: float = 0.0, name: str = "") -> None:
+    """Photos of cats and dogs come into their folders, a share of them into the other one; the name tells the truth."""
+    random = np.random.default_rng(5)
+    for number, (label, colour) in enumerate(kinds.items()):
+        other = next(each for each in kinds if each != label)
+        misfiled = set(random.choice(each, int(each * wrong), replace=False))
+        for i in range(each):
+            to = folder / (other if i in misfiled else label)
+            to.mkdir(parents=True, exist_ok=True)
+            helpers.photo(colour, 10_000 * number + i + len(name) * 1000).save(to / f"{name}{label} {i}.jpg")
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    found = Served(tmp_path_factory.mktemp("serve"))
+def channel():
+    found = Channel()
     yield found
-    if found.process.poll() is None:
-        found.process.send_signal(signal.SIGTERM)
-        found.process.wait(60)
+    found.server.shutdown()
 
 
-def test_a_source_that_was_never_looked_at_is_trained_on(served):
-    (run,) = served.until(1)
-    assert (run["state"]["type"], run["parameters"]["why"]) == ("COMPLETED", "new data")
-    (version,) = json.loads(served.command("models", "served", "--json"))
-    assert version["aliases"] == "champion"
-    assert served.said[1].startswith("MLflow: mlflow ui --backend-store-uri sqlite:///")
+@pytest.fixture(scope="module")
+def day(tmp_path_factory, channel):
+    """The morning: a first model, which a person has made the champion; `headstart serve` is up."""
+    folder = tmp_path_factory.mktemp("day")
+    arrive(folder / "photos", FIRST, 24)
+    text = helpers.recipe("photos", "pets", "[promotion]\napproval = true\n[retrain]\nmin_new = 20\nsettle = 4")
+    (folder / "pets.toml").write_text(text + '[ladder]\nstop_at = "head"\n[transfer_check]\nenabled = false\n')
+    for words in (line("train"), line("promote", "pets", "1")):
+        done = subprocess.run(
+            [BIN / "headstart", *words], cwd=folder, env=helpers.outside(), capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+    hook = f"http://127.0.0.1:{channel.server.server_port}/"
+    served = Served(folder, [word.replace("60", "8") for word in line("serve")], "pets", HEADSTART_WEBHOOK=hook)
+    yield served
+    served.end()
 
 
-def test_a_burst_of_files_leads_to_one_run(served):
-    before = len(served.until(1))
-    for number in range(20):
-        helpers.photo(helpers.COLOURS["red"], 900 + number).save(served.folder / "photos" / "red" / f"new {number}.png")
-        time.sleep(0.2)
-    found = served.until(before + 1)
+def test_200_new_photos_start_one_run_and_the_gates_are_undecided(day, channel):
+    assert day.runs() == []
+    arrive(day.folder / "photos", LATER, 100, WRONG, "new ")
+    (run,) = day.until(1)
     time.sleep(20)  # two more looks
-    assert [run["id"] for run in served.until(before + 1)] == [run["id"] for run in found]
-    assert found[-1]["parameters"]["why"] == "new data"
-    assert found[-1]["state"]["type"] == "COMPLETED"
+    assert [each["id"] for each in day.runs()] == [run["id"]]
+    assert (run["parameters"]["why"], run["state"]["type"]) == ("new data", "COMPLETED")
+    assert day.versions()["2"]["gate"] == "undecided"
+    assert "undecided about version 2" in channel.until("undecided")
 
 
-def test_an_announcement_leads_to_one_run(served):
-    before = len(served.until(1))
-    assert "the data of served have changed" in served.command("notify", "r.toml")
-    found = served.until(before + 1)
-    assert len(found) == before + 1
-    assert found[-1]["parameters"]["why"] == "new data was announced"
-    assert found[-1]["state"]["type"] == "COMPLETED"
+def test_labels_are_fixed_and_the_schedule_trains_on_them(day):
+    day.command(*line("labels", "suspects"))
+    table = day.folder / "label_suspects.csv"
+    rows = pd.read_csv(table, dtype=str, keep_default_na=False)
+    truth = rows["uri"].str.extract(r"/(?:new )?(cat|dog) \d+\.jpg$")[0]
+    wrong = rows["label"] != truth
+    assert (wrong & (rows["suspect"] == "yes")).sum() >= 0.8 * wrong.sum() > 40
+    rows.assign(corrected=truth.where(wrong, "")).to_csv(table, index=False)
+    day.command(*line("labels", "apply"))
+    day.soon()
+    run = day.until(2)[-1]
+    assert (run["parameters"]["why"], run["state"]["type"]) == ("the schedule", "COMPLETED")
+    third = day.versions()["3"]
+    assert (third["gate"], third["aliases"]) == ("promote", "challenger")
 
 
-def test_it_takes_its_server_along(served):
-    served.process.send_signal(signal.SIGTERM)
-    assert served.process.wait(60) is not None
+def test_a_person_approves_and_takes_a_bad_version_back(day):
+    day.command(*line("promote", "pets", "3"))
+    assert day.versions()["3"]["aliases"] == "champion"
+    day.command(*line("rollback"))
+    after = day.versions()
+    assert (after["1"]["aliases"], after["3"]["aliases"]) == ("champion", "previous")
+
+
+def test_an_announcement_starts_one_run_which_says_why_it_trains_nothing(day):
+    before = len(day.runs())
+    assert "the data of pets have changed" in day.command("notify", "pets.toml")
+    run = day.until(before + 1)[-1]
+    assert (run["parameters"]["why"], run["state"]["type"]) == ("new data was announced", "COMPLETED")
+    assert len(day.versions()) == 3
+
+
+def test_a_run_that_fails_is_told(day, channel):
+    before = len(day.runs())
+    shutil.move(day.folder / "photos" / "dog", day.folder / "dog")
+    assert day.until(before + 1)[-1]["state"]["type"] == "FAILED"
+    assert "of retrain has ended as Failed" in channel.until("has ended")
+
+
+def test_it_takes_its_server_along(day):
+    assert day.said[1].startswith("MLflow: mlflow ui --backend-store-uri sqlite:///")
+    day.end()
     with pytest.raises(OSError, match="refused"):
-        urllib.request.urlopen(f"{served.api}/health", timeout=5)
+        urllib.request.urlopen(f"{day.api}/health", timeout=5)

@@ -1,0 +1,62 @@
+"""What the Prefect server tells people by itself: automations that call a webhook.
+
+https://docs.prefect.io/v3/concepts/automations. The address is a secret: it comes from the environment and lies in a
+block of the server, encrypted.
+"""
+
+import json
+from urllib.parse import urlsplit
+
+from prefect.automations import AutomationCore, EventTrigger
+from prefect.blocks.webhook import Webhook
+from prefect.client.orchestration import get_client
+from prefect.events.actions import CallWebhook
+
+from tasks import arrivals
+from tasks.errors import UsageError
+
+#: Environment variable with the address that is called, as of a Slack, Mattermost or Teams channel.
+VARIABLE = "HEADSTART_WEBHOOK"
+BLOCK = "headstart-alerts"
+FLOWS = ["retrain", "watch", "score", "promote", "rollback"]
+
+
+def install(address: str) -> list[str]:
+    """Have the server of PREFECT_API_URL call the address when a served run fails, or a verdict is undecided.
+
+    Done again, it replaces what it made before. Returns the names of the automations. Raises `UsageError` where the
+    address is none of http or https.
+    """
+    if urlsplit(address).scheme not in ("http", "https"):
+        raise UsageError(
+            f"Expected {VARIABLE} to hold an address that begins with https:// or http://, found another text."
+        )
+    hook = Webhook(url=address, headers={"Content-Type": "application/json"})
+    block = hook.save(BLOCK, overwrite=True)
+    made = [_failed(), _undecided()]
+    with get_client(sync_client=True) as client:
+        for name, trigger, text in made:
+            for old in client.read_automations_by_name(name):
+                client.delete_automation(old.id)
+            action = CallWebhook(block_document_id=block, payload=json.dumps({"text": text}))
+            client.create_automation(AutomationCore(name=name, trigger=trigger, actions=[action]))
+    return [name for name, *_ in made]
+
+
+def _failed() -> tuple[str, EventTrigger, str]:
+    trigger = EventTrigger(
+        expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
+        match={"prefect.resource.id": "prefect.flow-run.*"},
+        match_related={"prefect.resource.role": "flow", "prefect.resource.name": FLOWS},
+    )
+    text = "Headstart: the run {{ flow_run.name }} of {{ flow.name }} has ended as {{ flow_run.state.name }}."
+    return "headstart: a run has failed", trigger, text
+
+
+def _undecided() -> tuple[str, EventTrigger, str]:
+    trigger = EventTrigger(expect={arrivals.UNDECIDED}, match={"prefect.resource.id": f"{arrivals.RESOURCE}*"})
+    text = (
+        "Headstart: the gates of {{ event.resource.name }} are undecided about version {{ event.payload.version }}. "
+        "{{ event.payload.reason }}"
+    )
+    return "headstart: a verdict is undecided", trigger, text
