@@ -239,7 +239,9 @@ def answered(name, run_input):
     from prefect.exceptions import Pause
     from prefect.flow_runs import resume_flow_run
 
-    for deployment in promote_flows.deployments():
+    from flows.deployments import everything
+
+    for deployment in everything([], [], None, None):
         deployment.apply()
     assert promote_flows.ask(name, "2")
     assert promote_flows.ask(name, "2")

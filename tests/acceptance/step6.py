@@ -102,7 +102,10 @@ def burst() -> Shown:
     """50 files copied in over 10 seconds lead to one run."""
     from test_serve import Served
 
-    served = Served(Path(tempfile.mkdtemp(prefix="headstart-burst-")))
+    folder = Path(tempfile.mkdtemp(prefix="headstart-burst-"))
+    options = '[retrain]\nmin_new = 10\nsettle = 4\n[ladder]\nstop_at = "knn"'
+    (folder / "r.toml").write_text(helpers.recipe(helpers.photos(folder / "photos"), "burst", options))
+    served = Served(folder, ["serve", "r.toml", "--watch", "8"], "burst")
     try:
         before = len(served.until(1))
         for number in range(50):
@@ -113,8 +116,7 @@ def burst() -> Shown:
         time.sleep(40)
         found = served.until(before + 1)
     finally:
-        served.process.terminate()
-        served.process.wait(60)
+        served.end()
     return len(found) == before + 1, f"{len(found) - before} run: {found[-1]['parameters']['why']}"
 
 
