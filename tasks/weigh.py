@@ -14,13 +14,14 @@ MOST = 1000
 NOTHING = "they are like those before, the champion answers them as well, and a probe gains nothing by them"
 
 
-@stage(version=1, reads=lambda images, features, found, settings, name, seed: registry.opponent(name, ""))
+@stage(version=2, reads=lambda images, features, found, settings, name, seed: registry.opponent(name, ""))
 def weigh(
     images: ImagesRef, features: FeaturesRef, found: NewsRef, settings: Retrain, name: str, seed: int
 ) -> WeighedRef:
     """`train` where the new images are unlike the old ones, the champion does worse on them, or a probe gains by them.
 
-    The probe is a linear one, fitted without and with the new training images, and scored on all validation images.
+    The probe is a linear one, fitted on the training images as the newest version had them, and as they are now, and
+    scored on all validation images.
     Each question has a third of the significance level.
     """
     rows = datasets.rows(images.dataset)
@@ -32,7 +33,7 @@ def weigh(
     drifted = _drift(table, rows[rows["key"].isin(changed.new)], rows[~fresh], images.dataset.classes, seed, level)
     champion = registry.opponent(name, "")
     worse = _champion(name, champion, rows[fresh], images.dataset.classes, seed) if champion else None
-    gained = _probe(table, rows, fresh, images.dataset.classes, seed, level)
+    gained = _probe(table, rows, before, fresh, images.dataset.classes, seed, level)
     reasons = because(drifted, worse, gained, level)
     return WeighedRef(
         digest=digest("weighed", images, features, found, settings, name, seed, champion),
@@ -84,17 +85,29 @@ def _champion(name: str, version: str, rows: pd.DataFrame, classes: tuple[str, .
 
 
 def _probe(
-    table: store.Table, rows: pd.DataFrame, fresh: pd.Series, classes: tuple[str, ...], seed: int, level: float
+    table: store.Table,
+    rows: pd.DataFrame,
+    before: pd.DataFrame,
+    fresh: pd.Series,
+    classes: tuple[str, ...],
+    seed: int,
+    level: float,
 ) -> Gain | None:
-    """What the new training images take off a probe's log loss on the validation images; None where there are none."""
+    """What the news take off a probe's log loss on the validation images: fitted on what the version had, and on all.
+
+    What the version had carries the labels that it had then. None where one of both has fewer than two classes.
+    """
     training, validation = rows["split"] == "train", rows[rows["split"] == "validation"]
-    if not (training & fresh).any() or not (training & ~fresh).any():
+    labels_then = before.set_index("key")["label"]
+    then = rows[training & rows["key"].isin(labels_then.index)]
+    then = then.assign(label=then["key"].map(labels_then))
+    then = then[then["label"].isin(classes)]
+    if not (training & fresh).any() or then["label"].nunique() < 2:
         return None
     truth, seen = datasets.labels(validation, classes), _vectors(table, validation)
     losses = []
-    for part in (rows[training & ~fresh], rows[training]):
-        labels = datasets.labels(part, classes)
-        chosen = part.iloc[subsets.at_most(labels, MOST * 5, seed)]
+    for part in (then, rows[training]):
+        chosen = part.iloc[subsets.at_most(datasets.labels(part, classes), MOST * 5, seed)]
         said = probes.probe(_vectors(table, chosen), datasets.labels(chosen, classes), seen, truth, len(classes))
         losses.append(choice.losses(truth, said))
     without, with_them = losses
