@@ -210,7 +210,8 @@ def test_an_announcement_starts_one_run_which_says_why_it_trains_nothing(day):
 
 def test_a_run_that_fails_is_told(day, channel):
     before = len(day.runs())
-    shutil.move(day.folder / "photos" / "dog", day.folder / "dog")
+    shutil.move(day.folder / "photos", day.folder / "elsewhere")
+    (day.folder / "photos").mkdir()
     assert day.until(before + 1)[-1]["state"]["type"] == "FAILED"
     assert "of retrain has ended as Failed" in channel.until("has ended")
 
