@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.acceptance import step6_drift as drift
+from tests.acceptance import step6_servers as shared
 from tests.acceptance.shown import BIN, HOME, ROOT, Shown, headstart, main, tests
 
 sys.path.insert(0, str(ROOT / "tests"))  # where the tests' helpers are found, as pytest finds them
@@ -166,4 +167,4 @@ def scores() -> Shown:
 
 
 if __name__ == "__main__":
-    main([deployments, burst, kills, servers, drift.drifted, scores])
+    main([deployments, burst, kills, servers, drift.drifted, scores, shared.at_once, shared.minute])
