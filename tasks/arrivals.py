@@ -65,16 +65,20 @@ def announce(recipe: str, why: str) -> None:
 
     async def emit() -> None:
         async with get_events_client(checkpoint_every=1) as client:
-            resource = Resource({"prefect.resource.id": f"{RESOURCE}{recipe}", "prefect.resource.name": recipe})
-            await client.emit(Event(event=EVENT, resource=resource, payload={"recipe": recipe, "why": why}))
+            await client.emit(
+                Event(event=EVENT, resource=Resource(_resource(recipe)), payload={"recipe": recipe, "why": why})
+            )
 
     run_coro_as_sync(emit())
 
 
 def undecided(recipe: str, version: str, reason: str) -> None:
     """Emit the event that alerts wait for (`flows/alerts.py`), from inside a flow run."""
-    resource = {"prefect.resource.id": f"{RESOURCE}{recipe}", "prefect.resource.name": recipe}
-    emit_event(UNDECIDED, resource, payload={"version": version, "reason": reason})
+    emit_event(UNDECIDED, _resource(recipe), payload={"version": version, "reason": reason})
+
+
+def _resource(recipe: str) -> dict[str, str]:
+    return {"prefect.resource.id": f"{RESOURCE}{recipe}", "prefect.resource.name": recipe}
 
 
 def _waiting(deployment: str) -> list[FlowRun]:

@@ -267,7 +267,7 @@ def newest(stage: str, dataset: str) -> str:
 def fetched(stage: str, dataset: str, name: str, to: Path) -> Path | None:
     """An artifact of the run that `newest` finds, downloaded into a folder; None where there is none."""
     run_id = newest(stage, dataset)
-    if not run_id or name not in {file.path for file in client().list_artifacts(run_id)}:
+    if not run_id or not _has(run_id, name):
         return None
     return Path(client().download_artifacts(run_id, name, str(to)))
 
@@ -277,17 +277,10 @@ def last(name: str, stage: str, artifact: str, to: Path) -> bool:
 
     A run that took the stage from the cache has the artifacts of the run that computed it.
     """
-    experiment = client().get_experiment_by_name(name)
-    if experiment is None:
-        return False
-    wanted, order = (
-        f"tags.`headstart.stage` = '{stage}' and attributes.status = 'FINISHED'",
-        ["attributes.start_time DESC"],
-    )
-    found = client().search_runs([experiment.experiment_id], wanted, order_by=order, max_results=1000)
+    found = _finished(name, f"tags.`headstart.stage` = '{stage}'")
     for run in found:
         same = run.data.tags["headstart.digest"] == found[0].data.tags["headstart.digest"]
-        if same and artifact in {file.path for file in client().list_artifacts(run.info.run_id)}:
+        if same and _has(run.info.run_id, artifact):
             with TemporaryDirectory() as folder:
                 shutil.copyfile(client().download_artifacts(run.info.run_id, artifact, folder), to)
             return True
@@ -296,7 +289,7 @@ def last(name: str, stage: str, artifact: str, to: Path) -> bool:
 
 def table(run_id: str, name: str) -> pd.DataFrame | None:
     """A Parquet file among a run's artifacts; None where there is none."""
-    if name not in {file.path for file in client().list_artifacts(run_id)}:
+    if not _has(run_id, name):
         return None
     with TemporaryDirectory() as folder:
         return pd.read_parquet(client().download_artifacts(run_id, name, folder))
@@ -304,13 +297,21 @@ def table(run_id: str, name: str) -> pd.DataFrame | None:
 
 def skipped(name: str) -> int:
     """How many of the newest looks at a recipe's data have ended without training, before any that has trained."""
+    decisions = [run.data.tags[RETRAIN] for run in _finished(name, f"tags.`{RETRAIN}` != ''")]
+    return decisions.index("train") if "train" in decisions else len(decisions)
+
+
+def _finished(name: str, which: str) -> "list[MlflowRun]":
+    """The newest thousand finished runs of an experiment, the newest first; none where there is no such experiment."""
     experiment = client().get_experiment_by_name(name)
     if experiment is None:
-        return 0
-    wanted, order = f"tags.`{RETRAIN}` != '' and attributes.status = 'FINISHED'", ["attributes.start_time DESC"]
-    found = client().search_runs([experiment.experiment_id], wanted, order_by=order, max_results=1000)
-    decisions = [run.data.tags[RETRAIN] for run in found]
-    return decisions.index("train") if "train" in decisions else len(decisions)
+        return []
+    wanted, order = f"{which} and attributes.status = 'FINISHED'", ["attributes.start_time DESC"]
+    return list(client().search_runs([experiment.experiment_id], wanted, order_by=order, max_results=1000))
+
+
+def _has(run_id: str, artifact: str) -> bool:
+    return artifact in {file.path for file in client().list_artifacts(run_id)}
 
 
 def link(artifact: str) -> str:
