@@ -5,6 +5,8 @@ block of the server, encrypted.
 """
 
 import json
+from datetime import timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 from prefect.automations import AutomationCore, EventTrigger
@@ -18,7 +20,9 @@ from tasks.errors import UsageError
 #: Environment variable with the address that is called, as of a Slack, Mattermost or Teams channel.
 VARIABLE = "HEADSTART_WEBHOOK"
 BLOCK = "headstart-alerts"
-FLOWS = ["retrain", "watch", "score", "promote", "rollback"]
+FLOWS = ["retrain", "score", "promote", "rollback"]
+
+FAILED = "Headstart: the run {{ flow_run.name }} of {{ flow.name }} has ended as {{ flow_run.state.name }}"
 
 
 def install(address: str) -> list[str]:
@@ -33,7 +37,7 @@ def install(address: str) -> list[str]:
         )
     hook = Webhook(url=address, headers={"Content-Type": "application/json"})
     block = hook.save(BLOCK, overwrite=True)
-    made = [_failed(), _undecided()]
+    made = [_failed(), _blind(), _undecided()]
     with get_client(sync_client=True) as client:
         for name, trigger, text in made:
             for old in client.read_automations_by_name(name):
@@ -44,13 +48,25 @@ def install(address: str) -> list[str]:
 
 
 def _failed() -> tuple[str, EventTrigger, str]:
+    return "headstart: a run has failed", EventTrigger(**_failing(FLOWS)), f"{FAILED}."
+
+
+def _blind() -> tuple[str, EventTrigger, str]:
+    """Watching fails again at each look, so each deployment of it is told of once an hour."""
     trigger = EventTrigger(
-        expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
-        match={"prefect.resource.id": "prefect.flow-run.*"},
-        match_related={"prefect.resource.role": "flow", "prefect.resource.name": FLOWS},
+        **_failing(["watch"]), for_each={"related:deployment:prefect.resource.id"}, within=timedelta(hours=1)
     )
-    text = "Headstart: the run {{ flow_run.name }} of {{ flow.name }} has ended as {{ flow_run.state.name }}."
-    return "headstart: a run has failed", trigger, text
+    text = f"{FAILED}: new data start no training until it can look again. That is said once an hour."
+    return "headstart: watching has failed", trigger, text
+
+
+def _failing(flows: list[str]) -> dict[str, Any]:
+    """Of an event trigger: a run of one of these flows has failed."""
+    return {
+        "expect": {"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
+        "match": {"prefect.resource.id": "prefect.flow-run.*"},
+        "match_related": {"prefect.resource.role": "flow", "prefect.resource.name": flows},
+    }
 
 
 def _undecided() -> tuple[str, EventTrigger, str]:

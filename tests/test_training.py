@@ -1,6 +1,7 @@
 """Fitting, freezing and its proof."""
 
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -184,6 +185,18 @@ def test_the_same_seed_gives_the_same_weights(data):
 
     assert trained(0) == trained(0)
     assert trained(0) != trained(1)
+
+
+def test_what_other_threads_draw_from_the_generator_of_python_changes_no_weights():
+    import keras
+
+    def weights(others):
+        fit.seed_everything(0)
+        for _ in range(others):
+            random.random()
+        return keras.initializers.GlorotUniform()((2, 3))
+
+    np.testing.assert_array_equal(weights(0), weights(1))
 
 
 def test_training_stops_early_and_keeps_the_best_weights(data):

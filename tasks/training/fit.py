@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,8 +89,11 @@ def seed_everything(seed: int) -> None:
     """Make the backend, TensorFlow, NumPy and Python repeat themselves on the same machine."""
     import keras
     import tensorflow as tf
+    from keras.src.random import seed_generator
 
     keras.utils.set_random_seed(seed)
+    # Keras draws the seeds of weights and dropout from Python's generator, which threads of Prefect draw from too.
+    seed_generator.python_random = Random(seed)  # noqa: S311 - no secret
     tf.config.experimental.enable_op_determinism()
     if backend.current() == "torch":
         import torch
