@@ -22,6 +22,14 @@ for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME", "PREFECT_
 HOME = configure(Path(tempfile.mkdtemp(prefix="headstart-tests-")))
 
 
+#: Files whose tests wait for servers and schedules for minutes: begun first, so that the rest runs beside them.
+LONG = ("test_serve.py", "test_servers.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a command of ours left behind."""
@@ -43,23 +51,26 @@ def home() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def server(home: Path) -> Iterator[None]:
-    """One ephemeral Prefect server for all flows that run inside the test process."""
+def server(home: Path) -> Iterator[str]:
+    """The address of one ephemeral Prefect server for all flows that run inside the test process."""
+    from prefect.settings import PREFECT_API_URL
     from prefect.testing.utilities import prefect_test_harness
 
     with prefect_test_harness(server_startup_timeout=120):
-        yield
+        yield PREFECT_API_URL.value()
 
 
 @pytest.fixture(scope="session")
-def headstart(home: Path) -> Callable[..., Answer]:
-    """Run the command as a user does, in a process of its own."""
+def headstart(home: Path, server: str) -> Callable[..., Answer]:
+    """Run the command in a process of its own, on the Prefect server of the tests.
+
+    Those of the README and of killed processes start a server of their own, as a new user does.
+    """
 
     def run(*words: str, cwd: Path | None = None, **env: str) -> Answer:
         command = [str(Path(sys.executable).with_name("headstart")), *words]
-        done = subprocess.run(
-            command, capture_output=True, text=True, cwd=cwd, env=helpers.outside() | env, timeout=600
-        )
+        env = helpers.outside() | {"PREFECT_API_URL": server} | env
+        done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=600)
         return Answer(done.returncode, done.stdout, done.stderr)
 
     return run

@@ -81,6 +81,13 @@ class Served:
             self.said.append(said.strip())
             if f"watch/{recipe} is served" in said:
                 break
+        # Read on, as a process whose pipe is full waits for ever.
+        self.reading = threading.Thread(target=self._read, daemon=True)
+        self.reading.start()
+
+    def _read(self) -> None:
+        with self.process.stderr as lines:
+            self.said += [said.strip() for said in lines]
         self.api = f"{self.said[0].split()[1].removesuffix('/deployments')}/api"
 
     def ask(self, path: str, body: dict | None = None) -> object:
@@ -128,7 +135,7 @@ class Served:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         self.process.wait(60)
-        self.process.stderr.close()
+        self.reading.join()
 
 
 def arrive(folder: Path, kinds: dict[str, tuple[int, int, int]], each: int, wrong: float = 0.0, name: str = "") -> None:
@@ -148,6 +155,7 @@ def channel():
     found = Channel()
     yield found
     found.server.shutdown()
+    found.server.server_close()
 
 
 @pytest.fixture(scope="module")
