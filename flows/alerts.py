@@ -6,7 +6,6 @@ block of the server, encrypted.
 
 import json
 from datetime import timedelta
-from typing import Any
 from urllib.parse import urlsplit
 
 from prefect.automations import AutomationCore, EventTrigger
@@ -20,9 +19,10 @@ from tasks.errors import UsageError
 #: Environment variable with the address that is called, as of a Slack, Mattermost or Teams channel.
 VARIABLE = "HEADSTART_WEBHOOK"
 BLOCK = "headstart-alerts"
-FLOWS = ["retrain", "score", "promote", "rollback"]
-
-FAILED = "Headstart: the run {{ flow_run.name }} of {{ flow.name }} has ended as {{ flow_run.state.name }}"
+FLOWS = ("retrain", "score", "promote", "rollback")
+FAILED = (
+    "Headstart: the run {{ event.payload.run }} of {{ event.resource.name }} has failed. {{ event.payload.message }}"
+)
 
 
 def install(address: str) -> list[str]:
@@ -37,7 +37,7 @@ def install(address: str) -> list[str]:
         )
     hook = Webhook(url=address, headers={"Content-Type": "application/json"})
     block = hook.save(BLOCK, overwrite=True)
-    made = [_failed(), _blind(), _undecided()]
+    made = [_failed(), _blind(), _crashed(), _undecided()]
     with get_client(sync_client=True) as client:
         for name, trigger, text in made:
             for old in client.read_automations_by_name(name):
@@ -48,25 +48,31 @@ def install(address: str) -> list[str]:
 
 
 def _failed() -> tuple[str, EventTrigger, str]:
-    return "headstart: a run has failed", EventTrigger(**_failing(FLOWS)), f"{FAILED}."
+    trigger = EventTrigger(expect={arrivals.FAILED}, match=_runs(*FLOWS))
+    return "headstart: a run has failed", trigger, FAILED
 
 
 def _blind() -> tuple[str, EventTrigger, str]:
     """Watching fails again at each look, so each deployment of it is told of once an hour."""
     trigger = EventTrigger(
-        **_failing(["watch"]), for_each={"related:deployment:prefect.resource.id"}, within=timedelta(hours=1)
+        expect={arrivals.FAILED}, match=_runs("watch"), for_each={"prefect.resource.id"}, within=timedelta(hours=1)
     )
-    text = f"{FAILED}: new data start no training until it can look again. That is said once an hour."
+    text = f"{FAILED} New data start no training until it can look again. This is said once an hour."
     return "headstart: watching has failed", trigger, text
 
 
-def _failing(flows: list[str]) -> dict[str, Any]:
-    """Of an event trigger: a run of one of these flows has failed."""
-    return {
-        "expect": {"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
-        "match": {"prefect.resource.id": "prefect.flow-run.*"},
-        "match_related": {"prefect.resource.role": "flow", "prefect.resource.name": flows},
-    }
+def _runs(*flows: str) -> dict[str, list[str]]:
+    return {"prefect.resource.id": [f"{arrivals.RUN}{name}.*" for name in flows]}
+
+
+def _crashed() -> tuple[str, EventTrigger, str]:
+    """Of a process that is gone only Prefect tells, of a scheduled run after 15 minutes (see `arrivals.failed`)."""
+    trigger = EventTrigger(
+        expect={"prefect.flow-run.Crashed"},
+        match={"prefect.resource.id": "prefect.flow-run.*"},
+        match_related={"prefect.resource.role": "flow", "prefect.resource.name": [*FLOWS, "watch"]},
+    )
+    return "headstart: a run has crashed", trigger, "Headstart: the run {{ flow_run.name }} has crashed."
 
 
 def _undecided() -> tuple[str, EventTrigger, str]:

@@ -12,7 +12,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.input import RunInput
 from pydantic import Field
 
-from tasks import promotion
+from tasks import arrivals, promotion
 from tasks.records import LedgerEntry
 
 #: Name of the deployments: `promote/headstart`, `rollback/headstart`.
@@ -33,7 +33,13 @@ class Approval(RunInput):
     why: str = Field("", description="The reason, for the ledger")
 
 
-@flow(name="promote", flow_run_name="promote {name} {version}", validate_parameters=True, persist_result=True)
+@flow(
+    name="promote",
+    flow_run_name="promote {name} {version}",
+    validate_parameters=True,
+    persist_result=True,
+    on_failure=[arrivals.failed],
+)
 def promote(
     name: Name,
     version: Version,
@@ -53,7 +59,13 @@ def promote(
     return _told(entry) if entry else {"action": "none", "version": version, "why": "it is the champion already"}
 
 
-@flow(name="rollback", flow_run_name="rollback {name}", validate_parameters=True, persist_result=True)
+@flow(
+    name="rollback",
+    flow_run_name="rollback {name}",
+    validate_parameters=True,
+    persist_result=True,
+    on_failure=[arrivals.failed],
+)
 def rollback(name: Name, why: Why = "") -> dict[str, Any]:
     """Make the champion before the champion the champion again."""
     return _told(promotion.rollback(name, why))

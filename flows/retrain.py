@@ -10,7 +10,7 @@ from flows.recipes import find
 from flows.selection import with_backbone
 from flows.shards import extract_in_shards
 from flows.train import train
-from tasks import backend, corrections, observe, tracking
+from tasks import arrivals, backend, corrections, observe, tracking
 from tasks.extract import extract
 from tasks.ingest import ingest
 from tasks.look import look
@@ -21,7 +21,7 @@ from tasks.validate import validate
 from tasks.weigh import weigh
 
 
-@flow(name="retrain", flow_run_name="retrain {recipe}", validate_parameters=True)
+@flow(name="retrain", flow_run_name="retrain {recipe}", validate_parameters=True, on_failure=[arrivals.failed])
 def retrain(
     recipe: Annotated[str, Field(description="A shipped recipe's name, or the path of a TOML file")],
     overrides: Annotated[list[str], Field(description="Settings such as head.options.units=256")] = [],  # noqa: B006

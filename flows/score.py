@@ -8,14 +8,14 @@ from prefect import flow
 from pydantic import Field
 
 from flows.recipes import find
-from tasks import observe, registry
+from tasks import arrivals, observe, registry
 from tasks.home import home
 from tasks.records import ScoresRef
 from tasks.score import score as scored
 from tasks.settings import Observe, Scoring, Source, load
 
 
-@flow(name="score", flow_run_name="score {model}", validate_parameters=True)
+@flow(name="score", flow_run_name="score {model}", validate_parameters=True, on_failure=[arrivals.failed])
 def score(
     model: Annotated[str, Field(description="NAME@alias, NAME/version, or NAME for its champion")],
     source: Source,

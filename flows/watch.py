@@ -11,7 +11,7 @@ from tasks import arrivals, sources
 from tasks.settings import load
 
 
-@flow(name="watch", flow_run_name="watch {recipe}", validate_parameters=True)
+@flow(name="watch", flow_run_name="watch {recipe}", validate_parameters=True, on_failure=[arrivals.failed])
 def watch(
     recipe: Annotated[str, Field(description="A shipped recipe's name, or the path of a TOML file")],
     overrides: Annotated[list[str], Field(description="Settings such as retrain.settle=60")] = [],  # noqa: B006

@@ -81,6 +81,7 @@ class Served:
             self.said.append(said.strip())
             if f"watch/{recipe} is served" in said:
                 break
+        self.api = f"{self.said[0].split()[1].removesuffix('/deployments')}/api"
         # Read on, as a process whose pipe is full waits for ever.
         self.reading = threading.Thread(target=self._read, daemon=True)
         self.reading.start()
@@ -88,7 +89,6 @@ class Served:
     def _read(self) -> None:
         with self.process.stderr as lines:
             self.said += [said.strip() for said in lines]
-        self.api = f"{self.said[0].split()[1].removesuffix('/deployments')}/api"
 
     def ask(self, path: str, body: dict | None = None) -> object:
         data = None if body is None else json.dumps(body).encode()
@@ -221,7 +221,7 @@ def test_an_announcement_starts_one_run_which_says_why_it_trains_nothing(day):
 
 def test_a_run_that_fails_is_told(day, channel):
     shutil.move(day.folder / "photos", day.folder / "elsewhere")
-    assert "of watch has ended as Failed" in channel.until("has ended")
+    assert "found no folder" in channel.until("of watch has failed")
     time.sleep(20)  # two more looks
     assert len([text for text in channel.told if "of watch" in text]) == 1
 
