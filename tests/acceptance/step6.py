@@ -80,7 +80,7 @@ def deployments() -> Shown:
         helpers.answer(f"{api}/health")
         prefect("work-pool", "create", "headstart", "--type", "process")
         prefect("--no-prompt", "deploy", "--all")
-        soon = time.gmtime(time.time() + 90)
+        soon = time.gmtime(time.time() + 125)  # Prefect looks once a minute which runs come next
         prefect("deployment", "schedule", "create", "retrain/elpv", "--cron", f"{soon.tm_min} {soon.tm_hour} * * *")
         with _started([str(BIN / "prefect"), "worker", "start", "--pool", "headstart"], env):
             _until(api, "the schedule")
