@@ -7,6 +7,7 @@ under each of them.
 import os
 import sys
 from importlib.util import find_spec
+from random import Random
 from typing import Any
 
 from tasks.errors import DependencyError
@@ -51,3 +52,16 @@ def current() -> str:
     import keras
 
     return keras.backend.backend()
+
+
+def seed(value: int) -> None:
+    """Make the backend, Keras, NumPy and Python repeat themselves, whatever other threads do meanwhile.
+
+    Keras draws the seeds of weights and dropout from Python's generator, which threads of Prefect draw from too; it
+    gets one of its own, which `keras.utils.set_random_seed` does not know of.
+    """
+    import keras
+    from keras.src.random import seed_generator
+
+    keras.utils.set_random_seed(value)
+    seed_generator.python_random = Random(value)  # noqa: S311 - no secret

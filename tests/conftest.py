@@ -64,12 +64,13 @@ def server(home: Path) -> Iterator[str]:
 def headstart(home: Path, server: str) -> Callable[..., Answer]:
     """Run the command in a process of its own, on the Prefect server of the tests.
 
-    Those of the README and of killed processes start a server of their own, as a new user does.
+    Where `PREFECT_API_URL` is None it starts one of its own, as for a new user.
     """
 
-    def run(*words: str, cwd: Path | None = None, **env: str) -> Answer:
+    def run(*words: str, cwd: Path | None = None, **values: str | None) -> Answer:
         command = [str(Path(sys.executable).with_name("headstart")), *words]
-        env = helpers.outside() | {"PREFECT_API_URL": server} | env
+        given = helpers.outside() | {"PREFECT_API_URL": server} | values
+        env = {name: value for name, value in given.items() if value is not None}
         done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=600)
         return Answer(done.returncode, done.stdout, done.stderr)
 

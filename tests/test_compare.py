@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks import backbones, settings, tracking
+from tasks import backbones, backend, settings, tracking
 from tasks.errors import UsageError
 from tasks.home import home
 from tasks.points import Gap, Level, PointRef
@@ -204,7 +204,7 @@ def recipe(colours, tmp_path_factory):
     import keras
 
     folder = tmp_path_factory.mktemp("recipe")
-    keras.utils.set_random_seed(0)
+    backend.seed(0)
     layers = [keras.layers.Conv2D(8, 3, 2, padding="same", activation="relu") for _ in range(3)]
     keras.Sequential([keras.Input((32, 32, 3)), *layers]).save(folder / "pretrained.keras")
     (folder / "r.toml").write_text(helpers.recipe(colours, "compared", "[validation]\nmax_rejected = 0.1"))

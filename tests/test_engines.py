@@ -7,13 +7,13 @@ import time
 import numpy as np
 import pytest
 
-from tasks import engines, plugins
+from tasks import backend, engines, plugins
 
 
 def _model():
     import keras
 
-    keras.utils.set_random_seed(0)
+    backend.seed(0)
     pixels = keras.Input((16, 16, 3))
     return keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(pixels)))
 

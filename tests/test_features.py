@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks import datasets, features, store
+from tasks import backend, datasets, features, store
 from tasks.engines import Engine
 from tasks.errors import DataError
 from tasks.home import home
@@ -210,7 +210,7 @@ def network():
     from tasks.backbones import Backbone
     from tasks.training import networks
 
-    keras.utils.set_random_seed(0)
+    backend.seed(0)
     pixels = keras.Input((SIDE, SIDE, 3))
     x = keras.layers.Rescaling(1 / 127.5, offset=-1)(pixels)
     for number in range(2):

@@ -4,6 +4,7 @@ import helpers
 import numpy as np
 import pytest
 
+from tasks import backend
 from tasks.backbones import file
 from tasks.errors import DependencyError, UsageError
 from tasks.training import networks
@@ -13,7 +14,7 @@ from tasks.training import networks
 def saved(tmp_path):
     import keras
 
-    keras.utils.set_random_seed(0)
+    backend.seed(0)
     net = keras.Sequential([keras.Input((32, 32, 3))])
     for number in range(3):
         net.add(keras.layers.Conv2D(4 + number, 3, 2, padding="same", name=f"conv_{number}"))

@@ -76,12 +76,12 @@ def test_the_next_command_closes_what_was_left_and_goes_on(crashed, headstart):
     folder, done = crashed
     assert done[-1] == "probe"
     (left,) = _servers(folder / "home")
-    answer = headstart("doctor", "--repair", "--home", str(folder / "home"))
+    answer = headstart("doctor", "--repair", "--home", str(folder / "home"), PREFECT_API_URL=None)
     assert "The MLflow run train crash is closed as killed" in answer.err
     assert "The Prefect run train crash is closed as crashed" in answer.err
     assert f"(process {left.pid})" in answer.err
     assert not left.is_running() or left.status() == psutil.STATUS_ZOMBIE
-    again = headstart("train", str(folder / "r.toml"), "--json", "--home", str(folder / "home"))
+    again = headstart("train", str(folder / "r.toml"), "--json", "--home", str(folder / "home"), PREFECT_API_URL=None)
     assert again.code == 0, again.err
     assert "closed" not in again.err
     stages = again.json["stages"]

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from flows.train import check, train
-from tasks import registry, settings, store, tracking
+from tasks import backend, registry, settings, store, tracking
 from tasks.errors import DataError, UsageError
 from tasks.home import home
 from tasks.training import networks, thaw
@@ -342,7 +342,7 @@ def test_answers_equal_what_evaluate_found(first):
 def test_a_head_on_a_savedmodel_becomes_a_version_that_answers(server, colours, tmp_path):
     import keras
 
-    keras.utils.set_random_seed(0)
+    backend.seed(0)
     layers = [keras.Input((32, 32, 3)), keras.layers.Conv2D(8, 3, 2), keras.layers.ReLU()]
     keras.Sequential(layers).export(tmp_path / "graph", verbose=False)
     (tmp_path / "r.toml").write_text(helpers.recipe(colours, "of_graph"))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator
 
+from tasks import backend
 from tasks.backbones import Backbone, Choice
 from tasks.errors import UsageError
 from tasks.images import ranges
@@ -151,7 +152,7 @@ def _network(name: str, family: Family, size: int) -> keras.Model:
             counts[stem] += 1
         return type(layer).from_config(config)
 
-    keras.utils.set_random_seed(0)
+    backend.seed(0)
     again = keras.models.clone_model(model, clone_function=named)
     return keras.Model(again.inputs[0], again.outputs[0], name=name.lower())
 

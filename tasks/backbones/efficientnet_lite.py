@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tasks import backend
 from tasks.backbones import Backbone, Choice
 from tasks.errors import DependencyError
 from tasks.weights import files
@@ -110,7 +111,7 @@ def network(variant: str, size: int, classes: int = 0) -> tuple[keras.Model, tup
     import keras
     from keras import layers
 
-    keras.utils.set_random_seed(0)
+    backend.seed(0)
     scale = VARIANTS[variant]
     pixels = keras.Input((size, size, 3), name="pixels")
     # (x - 127) / 128, the Lite family's own range: about -0.99 to 1.

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks import backend
 from tasks.backbones import Backbone, Choice
 from tasks.backbones import _hub_graphs as graphs
 from tasks.errors import DependencyError, UsageError
@@ -123,7 +124,6 @@ def _check(preset: str, family: str, weights: str) -> None:
 
 
 def _preset(preset: str, size: int, weights: str) -> tuple[keras.Model, Range]:
-    import keras
 
     folder = presets.find(preset)
     family, config = _described(folder)
@@ -132,7 +132,7 @@ def _preset(preset: str, size: int, weights: str) -> tuple[keras.Model, Range]:
             f"images.size: expected {config['image_shape'][0]}, the size that {preset} has positions for, found {size}."
         )
     shape = {key: (size, size, 3) for key in ("image_shape", "input_shape") if key in config and family != "SigLIP"}
-    keras.utils.set_random_seed(0)
+    backend.seed(0)
     network = presets.read(folder, weights == OWN, **shape)
     return getattr(network, "vision_encoder", network), presets.pixel_range(folder) or FAMILIES[family]
 
@@ -148,7 +148,6 @@ def _described(folder: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _family(family: str, size: int, config: dict[str, Any]) -> tuple[keras.Model, Range]:
-    import keras
     import keras_hub
 
     name = "SigLIPVisionEncoder" if family == "SigLIP" else f"{family}Backbone"
@@ -161,7 +160,7 @@ def _family(family: str, size: int, config: dict[str, Any]) -> tuple[keras.Model
             f"backbone.options.config: expected the arguments of {name}, {', '.join(known)}, found "
             f"{', '.join(sorted(unknown))}."
         )
-    keras.utils.set_random_seed(0)
+    backend.seed(0)
     try:
         return made(**(config | shape)), FAMILIES[family]
     except (TypeError, ValueError) as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from tasks import backend
 from tasks.backbones import Backbone, Choice
 from tasks.images import ranges
 from tasks.weights import files
@@ -94,7 +95,7 @@ def network(variant: str, size: int) -> tuple[keras.Model, tuple[str, ...]]:
     """
     import keras
 
-    keras.utils.set_random_seed(0)
+    backend.seed(0)
     pixels = keras.Input((size, size, 3), name="pixels")
     x = keras.layers.Rescaling(*ranges.IMAGENET, name="to_range")(pixels)
     x, blocks = _vgg(x, VGGS[variant]) if variant in VGGS else _resnet(x, RESNETS[variant], variant in BASIC)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from random import Random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,13 +86,9 @@ class History:
 
 def seed_everything(seed: int) -> None:
     """Make the backend, TensorFlow, NumPy and Python repeat themselves on the same machine."""
-    import keras
     import tensorflow as tf
-    from keras.src.random import seed_generator
 
-    keras.utils.set_random_seed(seed)
-    # Keras draws the seeds of weights and dropout from Python's generator, which threads of Prefect draw from too.
-    seed_generator.python_random = Random(seed)  # noqa: S311 - no secret
+    backend.seed(seed)
     tf.config.experimental.enable_op_determinism()
     if backend.current() == "torch":
         import torch
