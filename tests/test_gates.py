@@ -110,7 +110,7 @@ def test_other_metrics_are_compared_row_by_row():
     turned = dataclasses.replace(better, challenger=old, champion=new)
     result = answer("not_worse_than_champion", turned, metric="macro_f1")
     assert result.outcome == "failed"
-        assert result.numbers[metric] == pytest.approx(metrics.evaluate(labels, old)[metric])
+    assert result.numbers["macro_f1"] == pytest.approx(metrics.evaluate(labels, old)["macro_f1"])
     single = np.r_[labels, 0] + np.r_[np.zeros(300, int), 3]
     wide = [np.c_[np.r_[said, said[:1]], np.full(301, 1e-3)] for said in (new, old)]
     assert decision(Case(single, ("a", "b", "c", "d"), *wide), metric="macro_f1")[0] == "promote"
