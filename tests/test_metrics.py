@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
 from tasks import metrics
 
@@ -24,6 +25,19 @@ def test_known_values():
     assert found["roc_auc"] == 1
     assert found["log_loss"] == pytest.approx(-np.log([0.9, 0.4, 0.8, 0.7]).mean())
     assert found["ece"] == pytest.approx((0.1 + 0.6 + 0.2 + 0.3) / 4)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_values_are_those_of_scikit_learn(classes):
+    random = np.random.default_rng(classes)
+    labels = np.r_[np.arange(classes - 1), random.integers(0, classes - 1, 60), classes - 1]
+    probabilities = random.dirichlet(np.ones(classes), len(labels)).round(1) + 0.01  # many are equal
+    probabilities[:, -1] = random.uniform(0, 0.01, len(labels))  # one class is never predicted
+    found, predicted = metrics.evaluate(labels, probabilities), probabilities.argmax(axis=1)
+    assert found["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro", zero_division=0.0))
+    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, predicted))
+    each = [roc_auc_score(labels == number, probabilities[:, number]) for number in range(classes)]
+    assert found["roc_auc"] == pytest.approx(each[1] if classes == 2 else np.mean(each))
 
 
 def test_intervals_hold_the_value_and_narrow_with_more_rows():

@@ -6,7 +6,13 @@ HIGHER_IS_BETTER = True
 
 
 def score(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """0 to 1, higher is better; a class that is never predicted counts 0."""
-    from sklearn.metrics import f1_score
+    """0 to 1, higher is better; a class that is never predicted counts 0.
 
-    return float(f1_score(labels, probabilities.argmax(axis=1), average="macro", zero_division=0.0))
+    scikit-learn's `f1_score`, macro averaged over the classes that are there or predicted, 200 times as fast or
+    more: an interval takes a thousand.
+    """
+    classes, predicted = probabilities.shape[1], probabilities.argmax(axis=1)
+    right = np.bincount(labels[predicted == labels], minlength=classes)
+    either = np.bincount(labels, minlength=classes) + np.bincount(predicted, minlength=classes)
+    there = either > 0
+    return float((2 * right[there] / either[there]).mean())

@@ -6,10 +6,19 @@ HIGHER_IS_BETTER = True
 
 
 def score(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """0 to 1, higher is better, 0.5 is chance."""
-    from sklearn.metrics import roc_auc_score
+    """0 to 1, higher is better, 0.5 is chance.
 
-    if probabilities.shape[1] == 2:
-        return float(roc_auc_score(labels, probabilities[:, 1]))
-    known = np.arange(probabilities.shape[1])
-    return float(roc_auc_score(labels, probabilities, multi_class="ovr", labels=known))
+    The share of pairs of a row of the class and another that its probability puts in this order, equal ones as half:
+    Hanley and McNeil 1982, https://doi.org/10.1148/radiology.143.1.7063747. scikit-learn's `roc_auc_score`, 15 times as
+    fast or more: an interval takes a thousand.
+    """
+    from scipy.stats import rankdata
+
+    classes = probabilities.shape[1]
+    chosen = [1] if classes == 2 else range(classes)
+    areas = []
+    for number in chosen:
+        own = labels == number
+        rows, others = own.sum(), (~own).sum()
+        areas.append((rankdata(probabilities[:, number])[own].sum() - rows * (rows + 1) / 2) / (rows * others))
+    return float(np.mean(areas))
