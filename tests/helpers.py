@@ -6,6 +6,7 @@ import pickle
 import socket
 import struct
 import time
+import urllib.error
 import urllib.request
 import zipfile
 from dataclasses import dataclass
@@ -73,15 +74,17 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def answer(url: str) -> bytes:
-    """What a server that is starting answers once it does, within a minute."""
+def answer(request: str | urllib.request.Request) -> bytes:
+    """What a server answers once it does, within a minute: it may be starting, or its SQLite locked for a moment."""
     for _ in range(120):
         try:
-            with urllib.request.urlopen(url, timeout=5) as reply:
+            with urllib.request.urlopen(request, timeout=30) as reply:
                 return reply.read()
-        except OSError:
+        except OSError as error:
+            if isinstance(error, urllib.error.HTTPError) and error.code != 503:
+                raise
             time.sleep(0.5)
-    raise AssertionError(f"no answer from {url}")
+    raise AssertionError(f"no answer from {getattr(request, 'full_url', request)}")
 
 
 @dataclass(frozen=True)

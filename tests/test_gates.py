@@ -107,10 +107,10 @@ def test_other_metrics_are_compared_row_by_row():
     better = Case(labels, ("a", "b", "c"), new, old)
     for metric in ("macro_f1", "log_loss", "roc_auc", "balanced_accuracy"):
         assert decision(better, metric=metric)[0] == "promote"
-    turned = dataclasses.replace(better, challenger=old, champion=new)
-    result = answer("not_worse_than_champion", turned, metric="macro_f1")
-    assert result.outcome == "failed"
-    assert result.numbers["macro_f1"] == pytest.approx(metrics.evaluate(labels, old)["macro_f1"])
+        turned = dataclasses.replace(better, challenger=old, champion=new)
+        result = answer("not_worse_than_champion", turned, metric=metric)
+        assert result.outcome == "failed"
+        assert result.numbers[metric] == pytest.approx(metrics.evaluate(labels, old)[metric])
     single = np.r_[labels, 0] + np.r_[np.zeros(300, int), 3]
     wide = [np.c_[np.r_[said, said[:1]], np.full(301, 1e-3)] for said in (new, old)]
     assert decision(Case(single, ("a", "b", "c", "d"), *wide), metric="macro_f1")[0] == "promote"

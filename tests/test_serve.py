@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -94,16 +93,7 @@ class Served:
     def ask(self, path: str, body: dict | None = None) -> object:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.api}/{path}", data, {"Content-Type": "application/json"})
-        for _ in range(10):
-            try:
-                with urllib.request.urlopen(request, timeout=30) as reply:
-                    return json.load(reply)
-            except urllib.error.HTTPError as error:
-                # SQLite is locked for a moment; Prefect's own clients ask again too.
-                if error.code != 503:
-                    raise
-                time.sleep(2)
-        raise AssertionError(path)
+        return json.loads(helpers.answer(request))
 
     def runs(self) -> list[dict]:
         """Runs of `retrain` whose time has come, the oldest first."""

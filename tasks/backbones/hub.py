@@ -124,7 +124,6 @@ def _check(preset: str, family: str, weights: str) -> None:
 
 
 def _preset(preset: str, size: int, weights: str) -> tuple[keras.Model, Range]:
-
     folder = presets.find(preset)
     family, config = _described(folder)
     if family in FIXED and size != config["image_shape"][0]:
