@@ -21,6 +21,7 @@ NAMES = ("extraction", "train", "fine_tune", "memory", "tables", "kill")
 
 def main(names: Annotated[list[str] | None, typer.Argument()] = None, home: Path | None = None) -> None:
     """Run the named benchmarks, in a home of their own unless one is given."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a command that compiles every import anew is not what users run
     with tempfile.TemporaryDirectory() as folder:
         os.environ["HEADSTART_HOME"] = str(home or folder)
         for name in names or NAMES:
