@@ -1,6 +1,7 @@
 """What the acceptance commands share: run the command or the tests, and print a line for what each showed."""
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,8 @@ def tests(*words: str) -> Shown:
 
 def main(lines: list[Callable[[], Shown]]) -> None:
     """Run the lines whose numbers are given to the command, else all; exit 1 where one falls short."""
+    # A shell has what it starts in the background ignore this signal, and children too; Prefect's worker ends by it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     wanted = [int(word) for word in sys.argv[1:]] or range(1, len(lines) + 1)
     held = []
     for number in wanted:
