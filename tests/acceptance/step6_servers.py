@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 from tests.acceptance.shown import BIN, ROOT, Shown
 
@@ -30,11 +31,15 @@ def _there() -> Iterator[tuple[servers.Servers, Path, "MlflowClient"]]:
     folder = Path(tempfile.mkdtemp(prefix="headstart-servers-"))
     helpers.photos(folder / "photos")
     (folder / "servers").mkdir()
-    with servers.running(folder / "servers") as there:
-        os.environ.update({name: value for name, value in there.client.items() if name.startswith("MLFLOW_")})
+    with servers.running(folder / "servers") as there, patch.dict(os.environ, _mlflow(there)):
         from mlflow import MlflowClient
 
         yield there, folder, MlflowClient(there.client["MLFLOW_TRACKING_URI"])
+
+
+def _mlflow(there: servers.Servers) -> dict[str, str]:
+    """What a client of its MLflow server has in its environment."""
+    return {name: value for name, value in there.client.items() if name.startswith("MLFLOW_")}
 
 
 def _start(there: servers.Servers, folder: Path, name: str) -> "subprocess.Popen[str]":
