@@ -58,8 +58,7 @@ def _runs(api: str, flow: str) -> list[dict[str, Any]]:
         json.dumps({"flows": {"name": {"any_": [flow]}}}).encode(),
         {"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=30) as reply:
-        return [run for run in json.load(reply) if run["start_time"]]
+    return [run for run in json.loads(helpers.answer(request)) if run["start_time"]]
 
 
 def deployments() -> Shown:
