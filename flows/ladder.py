@@ -4,8 +4,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, partial
 
+from flows.shards import extract_in_shards
 from tasks.average import average
 from tasks.choose import choose
+from tasks.extract import extract
 from tasks.fine_tune import fine_tune
 from tasks.interpolate import interpolate
 from tasks.records import FeaturesRef, ImagesRef, LadderRef, ModelRef, digest
@@ -73,7 +75,8 @@ def _steps(
     if "interpolated" in r.rungs and (last := _last_tuned(rungs)):
         yield "interpolated", partial(_between, images, rungs["head"], rungs[last], r, last)
     best = _to_average(r, rungs)
-    several = len(best) * len(_views(r)) > 1 or (r.ladder.seeds > 1 and best[-1].rung in TUNED)
+    repeated = r.ladder.seeds > 1 and best[-1].rung in TUNED
+    several = len(best) * len(_views(r)) > 1 or repeated or r.ladder.backbones
     if "averaged" in r.rungs and several:
         yield "averaged", lambda: _averaged(images, _repeated(images, best, r, lambda: rungs["head"]), r)
 
@@ -83,18 +86,25 @@ def _heads(r: Recipe) -> dict[str, Head]:
     return {"knn": Head(kind="knn"), "probe": Head(), "head": r.head}
 
 
-def _head(images: ImagesRef, features: FeaturesRef, r: Recipe, rung: str, again: ModelRef | None = None) -> ModelRef:
-    stage = _labelled(train_head, rung, again)
+def _head(
+    images: ImagesRef, features: FeaturesRef, r: Recipe, rung: str, again: ModelRef | None = None, which: str = ""
+) -> ModelRef:
+    stage = _labelled(train_head, rung, again, which)
     return stage(images, features, r.backbone, _heads(r)[rung], r.loss, r.images, r.seed, rung, again)
 
 
 def _tuned(
-    images: ImagesRef, head: ModelRef, r: Recipe, rung: str, again: ModelRef | None = None, number: int = 0
+    images: ImagesRef,
+    head: ModelRef,
+    r: Recipe,
+    rung: str,
+    again: ModelRef | None = None,
+    number: int = 0,
+    which: str = "",
 ) -> ModelRef:
     """`number`: of the training, each with random numbers of its own; the first's are those of the recipe's seed."""
-    stage, settings = _labelled(fine_tune, rung, again), r.fine_tune if rung == "blocks" else r.whole
-    if number:
-        stage = stage.labelled(f"{stage.label}_{number + 1}")
+    stage = _labelled(fine_tune, rung, again, which or (f"_{number + 1}" if number else ""))
+    settings = r.fine_tune if rung == "blocks" else r.whole
     return stage(images, head, settings, r.loss, r.extract, r.images, _seed(r, number), again)
 
 
@@ -116,15 +126,37 @@ def _repeated(
     head: Callable[[], ModelRef],
     before: Mapping[str, ModelRef] | None = None,
 ) -> list[ModelRef]:
-    """The models, and as many more trainings of the last, where it was fine-tuned, as the recipe wants.
+    """The models, and the last of them trained anew, where the recipe wants more: from other seeds, on other backbones.
 
     `before`: the rungs that the models are trained again of.
     """
     rung = models[-1].rung
-    if rung not in TUNED:
-        return models
     again = before[rung] if before else None
-    return [*models, *(_tuned(images, head(), r, rung, again, number) for number in range(1, r.ladder.seeds))]
+    seeds = range(1, r.ladder.seeds) if rung in TUNED else ()
+    trainings = [_tuned(images, head(), r, rung, again, number) for number in seeds]
+    if rung == "interpolated":
+        rung = [each for each in r.rungs if each in TUNED][-1]
+    others = [r.model_copy(update={"backbone": each}) for each in r.backbones[1:]]
+    elsewhere = [_elsewhere(images, o, rung, f"_backbone_{n}", before is not None) for n, o in enumerate(others, 2)]
+    return [*models, *trainings, *elsewhere]
+
+
+def _elsewhere(images: ImagesRef, r: Recipe, rung: str, which: str, refit: bool) -> ModelRef:
+    """A rung on a backbone of the average, which `r` names here, from its own head on.
+
+    `refit`: with the validation images among the others, for as long as it was trained without them.
+    """
+    extract_in_shards(images, r)
+    stage = extract.labelled(f"extract{which}")
+    features = stage(images, r.backbone, r.extract, r.images, r.backend, r.ladder.refit, cut=r.cut)
+    lower = "head" if rung in TUNED else rung
+
+    def trained(head: ModelRef | None = None, tuned: ModelRef | None = None) -> tuple[ModelRef, ModelRef]:
+        below = _head(images, features, r, lower, head, which)
+        return below, _tuned(images, below, r, rung, tuned, which=which) if rung in TUNED else below
+
+    first = trained()
+    return trained(*first)[1] if refit else first[1]
 
 
 def _to_average(r: Recipe, rungs: dict[str, ModelRef]) -> list[ModelRef]:
@@ -153,7 +185,7 @@ def _last_tuned(rungs: dict[str, ModelRef]) -> str:
     return next((rung for rung in ("whole", "blocks") if rung in rungs), "")
 
 
-def _labelled(stage: Stage, rung: str, again: ModelRef | None) -> Stage:
-    """The stage under the name of its rung, unless its own is for that one."""
-    name = stage.name if rung in OWN else rung
+def _labelled(stage: Stage, rung: str, again: ModelRef | None, which: str = "") -> Stage:
+    """The stage under the name of its rung, unless its own is for that one; `which`: of several of them."""
+    name = (stage.name if rung in OWN else rung) + which
     return stage.labelled(f"refit_{name}" if again else name)

@@ -1,8 +1,8 @@
 """Average: a network that answers with the mean of what others say of the views of a photo.
 
 Over views this is test-time augmentation (Krizhevsky et al. 2012, https://dl.acm.org/doi/10.1145/3065386, section 4.1);
-over the frozen and the fine-tuned network, which err on other images, an ensemble (Lakshminarayanan et al. 2017,
-https://arxiv.org/abs/1612.01474).
+over the frozen and the fine-tuned network, or networks on several backbones, which err on other images, an ensemble
+(Lakshminarayanan et al. 2017, https://arxiv.org/abs/1612.01474).
 """
 
 import time
@@ -26,7 +26,8 @@ def average(
     """
     started = time.perf_counter()
     members = {f"{model.rung}_{n}": networks.load(home() / model.path) for n, model in enumerate(models, 1)}
-    network = ensembles.averaged(members, views, models[0].blocks)
+    blocks = {name: model.blocks for name, model in zip(members, models, strict=True)}
+    network = ensembles.averaged(members, views, blocks)
     validation = fit.rows_of(images, ("validation",), ("identity",))
 
     def logits() -> np.ndarray:

@@ -42,15 +42,16 @@ def publish(found: Findings, images: ImagesRef, recipe: Recipe, *, stages: dict[
 def _facts(found: Findings, recipe: Recipe) -> dict[str, str]:
     """Names and values for the page and the card."""
     run = tracking.current()
+    used = recipe.backbones if found.model.rung == "averaged" else (recipe.backbone,)
     return {
         "recipe": f"{recipe.name}, seed {recipe.seed}, split {recipe.split.salt!r}",
         "MLflow run": run.id,
         "data set": found.dataset.digest,
         "test set": found.verdict.test_set,
         "licence of the photos": recipe.source.licence or "not stated: source.licence in the recipe",
-        "backbone": backbones.label(recipe.backbone),
-        "weights": f"digest {backbones.weights(recipe.backbone)[:20]}",
-        "licence of the weights": backbones.licence(recipe.backbone),
+        "backbone": "; ".join(backbones.label(each) for each in used),
+        "weights": "; ".join(f"digest {backbones.weights(each)[:20]}" for each in used),
+        "licence of the weights": "; ".join(dict.fromkeys(backbones.licence(each) for each in used)),
         "model": found.model.digest,
     } | provenance.of_machine()
 

@@ -275,6 +275,11 @@ class Ladder(Settings):
         description="So often the best rung that trained the network is trained for the average, each time with other "
         "random numbers",
     )
+    backbones: tuple[Candidate, ...] = Field(
+        (),
+        description="Other backbones that are trained like the recipe's own for the average: tables of `kind`, "
+        "`options` and `weights`",
+    )
     max_minutes: float = Field(0.0, ge=0, description="No rung is begun after this time; 0: no bound")
     confidence: float = Field(
         0.95, gt=0.5, lt=1, description="How sure it must be that a cheaper rung is worse before a dearer one is taken"
@@ -505,7 +510,14 @@ class Recipe(Settings):
             rungs = [rung for rung in rungs if rung not in TUNED]
         if wanted.interpolate and any(rung in TUNED for rung in rungs):
             rungs.append("interpolated")
-        return (*rungs, "averaged") if wanted.average or wanted.seeds > 1 else tuple(rungs)
+        several = wanted.average or wanted.seeds > 1 or wanted.backbones
+        return (*rungs, "averaged") if several else tuple(rungs)
+
+    @property
+    def backbones(self) -> tuple[Backbone, ...]:
+        """The recipe's own and those of the average, with the pooling of its own."""
+        others = (self.backbone.model_copy(update=dict(each)) for each in self.ladder.backbones)
+        return (self.backbone, *others)
 
     @property
     def cut(self) -> int:
@@ -596,6 +608,7 @@ def _culprits(recipe: Recipe) -> Iterator[str]:
     ]
     networks: list[tuple[str, Candidate]] = [("backbone", recipe.backbone)] if recipe.backbone.kind != "auto" else []
     networks += [(f"select.candidates.{place}", each) for place, each in enumerate(recipe.select.candidates)]
+    networks += [(f"ladder.backbones.{place}", each) for place, each in enumerate(recipe.ladder.backbones)]
     wanted += [("backbones", each.kind, each.options, f"{where}.options") for where, each in networks]
     wanted += [("expectations", suite, {}, "validation.suites") for suite in recipe.validation.suites]
     wanted += [("gates", gate, options, f"gates.{gate}") for gate, options in recipe.gates.items()]

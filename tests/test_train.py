@@ -243,14 +243,18 @@ def test_weights_in_between_are_refitted_at_the_share_that_was_chosen(first, ser
     assert {"refit_train_head", "refit_fine_tune", "refit_interpolate"} <= done.stages.keys()
 
 
-def test_answers_averaged_over_views_are_a_rung_and_are_refitted(server, colours, tmp_path):
+def test_answers_averaged_over_views_and_backbones_are_a_rung_and_are_refitted(server, colours, tmp_path):
     (tmp_path / "r.toml").write_text(helpers.recipe(colours, "averaged", "[validation]\nmax_rejected = 0.1"))
     words = ("ladder.start_at=head", "ladder.stop_at=head", 'ladder.average=["views"]', "ladder.refit=true")
-    done = train(settings.load(tmp_path / "r.toml", (*words, "ladder.ship=averaged")))
+    words += ('ladder.backbones=[{ weights = "random" }]', "ladder.ship=averaged")
+    done = train(settings.load(tmp_path / "r.toml", words))
     assert [score.rung for score in done.ladder.scores] == ["head", "averaged"]
-    assert (done.model.rung, done.model.averages) == ("averaged", ("head",))
-    assert {"average", "refit_train_head", "refit_average"} <= done.stages.keys()
-    assert "Taken is the one that the recipe names." in (home() / done.page.path).read_text()
+    assert (done.model.rung, done.model.averages) == ("averaged", ("head", "head"))
+    other = {"extract_backbone_2", "train_head_backbone_2", "refit_train_head_backbone_2"}
+    assert {"average", "refit_train_head", "refit_average", *other} <= done.stages.keys()
+    page = (home() / done.page.path).read_text()
+    assert "Taken is the one that the recipe names." in page
+    assert "lite0 packaged; efficientnet_lite lite0 random" in page
     network = networks.load(home() / done.model.path)
     photos = np.random.default_rng(0).uniform(0, 255, (4, *network.input_shape[1:])).astype("float32")
     np.testing.assert_allclose(network.predict(photos[:, :, ::-1]), network.predict(photos), atol=1e-5)

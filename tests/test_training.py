@@ -133,12 +133,20 @@ def test_what_two_networks_have_in_common_is_computed_once(data, pooling):
     other.set_weights(one.get_weights())
     for layer in ("conv_2", "head"):
         other.get_layer(layer).set_weights([weights + 0.1 for weights in other.get_layer(layer).get_weights()])
-    averaged = ensembles.averaged({"one": one, "other": other}, ("identity",), ("norm_0", "norm_1", "norm_2"))
+    blocks = dict.fromkeys(("one", "other"), ("norm_0", "norm_1", "norm_2"))
+    averaged = ensembles.averaged({"one": one, "other": other}, ("identity",), blocks)
     apart = ensembles.averaged({"one": one, "other": other}, ("identity",))
     np.testing.assert_allclose(averaged.predict(data[0], verbose=0), apart.predict(data[0], verbose=0), atol=1e-5)
     trunk, _ = networks.cut(one, "norm_1")
     assert averaged.count_params() == one.count_params() + other.count_params() - trunk.count_params()
     assert apart.count_params() == one.count_params() + other.count_params()
+    # One of another architecture has nothing in common with them.
+    third = _network("none" if pooling == "avg" else "avg")
+    blocks["third"] = ("norm_0",)
+    three = ensembles.averaged({"one": one, "third": third, "other": other}, ("identity",), blocks)
+    each = [network.predict(data[0], verbose=0) for network in (one, other, third)]
+    np.testing.assert_allclose(three.predict(data[0], verbose=0), np.mean(each, axis=0), atol=1e-5)
+    assert three.count_params() == averaged.count_params() + third.count_params()
 
 
 def test_only_what_is_thawed_changes_statistics_included(data):

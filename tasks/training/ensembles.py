@@ -15,31 +15,44 @@ if TYPE_CHECKING:
     import keras
 
 
-def averaged(members: Mapping[str, keras.Model], views: Sequence[str], blocks: Sequence[str] = ()) -> keras.Model:
+def averaged(
+    members: Mapping[str, keras.Model], views: Sequence[str], blocks: Mapping[str, Sequence[str]] | None = None
+) -> keras.Model:
     """Pixels, as the members take them, to the mean of their probabilities over the views of each image, [n, classes].
 
-    `members`: classifiers of one architecture by their names. `blocks`: layers at which they can be cut, from the input
-    on; what all members have in common up to one of them is computed once. Each member gives its features, too, which
-    `networks.features_of` finds.
+    `members`: classifiers of the same input by their names. `blocks`: of each, layers at which it can be cut, from the
+    input on; what members have in common up to one of them is computed once. Each member gives its features, too, of
+    which `networks.features_of` finds those of the first.
     """
     import keras
 
-    first = next(iter(members.values()))
-    pixels = keras.Input(first.input_shape[1:])
-    seen = [VIEWS[view](pixels, keras.ops) for view in views]
-    parts = {name: _with_features(network) for name, network in members.items()}
-    if shared := _shared(list(members.values()), blocks):
-        trunk, _ = networks.cut(first, shared)
-        seen = [trunk(image) for image in seen]
-        tops = {name: networks.cut(network, shared, features=True)[1] for name, network in members.items()}
-        parts = {
-            name: keras.Model(top.input, [keras.layers.Softmax()(top.outputs[0]), top.outputs[1]])
-            for name, top in tops.items()
-        }
-    named = [keras.Model(part.input, part.output, name=name) for name, part in parts.items()]
-    answers = [part(image)[0] for part in named for image in seen]
+    pixels = keras.Input(next(iter(members.values())).input_shape[1:])
+    views_of = [VIEWS[view](pixels, keras.ops) for view in views]
+    answers = []
+    for names in _families(members, blocks or {}):
+        seen, parts = views_of, {name: _with_features(members[name]) for name in names}
+        if shared := _shared([members[name] for name in names], (blocks or {}).get(names[0], ())):
+            trunk, _ = networks.cut(members[names[0]], shared)
+            seen = [trunk(image) for image in seen]
+            tops = {name: networks.cut(members[name], shared, features=True)[1] for name in names}
+            parts = {
+                name: keras.Model(top.input, [keras.layers.Softmax()(top.outputs[0]), top.outputs[1]])
+                for name, top in tops.items()
+            }
+        named = [keras.Model(part.input, part.output, name=name) for name, part in parts.items()]
+        answers += [part(image)[0] for part in named for image in seen]
     mean = keras.layers.Average(name="mean")(answers) if len(answers) > 1 else answers[0]
     return keras.Model(pixels, mean, name="averaged")
+
+
+def _families(members: Mapping[str, keras.Model], blocks: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Names of the members by the architecture of their backbones, each in its order, that of the first first."""
+    families: dict[object, list[str]] = {}
+    for name, network in members.items():
+        cuts = blocks.get(name, ())
+        shapes = [w.shape for w in networks.cut(network, cuts[-1])[0].get_weights()] if cuts else [name]
+        families.setdefault((tuple(cuts), tuple(shapes)), []).append(name)
+    return list(families.values())
 
 
 def _with_features(network: keras.Model) -> keras.Model:
