@@ -136,7 +136,7 @@ def _repeated(
     trainings = [_tuned(images, head(), r, rung, again, number) for number in seeds]
     if rung == "interpolated":
         rung = [each for each in r.rungs if each in TUNED][-1]
-    others = [r.model_copy(update={"backbone": each}) for each in r.backbones[1:]]
+    others = [r.model_copy(update={"backbone": each}) for each in r.backbones_of("averaged")[1:]]
     elsewhere = [_elsewhere(images, o, rung, f"_backbone_{n}", before is not None) for n, o in enumerate(others, 2)]
     return [*models, *trainings, *elsewhere]
 

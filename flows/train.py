@@ -49,7 +49,8 @@ def train(recipe: Recipe) -> Outcome:
         calibration = calibrate(images, features, model, r.calibration)
         report = evaluate(images, features, model, calibration, ladder, r.slices, r.seed)
         verdict = gate(images, model, report, r.judging)
-        version = register(dataset, model, calibration, report, verdict, r.images, r.backbone, r.promotion, r.name)
+        inside = r.backbones_of(model.rung)
+        version = register(dataset, model, calibration, report, verdict, r.images, inside, r.promotion, r.name)
         version = registry.refreshed(version)
         findings = Findings(
             dataset=dataset,

@@ -42,7 +42,7 @@ def publish(found: Findings, images: ImagesRef, recipe: Recipe, *, stages: dict[
 def _facts(found: Findings, recipe: Recipe) -> dict[str, str]:
     """Names and values for the page and the card."""
     run = tracking.current()
-    used = recipe.backbones if found.model.rung == "averaged" else (recipe.backbone,)
+    used = recipe.backbones_of(found.model.rung)
     return {
         "recipe": f"{recipe.name}, seed {recipe.seed}, split {recipe.split.salt!r}",
         "MLflow run": run.id,

@@ -16,7 +16,7 @@ def register(
     report: Report,
     verdict: Verdict,
     images: Images,
-    backbone: Backbone,
+    backbones: tuple[Backbone, ...],
     settings: Promotion,
     name: str,
 ) -> VersionRef:
@@ -30,7 +30,7 @@ def register(
     tags = {
         "headstart.digest": model.digest,
         "headstart.data": dataset.digest,
-        "headstart.backbone": f"{backbone.kind} {backbone.options or ''}".strip(),
+        "headstart.backbone": "; ".join(f"{each.kind} {each.options or ''}".strip() for each in backbones),
         "headstart.rung": model.rung,
         "headstart.gate": verdict.decision,
         "headstart.gate_reason": verdict.reason,

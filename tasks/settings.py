@@ -513,11 +513,10 @@ class Recipe(Settings):
         several = wanted.average or wanted.seeds > 1 or wanted.backbones
         return (*rungs, "averaged") if several else tuple(rungs)
 
-    @property
-    def backbones(self) -> tuple[Backbone, ...]:
-        """The recipe's own and those of the average, with the pooling of its own."""
-        others = (self.backbone.model_copy(update=dict(each)) for each in self.ladder.backbones)
-        return (self.backbone, *others)
+    def backbones_of(self, rung: str) -> tuple[Backbone, ...]:
+        """The backbones inside a rung's model: the recipe's own and, in the average, the others, pooled alike."""
+        others = self.ladder.backbones if rung == "averaged" else ()
+        return (self.backbone, *(self.backbone.model_copy(update=dict(each)) for each in others))
 
     @property
     def cut(self) -> int:

@@ -255,6 +255,8 @@ def test_answers_averaged_over_views_and_backbones_are_a_rung_and_are_refitted(s
     page = (home() / done.page.path).read_text()
     assert "Taken is the one that the recipe names." in page
     assert "lite0 packaged; efficientnet_lite lite0 random" in page
+    version = tracking.client().get_model_version(done.version.name, done.version.version)
+    assert version.tags["headstart.backbone"] == "efficientnet_lite; efficientnet_lite"
     network = networks.load(home() / done.model.path)
     photos = np.random.default_rng(0).uniform(0, 255, (4, *network.input_shape[1:])).astype("float32")
     np.testing.assert_allclose(network.predict(photos[:, :, ::-1]), network.predict(photos), atol=1e-5)
