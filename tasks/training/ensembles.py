@@ -26,12 +26,13 @@ def averaged(
     """
     import keras
 
+    blocks = blocks or {}
     pixels = keras.Input(next(iter(members.values())).input_shape[1:])
     views_of = [VIEWS[view](pixels, keras.ops) for view in views]
     answers = []
-    for names in _families(members, blocks or {}):
+    for names in _families(members, blocks):
         seen, parts = views_of, {name: _with_features(members[name]) for name in names}
-        if shared := _shared([members[name] for name in names], (blocks or {}).get(names[0], ())):
+        if shared := _shared([members[name] for name in names], blocks.get(names[0], ())):
             trunk, _ = networks.cut(members[names[0]], shared)
             seen = [trunk(image) for image in seen]
             tops = {name: networks.cut(members[name], shared, features=True)[1] for name in names}
@@ -50,7 +51,7 @@ def _families(members: Mapping[str, keras.Model], blocks: Mapping[str, Sequence[
     families: dict[object, list[str]] = {}
     for name, network in members.items():
         cuts = blocks.get(name, ())
-        shapes = [w.shape for w in networks.cut(network, cuts[-1])[0].get_weights()] if cuts else [name]
+        shapes = [w.shape for w in networks.cut(network, cuts[-1])[0].weights] if cuts else [name]
         families.setdefault((tuple(cuts), tuple(shapes)), []).append(name)
     return list(families.values())
 
