@@ -1,7 +1,7 @@
 """The ladder: from nearest neighbours to the whole network, each rung dearer than the one before."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache, partial
 
 from flows.shards import extract_in_shards
@@ -75,8 +75,7 @@ def _steps(
     if "interpolated" in r.rungs and (last := _last_tuned(rungs)):
         yield "interpolated", partial(_between, images, rungs["head"], rungs[last], r, last)
     best = _to_average(r, rungs)
-    repeated = r.ladder.seeds > 1 and best[-1].rung in TUNED
-    several = len(best) * len(_views(r)) > 1 or repeated or r.ladder.backbones
+    several = len(best) * len(_views(r)) > 1 or r.ladder.backbones or (r.ladder.seeds > 1 and best[-1].rung in TUNED)
     if "averaged" in r.rungs and several:
         yield "averaged", lambda: _averaged(images, _repeated(images, best, r, lambda: rungs["head"]), r)
 
@@ -103,7 +102,7 @@ def _tuned(
     which: str = "",
 ) -> ModelRef:
     """`number`: of the training, each with random numbers of its own; the first's are those of the recipe's seed."""
-    stage = _labelled(fine_tune, rung, again, which or (f"_{number + 1}" if number else ""))
+    stage = _labelled(fine_tune, rung, again, which)
     settings = r.fine_tune if rung == "blocks" else r.whole
     return stage(images, head, settings, r.loss, r.extract, r.images, _seed(r, number), again)
 
@@ -133,9 +132,9 @@ def _repeated(
     rung = models[-1].rung
     again = before[rung] if before else None
     seeds = range(1, r.ladder.seeds) if rung in TUNED else ()
-    trainings = [_tuned(images, head(), r, rung, again, number) for number in seeds]
+    trainings = [_tuned(images, head(), r, rung, again, number, f"_{number + 1}") for number in seeds]
     if rung == "interpolated":
-        rung = [each for each in r.rungs if each in TUNED][-1]
+        rung = _last_tuned(r.rungs)
     others = [r.model_copy(update={"backbone": each}) for each in r.backbones_of("averaged")[1:]]
     elsewhere = [_elsewhere(images, o, rung, f"_backbone_{n}", before is not None) for n, o in enumerate(others, 2)]
     return [*models, *trainings, *elsewhere]
@@ -180,7 +179,7 @@ def _views(r: Recipe) -> tuple[str, ...]:
     return r.images.views if "views" in r.ladder.average else ("identity",)
 
 
-def _last_tuned(rungs: dict[str, ModelRef]) -> str:
+def _last_tuned(rungs: Collection[str]) -> str:
     """The dearest rung that trained the network itself; empty where none did."""
     return next((rung for rung in ("whole", "blocks") if rung in rungs), "")
 
