@@ -11,6 +11,7 @@ from typing import Any
 
 from tasks import backend, plugins
 from tasks.home import home
+from tasks.processes import has_gpu
 
 LIBRARIES = ("tensorflow", "keras", "mlflow", "prefect", "great-expectations", "tensorflow-datasets", "pylance")
 #: A run of ELPV writes about 0.9 GB; below this a run is likely to fail half-way.
@@ -89,7 +90,7 @@ def _disk() -> dict[str, Any]:
 
 
 def _processors() -> dict[str, Any]:
-    gpu = "an NVIDIA driver is here" if shutil.which("nvidia-smi") else "no NVIDIA driver"
+    gpu = "an NVIDIA driver is here" if has_gpu() else "no NVIDIA driver"
     return _row("processors", True, f"{os.cpu_count()} cores, {gpu}")
 
 

@@ -1,6 +1,10 @@
-"""Which process does something, and whether it is still there, by names that other machines can tell apart."""
+"""What this machine has, which process does something, and whether it is still there.
+
+Processes have names that other machines can tell apart.
+"""
 
 import os
+import shutil
 import socket
 
 import psutil
@@ -25,6 +29,11 @@ def gone(name: str) -> bool:
         return int(process.create_time()) != start or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def has_gpu() -> bool:
+    """Whether an NVIDIA driver is here."""
+    return shutil.which("nvidia-smi") is not None
 
 
 def servers_left() -> list[psutil.Process]:

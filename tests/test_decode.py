@@ -9,6 +9,7 @@ from helpers import encoded
 from PIL import Image, ImageOps
 
 from tasks.images import decode as graphs
+from tasks.images import plain
 
 PHOTO = helpers.photo((120, 200, 60), 1, 60).crop((0, 0, 60, 40))
 
@@ -119,6 +120,40 @@ def test_fits():
     assert shapes["pad"][8:24].all(axis=-1).any()
     middle = np.asarray(PHOTO.crop((10, 0, 50, 40))).mean((0, 1))
     assert abs(shapes["crop"].mean((0, 1)) - middle).max() < 2
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_plain_pngs_alone_go_around_tensorflow(kind):
+    assert (plain.prepare(FILES[kind], 32, "squash", 10_000) is not None) == (kind in ("png", "png grey"))
+
+
+@pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
+def test_plain_pngs_get_the_pixels_of_the_graph(fit):
+    graph, rng = graphs.preparer(48, fit, 10**6), np.random.default_rng(0)
+    for height, width in [
+        (1, 1),
+        (1, 90),
+        (90, 1),
+        (48, 48),
+        (20, 31),
+        (96, 96),
+        (97, 201),
+        *rng.integers(2, 400, (12, 2)),
+    ]:
+        for channels in ("L", "RGB"):
+            pixels = rng.integers(0, 256, (height, width, len(channels)), "uint8")
+            data = encoded(Image.fromarray(pixels.squeeze(2) if channels == "L" else pixels), "PNG")
+            np.testing.assert_array_equal(plain.prepare(data, 48, fit, 10**6), graph(data).numpy())
+
+
+def test_a_plain_png_that_is_large_or_broken_is_left_to_the_graph():
+    data = FILES["png"]
+    large = encoded(Image.new("L", (plain.MOST_PIXELS, 2)), "PNG")
+    interlaced = data[:28] + b"\1" + data[29:]
+    transparent = encoded(PHOTO.convert("L"), "PNG", transparency=3)
+    for given in (large, interlaced, transparent, data[:20], data[:99], data[:-20], data.replace(b"IDAT", b"JDAT")):
+        assert plain.prepare(given, 32, "squash", 10**9) is None
+    assert plain.prepare(data, 32, "squash", 60 * 40 - 1) is None
 
 
 def test_the_graph_alone_gives_the_same_pixels(tmp_path):

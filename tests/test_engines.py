@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from tasks import backend, engines, plugins
+from tasks import backend, engines, plugins, processes
 
 
 def _model():
@@ -19,7 +19,7 @@ def _model():
 
 
 def test_auto_takes_openvino_where_it_agrees_and_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(engines.shutil, "which", lambda name: None)
+    monkeypatch.setattr(processes.shutil, "which", lambda name: None)
     engine = engines.start("auto", _model, tmp_path, 16)
     assert engine.name == "openvino"
     assert "differs from TensorFlow by" in engine.reason
@@ -29,7 +29,7 @@ def test_auto_takes_openvino_where_it_agrees_and_says_so(tmp_path, monkeypatch):
 
 
 def test_auto_takes_tensorflow_where_openvino_disagrees(tmp_path, monkeypatch):
-    monkeypatch.setattr(engines.shutil, "which", lambda name: None)
+    monkeypatch.setattr(processes.shutil, "which", lambda name: None)
     (tmp_path / "agreement.json").write_text(json.dumps({"relative_error": 0.01}))
     engine = engines.start("auto", _model, tmp_path, 16)
     assert engine.name == "tensorflow"
@@ -37,7 +37,7 @@ def test_auto_takes_tensorflow_where_openvino_disagrees(tmp_path, monkeypatch):
 
 
 def test_auto_takes_tensorflow_on_a_gpu(tmp_path, monkeypatch):
-    monkeypatch.setattr(engines.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    monkeypatch.setattr(processes.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
     assert engines.start("auto", _model, tmp_path, 16).name == "tensorflow"
 
 

@@ -1,13 +1,18 @@
 """Facts of files, fixed views, and the pipeline from files to squares."""
 
+import threading
+from pathlib import Path
+
 import helpers
 import numpy as np
 import pytest
 from helpers import encoded
 from PIL import Image
 
+from tasks import processes
 from tasks.errors import DataError
 from tasks.images import augment, facts, pipeline
+from tasks.images.decode import preparer
 
 
 def _facts(tmp_path, data: bytes, limit: int = 10**6):
@@ -67,12 +72,30 @@ def test_views_are_permutations_of_the_pixels_and_differ():
     np.testing.assert_array_equal(seen["identity"], image)
 
 
-def test_the_pipeline_keeps_the_order_and_names_the_culprit(tmp_path):
+@pytest.fixture(params=["threads", "tf.data"])
+def way(request, monkeypatch):
+    monkeypatch.setattr(pipeline, "MOST_CORES", 10**6 if request.param == "threads" else 0)
+    monkeypatch.setattr(processes.shutil, "which", lambda name: None)
+
+
+def test_the_pipeline_keeps_the_order_and_names_the_culprit(tmp_path, way):
     folder = helpers.photos(tmp_path, each=3)
     paths = [str(path) for path in sorted(folder.rglob("*.png"))]
-    batches = list(pipeline.prepared(paths, 32, "squash", 10**6, batch_size=4))
+    batches = list(pipeline.prepared(paths, 32, "squash", 10**6, batch_size=4, formats={"PNG"}))
     assert [i for positions, _ in batches for i in positions] == list(range(9))
-    assert np.concatenate([pixels for _, pixels in batches]).shape == (9, 32, 32, 3)
+    one_by_one = np.stack([preparer(32, "squash", 10**6)(Path(path).read_bytes()) for path in paths])
+    np.testing.assert_array_equal(np.concatenate([pixels for _, pixels in batches]), one_by_one)
     (folder / "red" / "red 1.png").write_bytes(b"gone bad since")
     with pytest.raises(DataError, match=r"red 1\.png"):
-        list(pipeline.prepared(paths, 32, "squash", 10**6))
+        list(pipeline.prepared(paths, 32, "squash", 10**6, formats={"PNG"}))
+    (folder / "red" / "red 1.png").unlink()
+    with pytest.raises(DataError, match=r"red 1\.png"):
+        list(pipeline.prepared(paths, 32, "squash", 10**6, formats={"PNG"}))
+
+
+def test_a_pipeline_that_is_left_early_ends(tmp_path, way):
+    folder = helpers.photos(tmp_path, each=20)
+    batches = pipeline.prepared([str(path) for path in folder.rglob("*.png")], 32, "squash", 10**6, 2, {"PNG"})
+    assert next(batches)[1].shape == (2, 32, 32, 3)
+    batches.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import queue
-import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from tasks import backend, plugins
+from tasks.processes import has_gpu
 from tasks.settings import check_engine
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def start(wanted: str, build: Callable[[], keras.Model], folder: Path, size: int
         return plugins.entry("engines", wanted)(build, folder)
     if backend.current() != "tensorflow":
         return own(build, folder)
-    if shutil.which("nvidia-smi"):
+    if has_gpu():
         return replace(plugins.entry("engines", "tensorflow")(build, folder), reason="auto: a GPU is here")
     error = _disagreement(build, folder, size)
     name = "openvino" if error <= TOLERANCE else "tensorflow"
