@@ -4,6 +4,7 @@ The server takes about 10 seconds, TensorFlow and Great Expectations 10 to 20, M
 neither TensorFlow nor Great Expectations and loads neither.
 """
 
+import gc
 import os
 import threading
 from collections.abc import Iterator
@@ -37,6 +38,8 @@ def up(recipe: Recipe | None = None) -> Iterator[None]:
             server.join()
     for sentence in recovery.repair():
         progress.say(sentence)
+    gc.freeze()  # what is there now stays: no collection need look at it
+    gc.set_threshold(700)  # Python's own, which flows/cli.py has raised
     with tags(processes.own()):
         yield
 
