@@ -22,12 +22,13 @@ for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME", "PREFECT_
 HOME = configure(Path(tempfile.mkdtemp(prefix="headstart-tests-")))
 
 
-#: Files whose tests wait for servers and schedules for minutes: begun first, so that the rest runs beside them.
-LONG = ("test_serve.py", "test_servers.py")
+#: Files that take minutes, the longest first: one of them at the end would keep one process busy and the others idle.
+LONG = ("serve", "train", "contracts", "cli", "servers", "training", "readme", "recovery")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name not in LONG)
+    order = {f"test_{name}.py": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.name, len(LONG)))
 
 
 @dataclass(frozen=True)
