@@ -86,7 +86,10 @@ def _engine(served: "Served", folder: Path, fingerprint: str, settings: Scoring)
         pixels = np.stack([served.decoder.decode(image).numpy() for image in images])
         return next(started.run([pixels]))[:, : len(served.spec.classes)]
 
-    strayed, _ = golden.strayed(folder / fingerprints.GOLDEN, answer)
+    try:
+        strayed, _ = golden.strayed(folder / fingerprints.GOLDEN, answer)
+    except Exception as error:  # of somebody else's engine: any kind
+        strayed = [engines.one_line(error)]
     if strayed and settings.engine == "auto":
         return engines.own(build, kept)
     if strayed:

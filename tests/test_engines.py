@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tasks import backend, engines, plugins, processes
+from tasks.errors import DependencyError
 
 
 def _model():
@@ -34,6 +35,30 @@ def test_auto_takes_tensorflow_where_openvino_disagrees(tmp_path, monkeypatch):
     engine = engines.start("auto", _model, tmp_path, 16)
     assert engine.name == "tensorflow"
     assert engine.reason.startswith("not auto: OpenVINO differs from TensorFlow by 1.0e-02")
+
+
+def test_auto_takes_tensorflow_whatever_openvino_raises(tmp_path, monkeypatch):
+    import openvino
+
+    def broken(*args, **options):
+        raise NameError("name 'tensorflow' is not defined")
+
+    monkeypatch.setattr(processes.shutil, "which", lambda name: None)
+    with monkeypatch.context() as converter:
+        converter.setattr("keras.Model.export", broken)
+        engine = engines.start("auto", _model, tmp_path, 16)
+        assert engine.name == "tensorflow"
+        assert "OpenVINO failed with DependencyError: Expected OpenVINO to convert" in engine.reason
+        assert next(engine.run([np.zeros((2, 16, 16, 3), "uint8")])).shape == (2, 4)
+        with pytest.raises(DependencyError, match=r"found NameError.*Set extract.engine to 'tensorflow'"):
+            engines.start("openvino", _model, tmp_path, 16)
+        assert not list(tmp_path.glob("*.xml")) + list(tmp_path.glob(".*"))
+    # An agreement that is remembered does not hide that it fails today.
+    assert engines.start("auto", _model, tmp_path, 16).name == "openvino"
+    monkeypatch.setattr(openvino, "Core", broken)
+    engine = engines.start("auto", _model, tmp_path, 16)
+    assert engine.name == "tensorflow"
+    assert "NameError: name 'tensorflow' is not defined" in engine.reason
 
 
 def test_auto_takes_tensorflow_on_a_gpu(tmp_path, monkeypatch):

@@ -65,6 +65,33 @@ def test_a_manifest_keeps_labels_as_they_are_written_and_extra_columns(tmp_path)
     pd.testing.assert_frame_equal(rows, same, check_dtype=False)
 
 
+def test_a_parquet_table_that_pandas_has_reordered_keeps_every_column_with_its_photo(tmp_path):
+    _, table = _manifest(tmp_path)
+    own = table["file"].str.removesuffix(".png")
+    table = table.assign(kind=own, patient="of " + own, part=["train", "validation", "test"] * 2, camera="by " + own)
+    orders = {
+        "shuffled": table.sample(frac=1, random_state=3),
+        "filtered": table[table["part"] != "validation"],
+        "joined": pd.concat([table[3:].reset_index(drop=True), table[:3].reset_index(drop=True)]),
+        "sorted": table.sort_values("file", ascending=False),
+        "named": table.sample(frac=1, random_state=3).set_index("file"),
+        "by two": table.sample(frac=1, random_state=3).set_index(["kind", "file"]),
+        "named like a column": table.sample(frac=1, random_state=3).set_index("file", drop=False),
+    }
+    options = {"image": "file", "label": "kind", "group": "patient", "split": "part"}
+    parts = dict(zip(own, table["part"], strict=True))
+    for name, order in orders.items():
+        order.to_parquet(tmp_path / "order.parquet")
+        rows = manifest.rows(path=tmp_path / "order.parquet", **options)
+        assert len(rows) == len(order), name
+        of = rows["uri"].str.removeprefix(f"{tmp_path}/").str.removesuffix(".png")
+        assert rows["label"].tolist() == of.tolist(), name
+        assert rows["group"].tolist() == ("of " + of).tolist(), name
+        assert rows["split"].tolist() == of.map(parts).tolist(), name
+        assert rows["camera"].tolist() == ("by " + of).tolist(), name
+        assert not [column for column in rows if "index" in column or column.startswith("level")], name
+
+
 def test_a_manifest_with_wrong_columns_splits_or_paths_is_refused(tmp_path):
     path, _ = _manifest(tmp_path, part=["train"] * 5 + ["dev"])
     with pytest.raises(

@@ -44,9 +44,10 @@ class Engine:
 
 
 def start(wanted: str, build: Callable[[], keras.Model], folder: Path, size: int) -> Engine:
-    """The engine that a recipe asks for; `auto` takes OpenVINO on a CPU where it agrees with TensorFlow.
+    """The engine that a recipe asks for; `auto` takes OpenVINO on a CPU where it runs and agrees with TensorFlow.
 
-    Under the backends torch and jax `auto` is their own engine. Raises `UsageError` for an engine of another backend.
+    Whatever OpenVINO raises on the probe, `auto` takes TensorFlow, and the engine's `reason` says why. Under the
+    backends torch and jax `auto` is their own engine. Raises `UsageError` for an engine of another backend.
     """
     if wanted != "auto":
         check_engine(wanted, backend.current())
@@ -54,13 +55,25 @@ def start(wanted: str, build: Callable[[], keras.Model], folder: Path, size: int
     if backend.current() != "tensorflow":
         return own(build, folder)
     if has_gpu():
-        return replace(plugins.entry("engines", "tensorflow")(build, folder), reason="auto: a GPU is here")
-    error = _disagreement(build, folder, size)
-    name = "openvino" if error <= TOLERANCE else "tensorflow"
-    reason = f"auto: OpenVINO differs from TensorFlow by {error:.1e} of the largest output, at most {TOLERANCE:.0e}"
-    return replace(
-        plugins.entry("engines", name)(build, folder), reason=reason if name == "openvino" else f"not {reason}"
-    )
+        return _tensorflow(build, folder, "auto: a GPU is here")
+    try:
+        error = _disagreement(build, folder, size)
+        reason = f"auto: OpenVINO differs from TensorFlow by {error:.1e} of the largest output, at most {TOLERANCE:.0e}"
+        if error <= TOLERANCE:
+            return replace(plugins.entry("engines", "openvino")(build, folder), reason=reason)
+    except Exception as failure:  # of somebody else's converter: any kind
+        reason = f"auto: OpenVINO failed with {one_line(failure)}"
+    return _tensorflow(build, folder, f"not {reason}")
+
+
+def _tensorflow(build: Callable[[], keras.Model], folder: Path, reason: str) -> Engine:
+    return replace(plugins.entry("engines", "tensorflow")(build, folder), reason=reason)
+
+
+def one_line(error: Exception) -> str:
+    """Type and first line of an error, at most 200 characters."""
+    first = next((line for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {first.strip()}"[:200].rstrip(": ")
 
 
 def own(build: Callable[[], keras.Model], folder: Path) -> Engine:

@@ -14,7 +14,8 @@ from uuid import uuid4
 
 import numpy as np
 
-from tasks.engines import Engine
+from tasks.engines import Engine, one_line
+from tasks.errors import DependencyError
 
 if TYPE_CHECKING:
     import keras
@@ -44,7 +45,15 @@ def start(build: Callable[[], keras.Model], folder: Path) -> Engine:
 def _export(model: keras.Model, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     working = folder / f".{uuid4().hex}"
-    model.export(str(working.with_suffix(".xml")), format="openvino", verbose=False)
+    try:
+        model.export(str(working.with_suffix(".xml")), format="openvino", verbose=False)
+    except Exception as error:  # a converter's: any kind
+        for half in (working.with_suffix(".xml"), working.with_suffix(".bin")):
+            half.unlink(missing_ok=True)
+        raise DependencyError(
+            f"Expected OpenVINO to convert the network, found {one_line(error)}. Set extract.engine to 'tensorflow' or "
+            "'auto', or use Python 3.11 or 3.12."
+        ) from error
     # The weights first: a reader that sees model.xml finds both.
     working.with_suffix(".bin").rename(folder / "model.bin")
     working.with_suffix(".xml").rename(folder / "model.xml")

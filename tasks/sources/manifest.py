@@ -42,12 +42,15 @@ def rows(
     real = base.resolve()
     out["error"] = [None if f.resolve().is_relative_to(real) else "outside the manifest's root" for f in files]
     extra = [column for column in table if column not in named.values() and column not in out]
-    return pd.concat([out, table[extra].reset_index(drop=True)], axis=1)
+    return pd.concat([out, table[extra]], axis=1)
 
 
 def _read(path: Path) -> pd.DataFrame:
     if path.suffix.lower() in (".parquet", ".pq"):
-        return pd.read_parquet(path)
+        table = pd.read_parquet(path)
+        # pandas keeps its index: a named one is a column, one that a shuffle, filter or concat has left says nothing.
+        named = [name for name in table.index.names if name is not None and name not in table]
+        return table.reset_index(named).reset_index(drop=True)
     # As text: a label 007 or 1.0 must stay what the file says.
     return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
 
