@@ -6,22 +6,23 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from flows.selection import with_backbone
-from flows.shards import extract_in_shards
-from tasks import backbones, backend, corrections, datasets, observe, tracking
-from tasks.adapt import adapt
-from tasks.compare import compare as curves
-from tasks.errors import UsageError
-from tasks.extract import extract
-from tasks.ingest import ingest
-from tasks.learn import learn
-from tasks.points import Comparison, CurvesRef, PointRef
-from tasks.preprocess import preprocess
-from tasks.records import FeaturesRef, ImagesRef
+from flows.parts.backbone import with_backbone
+from flows.parts.extraction import extract_in_shards
+from tasks.data import corrections, datasets, subsets
+from tasks.networks import backbones, backend
+from tasks.records import Comparison, CurvesRef, FeaturesRef, ImagesRef, PointRef
+from tasks.runtime.errors import UsageError
+from tasks.services import tracking
+from tasks.services.orchestration import monitoring
+from tasks.services.orchestration.stage import Stage
 from tasks.settings import Head, Recipe
-from tasks.stage import Stage
-from tasks.training import subsets
-from tasks.validate import validate
+from tasks.stages.curves.compare import compare as curves
+from tasks.stages.curves.fit_from_scratch import learn
+from tasks.stages.curves.fit_pretrained import adapt
+from tasks.stages.data.ingest import ingest
+from tasks.stages.data.preprocess import preprocess
+from tasks.stages.data.validate import validate
+from tasks.stages.features.extract import extract
 
 
 @flow(name="compare", flow_run_name="compare {recipe.name}", validate_parameters=True)
@@ -31,7 +32,7 @@ def compare(recipe: Recipe) -> Comparison:
     if r.backbone.weights == "random":
         raise UsageError("backbone.weights: expected pretrained weights to compare with random ones, found random.")
     backend.use(r.backend)
-    with observe.run(r.name, "compare", r.model_dump(), r.observe) as run:
+    with monitoring.run(r.name, "compare", r.model_dump(), r.observe) as run:
         facts = ingest(r.source, r.split, r.images, corrections.of(r.name))
         dataset = validate(facts, r.validation)
         images = preprocess(dataset, r.images)

@@ -1,4 +1,4 @@
-"""Promotion and rollback as flows, for a deployment whose form a person fills in (`flows/deployments.py`).
+"""Promotion and rollback as flows, for a deployment whose form a person fills in (`flows/deployments/definitions.py`).
 
 `headstart promote` and `headstart rollback` call the same functions without a Prefect server.
 """
@@ -12,8 +12,9 @@ from prefect.exceptions import ObjectNotFound
 from prefect.input import RunInput
 from pydantic import Field
 
-from tasks import arrivals, promotion
 from tasks.records import LedgerEntry
+from tasks.services.orchestration import triggers
+from tasks.services.registry import promotion
 
 #: Name of the deployments: `promote/headstart`, `rollback/headstart`.
 DEPLOYMENT = "headstart"
@@ -38,7 +39,7 @@ class Approval(RunInput):
     flow_run_name="promote {name} {version}",
     validate_parameters=True,
     persist_result=True,
-    on_failure=[arrivals.failed],
+    on_failure=[triggers.failed],
 )
 def promote(
     name: Name,
@@ -64,7 +65,7 @@ def promote(
     flow_run_name="rollback {name}",
     validate_parameters=True,
     persist_result=True,
-    on_failure=[arrivals.failed],
+    on_failure=[triggers.failed],
 )
 def rollback(name: Name, why: Why = "") -> dict[str, Any]:
     """Make the champion before the champion the champion again."""

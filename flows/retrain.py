@@ -6,22 +6,25 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
 
+from flows.parts.backbone import with_backbone
+from flows.parts.extraction import extract_in_shards
 from flows.recipes import find
-from flows.selection import with_backbone
-from flows.shards import extract_in_shards
 from flows.train import train
-from tasks import arrivals, backend, corrections, observe, tracking
-from tasks.extract import extract
-from tasks.ingest import ingest
-from tasks.look import look
-from tasks.preprocess import preprocess
+from tasks.data import corrections
+from tasks.networks import backend
 from tasks.records import NewsRef, Retraining, WeighedRef
+from tasks.services import tracking
+from tasks.services.orchestration import monitoring, triggers
 from tasks.settings import Recipe, load
-from tasks.validate import validate
-from tasks.weigh import weigh
+from tasks.stages.data.ingest import ingest
+from tasks.stages.data.preprocess import preprocess
+from tasks.stages.data.validate import validate
+from tasks.stages.features.extract import extract
+from tasks.stages.retraining.assess_changes import weigh
+from tasks.stages.retraining.detect_changes import look
 
 
-@flow(name="retrain", flow_run_name="retrain {recipe}", validate_parameters=True, on_failure=[arrivals.failed])
+@flow(name="retrain", flow_run_name="retrain {recipe}", validate_parameters=True, on_failure=[triggers.failed])
 def retrain(
     recipe: Annotated[str, Field(description="A shipped recipe's name, or the path of a TOML file")],
     overrides: Annotated[list[str], Field(description="Settings such as head.options.units=256")] = [],  # noqa: B006
@@ -30,7 +33,7 @@ def retrain(
     """Look at the data; train where enough is new and it pays, and say why or why not."""
     checked = load(find(recipe), tuple(overrides))
     backend.use(checked.backend)
-    with observe.run(checked.name, "retrain", {"why": why} | checked.model_dump(), checked.observe):
+    with monitoring.run(checked.name, "retrain", {"why": why} | checked.model_dump(), checked.observe):
         news, weighed = _decided(checked)
         found = weighed or news
         tracking.log_result({tracking.RETRAIN: found.decision, "headstart.reason": found.reason}, {})

@@ -8,14 +8,15 @@ from prefect import flow
 from pydantic import Field
 
 from flows.recipes import find
-from tasks import arrivals, observe, registry
-from tasks.home import home
 from tasks.records import ScoresRef
-from tasks.score import score as scored
+from tasks.runtime.home import home
+from tasks.services.orchestration import monitoring, triggers
+from tasks.services.registry import versions
 from tasks.settings import Observe, Scoring, Source, load
+from tasks.stages.release.score import score as scored
 
 
-@flow(name="score", flow_run_name="score {model}", validate_parameters=True, on_failure=[arrivals.failed])
+@flow(name="score", flow_run_name="score {model}", validate_parameters=True, on_failure=[triggers.failed])
 def score(
     model: Annotated[str, Field(description="NAME@alias, NAME/version, or NAME for its champion")],
     source: Source,
@@ -25,8 +26,8 @@ def score(
     settings: Scoring = Scoring(),  # noqa: B008 - frozen
 ) -> ScoresRef:
     """What a version says of every image of a source; images that it has answered before are not computed again."""
-    name, version = registry.resolve(model)
-    with observe.run(name, "score", {"version": version, "source": source.model_dump()}, Observe()):
+    name, version = versions.resolve(model)
+    with monitoring.run(name, "score", {"version": version, "source": source.model_dump()}, Observe()):
         found: ScoresRef = scored(source, name, version, settings)
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -5,25 +5,29 @@ import time
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from flows.ladder import climb, refitted
+from flows.parts.backbone import reviewed, with_backbone
+from flows.parts.extraction import extract_in_shards
+from flows.parts.head_search import with_head
+from flows.parts.ladder import climb, refitted
 from flows.promote import ask
-from flows.selection import reviewed, with_backbone
-from flows.shards import extract_in_shards
-from flows.tuning import with_head
-from tasks import arrivals, backend, corrections, observe, registry, slices
-from tasks.audit import audit
-from tasks.calibrate import calibrate
-from tasks.check_transfer import check_transfer
-from tasks.evaluate import evaluate
-from tasks.extract import extract
-from tasks.gate import gate
-from tasks.ingest import ingest
-from tasks.preprocess import preprocess
-from tasks.publish import publish
+from tasks.data import corrections
+from tasks.evaluation import slices
+from tasks.networks import backend
 from tasks.records import DatasetRef, Findings, Outcome
-from tasks.register import register
+from tasks.services.orchestration import monitoring, triggers
+from tasks.services.registry import versions
 from tasks.settings import Recipe
-from tasks.validate import validate
+from tasks.stages.data.audit import audit
+from tasks.stages.data.ingest import ingest
+from tasks.stages.data.preprocess import preprocess
+from tasks.stages.data.validate import validate
+from tasks.stages.evaluation.calibrate import calibrate
+from tasks.stages.evaluation.evaluate import evaluate
+from tasks.stages.evaluation.gate import gate
+from tasks.stages.features.check_transfer import check_transfer
+from tasks.stages.features.extract import extract
+from tasks.stages.release.publish import publish
+from tasks.stages.release.register import register
 
 
 @flow(name="train", flow_run_name="train {recipe.name}", validate_parameters=True)
@@ -31,7 +35,7 @@ def train(recipe: Recipe) -> Outcome:
     """Run one recipe; stages whose inputs have not changed are taken from the cache."""
     r, started = recipe, time.perf_counter()
     backend.use(r.backend)
-    with observe.run(r.name, "train", r.model_dump(), r.observe) as run:
+    with monitoring.run(r.name, "train", r.model_dump(), r.observe) as run:
         facts = ingest(r.source, r.split, r.images, corrections.of(r.name))
         dataset = validate(facts, r.validation)
         slices.check(dataset, r.slices)
@@ -51,7 +55,7 @@ def train(recipe: Recipe) -> Outcome:
         verdict = gate(images, model, report, r.judging)
         inside = r.backbones_of(model.rung)
         version = register(dataset, model, calibration, report, verdict, r.images, inside, r.promotion, r.name)
-        version = registry.refreshed(version)
+        version = versions.refreshed(version)
         findings = Findings(
             dataset=dataset,
             model=model,
@@ -69,7 +73,7 @@ def train(recipe: Recipe) -> Outcome:
         if version.note:
             ask(version.name, version.version)
         if verdict.decision == "undecided":
-            arrivals.undecided(version.name, version.version, verdict.reason)
+            triggers.undecided(version.name, version.version, verdict.reason)
     outcome = Outcome(
         **vars(findings),
         run_id=run.id,
@@ -85,7 +89,7 @@ def train(recipe: Recipe) -> Outcome:
 @flow(name="check", flow_run_name="check {recipe.name}", validate_parameters=True)
 def check(recipe: Recipe) -> DatasetRef:
     """Ingest and validate only."""
-    with observe.run(recipe.name, "check", recipe.model_dump(), recipe.observe):
+    with monitoring.run(recipe.name, "check", recipe.model_dump(), recipe.observe):
         facts = ingest(recipe.source, recipe.split, recipe.images, corrections.of(recipe.name))
         dataset = validate(facts, recipe.validation)
         slices.check(dataset, recipe.slices)

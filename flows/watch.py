@@ -7,11 +7,12 @@ from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
 
 from flows.recipes import find
-from tasks import arrivals, sources
+from tasks.data import sources
+from tasks.services.orchestration import triggers
 from tasks.settings import load
 
 
-@flow(name="watch", flow_run_name="watch {recipe}", validate_parameters=True, on_failure=[arrivals.failed])
+@flow(name="watch", flow_run_name="watch {recipe}", validate_parameters=True, on_failure=[triggers.failed])
 def watch(
     recipe: Annotated[str, Field(description="A shipped recipe's name, or the path of a TOML file")],
     overrides: Annotated[list[str], Field(description="Settings such as retrain.settle=60")] = [],  # noqa: B006
@@ -22,13 +23,13 @@ def watch(
     def now() -> str:
         return sources.fingerprint(checked.source)
 
-    before = arrivals.handled(checked.name)
+    before = triggers.handled(checked.name)
     if now() == before:
         return _said(f"{checked.name}: nothing has changed")
-    found = arrivals.settled(now, checked.retrain.settle)
+    found = triggers.settled(now, checked.retrain.settle)
     if found == before:
         return _said(f"{checked.name}: what had changed is as it was")
-    return _said(arrivals.start(checked.name, f"retrain/{checked.name}", found, "new data"))
+    return _said(triggers.start(checked.name, f"retrain/{checked.name}", found, "new data"))
 
 
 def _said(sentence: str) -> str:

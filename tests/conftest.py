@@ -14,7 +14,7 @@ from typing import Any
 import helpers
 import pytest
 
-from tasks.home import configure
+from tasks.runtime.home import configure
 
 # Here and not in a fixture: MLflow and Prefect read the environment when a test module imports them.
 for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME", "PREFECT_LOCAL_STORAGE_PATH"):

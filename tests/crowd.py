@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tasks import ledger, promotion, registry, tracking
-from tasks.errors import DataError
+from tasks.runtime.errors import DataError
+from tasks.services import tracking
+from tasks.services.registry import ledger, promotion
+from tasks.services.registry import versions as registry
 
 STORES = ("tracking", "model_registry")
 #: What a promotion writes, in this order: the intent, previous, champion, challenger, the entry, no intent, the note.
@@ -28,7 +30,7 @@ POINTS = [(number, when) for number in range(1, 8) for when in ("before", "after
 def _context() -> Any:
     # Forked off a process that has imported MLflow and opened nothing.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tasks.promotion", *LIBRARIES])
+    context.set_forkserver_preload(["tasks.services.registry.promotion", *LIBRARIES])
     return context
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tasks.weights.pth import LEGACY_MAGIC, PROTOCOL
+from tasks.networks.weights.pth import LEGACY_MAGIC, PROTOCOL
 
 COLOURS = {"red": (200, 60, 50), "green": (60, 190, 70), "blue": (50, 70, 200)}
 

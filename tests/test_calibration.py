@@ -5,10 +5,12 @@ import pytest
 from scipy.special import softmax
 from sklearn.neighbors import NearestNeighbors
 
-from tasks import belief, calibration, plugins
+from tasks.evaluation import calibration, calibration_check
+from tasks.networks import classifiers, ensembles
 from tasks.records import CalibrationRef, Terms
+from tasks.runtime import plugins
 from tasks.serving import calibrated
-from tasks.training import ensembles, fit, networks
+from tasks.training import fit
 
 
 def _answers(images, seed, sure=2.0):
@@ -110,7 +112,7 @@ def _classifier(pooling="avg", seed=0):
     vector = maps if pooling == "none" else keras.layers.GlobalAveragePooling2D(name="pool")(maps)
     features = keras.Model(pixels, vector, name="features")
     head = "flatten_mlp" if pooling == "none" else "linear"
-    network = networks.classifier(features, plugins.entry("heads", head)(features.output_shape[1:], 3))
+    network = classifiers.classifier(features, plugins.entry("heads", head)(features.output_shape[1:], 3))
     random = np.random.default_rng(seed)
     layer = network.get_layer("head")
     layer.set_weights([random.normal(size=weights.shape) for weights in layer.get_weights()])
@@ -128,7 +130,7 @@ def _calibration(network, folder):
     """Terms as a run would find them, with the features of 30 of the images."""
     import keras
 
-    tensor = networks.features_of(network)
+    tensor = classifiers.features_of(network)
     features = np.asarray(keras.Model(network.input, tensor)(PIXELS))
     features = features.reshape(len(features), -1, features.shape[-1]).mean(axis=1)
     np.save(folder / "reference.npy", features[:30])
@@ -141,7 +143,7 @@ def _calibration(network, folder):
 def test_the_packed_network_says_what_the_functions_say_also_from_a_file(make, tmp_path):
     network = make()
     found, apart = _calibration(network, tmp_path)
-    packed = networks.load(tmp_path / networks.save(calibrated.of(network, found), tmp_path))
+    packed = classifiers.load(tmp_path / classifiers.save(calibrated.of(network, found), tmp_path))
     said = {name: np.asarray(value) for name, value in packed(PIXELS).items()}
     raw = np.asarray(network(PIXELS))
     np.testing.assert_allclose(said["probabilities"], calibration.tempered(raw, 1.7), atol=1e-5)
@@ -153,10 +155,12 @@ def test_how_it_held_is_counted_on_the_images_that_are_given():
     labels = np.array([0, 0, 1, 1])
     said = np.array([[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]])
     terms = Terms(1.0, (0.35, 0.35), 0.9, 0.65, 0.95, True, 5, 0.1, 0.05)
-    found = belief.judge(labels, said, np.array([0.5, 1.5, 0.2, 1.0]), terms, ("a", "b"))
+    found = calibration_check.judge(labels, said, np.array([0.5, 1.5, 0.2, 1.0]), terms, ("a", "b"))
     assert (found.coverage.value, found.set_size, found.novel) == (0.75, 1.25, 0.25)
     assert [(each.name, each.images, each.value) for each in found.classes] == [("a", 2, 1.0), ("b", 2, 0.5)]
     assert (found.answered, found.precision) == (0.75, pytest.approx(2 / 3))
-    assert belief.judge(labels, said, None, terms, ("a", "b")).novel is None
-    none = belief.judge(labels, said, None, Terms(1.0, (0.35, 0.35), 0.9, 1.01, 0.95, False, 5, 0.1, 0.05), ("a", "b"))
+    assert calibration_check.judge(labels, said, None, terms, ("a", "b")).novel is None
+    none = calibration_check.judge(
+        labels, said, None, Terms(1.0, (0.35, 0.35), 0.9, 1.01, 0.95, False, 5, 0.1, 0.05), ("a", "b")
+    )
     assert (none.answered, none.precision, none.precision_interval) == (0.0, 0.0, (0.0, 1.0))

@@ -71,7 +71,7 @@ import atexit, json, sys
 def tell():
     heavy = {"tensorflow", "keras", "great_expectations", "tensorflow_datasets", "sklearn", "matplotlib.pyplot"}
     open(sys.argv[1], "w").write(json.dumps(sorted(heavy & set(sys.modules))))
-from flows.cli import app
+from flows.cli.app import app
 app(sys.argv[2:], standalone_mode=False)
 """
 
@@ -187,7 +187,7 @@ def test_the_trace_is_in_the_log_file(headstart, tmp_path):
 
 @pytest.mark.parametrize("kind", ["backbones", "heads", "sources", "gates"])
 def test_what_can_be_used_is_listed(headstart, kind, tmp_path):
-    from tasks import plugins
+    from tasks.runtime import plugins
 
     answer = headstart(kind, "--json", "--home", str(tmp_path))
     assert answer.code == 0
@@ -225,9 +225,8 @@ def test_doctor_says_what_works_and_what_does_not(headstart, tmp_path):
 
 
 def test_help_needs_no_heavy_library():
-    code = (
-        "import sys, flows.cli; print([m for m in ('prefect', 'mlflow', 'tensorflow', 'pandas') if m in sys.modules])"
-    )
+    heavy = "('prefect', 'mlflow', 'tensorflow', 'pandas')"
+    code = f"import sys, flows.cli.app; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
 

@@ -8,13 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks import backbones, backend, settings, tracking
-from tasks.errors import UsageError
-from tasks.home import home
-from tasks.points import Gap, Level, PointRef
-from tasks.records import Gain
-from tasks.reports import transfers, verdicts
-from tasks.training import curves, fit, gains, probes, subsets
+from tasks import settings
+from tasks.data import subsets
+from tasks.evaluation import learning_curves
+from tasks.evaluation.statistics import gains
+from tasks.features import probes
+from tasks.networks import backbones, backend
+from tasks.records import Gain, Gap, Level, PointRef
+from tasks.reports import sentences
+from tasks.reports.sections import transfers
+from tasks.runtime.errors import UsageError
+from tasks.runtime.home import home
+from tasks.services import tracking
+from tasks.training import fit
 
 LABELS = np.repeat([0, 1, 2], [60, 30, 3])
 
@@ -83,8 +89,8 @@ def _gap(images, value, width=0.02):
 )
 def test_verdicts(values, answer, says):
     gaps = [_gap(images, value) for images, value in zip((10, 100, 1000), values, strict=False)]
-    assert verdicts.answer(gaps) == answer
-    assert says in verdicts.comparison(gaps)
+    assert sentences.answer(gaps) == answer
+    assert says in sentences.comparison(gaps)
 
 
 def test_where_scratch_would_catch_up_is_an_extrapolation_where_the_points_tell():
@@ -92,17 +98,17 @@ def test_where_scratch_would_catch_up_is_an_extrapolation_where_the_points_tell(
     errors = 2 * images**-0.5
     # The first two are no better than chance.
     errors[:2] = 0.5, 0.48
-    assert curves.reaches(images, errors, 2 * 4000**-0.5, 0.5) == pytest.approx(4000, rel=1e-3)
-    assert "about 4,000 to reach" in verdicts.comparison([_gap(1000, 0.1)], 4012.3)
-    assert "an extrapolation" in verdicts.comparison([_gap(1000, 0.1)], 4012.3)
-    assert "do not tell" in verdicts.comparison([_gap(1000, 0.1)])
+    assert learning_curves.reaches(images, errors, 2 * 4000**-0.5, 0.5) == pytest.approx(4000, rel=1e-3)
+    assert "about 4,000 to reach" in sentences.comparison([_gap(1000, 0.1)], 4012.3)
+    assert "an extrapolation" in sentences.comparison([_gap(1000, 0.1)], 4012.3)
+    assert "do not tell" in sentences.comparison([_gap(1000, 0.1)])
     # Too far, not beyond the points, no slope, scattered, too few below chance, nothing to reach.
-    assert curves.reaches(images, errors, 2 * 1e6**-0.5, 0.5) is None
-    assert curves.reaches(images, errors, 0.2, 0.5) is None
-    assert curves.reaches(images, np.full(5, 0.3), 0.1, 0.5) is None
-    assert curves.reaches(images, np.array([0.4, 0.1, 0.35, 0.05, 0.3]), 0.02, 0.5) is None
-    assert curves.reaches(images, errors, 0.03, 0.15) is None
-    assert curves.reaches(images, errors, 0.0, 0.5) is None
+    assert learning_curves.reaches(images, errors, 2 * 1e6**-0.5, 0.5) is None
+    assert learning_curves.reaches(images, errors, 0.2, 0.5) is None
+    assert learning_curves.reaches(images, np.full(5, 0.3), 0.1, 0.5) is None
+    assert learning_curves.reaches(images, np.array([0.4, 0.1, 0.35, 0.05, 0.3]), 0.02, 0.5) is None
+    assert learning_curves.reaches(images, errors, 0.03, 0.15) is None
+    assert learning_curves.reaches(images, errors, 0.0, 0.5) is None
 
 
 def _point(method, images, log_loss=0.5, seed=0):
@@ -119,17 +125,17 @@ def test_points_become_curves_over_their_seeds_and_the_best_of_each_side_is_comp
         for seed in (0, 1)
         if (method, images) != ("small_cnn", 20)
     ]
-    found = curves.levels(points, 0)
+    found = learning_curves.levels(points, 0)
     levels = [level for level, _ in found]
     assert [(level.method, level.images, level.seeds) for level in levels[:2]] == [("frozen", 10, 2), ("frozen", 20, 2)]
     assert levels[0].accuracy == pytest.approx(0.705)
     assert levels[0].seconds == 1.5
     assert levels[0].low < 0.705 < levels[0].high
-    small, large = curves.gaps(found, 0)
+    small, large = learning_curves.gaps(found, 0)
     assert (small.transfer, small.scratch, large.scratch) == ("fine_tuned", "small_cnn", "scratch")
     assert small.gain.value == pytest.approx(0.2)
-    assert curves.gaps([pair for pair in found if pair[0].method == "frozen"], 0) == []
-    assert curves.catches_up(levels, large, 0.9) is None
+    assert learning_curves.gaps([pair for pair in found if pair[0].method == "frozen"], 0) == []
+    assert learning_curves.catches_up(levels, large, 0.9) is None
 
 
 def _features(seed, share):
@@ -150,23 +156,23 @@ def test_features_that_show_the_classes_win_over_those_that_do_not_whatever_thei
     assert scores["majority"] == {"accuracy": pytest.approx(1 / 3), "log_loss": pytest.approx(np.log(3))}
     assert found["accuracy"].low > 0.3
     assert found["log_loss"].low > 0
-    said = verdicts.weights(scores, found)
+    said = sentences.weights(scores, found)
     assert said.startswith(f"The pretrained weights gain {100 * found['accuracy'].value:.1f} points (")
     # The same features in another unit are as good.
     same, found = probes.compared(
         {"pretrained": (good, seen), "random": (1e-6 * good, 1e-6 * seen)}, labels, truth, 3, 0
     )
     assert same["pretrained"] == pytest.approx(same["random"], abs=1e-6)
-    assert "do not help here" in verdicts.weights(same, found)
+    assert "do not help here" in sentences.weights(same, found)
     worse, found = probes.compared(dict(zip(("random", "pretrained"), features.values())), labels, truth, 3, 0)  # noqa: B905
-    assert "harm here: they lose" in verdicts.weights(worse, found)
+    assert "harm here: they lose" in sentences.weights(worse, found)
 
 
 def test_better_probabilities_alone_are_said_to_be_that():
     scores = {name: {"accuracy": 0.8, "log_loss": loss} for name, loss in (("pretrained", 0.3), ("random", 0.5))}
     scores["majority"] = {"accuracy": 0.6, "log_loss": 0.7}
     found = {"accuracy": Gain(0.0, -0.02, 0.02), "log_loss": Gain(0.2, 0.1, 0.3)}
-    assert "log loss 0.300 against 0.500, but gain no accuracy for sure" in verdicts.weights(scores, found)
+    assert "log loss 0.300 against 0.500, but gain no accuracy for sure" in sentences.weights(scores, found)
 
 
 def test_a_class_without_a_training_row_has_probability_0():
@@ -184,14 +190,15 @@ def test_random_weights_of_the_same_network(tmp_path):
 
 
 def test_from_scratch_everything_is_trained_and_nothing_is_pretrained():
+    from tasks.networks import freezing
     from tasks.settings import Backbone
-    from tasks.training import scratch, thaw
+    from tasks.training import from_scratch
 
     random = backbones.randomised(Backbone())
-    network = scratch.network(random, 32, 2)
+    network = from_scratch.network(random, 32, 2)
     assert network.output_shape == (None, 2)
     left = {id(v) for v in network.variables} - {id(v) for v in network.trainable_variables}
-    assert left == {id(v) for v in thaw.statistics(network)}
+    assert left == {id(v) for v in freezing.statistics(network)}
     assert len(network.trainable_variables) > 100
     kernel = network.get_layer("conv_stem").kernel.numpy()
     np.testing.assert_array_equal(kernel, backbones.load(random, 32).model.get_layer("conv_stem").kernel.numpy())
@@ -281,11 +288,11 @@ def test_random_weights_are_not_compared_with_themselves(recipe):
 def test_the_check_of_a_run_sees_the_same_images_with_both_weights(server, colours, tmp_path):
     from prefect import flow
 
-    from tasks.check_transfer import check_transfer
-    from tasks.extract import extract
-    from tasks.ingest import ingest
-    from tasks.preprocess import preprocess
-    from tasks.validate import validate
+    from tasks.stages.data.ingest import ingest
+    from tasks.stages.data.preprocess import preprocess
+    from tasks.stages.data.validate import validate
+    from tasks.stages.features.check_transfer import check_transfer
+    from tasks.stages.features.extract import extract
 
     (tmp_path / "r.toml").write_text(helpers.recipe(colours, "checked", "[validation]\nmax_rejected = 0.1"))
     r = settings.load(tmp_path / "r.toml", ("split.salt=checked",))

@@ -8,15 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks import gates, plugins
-from tasks.errors import UsageError
-from tasks.gates import Case
+from tasks.evaluation import gates
+from tasks.evaluation.gates import Case
+from tasks.runtime import plugins
+from tasks.runtime.errors import UsageError
 from tasks.settings import Validation
 from tasks.training import fit
 
 #: Another one where tests/test_backend.py starts these tests in a process of their own.
 BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
-EVERY = [(kind, name) for kind in plugins.ENTRY for name in plugins.names(kind)]
+EVERY = [(kind, name) for kind in plugins.KINDS for name in plugins.names(kind)]
 
 
 @pytest.mark.parametrize(("kind", "name"), EVERY)
@@ -183,7 +184,7 @@ def test_gate(name):
 
 @pytest.mark.parametrize("name", plugins.names("expectations"))
 def test_expectation_suite(name):
-    from tasks.expectations import evaluate
+    from tasks.data.expectations import evaluate
 
     rows = [
         {

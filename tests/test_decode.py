@@ -8,8 +8,8 @@ import pytest
 from helpers import encoded
 from PIL import Image, ImageOps
 
-from tasks.images import decode as graphs
-from tasks.images import plain
+from tasks.data.images import decode as graphs
+from tasks.data.images import plain
 
 PHOTO = helpers.photo((120, 200, 60), 1, 60).crop((0, 0, 60, 40))
 

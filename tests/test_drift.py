@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, fisher_exact
 
-from tasks import drift
+from tasks.evaluation import drift
 
 CLASSES = ("a", "b", "c")
 #: Shares of the classes as they were, and others.

@@ -7,8 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from tasks import backend, engines, plugins, processes
-from tasks.errors import DependencyError
+from tasks.networks import backend, engines
+from tasks.runtime import plugins, processes
+from tasks.runtime.errors import DependencyError
 
 
 def _model():

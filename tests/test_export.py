@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from test_calibration import _calibration, _classifier
 
-from tasks import exports, plugins
-from tasks.errors import DataError
-from tasks.serving import package, pyfunc
+from tasks.runtime import plugins
+from tasks.runtime.errors import DataError
+from tasks.serving import exports, package, pyfunc
 from tasks.settings import Images
 
 FACTS = {"model": "colours", "version": "1"}

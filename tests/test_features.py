@@ -11,12 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks import backend, datasets, features, store
-from tasks.engines import Engine
-from tasks.errors import DataError
-from tasks.home import home
-from tasks.images.augment import view
+from tasks.data import datasets
+from tasks.data.images.augment import view
+from tasks.features import tables as features
+from tasks.networks import backend
+from tasks.networks.engines import Engine
 from tasks.records import DatasetRef, ImagesRef
+from tasks.runtime.errors import DataError
+from tasks.runtime.home import home
+from tasks.runtime.store import tables as store
 
 SIDE = 32
 
@@ -104,7 +107,7 @@ def test_outputs_that_cannot_be_stored_are_refused(tmp_path, factor, found):
 
 
 def test_kept_and_decoded_images_give_the_same_rows(tmp_path):
-    from tasks.images import pipeline
+    from tasks.data.images import pipeline
 
     folder = helpers.photos(tmp_path, each=4)
     tables = {}
@@ -134,8 +137,8 @@ def test_half_precision_takes_half_the_space_and_rounds(tmp_path):
 
 def test_new_images_cost_what_they_are_and_other_names_nothing(tmp_path):
     from tasks import settings
-    from tasks.extract import extract
-    from tasks.preprocess import preprocess
+    from tasks.stages.data.preprocess import preprocess
+    from tasks.stages.features.extract import extract
 
     augment, how = settings.Images(size=SIDE), settings.Extract()
     backbone = settings.Backbone(weights="random")
@@ -206,9 +209,9 @@ def network():
     """A small network with two blocks, saved as the head stage saves it."""
     import keras
 
-    from tasks import plugins
-    from tasks.backbones import Backbone
-    from tasks.training import networks
+    from tasks.networks import classifiers
+    from tasks.networks.backbones import Backbone
+    from tasks.runtime import plugins
 
     backend.seed(0)
     pixels = keras.Input((SIDE, SIDE, 3))
@@ -216,15 +219,16 @@ def network():
     for number in range(2):
         x = keras.layers.Conv2D(8, 3, 2, activation="relu", name=f"block_{number}")(x)
     backbone = Backbone(keras.Model(pixels, x), ("block_0", "block_1"))
-    pooled = networks.pooled(backbone, "avg")
-    return networks.classifier(pooled, plugins.entry("heads", "linear")(pooled.output_shape[1:], 3))
+    pooled = classifiers.pooled(backbone, "avg")
+    return classifiers.classifier(pooled, plugins.entry("heads", "linear")(pooled.output_shape[1:], 3))
 
 
 def test_a_cached_trunk_trains_as_a_live_one_does(tmp_path, network):
     import keras
 
-    from tasks import backend, settings
-    from tasks.training import fit, upper
+    from tasks import settings
+    from tasks.networks import backend
+    from tasks.training import fine_tuning, fit
 
     images = images_of(helpers.photos(tmp_path, each=12), "trunk")
     rows = store.frame(images.dataset.path)
@@ -239,7 +243,7 @@ def test_a_cached_trunk_trains_as_a_live_one_does(tmp_path, network):
         model = keras.models.clone_model(network)
         model.set_weights(network.get_weights())
         choice = settings.FineTune(trunk=trunk_kind, blocks=1, epochs=3, batch_size=8)
-        part = upper.of(model, ("block_0", "block_1"), choice, images, how, augment, 0)
+        part = fine_tuning.of(model, ("block_0", "block_1"), choice, images, how, augment, 0)
         fit.seed_everything(0)
         plan = fit.plan(choice, 1e-2, settings.Loss(), 0)
         tuned[trunk_kind] = fit.fit(part.model, part.train, part.validation, plan)

@@ -6,8 +6,9 @@ import hashlib
 import numpy as np
 import pytest
 
-from tasks import budget, gates, metrics, paired
-from tasks.gates import Case
+from tasks.evaluation import gates, metrics, test_set_budget
+from tasks.evaluation.gates import Case
+from tasks.evaluation.statistics import paired
 from tasks.records import GateResult
 
 CLASSES = ("a", "b")
@@ -48,8 +49,8 @@ def test_forty_fixed_and_twenty_broken_promote():
     assert result.numbers["gain"] == pytest.approx(0.02)
     assert decision(case(40, 20))[0] == "promote"
     # At the level of the first decision on a test set too, but not at that of the second.
-    assert decision(case(40, 20, level=budget.level(0.05, 0)))[0] == "promote"
-    assert decision(case(40, 20, level=budget.level(0.05, 1)))[0] == "undecided"
+    assert decision(case(40, 20, level=test_set_budget.level(0.05, 0)))[0] == "promote"
+    assert decision(case(40, 20, level=test_set_budget.level(0.05, 1)))[0] == "undecided"
     assert decision(case(20, 40))[0] == "keep"
 
 
@@ -167,15 +168,15 @@ def _keys(start, images):
 
 
 def test_decisions_on_the_same_images_add_up_and_never_spend_more_than_is_there():
-    today = budget.sketch(_keys(0, 500))
-    assert budget.worn(today, [today] * 3) == 3
-    assert budget.worn(today, [budget.sketch(_keys(9000, 500))]) == 0
-    assert sum(budget.level(0.05, number) for number in range(10_000)) <= 0.05
-    assert budget.level(0.05, 0) == 0.025
+    today = test_set_budget.sketch(_keys(0, 500))
+    assert test_set_budget.worn(today, [today] * 3) == 3
+    assert test_set_budget.worn(today, [test_set_budget.sketch(_keys(9000, 500))]) == 0
+    assert sum(test_set_budget.level(0.05, number) for number in range(10_000)) <= 0.05
+    assert test_set_budget.level(0.05, 0) == 0.025
 
 
 @pytest.mark.parametrize("images", [30, 1000])
 def test_a_test_set_that_grew_still_counts_for_what_was_there(images):
-    earlier, today = budget.sketch(_keys(0, images)), budget.sketch(_keys(0, 2 * images))
-    assert budget.overlap(today, earlier) == pytest.approx(0.5, abs=0.2)
-    assert budget.overlap(earlier, today) == 1
+    earlier, today = test_set_budget.sketch(_keys(0, images)), test_set_budget.sketch(_keys(0, 2 * images))
+    assert test_set_budget.overlap(today, earlier) == pytest.approx(0.5, abs=0.2)
+    assert test_set_budget.overlap(earlier, today) == 1

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
-from tasks import plugins, settings
-from tasks.errors import UsageError
-from tasks.heads import cosine, flatten_mlp, knn
+from tasks import settings
+from tasks.networks import classifiers
+from tasks.networks.heads import cosine, flatten_mlp, knn
+from tasks.runtime import plugins
+from tasks.runtime.errors import UsageError
 from tasks.settings import Loss
-from tasks.training import fit, networks
+from tasks.training import fit
 
 
 def test_the_tutorials_head_is_flatten_256_relu_and_the_classes():
@@ -51,7 +53,9 @@ def _fitted(loss):
     model = plugins.entry("heads", "linear")((2,), 2)
     fit.fit(model, batches, batches, fit.Plan(20, 20, 0.05, 0.0, 64, seed=0, loss=loss))
     logits = fit.predict(model, batches)
-    return [float((logits.argmax(1) == labels)[labels == label].mean()) for label in (0, 1)], networks.softmax(logits)
+    return [float((logits.argmax(1) == labels)[labels == label].mean()) for label in (0, 1)], classifiers.softmax(
+        logits
+    )
 
 
 def test_balance_finds_the_rare_class():
@@ -75,9 +79,9 @@ def test_a_network_trained_with_smoothing_comes_back_from_its_file(tmp_path):
     head = plugins.entry("heads", "linear")((4,), 2)
     fit.fit(head, batches, batches, fit.Plan(1, 1, 0.05, 0.0, 8, seed=0, loss=Loss(label_smoothing=0.1)))
     inputs = keras.Input((4,))
-    network = networks.classifier(keras.Model(inputs, inputs), head)
-    path = tmp_path / networks.save(network, tmp_path)
-    np.testing.assert_allclose(networks.load(path)(images), network(images), atol=1e-6)
+    network = classifiers.classifier(keras.Model(inputs, inputs), head)
+    path = tmp_path / classifiers.save(network, tmp_path)
+    np.testing.assert_allclose(classifiers.load(path)(images), network(images), atol=1e-6)
 
 
 def test_a_head_without_training_is_not_fine_tuned():

@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from tasks import registry
-from tasks.backbones import _hub_graphs as graphs
-from tasks.backbones import hub
-from tasks.errors import DependencyError, UsageError
-from tasks.weights import presets
+from tasks.networks.backbones import _hub_graphs as graphs
+from tasks.networks.backbones import hub
+from tasks.networks.weights import presets
+from tasks.runtime.errors import DependencyError, UsageError
+from tasks.services.registry import versions
 
 VIT = {"patch_size": 16, "num_layers": 3, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 32}
 ENCODER = {"patch_size": 16, "num_layers": 3, "num_heads": 2, "hidden_dim": 16, "intermediate_dim": 32}
@@ -263,13 +263,16 @@ def test_a_saved_network_is_read_where_kerashub_was_not_imported(tmp_path):
 @pytest.mark.parametrize(("family", "needed"), [("ViT", False), ("DINOV2", True)])
 def test_a_version_asks_for_kerashub_where_its_layers_are(family, needed, tmp_path):
     hub.build(64, "random", family=family, config=EVERY[family]).model.save(tmp_path / "network.keras")
-    found = registry.requirements(tmp_path / "network.keras")
+    found = versions.requirements(tmp_path / "network.keras")
     assert any(line.startswith("keras==") for line in found)
     assert any(line.startswith("keras-hub==") for line in found) == needed
 
 
 def test_the_choices_name_presets_and_import_nothing_heavy():
-    code = "import sys; from tasks.backbones import hub; hub.choices(); print([m for m in sys.modules if 'keras' in m])"
+    code = (
+        "import sys; from tasks.networks.backbones import hub; hub.choices();"
+        "print([m for m in sys.modules if 'keras' in m])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.strip() == "[]"
     assert all(presets.handle(choice.options["preset"]) for choice in hub.choices())

@@ -9,10 +9,10 @@ import pytest
 from helpers import encoded
 from PIL import Image
 
-from tasks import processes
-from tasks.errors import DataError
-from tasks.images import augment, facts, pipeline
-from tasks.images.decode import preparer
+from tasks.data.images import augment, facts, pipeline
+from tasks.data.images.decode import preparer
+from tasks.runtime import processes
+from tasks.runtime.errors import DataError
 
 
 def _facts(tmp_path, data: bytes, limit: int = 10**6):

@@ -4,9 +4,10 @@ import helpers
 import pandas as pd
 import pytest
 
-from tasks import ingest, sources
-from tasks.images import facts
+from tasks.data import sources
+from tasks.data.images import facts
 from tasks.settings import Images, Source, Split
+from tasks.stages.data import ingest
 
 
 def _rows(keys, group=None, split=None):

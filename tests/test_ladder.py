@@ -4,10 +4,13 @@ import helpers
 import numpy as np
 import pytest
 
-from tasks import plugins, settings
-from tasks.backbones import Backbone
-from tasks.errors import UsageError
-from tasks.training import choice, find, fit, interpolate, networks, precision, rates, thaw
+from tasks import settings
+from tasks.evaluation.statistics import bootstrap
+from tasks.networks import classifiers, freezing
+from tasks.networks.backbones import Backbone
+from tasks.runtime import plugins
+from tasks.runtime.errors import UsageError
+from tasks.training import fit, interpolation, lr_finder, optimizers, precision
 
 
 @pytest.fixture
@@ -30,9 +33,9 @@ def _network():
         x = keras.layers.Conv2D(4, 3, padding="same", name=f"conv_{number}")(x)
         x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
         x = keras.layers.ReLU(name=f"relu_{number}")(x)
-    features = networks.pooled(Backbone(keras.Model(pixels, x), BLOCKS), "avg")
-    network = networks.classifier(features, plugins.entry("heads", "linear")(features.output_shape[1:], 2))
-    thaw.thaw(network)
+    features = classifiers.pooled(Backbone(keras.Model(pixels, x), BLOCKS), "avg")
+    network = classifiers.classifier(features, plugins.entry("heads", "linear")(features.output_shape[1:], 2))
+    freezing.thaw(network)
     return network
 
 
@@ -45,13 +48,13 @@ def _moves(network, data, plan):
     """How far each layer's kernel went in training."""
     kernels = [v for v in network.trainable_variables if v.path.endswith("kernel")]
     before = [v.numpy() for v in kernels]
-    fit.fit(networks.to_logits(network), data, data, plan)
+    fit.fit(classifiers.to_logits(network), data, data, plan)
     return {v.path.split("/")[-2]: np.abs(v.numpy() - b).mean() for v, b in zip(kernels, before, strict=True)}
 
 
 def test_blocks_nearer_to_the_input_move_less(data):
     network = _network()
-    shares = rates.layer_wise(network, BLOCKS, 0.1)
+    shares = optimizers.layer_wise(network, BLOCKS, 0.1)
     assert shares == pytest.approx(
         {
             path: share
@@ -62,29 +65,31 @@ def test_blocks_nearer_to_the_input_move_less(data):
     )
     moved = _moves(network, data, _plan(shares=shares))
     assert 3 * moved["conv_0"] < moved["conv_1"] < moved["conv_2"] / 3
-    assert rates.layer_wise(network, BLOCKS, 1.0) == {}
+    assert optimizers.layer_wise(network, BLOCKS, 1.0) == {}
 
 
 def test_the_step_size_rises_then_falls():
-    schedule = rates.schedule(0.1, 100, warm_up=0.2, cosine=True)
+    schedule = optimizers.schedule(0.1, 100, warm_up=0.2, cosine=True)
     at = [float(schedule(step)) for step in (0, 10, 20, 60, 100)]
     np.testing.assert_allclose(at, [0, 0.05, 0.1, 0.05, 0], atol=1e-6)
-    stays = rates.schedule(0.1, 100, warm_up=0.2, cosine=False)
+    stays = optimizers.schedule(0.1, 100, warm_up=0.2, cosine=False)
     np.testing.assert_allclose([float(stays(step)) for step in (10, 20, 99)], [0.05, 0.1, 0.1], atol=1e-6)
-    assert rates.schedule(0.1, 100, warm_up=0, cosine=False) == 0.1
-    np.testing.assert_allclose(float(rates.schedule(0.1 * 0.5, 100, warm_up=0.2, cosine=True)(20)), 0.05, atol=1e-6)
+    assert optimizers.schedule(0.1, 100, warm_up=0, cosine=False) == 0.1
+    np.testing.assert_allclose(
+        float(optimizers.schedule(0.1 * 0.5, 100, warm_up=0.2, cosine=True)(20)), 0.05, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("shares", [False, True])
 def test_the_moving_average_is_what_is_validated_and_kept(data, shares):
     network = _network()
-    plan = _plan(ema=0.99, shares=rates.layer_wise(network, BLOCKS, 0.9) if shares else {})
+    plan = _plan(ema=0.99, shares=optimizers.layer_wise(network, BLOCKS, 0.9) if shares else {})
     averaged = _moves(network, data, plan)
     raw = _moves(_network(), data, _plan(shares=plan.shares))
     # Twelve steps of an average with momentum 0.99 are far behind the weights themselves.
     assert all(0 < averaged[name] < 0.5 * raw[name] for name in raw)
-    history = fit.fit(networks.to_logits(network), data, data, plan)
-    found = fit.scores(fit.predict(networks.to_logits(network), data), data.labels)["log_loss"]
+    history = fit.fit(classifiers.to_logits(network), data, data, plan)
+    found = fit.scores(fit.predict(classifiers.to_logits(network), data), data.labels)["log_loss"]
     assert found == pytest.approx(min(history.validation_loss), rel=1e-4)
 
 
@@ -92,63 +97,63 @@ def test_gradients_are_clipped(data):
     """Plain AdamW does not see the size of a gradient; its first step after one of another size does."""
     import keras
 
-    optimizer = rates.optimizer(lambda share: 0.1 * share, {}, 0.0, 1.0, 0.0)
+    optimizer = optimizers.optimizer(lambda share: 0.1 * share, {}, 0.0, 1.0, 0.0)
     assert optimizer.global_clipnorm == 1
     clipped = keras.ops.convert_to_numpy(optimizer._clip_gradients([keras.ops.ones((4, 4)) * 100])[0])
     assert np.linalg.norm(clipped) == pytest.approx(1)
-    assert rates.optimizer(lambda share: 0.1 * share, {}, 0.0, 0.0, 0.0).global_clipnorm is None
+    assert optimizers.optimizer(lambda share: 0.1 * share, {}, 0.0, 0.0, 0.0).global_clipnorm is None
 
 
 def test_a_step_size_is_found_and_the_weights_stay(data):
     network = _network()
     before = [v.numpy() for v in network.variables]
-    found = find.rate(networks.to_logits(network), data, _plan())
+    found = lr_finder.rate(classifiers.to_logits(network), data, _plan())
     for old, new in zip(before, network.variables, strict=True):
         np.testing.assert_array_equal(old, new.numpy())
     changed = fit.jittered(data, ("identity", "flip_up_down"), 0.1, seed=0)
     drawn = changed.random.bit_generator.state
-    assert find.rate(networks.to_logits(network), changed, _plan()).rate
+    assert lr_finder.rate(classifiers.to_logits(network), changed, _plan()).rate
     assert changed.random.bit_generator.state == drawn
     assert len(found.rates) == len(found.losses) <= 80
     assert 1e-5 < found.rate < 3e-2
     # It trains, and better than a step size a thousand times smaller.
-    logits = networks.to_logits(network)
+    logits = classifiers.to_logits(network)
     good = min(fit.fit(logits, data, data, _plan(learning_rate=found.rate)).validation_loss)
     slow = min(
-        fit.fit(networks.to_logits(_network()), data, data, _plan(learning_rate=found.rate / 1e3)).validation_loss
+        fit.fit(classifiers.to_logits(_network()), data, data, _plan(learning_rate=found.rate / 1e3)).validation_loss
     )
     assert good < slow
 
 
 def test_weights_in_between_and_their_statistics(data):
     frozen, tuned = _network(), _network()
-    fit.fit(networks.to_logits(tuned), data, data, _plan())
+    fit.fit(classifiers.to_logits(tuned), data, data, _plan())
     ends = [[v.numpy() for v in network.variables] for network in (frozen, tuned)]
-    between = interpolate.moved(frozen, tuned)
+    between = interpolation.moved(frozen, tuned)
     assert {v.path.split("/")[-2] for v, _, _ in between} == {"conv_0", "conv_1", "conv_2", "logits"}
     for share, expected in ((0.0, ends[0]), (1.0, ends[1])):
-        interpolate.set_share(between, share)
+        interpolation.set_share(between, share)
         for variable, value in zip(tuned.variables, expected, strict=True):
             np.testing.assert_allclose(variable.numpy(), value, atol=1e-6)
-    interpolate.set_share(between, 0.25)
+    interpolation.set_share(between, 0.25)
     np.testing.assert_allclose(
         tuned.get_layer("conv_1").kernel.numpy(),
         0.75 * frozen.get_layer("conv_1").kernel.numpy()
         + 0.25 * ends[1][[v.path for v in tuned.variables].index("conv_1/kernel")],
         atol=1e-6,
     )
-    interpolate.renew_statistics(networks.to_logits(tuned), data, 0)
+    interpolation.renew_statistics(classifiers.to_logits(tuned), data, 0)
     import keras
 
     first = keras.Model(tuned.input, tuned.get_layer("conv_0").output).predict(data.everything(), verbose=0)
     # 96 rows are one batch of 64 and more: the average over them is the mean of all.
     np.testing.assert_allclose(tuned.get_layer("norm_0").moving_mean.numpy(), first.mean(axis=(0, 1, 2)), atol=1e-4)
-    assert all(layer.momentum == 0.99 and not layer.trainable for layer in thaw.norms(tuned))
+    assert all(layer.momentum == 0.99 and not layer.trainable for layer in freezing.norms(tuned))
 
 
 def test_sixteen_bits_inside_thirty_two_outside(data):
     network = _network()
-    logits = networks.to_logits(network)
+    logits = classifiers.to_logits(network)
     with precision.mixed(logits, "mixed_bfloat16"):
         assert network.get_layer("conv_1").compute_dtype == "bfloat16"
         history = fit.fit(logits, data, data, _plan())
@@ -165,13 +170,13 @@ def test_the_cheaper_model_is_taken_unless_it_is_surely_worse():
     for seed in range(100):
         base = random.exponential(0.3, 400)
         same = base + random.normal(0, 0.3, 400)
-        taken.append(choice.cheapest([same, base], 0.95, seed)[0])
+        taken.append(bootstrap.cheapest([same, base], 0.95, seed)[0])
     # Two models that are equally good: the dearer is taken in about one case in twenty.
     assert taken.count(1) <= 12
     base = random.exponential(0.3, 400)
     better = base - 0.1 + random.normal(0, 0.3, 400)
     noise = random.normal(0, 0.3, 400)
-    at, gaps = choice.cheapest([base, better, better + noise - noise.mean() - 0.001], 0.95, 0)
+    at, gaps = bootstrap.cheapest([base, better, better + noise - noise.mean() - 0.001], 0.95, 0)
     assert at == 1
     assert gaps[0][0] > 0 >= gaps[1][0]
     assert gaps[2] == (0, 0)
@@ -179,7 +184,9 @@ def test_the_cheaper_model_is_taken_unless_it_is_surely_worse():
 
 def test_losses_are_those_of_the_labels():
     probabilities = np.array([[0.9, 0.1], [0.0, 1.0]])
-    np.testing.assert_allclose(choice.losses(np.array([0, 0]), probabilities), [-np.log(0.9), -np.log(choice.FLOOR)])
+    np.testing.assert_allclose(
+        bootstrap.losses(np.array([0, 0]), probabilities), [-np.log(0.9), -np.log(bootstrap.FLOOR)]
+    )
 
 
 @pytest.mark.parametrize(

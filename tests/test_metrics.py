@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
-from tasks import metrics
+from tasks.evaluation import metrics
 
 
 def _scored(seed: int, skill: float, n: int = 400) -> tuple[np.ndarray, np.ndarray]:

@@ -6,16 +6,17 @@ import re
 import crowd
 import helpers
 import pytest
-import versions
+import tiny_versions
 
 from flows import promote as promote_flows
-from tasks import ledger, locks, promotion, registry, tracking
-from tasks.errors import DataError, DependencyError, UsageError
+from tasks.runtime.errors import DataError, DependencyError, UsageError
+from tasks.services import tracking
+from tasks.services.registry import ledger, locks, promotion, versions
 from tasks.serving import golden
 
 
 def aliases(name):
-    return registry.aliases_of(name)
+    return versions.aliases_of(name)
 
 
 def actions(name):
@@ -26,8 +27,8 @@ def actions(name):
 def pair(request, home):
     """A model of this test's name with version 1, the champion, and version 2, compared with it."""
     name = re.sub(r"\W+", "-", request.node.name)[:90]
-    promotion.promote(name, versions.register(name, opponent=""), "the first")
-    versions.register(name, 5.0, opponent="1")
+    promotion.promote(name, tiny_versions.register(name, opponent=""), "the first")
+    tiny_versions.register(name, 5.0, opponent="1")
     return name
 
 
@@ -67,7 +68,7 @@ def test_without_a_previous_there_is_no_rollback(pair):
 
 
 def test_a_champion_that_moved_since_the_evaluation_is_not_replaced(pair):
-    versions.register(pair, 6.0, opponent="1")
+    tiny_versions.register(pair, 6.0, opponent="1")
     promotion.promote(pair, "2")
     with pytest.raises(
         DataError, match=r"version 1 as champion .* version 3 was compared, found version 2 as champion"
@@ -93,7 +94,7 @@ def test_what_fails_half_way_is_undone_and_told(pair, monkeypatch):
 
 def test_processes_that_promote_at_once_leave_one_champion_and_a_ledger_without_a_gap(home):
     name = "crowded"
-    numbers = [versions.register(name, 3.0 + number, opponent="") for number in range(4)]
+    numbers = [tiny_versions.register(name, 3.0 + number, opponent="") for number in range(4)]
     assert crowd.race(name, numbers, 3) == []
     assert len(ledger.entries(name)) >= 1 + 3 + 1
 
@@ -101,9 +102,9 @@ def test_processes_that_promote_at_once_leave_one_champion_and_a_ledger_without_
 @pytest.mark.parametrize("point", [(2, "before"), (3, "after"), (5, "before"), (5, "after")])
 def test_the_next_one_repairs_what_a_killed_promotion_left(pair, point):
     name = pair
-    bad = versions.register(name, 6.0, opponent="1")
-    spoil(versions.files(name, bad) / "MLmodel")
-    registry.place(name, {"champion": "1", "challenger": "2"})
+    bad = tiny_versions.register(name, 6.0, opponent="1")
+    spoil(tiny_versions.files(name, bad) / "MLmodel")
+    versions.place(name, {"champion": "1", "challenger": "2"})
     before = aliases(name)
     number = len(ledger.entries(name))
     crowd.kill(name, ["2"], bad, point)
@@ -127,73 +128,73 @@ def spoil(file, place=100):
 
 @pytest.mark.parametrize("file", ["tiny_model.py", "MLmodel", "golden/0.image", "manifest.json", "requirements.txt"])
 def test_one_byte_that_changed_is_found_and_nothing_is_run(pair, file):
-    changed = next(found for found in versions.files(pair, "2").rglob("*") if found.as_posix().endswith(file))
+    changed = next(found for found in tiny_versions.files(pair, "2").rglob("*") if found.as_posix().endswith(file))
     spoil(changed, 40)
     with pytest.raises(DataError, match=rf"{file}: expected SHA-256 \w+…, found"):
-        registry.verify(pair, "2")
+        versions.verify(pair, "2")
     with pytest.raises(DataError, match="Do not use it"):
         promotion.promote(pair, "2", force=True)
     assert aliases(pair) == {"champion": "1", "challenger": "2"}
-    assert registry.verify(pair, "1")["images"] == 4
+    assert versions.verify(pair, "1")["images"] == 4
 
 
 @pytest.mark.parametrize(("part", "changed"), [("decoder", {"size": 32}), ("network", {"weight": 5.2})])
 def test_preprocessing_or_weights_that_changed_are_found_by_the_answers(pair, part, changed):
-    (file,) = versions.files(pair, "2").rglob(f"{part}.json")
+    (file,) = tiny_versions.files(pair, "2").rglob(f"{part}.json")
     file.write_text(json.dumps(changed))
-    versions.sealed_again(pair, "2")
+    tiny_versions.sealed_again(pair, "2")
     with pytest.raises(DataError, match=r"golden/\d\.image: probability of \w+ expected 0\.\d{4}, found 0\.\d{4}"):
-        registry.verify(pair, "2")
+        versions.verify(pair, "2")
 
 
 def test_files_that_are_gone_or_new_are_named(pair):
-    folder = versions.files(pair, "2")
+    folder = tiny_versions.files(pair, "2")
     (folder / "more.txt").write_text("more")
     (folder / "requirements.txt").unlink()
     with pytest.raises(DataError, match=r"more\.txt was not there .*; requirements\.txt is missing"):
-        registry.verify(pair, "2")
+        versions.verify(pair, "2")
 
 
 def test_golden_images_are_the_least_certain_of_each_class_in_turn(tmp_path):
-    found = golden.order(versions.predictions(tmp_path, 4.0))
+    found = golden.order(tiny_versions.predictions(tmp_path, 4.0))
     certainty = found["probabilities"].map(lambda p: abs(p[0] - p[1]))
     assert sorted(found["label"][:2]) == sorted(found["label"][2:4]) == ["dark", "light"]
-    for label in versions.CLASSES:
+    for label in tiny_versions.CLASSES:
         assert certainty[found["label"] == label].is_monotonic_increasing
 
 
 def test_large_and_changed_images_are_passed_over(tmp_path, monkeypatch):
-    rows = versions.predictions(tmp_path, 4.0)
+    rows = tiny_versions.predictions(tmp_path, 4.0)
     monkeypatch.setattr(golden, "LARGEST", 300)
     first, second = golden.order(rows)["uri"][:2]
     helpers.Path(first).write_bytes(b"x" * 301)
     helpers.Path(second).write_bytes(b"changed")
-    golden.write(tmp_path / "golden", rows, versions.CLASSES, 64, 1e-3)
+    golden.write(tmp_path / "golden", rows, tiny_versions.CLASSES, 64, 1e-3)
     assert golden.count(tmp_path / "golden") == 10
     monkeypatch.setattr(golden, "LARGEST", 1)
-    golden.write(tmp_path / "smallest", rows, versions.CLASSES, 8, 1e-3)
+    golden.write(tmp_path / "smallest", rows, tiny_versions.CLASSES, 8, 1e-3)
     assert golden.count(tmp_path / "smallest") == 1
 
 
 def test_a_model_that_does_not_answer_as_it_was_scored_becomes_no_version(home, monkeypatch):
-    scored = versions.predictions
+    scored = tiny_versions.predictions
     monkeypatch.setattr(versions, "predictions", lambda folder, weight: scored(folder, weight + 1))
     with pytest.raises(DataError, match="It is not registered"):
-        versions.register("unlike")
-    assert not registry.known("unlike")
+        tiny_versions.register("unlike")
+    assert not versions.known("unlike")
 
 
 def test_a_model_that_was_taken_back_waits_for_a_person(pair):
     tracking.client().set_model_version_tag(pair, "2", "headstart.digest", "a")
     promotion.promote(pair, "2")
     promotion.rollback(pair, "too dark")
-    again = versions.register(pair, 5.0, digest="a", opponent="1")
+    again = tiny_versions.register(pair, 5.0, digest="a", opponent="1")
     promotion.introduce(pair, again, "promote", "better", approval=False)
     assert aliases(pair) == {"champion": "1", "previous": "2", "challenger": again}
-    note = registry.version_of(pair, again).tags[registry.NOTE]
+    note = versions.version_of(pair, again).tags[versions.NOTE]
     assert note == f"waits, since its model was taken back in entry 3 of the ledger (too dark): {command(pair, again)}"
     promotion.promote(pair, again)
-    assert registry.version_of(pair, again).tags[registry.NOTE] == ""
+    assert versions.version_of(pair, again).tags[versions.NOTE] == ""
 
 
 def test_the_same_run_computed_again_may_replace_itself(pair):
@@ -239,7 +240,7 @@ def answered(name, run_input):
     from prefect.exceptions import Pause
     from prefect.flow_runs import resume_flow_run
 
-    from flows.deployments import everything
+    from flows.deployments.definitions import everything
 
     for deployment in everything([], [], None, None):
         deployment.apply()
@@ -265,7 +266,7 @@ def test_the_flow_waits_for_a_person_whose_no_changes_nothing(pair, server):
     assert before == aliases(pair) == {"champion": "1", "challenger": "2"}
     assert (entry["action"], entry["who"], entry["why"]) == ("reject", "Ada", "too soon")
     assert actions(pair) == ["promote", "reject"]
-    assert "rejected by Ada: too soon" in registry.version_of(pair, "2").tags[registry.NOTE]
+    assert "rejected by Ada: too soon" in versions.version_of(pair, "2").tags[versions.NOTE]
 
 
 def test_the_flow_promotes_with_a_persons_yes(pair, server):
@@ -287,7 +288,7 @@ def test_the_commands_promote_roll_back_verify_and_show_the_ledger(pair, headsta
     shown = run("models", pair)
     assert re.search(r"3 +│ rollback +│ 1 +│ 2 +│ 1 +│ .* too dark", shown.out)
     assert "is as it was registered" in run("verify", f"{pair}@champion").out
-    spoil(versions.files(pair, "1") / "MLmodel")
+    spoil(tiny_versions.files(pair, "1") / "MLmodel")
     refused = run("verify", f"{pair}@champion")
     assert refused.code == 1
     assert "MLmodel: expected SHA-256" in refused.err

@@ -6,8 +6,8 @@ import urllib.error
 
 import pytest
 
-from tasks.errors import DependencyError
-from tasks.weights.published import Published
+from tasks.networks.weights.published import Published
+from tasks.runtime.errors import DependencyError
 
 DATA = b"weights" * 1000
 SHA256 = hashlib.sha256(DATA).hexdigest()

@@ -13,15 +13,21 @@ from prefect import flow
 from rich.console import Console
 from test_features import images_of
 
-from flows.cli import _show_ranking
-from flows.console import Session
-from flows.selection import reviewed
+from flows.cli.app import _show_ranking
+from flows.cli.session import Session
+from flows.parts.backbone import reviewed
 from flows.train import train
-from tasks import backbones, datasets, plugins, settings, store, tracking, transferability
-from tasks.errors import DependencyError, UsageError
-from tasks.home import home
-from tasks.rank_backbones import rank_backbones
+from tasks import settings
+from tasks.data import datasets
+from tasks.features import transferability
+from tasks.networks import backbones
 from tasks.records import ImagesRef, RankedBackbone
+from tasks.runtime import plugins
+from tasks.runtime.errors import DependencyError, UsageError
+from tasks.runtime.home import home
+from tasks.runtime.store import tables as store
+from tasks.services import tracking
+from tasks.stages.features.rank_backbones import rank_backbones
 
 PACKAGED, RANDOM = "efficientnet_lite lite0 packaged", "efficientnet_lite lite0 random"
 ABSENT = settings.Candidate(weights="no such file.pth")

@@ -11,7 +11,7 @@ import helpers
 import psutil
 import pytest
 
-from tasks import processes
+from tasks.runtime import processes
 
 
 def test_a_process_is_gone_when_it_ended_or_its_number_belongs_to_another():
@@ -52,7 +52,7 @@ def _servers(home: Path) -> list[psutil.Process]:
 UNDER_WAY = """
 import sys
 from pathlib import Path
-from tasks.home import configure
+from tasks.runtime.home import configure
 configure(Path(sys.argv[1]))
 import json
 from prefect.client.orchestration import get_client

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tasks import home as folder
-from tasks import progress, settings
-from tasks.training import fit, networks, resume
+from tasks import settings
+from tasks.networks import classifiers
+from tasks.runtime import home as folder
+from tasks.runtime import progress
+from tasks.training import checkpoints, fit
 
 PLAN = fit.Plan(epochs=6, patience=9, learning_rate=0.02, weight_decay=0.01, batch_size=16, seed=3)
 #: Every epoch is written.
@@ -78,7 +80,7 @@ def _killed(cases):
     """
     import tensorflow  # noqa: F401
 
-    resume.SECONDS, resume.SHARE = EAGER
+    checkpoints.SECONDS, checkpoints.SHARE = EAGER
     children = []
     for case, last in cases.items():
         children.append(os.fork())
@@ -115,8 +117,8 @@ def killed(home):
 @pytest.fixture
 def eager(monkeypatch):
     """Every epoch is written."""
-    monkeypatch.setattr(resume, "SECONDS", EAGER[0])
-    monkeypatch.setattr(resume, "SHARE", EAGER[1])
+    monkeypatch.setattr(checkpoints, "SECONDS", EAGER[0])
+    monkeypatch.setattr(checkpoints, "SHARE", EAGER[1])
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -173,13 +175,13 @@ def test_a_file_that_cannot_be_used_is_set_aside_and_training_begins_anew(eager,
     said = progress.console.file.getvalue()
     assert said.startswith(f"Training begins anew: what a killed one left in {file.with_suffix('.damaged.npz')} cannot")
     assert {each.name for each in file.parent.glob("*harmed*")} == {"harmed.npz", "harmed.damaged.npz"}
-    resume.forget("harmed")
+    checkpoints.forget("harmed")
     assert not list(file.parent.glob("*harmed*"))
     assert not file.with_name("planted").exists()
 
 
 def test_short_epochs_are_not_written_and_old_files_are_forgotten(home, monkeypatch):
-    monkeypatch.setattr(resume, "SECONDS", 1e9)
+    monkeypatch.setattr(checkpoints, "SECONDS", 1e9)
     old = home / "store" / "epochs" / "old.npz"
     old.parent.mkdir(parents=True, exist_ok=True)
     old.write_bytes(b"")
@@ -232,7 +234,7 @@ def killed(self, epoch, logs):
     if epoch == 1 and any("conv" in variable.path for variable in self.variables):
         os.kill(os.getpid(), signal.SIGKILL)
 resume.Epochs.add = killed
-from flows.cli import main
+from flows.cli.app import main
 main()
 """
 
@@ -265,7 +267,8 @@ def test_a_run_that_was_killed_in_fine_tune_ends_as_one_that_was_not(server, hom
 
 def _tuned(recipe, monkeypatch):
     """What a run fine-tunes, and its network's variables; it ends after that."""
-    from flows import ladder, train
+    from flows import train
+    from flows.parts import ladder
 
     def tuned(*args):
         raise _Enough(fine_tune(*args))
@@ -274,7 +277,7 @@ def _tuned(recipe, monkeypatch):
     with monkeypatch.context() as patched, pytest.raises(_Enough) as enough:
         patched.setattr(ladder, "_tuned", tuned)
         train.train(recipe)
-    return enough.value.rung, _values(networks.load(folder.home() / enough.value.rung.path))
+    return enough.value.rung, _values(classifiers.load(folder.home() / enough.value.rung.path))
 
 
 class _Enough(Exception):

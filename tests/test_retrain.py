@@ -7,17 +7,19 @@ import pytest
 from PIL import Image
 
 from flows.retrain import retrain
-from tasks import news, registry, tracking
+from tasks.data import changes
 from tasks.records import Accuracy, Drift, Gain
-from tasks.weigh import because
+from tasks.services import tracking
+from tasks.services.registry import versions
+from tasks.stages.retraining.assess_changes import because
 
 
 def test_news_are_images_that_are_new_or_have_another_label():
     before = pd.DataFrame({"key": ["a", "b", "c"], "label": ["x", "y", "x"]})
     now = pd.DataFrame({"key": ["a", "b", "d"], "label": ["x", "x", "y"]})
-    found = news.between(before, now)
+    found = changes.between(before, now)
     assert (found.new, found.relabelled, found.removed, found.count) == (("d",), ("b",), 1, 2)
-    assert news.between(before, before).count == 0
+    assert changes.between(before, before).count == 0
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +62,7 @@ def test_the_first_look_trains_as_there_is_no_version(recipe):
     found = recipe[1]
     assert (found.decision, found.reason, found.why) == ("train", "there is no version yet", "a person")
     assert found.outcome.version.version == "1"
-    table = registry.data_of("fresh", "1")
+    table = versions.data_of("fresh", "1")
     assert len(table) == 120
     assert set(table["split"]) == {"train", "validation", "test"}
 

@@ -4,12 +4,12 @@ import helpers
 import numpy as np
 import pandas as pd
 import pytest
-import versions
+import tiny_versions
 
 from flows.score import of_words, score
-from tasks import registry
-from tasks.errors import DataError, UsageError
-from tasks.score import _answers
+from tasks.runtime.errors import DataError, UsageError
+from tasks.services.registry import versions
+from tasks.stages.release.score import _answers
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(server, photos):
-    versions.real("scored", sorted(photos.glob("green/*.png")))
+    tiny_versions.real("scored", sorted(photos.glob("green/*.png")))
     return "scored@champion"
 
 
@@ -42,7 +42,7 @@ def test_each_file_has_a_row_with_what_the_version_says_or_why_it_says_nothing(s
     assert {helpers.Path(uri).name for uri in bad["uri"]} == {"notes.txt", "cut.png"}
     assert bad["label"].isna().all()
     good = table[table["error"].isna()]
-    alone = pd.DataFrame(registry.answers(model, [helpers.Path(uri) for uri in good["uri"]]))
+    alone = pd.DataFrame(versions.answers(model, [helpers.Path(uri) for uri in good["uri"]]))
     np.testing.assert_allclose(good["probability"], alone["probability"], atol=1e-5)
     np.testing.assert_allclose(good["novelty"], alone["novelty"], rtol=1e-3, atol=1e-3)
     for column in ("label", "abstain", "novel"):
@@ -63,8 +63,8 @@ def test_what_was_answered_is_not_answered_again_whatever_it_is_called_now(score
 
 def test_a_run_that_died_goes_on_from_its_last_commit(server, tmp_path, monkeypatch):
     photos = helpers.photos(tmp_path / "photos", each=8)
-    versions.real("died", sorted(photos.glob("green/*.png")))
-    monkeypatch.setattr("tasks.score.COMMIT", 8)
+    tiny_versions.real("died", sorted(photos.glob("green/*.png")))
+    monkeypatch.setattr("tasks.stages.release.score.COMMIT", 8)
     calls = iter([True, True])
 
     def dies(*args):
@@ -72,12 +72,12 @@ def test_a_run_that_died_goes_on_from_its_last_commit(server, tmp_path, monkeypa
             raise KeyError("the process ends")
         return _answers(*args)
 
-    monkeypatch.setattr("tasks.score._answers", dies)
+    monkeypatch.setattr("tasks.stages.release.score._answers", dies)
     out = tmp_path / "scores.parquet"
     with pytest.raises(KeyError):
         score("died@champion", of_words(str(photos)), out)
     assert not out.exists()
-    monkeypatch.setattr("tasks.score._answers", _answers)
+    monkeypatch.setattr("tasks.stages.release.score._answers", _answers)
     found = score("died@champion", of_words(str(photos)), out)
     assert (found.images, found.computed) == (24, 8)
     assert len(pd.read_parquet(out)) == 24
@@ -97,8 +97,8 @@ def test_a_table_without_labels_and_a_recipe_are_sources(scores, model, photos, 
 
 def test_a_version_that_was_changed_scores_nothing(server, tmp_path):
     photos = helpers.photos(tmp_path / "photos", each=4)
-    version = versions.real("changed", sorted(photos.glob("green/*.png")))
-    spec = next(versions.files("changed", version).rglob("spec.json"))
+    version = tiny_versions.real("changed", sorted(photos.glob("green/*.png")))
+    spec = next(tiny_versions.files("changed", version).rglob("spec.json"))
     spec.write_text(spec.read_text().replace('"red"', '"ruby"'))
     with pytest.raises(DataError, match=r"as it was registered, found .*spec\.json"):
         score("changed@champion", of_words(str(photos)), tmp_path / "scores.parquet")

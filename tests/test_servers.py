@@ -220,10 +220,10 @@ def test_the_same_recipe_twice_at_once_on_postgresql(there, folder, start, clien
 REGISTER = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from tasks.home import configure
+from tasks.runtime.home import configure
 configure()
-import versions
-print(versions.register("lost"))
+import tiny_versions
+print(tiny_versions.register("lost"))
 """
 
 

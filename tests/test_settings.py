@@ -7,7 +7,7 @@ import pytest
 
 from flows.recipes import find, shipped
 from tasks import settings
-from tasks.errors import UsageError
+from tasks.runtime.errors import UsageError
 
 
 def _load(tmp_path, text, *overrides):

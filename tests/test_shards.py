@@ -10,7 +10,8 @@ import psutil
 import pytest
 from test_features import images_of
 
-from tasks import settings, store
+from tasks import settings
+from tasks.runtime.store import tables as store
 
 
 @pytest.fixture
@@ -41,8 +42,8 @@ def killed_worker(own_home):
 
 
 def test_a_killed_workers_shard_is_done_again_and_no_row_twice(server, tmp_path, killed_worker):
-    from flows.shards import extract_in_shards
-    from tasks.extract import extract
+    from flows.parts.extraction import extract_in_shards
+    from tasks.stages.features.extract import extract
 
     images = images_of(helpers.photos(tmp_path / "photos", each=134), "shards", side=224)
     recipe = settings.Recipe(

@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks import slices
-from tasks.errors import UsageError
-from tasks.reports import slices as page
+from tasks.evaluation import slices
+from tasks.evaluation.slices import columns
+from tasks.evaluation.statistics import simultaneous
+from tasks.reports.sections import slices as page
+from tasks.runtime.errors import UsageError
 from tasks.settings import Slices
-from tasks.slices import columns, gaps
 
 
 def _parts(random, n, own=3, values=4):
@@ -54,7 +55,7 @@ def test_without_bias_a_run_in_twenty_at_most_flags_anything(metric, right, valu
         labels = random.integers(0, 2, 400)
         masks = np.hstack([random.integers(0, values, (400, 1)) == np.arange(values) for _ in range(3)])
         answers = _answers(random, labels, np.full(400, right))
-        _, low, high = gaps.intervals(gaps.values(metric, labels, answers), masks, seed)
+        _, low, high = simultaneous.intervals(simultaneous.values(metric, labels, answers), masks, seed)
         alarms += bool(((low > 0) | (high < 0)).any())
     assert alarms <= 9  # at most 5 are expected; 10 and more come up in 3 of 100 cases
 
@@ -78,7 +79,7 @@ def test_all_intervals_cover_the_truth_together_as_often_as_they_say():
         right = np.array([0.9, 0.8, 0.95])
         masks = values[:, None] == np.arange(3)
         truth = right - [np.delete(share * right, i).sum() / np.delete(share, i).sum() for i in range(3)]
-        _, low, high = gaps.intervals((random.random(400) < right[values]).astype(float), masks, seed)
+        _, low, high = simultaneous.intervals((random.random(400) < right[values]).astype(float), masks, seed)
         covered += bool(((low <= truth) & (truth <= high)).all())
     assert covered >= 182  # 190 are expected at least; fewer than 182 come up in 1 of 100 cases
 
@@ -86,11 +87,11 @@ def test_all_intervals_cover_the_truth_together_as_often_as_they_say():
 def test_intervals_are_not_wider_for_a_slice_that_is_there_twice():
     random = np.random.default_rng(0)
     values, masks = random.random(300), random.random((300, 1)) < 0.4
-    _, low, high = gaps.intervals(values, masks, 0)
-    _, _, twice = gaps.intervals(values, np.hstack([masks, ~masks, masks]), 0)
+    _, low, high = simultaneous.intervals(values, masks, 0)
+    _, _, twice = simultaneous.intervals(values, np.hstack([masks, ~masks, masks]), 0)
     assert twice[0] - low[0] == pytest.approx(high[0] - low[0], rel=0.02)
     others = random.random((300, 40)) < 0.4
-    _, low_of_many, high_of_many = gaps.intervals(values, np.hstack([masks, others]), 0)
+    _, low_of_many, high_of_many = simultaneous.intervals(values, np.hstack([masks, others]), 0)
     assert (high_of_many - low_of_many)[0] > 1.4 * (high - low)[0]
 
 
@@ -175,7 +176,7 @@ def test_fifty_thousand_rows_take_little_memory():
     random = np.random.default_rng(0)
     masks = random.random((50_000, 15)) < 0.3
     tracemalloc.start()
-    gaps.intervals(random.random(50_000), masks, 0)
+    simultaneous.intervals(random.random(50_000), masks, 0)
     assert tracemalloc.get_traced_memory()[1] < 100 * 2**20
     tracemalloc.stop()
 

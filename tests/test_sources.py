@@ -4,8 +4,8 @@ import helpers
 import pandas as pd
 import pytest
 
-from tasks.errors import DataError, UsageError
-from tasks.sources import folder, manifest, tfds
+from tasks.data.sources import folder, manifest, tfds
+from tasks.runtime.errors import DataError, UsageError
 
 
 def test_a_folder_lists_every_file_that_is_not_hidden(tmp_path):

@@ -9,8 +9,8 @@ import helpers
 import numpy as np
 import pytest
 
-from tasks import store
-from tasks.errors import DependencyError
+from tasks.runtime.errors import DependencyError
+from tasks.runtime.store import tables as store
 
 
 def test_rows_come_back_in_the_order_asked_for():
@@ -51,7 +51,7 @@ def test_a_key_that_two_writers_committed_has_one_value():
 WRITER = """
 import sys, time
 import numpy as np
-from tasks.store import Table
+from tasks.runtime.store.tables import Table
 writer, start = int(sys.argv[1]), float(sys.argv[2])
 for number in range(8):
     # All writers begin each table at the same moment.

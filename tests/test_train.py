@@ -12,10 +12,13 @@ import pandas as pd
 import pytest
 
 from flows.train import check, train
-from tasks import backend, registry, settings, store, tracking
-from tasks.errors import DataError, UsageError
-from tasks.home import home
-from tasks.training import networks, thaw
+from tasks import settings
+from tasks.networks import backend, classifiers, freezing
+from tasks.runtime.errors import DataError, UsageError
+from tasks.runtime.home import home
+from tasks.runtime.store import tables as store
+from tasks.services import tracking
+from tasks.services.registry import versions
 
 BEFORE = ["ingest", "validate", "preprocess", "extract", "audit"]
 LADDER = ["knn", "probe", "train_head", "fine_tune", "interpolate", "choose"]
@@ -71,11 +74,11 @@ def test_the_same_run_again_computes_nothing_and_says_the_same(first, second):
     assert all(log.cached for log in second.stages.values())
     assert second.report.metrics == first.report.metrics
     assert second.version == first.version
-    assert len(list(registry.versions("colours"))) == 1
+    assert len(list(versions.versions("colours"))) == 1
 
 
 def test_the_same_seed_gives_the_same_numbers_when_everything_is_computed_again(first, server, colours, tmp_path):
-    from tasks.stage import refreshing
+    from tasks.services.orchestration.stage import refreshing
 
     with refreshing(True):
         again = train(_recipe(colours, tmp_path, "again"))
@@ -170,12 +173,12 @@ def test_a_worse_challenger_is_kept_back_and_the_champion_stays(second, server, 
     assert "not_worse_than_champion" in outcome.verdict.reason
     assert outcome.verdict.opponent == "1"
     assert outcome.version.aliases == ("challenger",)
-    assert str(registry.alias("colours", "champion").version) == "1"
+    assert str(versions.alias("colours", "champion").version) == "1"
     assert outcome.stages["extract"].cached
     again = train(lazy)
     assert all(log.cached for log in again.stages.values())
     assert again.verdict == outcome.verdict
-    tags = registry.alias("colours", "challenger").tags
+    tags = versions.alias("colours", "challenger").tags
     assert tags["headstart.gate"] == "keep"
     assert tags["headstart.gate.not_worse_than_champion"] == "failed"
 
@@ -185,8 +188,8 @@ def test_a_better_challenger_replaces_the_champion_which_becomes_previous(server
     weak, strong = train(lazy), train(_recipe(colours, tmp_path, "climb"))
     assert strong.report.metrics["balanced_accuracy"] > weak.report.metrics["balanced_accuracy"]
     assert strong.verdict.decision == "promote"
-    assert str(registry.alias("climb", "champion").version) == "2"
-    assert str(registry.alias("climb", "previous").version) == "1"
+    assert str(versions.alias("climb", "champion").version) == "2"
+    assert str(versions.alias("climb", "previous").version) == "1"
     # Rescored today on the same test images, by the version in the registry.
     numbers = strong.verdict.gates[0].numbers
     assert numbers["champion_accuracy"] == pytest.approx(weak.report.metrics["accuracy"])
@@ -257,7 +260,7 @@ def test_answers_averaged_over_views_and_backbones_are_a_rung_and_are_refitted(s
     assert "lite0 packaged; efficientnet_lite lite0 random" in page
     version = tracking.client().get_model_version(done.version.name, done.version.version)
     assert version.tags["headstart.backbone"] == "efficientnet_lite; efficientnet_lite"
-    network = networks.load(home() / done.model.path)
+    network = classifiers.load(home() / done.model.path)
     photos = np.random.default_rng(0).uniform(0, 255, (4, *network.input_shape[1:])).astype("float32")
     np.testing.assert_allclose(network.predict(photos[:, :, ::-1]), network.predict(photos), atol=1e-5)
 
@@ -271,11 +274,11 @@ def test_no_rung_is_begun_when_the_time_is_over(server, colours, tmp_path):
 
 def test_the_documented_idiom_fails_the_stage_and_registers_nothing(server, colours, tmp_path, monkeypatch):
     """All trainable, as the guides have it: batch normalisation's statistics would drift."""
-    monkeypatch.setattr("tasks.training.thaw.thaw", lambda model: setattr(model, "trainable", True))
-    with pytest.raises(thaw.FrozenChanged, match="frozen variables to be the same after training"):
+    monkeypatch.setattr("tasks.networks.freezing.thaw", lambda model: setattr(model, "trainable", True))
+    with pytest.raises(freezing.FrozenChanged, match="frozen variables to be the same after training"):
         # Another seed: what the fixtures have trained is not taken for it.
         train(_recipe(colours, tmp_path, "idiom").model_copy(update={"seed": 1}))
-    assert not list(registry.versions("idiom"))
+    assert not list(versions.versions("idiom"))
 
 
 def test_bad_data_stops_the_run_and_registers_nothing(server, colours, tmp_path):
@@ -287,7 +290,7 @@ def test_bad_data_stops_the_run_and_registers_nothing(server, colours, tmp_path)
     helpers.photos(tmp_path / "one", each=1, classes=("blue",))
     with pytest.raises(DataError, match=r"Every class has at least 1 image\(s\) in the split"):
         check(_recipe(one, tmp_path, "spoilt", extra=""))
-    assert not list(registry.versions("spoilt"))
+    assert not list(versions.versions("spoilt"))
     client = tracking.client()
     runs = client.search_runs([client.get_experiment_by_name("spoilt").experiment_id])
     assert {run.info.status for run in runs if run.data.tags["mlflow.runName"].startswith(("train", "validate"))} == {
@@ -340,7 +343,7 @@ def test_the_version_answers_in_a_process_without_this_project(first, tmp_path):
 
 def test_answers_equal_what_evaluate_found(first):
     predictions = store.frame(first.report.predictions).head(4)
-    found = list(registry.answers("colours@champion", [helpers.Path(uri) for uri in predictions["uri"]]))
+    found = list(versions.answers("colours@champion", [helpers.Path(uri) for uri in predictions["uri"]]))
     assert [answer["label"] for answer in found] == predictions["predicted"].tolist()
     np.testing.assert_allclose([a["probability"] for a in found], predictions["probability"], atol=1e-4)
 
@@ -356,7 +359,7 @@ def test_a_head_on_a_savedmodel_becomes_a_version_that_answers(server, colours, 
     more = ("fine_tune.enabled=false", "validation.max_rejected=0.1")
     done = train(settings.load(tmp_path / "r.toml", (*words, *more)))
     predictions = store.frame(done.report.predictions).head(4)
-    found = list(registry.answers("of_graph@champion", [helpers.Path(uri) for uri in predictions["uri"]]))
+    found = list(versions.answers("of_graph@champion", [helpers.Path(uri) for uri in predictions["uri"]]))
     np.testing.assert_allclose([a["probability"] for a in found], predictions["probability"], atol=1e-4)
 
 

@@ -9,13 +9,17 @@ import optuna
 import pandas as pd
 import pytest
 
+from flows.parts.head_search import with_head
 from flows.train import train
-from flows.tuning import with_head
-from tasks import plugins, settings, tracking
-from tasks.backbones import Backbone
-from tasks.errors import DataError, UsageError
-from tasks.home import home
-from tasks.training import folds, networks, search
+from tasks import settings
+from tasks.evaluation.statistics import cross_validation
+from tasks.networks import classifiers
+from tasks.networks.backbones import Backbone
+from tasks.runtime import plugins
+from tasks.runtime.errors import DataError, UsageError
+from tasks.runtime.home import home
+from tasks.services import tracking
+from tasks.training import head_search
 
 HEAD = settings.Head(epochs=12, batch_size=32)
 
@@ -28,7 +32,7 @@ def _rows():
     features = np.concatenate([signal, random.normal(size=(240, 4))], axis=1).astype("float32")
     labels = corners[:, 0] ^ corners[:, 1]
     fold = (np.arange(160), np.arange(160, 240))
-    return search.Rows(features, np.arange(240)[:, None], labels, (fold,))
+    return head_search.Rows(features, np.arange(240)[:, None], labels, (fold,))
 
 
 def _space(**others):
@@ -42,7 +46,7 @@ def _space(**others):
         "loss": settings.Loss(),
         "seed": 0,
     }
-    return search.Space(**(values | others))
+    return head_search.Space(**(values | others))
 
 
 def _cheap(monkeypatch, seconds=0.0):
@@ -50,63 +54,63 @@ def _cheap(monkeypatch, seconds=0.0):
 
     def objective(trial, rows, space):
         time.sleep(seconds)
-        head, _, _ = search.proposed(trial, space)
+        head, _, _ = head_search.proposed(trial, space)
         return abs(np.log10(head.learning_rate) + 2)
 
-    monkeypatch.setattr(search, "objective", objective)
+    monkeypatch.setattr(head_search, "objective", objective)
 
 
 def test_the_better_head_and_pooling_are_found(tmp_path):
-    study = search.opened(tmp_path / "tune.db", "clouds")
-    found = list(search.run(study, _rows(), _space(), 14, 0))
+    study = head_search.opened(tmp_path / "tune.db", "clouds")
+    found = list(head_search.run(study, _rows(), _space(), 14, 0))
     assert len(found) == 14
-    head, pooling, views = search.best(study, _space())
+    head, pooling, views = head_search.best(study, _space())
     assert (head.kind, pooling, views) == ("mlp", "avg", "all")
     assert study.best_value < 0.3  # a linear head cannot: 0.69
     assert (head.epochs, head.batch_size) == (HEAD.epochs, HEAD.batch_size)
     assert plugins.bind("heads", head.kind, head.options, "head.options") == head.options
     # The same trial again, in whatever state the process is: the same loss.
-    again = search.objective(optuna.trial.FixedTrial(study.best_params), _rows(), _space())
+    again = head_search.objective(optuna.trial.FixedTrial(study.best_params), _rows(), _space())
     assert again == study.best_value
-    assert search.importances(study, 0).keys() >= {"head", "pooling", "learning_rate"}
+    assert head_search.importances(study, 0).keys() >= {"head", "pooling", "learning_rate"}
 
 
 def test_an_interrupted_search_goes_on_as_it_would_have(tmp_path, monkeypatch):
     _cheap(monkeypatch)
 
     def results(study):
-        return [(trial.params, trial.value) for trial in search.finished(study)]
+        return [(trial.params, trial.value) for trial in head_search.finished(study)]
 
-    whole = search.opened(tmp_path / "whole.db", "x")
-    assert len(list(search.run(whole, _rows(), _space(), 14, 0))) == 14
-    broken = search.opened(tmp_path / "broken.db", "x")
-    list(itertools.islice(search.run(broken, _rows(), _space(), 14, 0), 12))
+    whole = head_search.opened(tmp_path / "whole.db", "x")
+    assert len(list(head_search.run(whole, _rows(), _space(), 14, 0))) == 14
+    broken = head_search.opened(tmp_path / "broken.db", "x")
+    list(itertools.islice(head_search.run(broken, _rows(), _space(), 14, 0), 12))
     broken.ask()  # what a killed process leaves: a trial that neither ended nor failed
-    again = search.opened(tmp_path / "broken.db", "x")
-    assert len(list(search.run(again, _rows(), _space(), 14, 0))) == 2
+    again = head_search.opened(tmp_path / "broken.db", "x")
+    assert len(list(head_search.run(again, _rows(), _space(), 14, 0))) == 2
     assert results(again) == results(whole)
     assert len({str(trial) for trial, _ in results(whole)}) == 14
-    assert list(search.run(search.opened(tmp_path / "broken.db", "x"), _rows(), _space(), 14, 0)) == []
-    other = search.opened(tmp_path / "other.db", "x")
-    list(search.run(other, _rows(), _space(seed=1), 1, 0))
+    assert list(head_search.run(head_search.opened(tmp_path / "broken.db", "x"), _rows(), _space(), 14, 0)) == []
+    other = head_search.opened(tmp_path / "other.db", "x")
+    list(head_search.run(other, _rows(), _space(seed=1), 1, 0))
     assert results(other) != results(whole)[:1]
 
 
 def test_no_trial_is_begun_when_the_time_is_over(tmp_path, monkeypatch):
     _cheap(monkeypatch, seconds=0.2)
-    study = search.opened(tmp_path / "tune.db", "x")
-    done = list(search.run(study, _rows(), _space(), 100, 0.5 / 60))
+    study = head_search.opened(tmp_path / "tune.db", "x")
+    done = list(head_search.run(study, _rows(), _space(), 100, 0.5 / 60))
     assert 1 <= len(done) <= 3
-    assert list(search.run(study, _rows(), _space(), 100, 0.5 / 60)) == []
+    assert list(head_search.run(study, _rows(), _space(), 100, 0.5 / 60)) == []
 
 
 def test_a_trial_that_falls_behind_ends_early(tmp_path):
-    study = search.opened(tmp_path / "tune.db", "x")
+    study = head_search.opened(tmp_path / "tune.db", "x")
     space = _space(heads=("mlp",), poolings={"avg": slice(0, 4)})
     usual = {"head": "mlp", "mlp.units": 64, "mlp.layers": 1, "mlp.dropout": 0.1, "weight_decay": 1e-3}
     for rate in (0.02, 0.02, 0.02, 0.02, 0.02, 0.0001):
         study.enqueue_trial(usual | {"learning_rate": rate})
-    *good, bad = search.run(study, _rows(), space, 6, 0)
+    *good, bad = head_search.run(study, _rows(), space, 6, 0)
     assert {trial.state.name for trial in good} == {"COMPLETE"}
     assert bad.state.name == "PRUNED"
     assert len(bad.intermediate_values) < 12
@@ -118,29 +122,29 @@ def test_losses_that_are_no_numbers_are_told(tmp_path):
     rows.features[:] = np.nan
     # Layers with a ReLU may take what is no number for 0.
     space = _space(heads=("linear",))
-    study = search.opened(tmp_path / "tune.db", "x")
-    assert [trial.state.name for trial in search.run(study, rows, space, 2, 0)] == ["PRUNED", "PRUNED"]
+    study = head_search.opened(tmp_path / "tune.db", "x")
+    assert [trial.state.name for trial in head_search.run(study, rows, space, 2, 0)] == ["PRUNED", "PRUNED"]
     with pytest.raises(DataError, match="expected trials with a finite loss"):
-        search.best(study, space)
+        head_search.best(study, space)
 
 
 def test_folds_are_stratified_and_groups_do_not_straddle():
     labels = np.array([0] * 60 + [1] * 20)
     rows = pd.DataFrame({"key": [f"k{i}" for i in range(80)], "group": None, "split": ["train", "validation"] * 40})
-    found = folds.split(rows, labels, 4, 0)
+    found = cross_validation.split(rows, labels, 4, 0)
     assert [np.bincount(labels[validation]).tolist() for _, validation in found] == [[15, 5]] * 4
     assert sorted(np.concatenate([validation for _, validation in found])) == list(range(80))
     grouped = rows.assign(group=[f"g{i // 4}" if i < 72 else None for i in range(80)])
-    found = folds.split(grouped, labels, 4, 0)
+    found = cross_validation.split(grouped, labels, 4, 0)
     names = grouped["group"].fillna(grouped["key"])
     for train_, validation in found:
         assert not set(names[train_]) & set(names[validation])
         assert set(labels[train_]) == {0, 1}
-    ((train_, validation),) = folds.split(rows, labels, 0, 0)
+    ((train_, validation),) = cross_validation.split(rows, labels, 0, 0)
     assert set(rows["split"][train_]) == {"train"}
     assert set(rows["split"][validation]) == {"validation"}
     # No more folds than the rarest class has groups.
-    assert len(folds.split(rows, np.array([0] * 77 + [1] * 3), 5, 0)) == 3
+    assert len(cross_validation.split(rows, np.array([0] * 77 + [1] * 3), 5, 0)) == 3
 
 
 def test_small_data_sets_take_turns():
@@ -169,10 +173,12 @@ def test_narrow_poolings_are_parts_of_wide_ones():
     top = keras.layers.Conv2D(5, 3, 2, padding="same", name="top")(fine)
     backbone = Backbone(keras.Model(pixels, top), ("fine", "top"))
     images = np.random.default_rng(0).normal(size=(3, 16, 16, 3)).astype("float32")
-    seen = {p: networks.pooled(backbone, p).predict(images, verbose=0) for p in ("avg", "avg_max_std", "multi_level")}
+    seen = {
+        p: classifiers.pooled(backbone, p).predict(images, verbose=0) for p in ("avg", "avg_max_std", "multi_level")
+    }
     for narrow, wide in (("avg", "avg_max_std"), ("avg", "multi_level"), ("avg_max_std", "multi_level")):
-        np.testing.assert_allclose(seen[wide][:, networks.part(narrow, 5)], seen[narrow], atol=1e-5)
-    assert seen["multi_level"][:, networks.part("multi_level", 5)].shape == seen["multi_level"].shape
+        np.testing.assert_allclose(seen[wide][:, classifiers.part(narrow, 5)], seen[narrow], atol=1e-5)
+    assert seen["multi_level"][:, classifiers.part("multi_level", 5)].shape == seen["multi_level"].shape
 
 
 @pytest.mark.parametrize(
@@ -266,7 +272,7 @@ def test_a_finished_search_is_not_run_again_and_a_longer_one_goes_on(first, reci
     assert (home() / "tune.db").is_file()
     longer = recipe.model_copy(update={"tune": recipe.tune.model_copy(update={"trials": 5})})
     begun = []
-    monkeypatch.setattr(search, "objective", lambda *args, **more: begun.append(1) or 9.0)
+    monkeypatch.setattr(head_search, "objective", lambda *args, **more: begun.append(1) or 9.0)
     more = train(longer)
     assert begun == [1]
     assert not more.stages["tune"].cached

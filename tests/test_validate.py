@@ -3,10 +3,10 @@
 import pandas as pd
 import pytest
 
-from tasks import expectations
-from tasks.errors import DataError
+from tasks.data import expectations
+from tasks.runtime.errors import DataError
 from tasks.settings import Validation
-from tasks.validate import findings_of, refuse
+from tasks.stages.data.validate import findings_of, refuse
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ import pytest
 import sklearn
 from helpers import Evil, Saved
 
-from tasks.backbones import efficientnet_lite
-from tasks.errors import DependencyError, UsageError
-from tasks.images.decode import preparer
-from tasks.weights import files
-from tasks.weights.state import read as state_of
+from tasks.data.images.decode import preparer
+from tasks.networks.backbones import efficientnet_lite
+from tasks.networks.weights import files
+from tasks.networks.weights.state import read as state_of
+from tasks.runtime.errors import DependencyError, UsageError
 
 PHOTOS = Path(sklearn.__file__).parent / "datasets" / "images"
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tasks.errors import UsageError
+from tasks.runtime.errors import UsageError
 
 
 def shipped() -> dict[str, Path]:

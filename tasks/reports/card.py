@@ -8,9 +8,9 @@ from pathlib import Path
 from string import Template
 
 from tasks.records import Findings
-from tasks.reports import calibration
-from tasks.reports.decision import WORDS
-from tasks.reports.scores import RUNGS
+from tasks.reports.sections import calibration
+from tasks.reports.sections.decision import WORDS
+from tasks.reports.sections.scores import RUNGS
 
 #: In a checkout, and in an installed wheel.
 PLACES = (Path(__file__).parents[2] / "mlflow" / "model_card.md", Path(__file__).with_name("model_card.md"))

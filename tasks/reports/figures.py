@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.metrics import ece
+from tasks.evaluation.metrics import ece
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tasks.points import Level
+    from tasks.records import Level
 
 GALLERY = 16
 LABEL_LENGTH = 24

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
-from tasks.home import home
 from tasks.records import DatasetRef, Findings, LadderRef, ModelRef, StageLog, TunedRef
-from tasks.reports import audits, calibration, decision, provenance, scores, slices, transfers
-from tasks.reports import ranking as backbones
-from tasks.reports.tables import table
+from tasks.reports.sections import audits, calibration, decision, provenance, scores, slices, transfers
+from tasks.reports.sections import ranking as backbones
+from tasks.reports.sections.html import table
+from tasks.runtime.home import home
 
 STYLE = """
 :root{color-scheme:light dark;--line:#8884;--soft:#8881}

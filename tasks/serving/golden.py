@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tasks.errors import DataError
+from tasks.runtime.errors import DataError
 
 MANIFEST, EXPECTED = "manifest.json", "expected.json"
 #: Larger files are passed over, bytes; where all are larger, the smallest is taken.

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.images.decode import preparer
+from tasks.data.images.decode import preparer
+from tasks.networks import classifiers
 from tasks.serving import calibrated
-from tasks.training import networks
 
 if TYPE_CHECKING:
     import keras
@@ -46,7 +46,7 @@ def write(folder: Path, network: Path, classes: tuple[str, ...], images: Images,
     """Write the calibrated network, `decoder/` (a SavedModel from bytes to pixels), and `spec.json`."""
     import tensorflow as tf
 
-    networks.save(calibrated.of(networks.load(network), calibration), folder)
+    classifiers.save(calibrated.of(classifiers.load(network), calibration), folder)
     decoder = tf.Module()
     decoder.decode = preparer(images.size, images.fit, images.max_pixels)
     tf.saved_model.save(decoder, str(folder / "decoder"))
@@ -62,7 +62,7 @@ def read(folder: Path) -> Served:
 
     network = folder / "network"
     return Served(
-        networks.load(network if network.is_dir() else folder / "network.keras"),
+        classifiers.load(network if network.is_dir() else folder / "network.keras"),
         tf.saved_model.load(str(folder / "decoder")),
         Spec(**json.loads((folder / SPEC).read_text(encoding="utf-8"))),
         network.is_dir(),

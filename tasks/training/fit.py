@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tasks import backend, datasets
-from tasks.features import row_key
-from tasks.images.augment import view
-from tasks.images.pipeline import untuned
+from tasks.data import datasets
+from tasks.data.images.augment import view
+from tasks.data.images.pipeline import untuned
+from tasks.features.tables import row_key
+from tasks.networks import backend
 from tasks.settings import Head, Loss, Training, Tuning
-from tasks.training import rates, resume, strategy
+from tasks.training import checkpoints, distribution, optimizers
 
 if TYPE_CHECKING:
     import keras
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from tasks.records import ImagesRef
-    from tasks.store import Table
+    from tasks.runtime.store.tables import Table
 
 
 @dataclass(frozen=True)
@@ -116,9 +117,9 @@ def fit(
     last = only or plan.epochs
     averaging = callbacks.SwapEMAWeights(swap_on_epoch=True) if plan.ema else None
     stopping = callbacks.EarlyStopping("val_loss", 0, plan.patience, restore_best_weights=True) if validation else None
-    with strategy.of(model):
+    with distribution.of(model):
         _compile(model, plan, plan.steps(len(train.labels)))
-        epochs = resume.Epochs(address, model, stopping, averaging, train.random)
+        epochs = checkpoints.Epochs(address, model, stopping, averaging, train.random)
         keep = callbacks.LambdaCallback(on_train_begin=epochs.restore, on_epoch_end=epochs.add)
         # Early stopping judges and keeps the average; what is kept of an epoch is what all others have made of it.
         order = [callbacks.LambdaCallback(on_epoch_end=on_epoch), averaging, stopping, keep]
@@ -141,7 +142,7 @@ def losses(
 ) -> list[float]:
     """The loss of each step of training in place with these step sizes, until it is `diverged` times its smallest."""
     found: list[float] = []
-    with strategy.of(model):
+    with distribution.of(model):
         _compile(model, plan, len(learning_rates))
         batches = iter(_dataset(train, plan.batch_size, plan.seed, plan.loss.balance).repeat())
         for rate, batch in zip(learning_rates, batches, strict=False):
@@ -155,10 +156,10 @@ def losses(
 
 def _compile(model: keras.Model, plan: Plan, steps: int) -> None:
     def step_size(share: float) -> float | keras.optimizers.schedules.LearningRateSchedule:
-        return rates.schedule(plan.learning_rate * share, steps, plan.warm_up, plan.cosine)
+        return optimizers.schedule(plan.learning_rate * share, steps, plan.warm_up, plan.cosine)
 
     model.compile(
-        optimizer=rates.optimizer(step_size, plan.shares, plan.weight_decay, plan.clip_norm, plan.ema),
+        optimizer=optimizers.optimizer(step_size, plan.shares, plan.weight_decay, plan.clip_norm, plan.ema),
         loss=_cross_entropy(plan.loss.label_smoothing),
         # JAX needs it. With TensorFlow XLA takes 1.6 times as long on a CPU, and has no deterministic operations.
         jit_compile=backend.current() == "jax",

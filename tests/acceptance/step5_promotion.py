@@ -23,7 +23,7 @@ APART = Path(tempfile.mkdtemp(prefix="headstart-promotion-"))
 
 @contextmanager
 def _apart() -> Iterator[None]:
-    from tasks.home import configure
+    from tasks.runtime.home import configure
 
     with mock.patch.dict(os.environ):
         configure(APART)
@@ -34,11 +34,11 @@ def race() -> Shown:
     """16 processes promote different versions at once, 20 rounds: one champion, previous right, no gap in ledger."""
     with _apart():
         import crowd
-        import versions
+        import tiny_versions
 
-        from tasks import ledger
+        from tasks.services.registry import ledger
 
-        numbers = [versions.register("race", 2.0 + number, opponent="") for number in range(16)]
+        numbers = [tiny_versions.register("race", 2.0 + number, opponent="") for number in range(16)]
         problems = crowd.race("race", numbers, 20)
         entries = ledger.entries("race")
     return not problems, f"{len(entries)} entries, {len(problems)} problems {problems[:2]}"
@@ -48,22 +48,22 @@ def kills() -> Shown:
     """SIGKILL in a promotion, 20 moments: the next command says so and repairs; aliases point to verified versions."""
     with _apart():
         import crowd
-        import versions
+        import tiny_versions
 
-        from tasks import ledger, promotion, registry
+        from tasks.services.registry import ledger, promotion, versions
 
-        first, second, bad = (versions.register("kills", 2.0 + number, opponent="") for number in range(3))
-        _flip(versions.files("kills", bad) / "MLmodel", 40)
+        first, second, bad = (tiny_versions.register("kills", 2.0 + number, opponent="") for number in range(3))
+        _flip(tiny_versions.files("kills", bad) / "MLmodel", 40)
         promotion.promote("kills", first)
         told, problems = 0, []
         for moment in crowd.moments(20):
-            order = [second, first] if registry.aliases_of("kills").get("champion") == first else [first, second]
-            registry.place("kills", registry.aliases_of("kills") | {"challenger": order[0]})
+            order = [second, first] if versions.aliases_of("kills").get("champion") == first else [first, second]
+            versions.place("kills", versions.aliases_of("kills") | {"challenger": order[0]})
             crowd.kill("kills", order, bad, moment)
-            pointed = set(registry.aliases_of("kills").values())
+            pointed = set(versions.aliases_of("kills").values())
             told += "interrupted" in _told("models", "kills")
-            for each in pointed | set(registry.aliases_of("kills").values()):
-                registry.verify("kills", each)  # raises where a version is not what it should be
+            for each in pointed | set(versions.aliases_of("kills").values()):
+                versions.verify("kills", each)  # raises where a version is not what it should be
             problems += [f"{moment}: {text}" for text in crowd.disorder("kills")]
             problems += [f"{moment}: it is still pending"] if ledger.begun("kills") else []
     return (
@@ -96,7 +96,7 @@ def _told(*words: str) -> str:
 def _trained() -> tuple[str, Path]:
     """A version of a real network, on photos that are not square and hard to tell apart, and its folder."""
     import helpers
-    import versions
+    import tiny_versions
 
     photos, head_alone = APART / "photos", '[ladder]\nstart_at = "head"\nstop_at = "head"'
     for label, colour in {"reddish": (132, 120, 120), "bluish": (120, 120, 132)}.items():
@@ -106,7 +106,7 @@ def _trained() -> tuple[str, Path]:
             photo.resize((60, 40)).save(photos / label / f"{number}.png")
     (APART / "r.toml").write_text(helpers.recipe(photos, "printed", head_alone))
     answer, _ = headstart("train", str(APART / "r.toml"), home=APART)
-    return "printed", versions.files("printed", answer["version"])
+    return "printed", tiny_versions.files("printed", answer["version"])
 
 
 def _flip(file: Path, place: int) -> bytes:
@@ -126,11 +126,11 @@ def _found(name: str, file: Path, where: float) -> bool:
 
 def _verdict(name: str) -> str:
     """What `verify` complains of, "" for nothing."""
-    from tasks import registry
-    from tasks.errors import DataError
+    from tasks.runtime.errors import DataError
+    from tasks.services.registry import versions
 
     try:
-        registry.verify(name, "1")
+        versions.verify(name, "1")
     except DataError as error:
         return str(error)
     return ""
@@ -140,16 +140,16 @@ def _answers_otherwise(name: str, folder: Path, change) -> str:
     """What is said of a version that someone has changed and sealed again; put back afterwards."""
     import shutil
 
-    import versions
+    import tiny_versions
 
     kept = folder.with_name("kept")
     shutil.copytree(folder, kept)
     change(next(folder.rglob("spec.json")).parent)
-    versions.sealed_again(name, "1")
+    tiny_versions.sealed_again(name, "1")
     said = _verdict(name)
     shutil.rmtree(folder)
     kept.rename(folder)
-    versions.sealed_again(name, "1")
+    tiny_versions.sealed_again(name, "1")
     return said if "golden/" in said else ""
 
 
@@ -164,7 +164,7 @@ def _other_channels(folder: Path) -> None:
 def _decoder(folder: Path, changed, fit: str) -> None:
     import tensorflow as tf
 
-    from tasks.images.decode import preparer
+    from tasks.data.images.decode import preparer
 
     decoder = tf.Module()
     decode = changed(preparer(32, fit, 100_000_000))

@@ -42,7 +42,7 @@ def drifted() -> Shown:
 
 def _drift(new: np.ndarray, before: np.ndarray, labels: np.ndarray, seed: int) -> "Drift":
     """Of some images, drawn at random, against the rest."""
-    from tasks import drift
+    from tasks.evaluation import drift
 
     random = np.random.default_rng(seed)
     order, size = random.permutation(len(labels)), random.integers(*SIZES)
@@ -53,20 +53,21 @@ def _drift(new: np.ndarray, before: np.ndarray, labels: np.ndarray, seed: int) -
 
 def _elpv() -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """ELPV's rows (CC BY-NC-SA 4.0), what the frozen backbone gives for them, and for them at half the brightness."""
-    from tasks.home import configure
+    from tasks.runtime.home import configure
 
     configure(Path(tempfile.mkdtemp(prefix="headstart-drift-")))
-    from tasks import backbones, engines, ingest, sources
-    from tasks.home import home
-    from tasks.images import pipeline
+    from tasks.data import sources
+    from tasks.data.images import pipeline
+    from tasks.networks import backbones, classifiers, engines
+    from tasks.runtime.home import home
     from tasks.settings import Backbone, Images, Source
-    from tasks.training import networks
+    from tasks.stages.data import ingest
 
     rows = ingest.with_facts(sources.listing(Source(kind="tfds", options={"name": "elpv"})), Images().max_pixels)
     shown = Images()
 
     def network() -> "keras.Model":
-        return networks.pooled(backbones.load(Backbone(), shown.size), "avg")
+        return classifiers.pooled(backbones.load(Backbone(), shown.size), "avg")
 
     engine = engines.start("auto", network, home() / "store" / "engines" / "drift", shown.size)
 

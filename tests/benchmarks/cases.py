@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks import store
+from tasks.runtime.store import tables as store
 from tests import helpers
 
 ROOT = Path(__file__).parent.parent.parent
@@ -25,11 +25,11 @@ ROUNDS = 3
 PRELUDE = """
 import json, os, resource, sys, time
 from pathlib import Path
-from tasks.home import configure
+from tasks.runtime.home import configure
 configure()
 import numpy as np, pandas as pd
 from tasks import backbones, datasets, engines, features, ingest, preprocess, settings, sources, store
-from tasks.home import home
+from tasks.runtime.home import home
 from tasks.records import DatasetRef, ImagesRef
 from tasks.training import networks
 def tell(**values): print(json.dumps(values))

@@ -1,0 +1,1 @@
+"""What a Prefect server runs of Headstart: deployments, the servers themselves, alerts."""

@@ -1,0 +1,58 @@
+"""What `headstart serve` serves: retraining of recipes on a schedule and on new data, and forms for what people do.
+
+`prefect.yaml` names the same deployments for a work pool. Entry points are modules, since a path would import `flows`
+under another name.
+"""
+
+from collections.abc import Iterable
+
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.deployments.runner import RunnerDeployment
+from prefect.events import DeploymentEventTrigger
+from prefect.flows import EntrypointType
+
+from flows.promote import DEPLOYMENT, promote, rollback
+from flows.recipes import find
+from flows.retrain import retrain
+from flows.score import score
+from flows.watch import watch
+from tasks.services.orchestration import triggers
+from tasks.settings import load
+
+MODULE = EntrypointType.MODULE_PATH
+
+
+def everything(
+    recipes: Iterable[str], overrides: list[str], cron: str | None, every: float | None
+) -> list[RunnerDeployment]:
+    """For each recipe `retrain`, and `watch` where `every` names seconds; and `promote`, `rollback` and `score`."""
+    found = [each.to_deployment(DEPLOYMENT, entrypoint_type=MODULE) for each in (promote, rollback, score)]
+    for recipe in recipes:
+        found += _of_recipe(recipe, overrides, cron, every)
+    return found
+
+
+def _of_recipe(recipe: str, overrides: list[str], cron: str | None, every: float | None) -> list[RunnerDeployment]:
+    file = find(recipe)
+    name, parameters = load(file, tuple(overrides)).name, {"recipe": str(file.absolute()), "overrides": overrides}
+    announced = DeploymentEventTrigger(
+        name=f"new data of {name}",
+        expect={triggers.EVENT},
+        match={"prefect.resource.id": f"{triggers.RESOURCE}{name}"},
+        parameters={**parameters, "why": "new data was announced"},
+    )
+    retraining = retrain.to_deployment(
+        name,
+        cron=cron,
+        parameters=parameters | {"why": "the schedule" if cron else "a person"},
+        triggers=[announced],
+        concurrency_limit=1,  # the next waits
+        entrypoint_type=MODULE,
+    )
+    if every is None:
+        return [retraining]
+    once = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
+    watching = watch.to_deployment(
+        name, interval=every, parameters=parameters, concurrency_limit=once, entrypoint_type=MODULE
+    )
+    return [retraining, watching]

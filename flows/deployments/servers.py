@@ -1,0 +1,64 @@
+"""Servers for `headstart serve`. Nothing here imports Prefect, which reads its server's address when it is imported."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tasks.runtime import processes
+from tasks.runtime.errors import DependencyError
+
+#: Seconds that a Prefect server may take to start.
+STARTS = 120
+
+
+@contextmanager
+def prefect() -> Iterator[str]:
+    """The address of the Prefect server of the environment; without one, of one that is there as long as the block."""
+    if address := os.environ.get("PREFECT_API_URL"):
+        yield address.removesuffix("/api")
+        return
+    port = _free(4200) or _free(0)
+    address = f"http://127.0.0.1:{port}"
+    os.environ[processes.PARENT] = processes.own()
+    words = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:  # noqa: S603 - our own words
+        try:
+            _wait(f"{address}/api/health", process)
+            os.environ["PREFECT_API_URL"] = f"{address}/api"
+            yield address
+        finally:
+            process.terminate()
+
+
+def tracking_address() -> str:
+    """Where MLflow's pages are, or what shows them."""
+    where = os.environ["MLFLOW_TRACKING_URI"]
+    return where if where.startswith("http") else f"mlflow ui --backend-store-uri {where}"
+
+
+def _free(port: int) -> int:
+    """The port, or any where it is 0; 0 where it is taken."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return 0
+        return int(probe.getsockname()[1])
+
+
+def _wait(address: str, process: "subprocess.Popen[bytes]") -> None:
+    for _ in range(2 * STARTS):
+        if process.poll() is not None:
+            raise DependencyError(f"Expected a Prefect server at {address}, found that it ended: see the log.")
+        try:
+            urllib.request.urlopen(address, timeout=5).close()  # noqa: S310 - our own
+        except OSError:
+            time.sleep(0.5)
+        else:
+            return
+    raise DependencyError(f"Expected a Prefect server at {address} within {STARTS} seconds, found none.")

@@ -1,0 +1,1 @@
+"""Pieces of the DAG that several flows share."""

@@ -1,0 +1,33 @@
+"""Which backbone: the ranking that chooses it, and what became of the ranking's predictions."""
+
+from tasks.networks import backbones
+from tasks.records import AgreementRef, ImagesRef, LadderRef, RankingRef, digest
+from tasks.services import tracking
+from tasks.settings import Recipe
+from tasks.stages.features.rank_backbones import rank_backbones
+from tasks.stages.features.review_ranking import ACCURACY, BACKBONE, COMPARABLE, LOG_LOSS, review_ranking
+
+#: What says nothing of training, or is in the digest of the images.
+APART = {"backbone", "select", "source", "split", "validation", "extract", "audit", "gates"}
+
+
+def with_backbone(recipe: Recipe, images: ImagesRef) -> tuple[Recipe, RankingRef | None]:
+    """The recipe with the backbone that ranks first, where it leaves the choice open, and the ranking."""
+    r = recipe
+    if r.backbone.kind != "auto":
+        return r, None
+    select = r.select.model_copy(update={"candidates": r.select.candidates or backbones.packaged()})
+    ranking = rank_backbones(images, select, r.extract, r.backend)
+    backbone = r.backbone.model_copy(update=ranking.chosen.settings)
+    return r.model_copy(update={"backbone": backbone}), ranking
+
+
+def reviewed(recipe: Recipe, ranking: RankingRef | None, images: ImagesRef, ladder: LadderRef) -> AgreementRef | None:
+    """Note what came out with this backbone; with a ranking, compare it with all that was noted so far."""
+    comparable = digest(images, recipe.model_dump(exclude=APART), recipe.backbone.pooling)
+    validation = ladder.chosen.validation
+    tracking.log_result(
+        {BACKBONE: backbones.label(recipe.backbone), COMPARABLE: comparable},
+        {LOG_LOSS: validation["log_loss"], ACCURACY: validation["accuracy"]},
+    )
+    return review_ranking(ranking, comparable) if ranking else None

@@ -1,0 +1,190 @@
+"""The ladder: from nearest neighbours to the whole network, each rung dearer than the one before."""
+
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import cache, partial
+
+from flows.parts.extraction import extract_in_shards
+from tasks.records import FeaturesRef, ImagesRef, LadderRef, ModelRef, digest
+from tasks.services.orchestration.stage import Stage
+from tasks.settings import TUNED, Head, Recipe
+from tasks.stages.features.extract import extract
+from tasks.stages.models.average import average
+from tasks.stages.models.choose import choose
+from tasks.stages.models.fine_tune import fine_tune
+from tasks.stages.models.interpolate import interpolate
+from tasks.stages.models.train_head import train_head
+
+#: Rungs that are named after their stage in MLflow and Prefect.
+OWN = ("head", "blocks", "interpolated", "averaged")
+#: Nearest neighbours remember every image; of more than these they would be no cheap rung.
+KNN_IMAGES = 20_000
+
+
+def climb(images: ImagesRef, features: FeaturesRef, recipe: Recipe, started: float) -> LadderRef:
+    """Train the rungs that the recipe wants, as far as its time reaches, and choose one.
+
+    `started`: when the run began, as `time.perf_counter()` counts.
+    """
+    rungs: dict[str, ModelRef] = {}
+    reason = f"the recipe stops at {recipe.ladder.stop_at}"
+    for rung, step in _steps(images, features, recipe, rungs):
+        minutes = (time.perf_counter() - started) / 60
+        if rungs and 0 < recipe.ladder.max_minutes < minutes:
+            reason = f"{minutes:.1f} of {recipe.ladder.max_minutes:g} minutes were over"
+            break
+        rungs[rung] = step()
+    return choose(images.dataset, tuple(rungs.values()), recipe.ladder, reason, recipe.seed)
+
+
+def refitted(images: ImagesRef, features: FeaturesRef, recipe: Recipe, ladder: LadderRef) -> ModelRef:
+    """The chosen rung; where the recipe wants it, trained again with the validation images among the others."""
+    r, rungs = recipe, {rung.rung: rung for rung in ladder.rungs}
+    if not r.ladder.refit:
+        return ladder.chosen
+
+    @cache
+    def again(name: str) -> ModelRef:
+        """A rung, after those that it rests on."""
+        rung = rungs[name]
+        if rung.averages:
+            members = [again(each) for each in dict.fromkeys(rung.averages)]
+            return _averaged(images, _repeated(images, members, r, partial(again, "head"), rungs), r, rung)
+        if name in _heads(r):
+            return _head(images, features, r, name, rung)
+        if name != "interpolated":
+            return _tuned(images, again("head"), r, name, rung)
+        last = _last_tuned(rungs)
+        return _between(images, again("head"), again(last), r, last, rung)
+
+    return again(ladder.chosen.rung)
+
+
+def _steps(
+    images: ImagesRef, features: FeaturesRef, r: Recipe, rungs: dict[str, ModelRef]
+) -> Iterator[tuple[str, Callable[[], ModelRef]]]:
+    """Name of each rung that the recipe wants, and what trains it once those before are there."""
+    for rung, head in _heads(r).items():
+        repeated = rung != "head" and "head" in r.rungs and head == r.head
+        crowded = rung == "knn" and images.dataset.counts["train"] > KNN_IMAGES
+        if rung in r.rungs and not repeated and not crowded:
+            yield rung, partial(_head, images, features, r, rung)
+    for rung in ("blocks", "whole"):
+        if rung in r.rungs:
+            yield rung, partial(_tuned, images, rungs["head"], r, rung)
+    if "interpolated" in r.rungs and (last := _last_tuned(rungs)):
+        yield "interpolated", partial(_between, images, rungs["head"], rungs[last], r, last)
+    best = _to_average(r, rungs)
+    several = len(best) * len(_views(r)) > 1 or r.ladder.backbones or (r.ladder.seeds > 1 and best[-1].rung in TUNED)
+    if "averaged" in r.rungs and several:
+        yield "averaged", lambda: _averaged(images, _repeated(images, best, r, lambda: rungs["head"]), r)
+
+
+def _heads(r: Recipe) -> dict[str, Head]:
+    """The rungs on the frozen network, from the cheapest to the dearest."""
+    return {"knn": Head(kind="knn"), "probe": Head(), "head": r.head}
+
+
+def _head(
+    images: ImagesRef, features: FeaturesRef, r: Recipe, rung: str, again: ModelRef | None = None, which: str = ""
+) -> ModelRef:
+    stage = _labelled(train_head, rung, again, which)
+    return stage(images, features, r.backbone, _heads(r)[rung], r.loss, r.images, r.seed, rung, again)
+
+
+def _tuned(
+    images: ImagesRef,
+    head: ModelRef,
+    r: Recipe,
+    rung: str,
+    again: ModelRef | None = None,
+    number: int = 0,
+    which: str = "",
+) -> ModelRef:
+    """`number`: of the training, each with random numbers of its own; the first's are those of the recipe's seed."""
+    stage = _labelled(fine_tune, rung, again, which)
+    settings = r.fine_tune if rung == "blocks" else r.whole
+    return stage(images, head, settings, r.loss, r.extract, r.images, _seed(r, number), again)
+
+
+def _between(
+    images: ImagesRef, head: ModelRef, tuned: ModelRef, r: Recipe, rung: str, again: ModelRef | None = None
+) -> ModelRef:
+    stage, settings = _labelled(interpolate, "interpolated", again), r.fine_tune if rung == "blocks" else r.whole
+    return stage(images, head, tuned, settings, r.extract, r.images, r.seed, again)
+
+
+def _averaged(images: ImagesRef, models: list[ModelRef], r: Recipe, again: ModelRef | None = None) -> ModelRef:
+    return _labelled(average, "averaged", again)(images, tuple(models), _views(r), again)
+
+
+def _repeated(
+    images: ImagesRef,
+    models: list[ModelRef],
+    r: Recipe,
+    head: Callable[[], ModelRef],
+    before: Mapping[str, ModelRef] | None = None,
+) -> list[ModelRef]:
+    """The models, and the last of them trained anew, where the recipe wants more: from other seeds, on other backbones.
+
+    `before`: the rungs that the models are trained again of.
+    """
+    rung = models[-1].rung
+    again = before[rung] if before else None
+    seeds = range(1, r.ladder.seeds) if rung in TUNED else ()
+    trainings = [_tuned(images, head(), r, rung, again, number, f"_{number + 1}") for number in seeds]
+    if rung == "interpolated":
+        rung = _last_tuned(r.rungs)
+    others = [r.model_copy(update={"backbone": each}) for each in r.backbones_of("averaged")[1:]]
+    elsewhere = [_elsewhere(images, o, rung, f"_backbone_{n}", before is not None) for n, o in enumerate(others, 2)]
+    return [*models, *trainings, *elsewhere]
+
+
+def _elsewhere(images: ImagesRef, r: Recipe, rung: str, which: str, refit: bool) -> ModelRef:
+    """A rung on a backbone of the average, which `r` names here, from its own head on.
+
+    `refit`: with the validation images among the others, for as long as it was trained without them.
+    """
+    extract_in_shards(images, r)
+    stage = extract.labelled(f"extract{which}")
+    features = stage(images, r.backbone, r.extract, r.images, r.backend, r.ladder.refit, cut=r.cut)
+    lower = "head" if rung in TUNED else rung
+
+    def trained(head: ModelRef | None = None, tuned: ModelRef | None = None) -> tuple[ModelRef, ModelRef]:
+        below = _head(images, features, r, lower, head, which)
+        return below, _tuned(images, below, r, rung, tuned, which=which) if rung in TUNED else below
+
+    first = trained()
+    return trained(*first)[1] if refit else first[1]
+
+
+def _to_average(r: Recipe, rungs: dict[str, ModelRef]) -> list[ModelRef]:
+    """The best rung, or the best on the frozen network and the best that trained it."""
+
+    def best(some: Iterable[ModelRef]) -> list[ModelRef]:
+        return sorted(some, key=lambda rung: rung.validation["log_loss"])[:1]
+
+    every = rungs.values()
+    if "rungs" not in r.ladder.average:
+        return best(every)
+    return best(rung for rung in every if rung.on_frozen) + best(rung for rung in every if not rung.on_frozen)
+
+
+def _seed(r: Recipe, number: int) -> int:
+    """Of one of several trainings; a neighbouring seed would be that of a neighbouring recipe."""
+    return int(digest("seed", r.seed, number)[:7], 16) if number else r.seed
+
+
+def _views(r: Recipe) -> tuple[str, ...]:
+    return r.images.views if "views" in r.ladder.average else ("identity",)
+
+
+def _last_tuned(rungs: Collection[str]) -> str:
+    """The dearest rung that trained the network itself; empty where none did."""
+    return next((rung for rung in ("whole", "blocks") if rung in rungs), "")
+
+
+def _labelled(stage: Stage, rung: str, again: ModelRef | None, which: str = "") -> Stage:
+    """The stage under the name of its rung, unless its own is for that one; `which`: of several of them."""
+    name = (stage.name if rung in OWN else rung) + which
+    return stage.labelled(f"refit_{name}" if again else name)

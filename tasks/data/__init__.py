@@ -1,0 +1,1 @@
+"""Photos, labels and splits."""

@@ -1,0 +1,147 @@
+"""Labels that a person has put right: one CSV file a recipe in the home folder, read by the recipe's next run.
+
+The source's own files stay as they are. What is corrected is known by the image's key, the sha256 of its bytes, so that
+it holds wherever the file lies.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pandas as pd
+
+from tasks.records import Corrections
+from tasks.runtime.errors import DataError, UsageError
+from tasks.runtime.home import home
+from tasks.runtime.store import tables as store
+
+#: Of a table that a person fills in, and of what is kept.
+NEEDED = ("recipe", "dataset", "key", "corrected")
+KEPT = ("key", "uri", "label", "corrected")
+
+
+def of(recipe: str) -> Corrections:
+    """All corrections of a recipe."""
+    return Corrections({row["key"]: row["corrected"] for row in kept(recipe)})
+
+
+def recipes() -> list[str]:
+    """Names of the recipes that have corrections."""
+    return sorted(file.stem for file in (home() / "labels").glob("*.csv"))
+
+
+def kept(recipe: str) -> list[dict[str, str]]:
+    """Key, path, label and corrected label of every correction of a recipe."""
+    return _read(_file(recipe)).to_dict("records") if _file(recipe).is_file() else []
+
+
+def apply(file: Path) -> tuple[str, list[dict[str, Any]]]:
+    """Keep the corrections of a table that a person has filled in; returns the recipe and what they change.
+
+    The table is `label_suspects.csv` of an audit. Raises `UsageError` when the file is none, `DataError` when a key or
+    a class is not in the data set that the table was made of, or one key has two labels.
+    """
+    recipe, rows, images = _filled_in(file)
+    before = {row["key"]: row for row in kept(recipe)}
+    now = {row["key"]: row["corrected"] for row in before.values()}
+    after = before | {
+        key: {"key": key, "uri": images.loc[key, "uri"], "label": _own(images.loc[key]), "corrected": label}
+        for key, label in rows.items()
+    }
+    # A correction to what the source says is none.
+    _write(recipe, [row for row in after.values() if row["corrected"] != row["label"]])
+    changes = [(after[key], now.get(key, after[key]["label"]), label) for key, label in rows.items()]
+    return recipe, [_change(row, images, was, label) for row, was, label in changes if was != label]
+
+
+def undo(file: Path) -> tuple[str, list[dict[str, Any]]]:
+    """Take back the corrections of the images that a table fills in; returns the recipe and what this changes."""
+    recipe, rows, images = _filled_in(file)
+    before = kept(recipe)
+    _write(recipe, [row for row in before if row["key"] not in rows])
+    return recipe, [_change(row, images, row["corrected"], row["label"]) for row in before if row["key"] in rows]
+
+
+def _change(row: dict[str, str], images: pd.DataFrame, was: str, label: str) -> dict[str, Any]:
+    return {"key": row["key"], "uri": row["uri"], "split": images.loc[row["key"], "split"], "from": was, "to": label}
+
+
+def _filled_in(file: Path) -> tuple[str, dict[str, str], pd.DataFrame]:
+    """Recipe, label by key of the rows that are filled in, and the images of the data set, by key."""
+    table = _read(file)
+    absent = [column for column in NEEDED if column not in table]
+    if absent:
+        raise UsageError(
+            f"{file}: expected the columns of an audit's label_suspects.csv, found no {', '.join(absent)}."
+        )
+    filled = table[table["corrected"].str.strip() != ""]
+    if filled.empty:
+        raise DataError(f"{file}: expected labels in the column corrected, found none. Fill in the rows to put right.")
+    filled = filled.assign(corrected=filled["corrected"].str.strip())
+    recipe, dataset = (_only(file, filled, column) for column in ("recipe", "dataset"))
+    images = _images(file, dataset)
+    _check(file, filled, images)
+    return recipe, dict(zip(filled["key"], filled["corrected"], strict=True)), images
+
+
+def _check(file: Path, filled: pd.DataFrame, images: pd.DataFrame) -> None:
+    unknown = [key for key in filled["key"] if key not in images.index]
+    if unknown:
+        raise DataError(
+            f"{file}: expected keys of the data set, found {len(unknown)} others, among them {unknown[0]!r}."
+        )
+    known = sorted(images["label"].unique())
+    other = sorted(set(filled["corrected"]) - set(known))
+    if other:
+        raise DataError(f"{file}: expected the classes {', '.join(known)} in the column corrected, found {other[0]!r}.")
+    labels = filled.groupby("key")["corrected"].nunique()
+    if (labels > 1).any():
+        raise DataError(f"{file}: expected one label for each key, found several for {labels.idxmax()!r}.")
+
+
+def _images(file: Path, dataset: str) -> pd.DataFrame:
+    path = f"store/datasets/{Path(dataset).name}/images.parquet"
+    if store.missing([path]):
+        raise DataError(
+            f"{file}: expected a table of this home folder, found the data set {dataset!r}, which is not in {home()}. "
+            "Train the recipe here, or name its home with --home."
+        )
+    return store.frame(path).set_index("key")
+
+
+def _own(image: pd.Series) -> str:
+    """The label that the source gives."""
+    return str(image["label"] if pd.isna(image["corrected_from"]) else image["corrected_from"])
+
+
+def _only(file: Path, table: pd.DataFrame, column: str) -> str:
+    found = sorted(set(table[column]))
+    if len(found) > 1 or not found[0]:
+        raise DataError(f"{file}: expected one value in the column {column}, found {', '.join(map(repr, found))}.")
+    return str(found[0])
+
+
+def _read(file: Path) -> pd.DataFrame:
+    """As text: a label 007 must stay what the file says."""
+    try:
+        return pd.read_csv(file, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file}: expected a CSV table, found none: {str(error).splitlines()[0]}.") from None
+
+
+def _write(recipe: str, rows: list[dict[str, str]]) -> None:
+    """All or nothing, even where this is interrupted."""
+    file = _file(recipe)
+    if not rows:
+        file.unlink(missing_ok=True)
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    working = file.with_name(f".{uuid4().hex}")
+    pd.DataFrame(rows, columns=list(KEPT)).sort_values("key").to_csv(working, index=False)
+    working.replace(file)
+
+
+def _file(recipe: str) -> Path:
+    return home() / "labels" / f"{Path(recipe).name}.csv"

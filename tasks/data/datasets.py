@@ -1,0 +1,54 @@
+"""A validated data set: its rows, by split, and their labels as numbers."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas as pd
+
+from tasks.data.images import pipeline
+from tasks.records import DatasetRef, ImagesRef
+from tasks.runtime.store import tables as store
+
+
+def rows(dataset: DatasetRef, split: str | None = None) -> pd.DataFrame:
+    """Rows of (key, uri, label, group, split, facts), of one split or all, in the order of their keys."""
+    every = store.frame(dataset.path)
+    return every if split is None else every[every["split"] == split].reset_index(drop=True)
+
+
+def stratified(rows: pd.DataFrame, images: int) -> pd.DataFrame:
+    """At most so many of the rows, each class in its share; a larger sample holds every smaller one.
+
+    Rows come in the order of their keys, which are digests: what comes first in a class is as good as drawn.
+    """
+    of_class = rows.groupby("label")["label"]
+    place = (of_class.cumcount() + 0.5) / of_class.transform("size")
+    return rows.loc[place.sort_values(kind="stable").index[:images]].sort_index().reset_index(drop=True)
+
+
+def labels(rows: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
+    """int64[n], positions of the rows' labels in `classes`."""
+    return rows["label"].map({name: i for i, name in enumerate(classes)}).to_numpy(np.int64)
+
+
+def pixel_table(images: ImagesRef) -> store.Table:
+    """The table of prepared images: uint8[size, size, 3] by key."""
+    return store.Table(images.table, (images.size, images.size, 3), "uint8")
+
+
+def pixels(images: ImagesRef, rows: pd.DataFrame, size: int) -> Iterator[np.ndarray]:
+    """Prepared images of the rows in their order, uint8[at most `size`, side, side, 3] at a time."""
+    if images.kept:
+        return pixel_table(images).batches(list(rows["key"]), size)
+    batches = pipeline.prepared(
+        list(rows["uri"]), images.size, images.fit, images.max_pixels, size, set(rows["format"])
+    )
+    return (pixels for _, pixels in batches)
+
+
+def pixel_reader(images: ImagesRef, rows: pd.DataFrame) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from positions in the rows, int[n], to their prepared images, uint8[n, side, side, 3]."""
+    if images.kept:
+        return pixel_table(images).reader(list(rows["key"]))
+    paths, read = list(rows["uri"]), pipeline.reader(images.size, images.fit, images.max_pixels)
+    return lambda positions: read([paths[i] for i in positions])

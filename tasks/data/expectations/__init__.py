@@ -1,0 +1,110 @@
+"""What data must be like, as Great Expectations suites.
+
+A suite has `suite(images, validation) -> list[Check]`: tables made of the facts, and the expectations on each. Failed
+critical expectations stop a run, failed warnings do not (https://docs.greatexpectations.io/docs/core/introduction/).
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tasks.data import data_docs
+
+EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Check:
+    """A table, the column that names its rows in messages, and the expectations (GX objects) that it must meet."""
+
+    name: str
+    table: pd.DataFrame
+    row: str
+    expectations: list[Any]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One expectation's outcome. `text` says what failed, how often, and up to five rows where."""
+
+    passed: bool
+    critical: bool
+    text: str
+
+    @property
+    def outcome(self) -> str:
+        """`holds`, `fails` or `warns`."""
+        return "holds" if self.passed else "fails" if self.critical else "warns"
+
+
+def evaluate(checks: list[Check], docs: Path | None = None) -> list[Finding]:
+    """Run every expectation of every check; with `docs`, build Data Docs there, readable without a network.
+
+    Raises `RuntimeError` when fewer were evaluated than declared: a suite that ran nothing must not pass.
+    """
+    import great_expectations as gx
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    if docs:
+        context.add_data_docs_site("docs", data_docs.site(docs))
+    findings = [finding for check in checks for finding in _run(context, check)]
+    declared = sum(len(check.expectations) for check in checks)
+    if len(findings) != declared:
+        raise RuntimeError(f"Great Expectations evaluated {len(findings)} of {declared} declared expectations")
+    if docs:
+        context.build_data_docs(site_names=["docs"])
+        data_docs.make_offline(docs, [(finding.outcome, finding.text) for finding in findings])
+    return findings
+
+
+def _run(context: Any, check: Check) -> list[Finding]:
+    import great_expectations as gx
+
+    batch = context.data_sources.add_pandas(check.name).add_dataframe_asset("images")
+    suite = context.suites.add(gx.ExpectationSuite(name=check.name, expectations=check.expectations))
+    definition = gx.ValidationDefinition(
+        name=check.name, data=batch.add_batch_definition_whole_dataframe("all"), suite=suite
+    )
+    checkpoint = gx.Checkpoint(
+        name=check.name,
+        validation_definitions=[context.validation_definitions.add(definition)],
+        result_format={
+            "result_format": "SUMMARY",
+            "unexpected_index_column_names": [check.row],
+            "partial_unexpected_count": EXAMPLES,
+        },
+    )
+    result = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": check.table})
+    outcomes = [outcome for run in result.run_results.values() for outcome in run.results]
+    return [_finding(outcome, check) for outcome in outcomes if not _raised(outcome.exception_info)]
+
+
+def _raised(info: dict[str, Any] | None) -> bool:
+    """GX gives one flag, or one for each metric that an expectation needs."""
+    parts = [info or {}, *(info or {}).values()]
+    return any(part.get("raised_exception") for part in parts if isinstance(part, dict))
+
+
+def _finding(outcome: Any, check: Check) -> Finding:
+    config, result = outcome.expectation_config, outcome.result
+    column = config.kwargs.get("column")
+    text = config.description or f"{check.name}.{column or 'rows'} {config.type.removeprefix('expect_')}"
+    if not outcome.success and "unexpected_count" in result:
+        examples = ", ".join(f"{row[check.row]}{_shown(row.get(column))}" for row in _examples(result))
+        text += f"; not so for {result['unexpected_count']} of {result['element_count']}: {examples}"
+    elif not outcome.success:
+        text += f"; found {result.get('observed_value')}"
+    return Finding(bool(outcome.success), config.severity == "critical", text)
+
+
+def _examples(result: dict[str, Any]) -> list[dict[str, Any]]:
+    return (result.get("partial_unexpected_index_list") or [])[:EXAMPLES]
+
+
+def _shown(value: Any) -> str:
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
+    return " (none)" if missing else f" ({value})"

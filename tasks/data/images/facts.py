@@ -1,0 +1,120 @@
+"""What can be said of an image file without a network: key, size, light and sharpness, or why it cannot be read."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tasks.data.images.decode import FORMATS
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+#: Light and sharpness are read on a grey copy of at most this side, pixels: equal scenes compare across resolutions.
+COPY_SIDE = 256
+MAX_BYTES = 512 * 2**20
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Facts of one file; where `error` is given, the fields that could not be read are None."""
+
+    key: str | None = None  # sha256 of the bytes, hex
+    bytes: int | None = None
+    format: str | None = None  # as Pillow names it
+    width: int | None = None  # pixels, as stored
+    height: int | None = None
+    channels: int | None = None
+    brightness: float | None = None  # mean grey, 0 to 1
+    contrast: float | None = None  # standard deviation of grey, 0 to 1
+    sharpness: float | None = None  # variance of the Laplacian of grey 0 to 255
+    phash: str | None = None  # 64-bit perceptual hash, hex
+    error: str | None = None
+
+
+def read(path: str, max_pixels: int) -> dict[str, Any]:
+    """Facts of a file. Never raises for a bad file: `error` says what is wrong with it."""
+    return asdict(_facts(path, lambda image: _checked(image, max_pixels) | _seen(image)))
+
+
+def head(path: str, max_pixels: int) -> dict[str, Any]:
+    """As `read`, without decoding: `key`, `bytes`, `format` and size, and what is wrong with them."""
+    return asdict(_facts(path, lambda image: _checked(image, max_pixels)))
+
+
+def _facts(path: str, look: Callable[[Image.Image], dict[str, Any]]) -> Facts:
+    from PIL import Image
+
+    try:
+        size = Path(path).stat().st_size
+        if size > MAX_BYTES:
+            return Facts(bytes=size, error=f"{size} bytes, at most {MAX_BYTES} are read")
+        data = Path(path).read_bytes()
+    except OSError as error:
+        return Facts(error=f"cannot be opened: {error.strerror}")
+    key = hashlib.sha256(data).hexdigest()
+    if not data:
+        return Facts(key=key, bytes=0, error="empty file")
+    try:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
+            warnings.simplefilter("ignore")  # Pillow's own limit on pixels; ours follows
+            return Facts(key=key, bytes=len(data), **look(image))
+    except Exception as error:
+        # Pillow's plugins raise whatever their parser meets: struct.error, IndexError, SyntaxError, OSError …
+        return Facts(key=key, bytes=len(data), error=f"not a readable image: {_reason(error)}")
+
+
+def _checked(image: Image.Image, max_pixels: int) -> dict[str, Any]:
+    """What the beginning of a file says; `ValueError` for what is not read."""
+    if image.format not in FORMATS:
+        raise ValueError(f"format {image.format}; convert it to PNG or JPEG")
+    if image.format == "BMP" and image.mode == "1":
+        raise ValueError("BMP of 1 bit a pixel; convert it to PNG")
+    if image.format == "WEBP" and getattr(image, "is_animated", False):
+        raise ValueError("animated WebP; convert its first frame to PNG")
+    if image.width * image.height > max_pixels:
+        raise ValueError(f"{image.width}x{image.height} pixels, more than images.max_pixels = {max_pixels}")
+    size = {"format": image.format, "width": image.width, "height": image.height}
+    return size | {"channels": len(image.getbands())}
+
+
+def _seen(image: Image.Image) -> dict[str, Any]:
+    """What the picture says."""
+    import imagehash
+
+    image.draft("L", (COPY_SIDE, COPY_SIDE))  # JPEG: decode at a fraction of the size
+    image.load()
+    grey = _grey(image)
+    grey.thumbnail((COPY_SIDE, COPY_SIDE))
+    values = np.asarray(grey, np.float32)
+    return {
+        "brightness": round(float(values.mean()) / 255, 6),
+        "contrast": round(float(values.std()) / 255, 6),
+        "sharpness": round(float(_laplacian(values).var()), 4),
+        "phash": str(imagehash.phash(grey)),
+    }
+
+
+def _grey(image: Any) -> Any:
+    if image.mode.startswith("I") or image.mode == "F":
+        # 16-bit values: Pillow's own conversion would clip them at 255.
+        return image.point(lambda value: value / 256).convert("L")
+    return image.convert("RGBA" if "transparency" in image.info else image.mode).convert("L")
+
+
+def _laplacian(grey: np.ndarray) -> np.ndarray:
+    """Second differences of [h, w], at least [1, 1]."""
+    padded = np.pad(grey, 1, mode="edge")
+    return padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:] - 4 * grey
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).split("<_io")[0].strip() or type(error).__name__
+    return "unknown format" if text.startswith("cannot identify image file") else text

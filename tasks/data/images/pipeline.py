@@ -1,0 +1,136 @@
+"""Files to batches of prepared images: reading and decoding overlap what the caller does with a batch."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tasks.data.images import plain
+from tasks.data.images.decode import FORMATS, preparer
+from tasks.runtime.errors import DataError
+from tasks.runtime.processes import has_gpu
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+#: Cores up to which PNGs go around TensorFlow. kornia-rs holds Python's lock while it decodes, so that threads prepare
+#: some 1,700 photos of 300 x 300 pixels a second, whatever the cores: more than a network takes on eight of them, less
+#: than one takes on a GPU.
+MOST_CORES = 8
+
+
+def prepared(
+    paths: list[str],
+    size: int,
+    fit: str,
+    max_pixels: int,
+    batch_size: int = 64,
+    formats: Collection[str] = FORMATS,
+) -> Iterator[tuple[list[int], np.ndarray]]:
+    """Batches of (positions in `paths`, uint8[n, size, size, 3]), in order. `formats`: those of the files.
+
+    By tf.data, or for PNGs alone on few cores by threads; the pixels are the same. Raises `DataError` naming the file
+    that cannot be read.
+    """
+    few = (os.cpu_count() or 1) <= MOST_CORES and not has_gpu()
+    way = _by_threads if few and set(formats) == {"PNG"} else _by_tf_data
+    batches = way(paths, size, fit, max_pixels, batch_size, formats)
+    start = 0
+    for batch in batches:
+        yield list(range(start, start + len(batch))), batch
+        start += len(batch)
+
+
+def _by_threads(
+    paths: list[str], size: int, fit: str, max_pixels: int, batch_size: int, formats: Collection[str]
+) -> Iterator[np.ndarray]:
+    read = reader(size, fit, max_pixels, formats)
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+        waiting: deque[Any] = deque()
+        try:
+            for start in range(0, len(paths), batch_size):
+                waiting.append(pool.submit(read, paths[start : start + batch_size]))
+                if len(waiting) > workers + 1:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _by_tf_data(
+    paths: list[str], size: int, fit: str, max_pixels: int, batch_size: int, formats: Collection[str]
+) -> Iterator[np.ndarray]:
+    import tensorflow as tf
+
+    prepare = _preparer(size, fit, max_pixels, tuple(sorted(formats)))
+    # AutoGraph has nothing to translate here, and takes a quarter of a second to find out.
+    read = tf.autograph.experimental.do_not_convert(lambda path: prepare(tf.io.read_file(path)))
+    data = tf.data.Dataset.from_tensor_slices(tf.constant(paths, tf.string))
+    data = data.map(read, os.cpu_count(), deterministic=True)
+    data = untuned(data.batch(batch_size).prefetch(2))
+    start = 0
+    try:
+        for batch in data.as_numpy_iterator():
+            yield batch
+            start += len(batch)
+    except tf.errors.OpError:
+        for path in paths[start:]:
+            _square(path, size, fit, max_pixels, formats)
+        changed = f"Files changed while they were read, among them {paths[start]}. Run the command again."
+        raise DataError(changed) from None
+
+
+def untuned(data: tf.data.Dataset) -> tf.data.Dataset:
+    """The data set with the parallelism that its code gives, and none within an operation.
+
+    The thread with which TensorFlow 2.21 tunes a data set sleeps twice as long each time, and on some runs the end of
+    the data waits for it to wake: 10.2, 20.5 or 41 seconds after the start.
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.threading.max_intra_op_parallelism = 1
+    return data.with_options(options)
+
+
+def reader(
+    size: int, fit: str, max_pixels: int, formats: Collection[str] = FORMATS
+) -> Callable[[Sequence[str]], np.ndarray]:
+    """A function from paths to uint8[n, size, size, 3], for rows that are wanted in any order. Errors as above."""
+    return lambda paths: np.stack([_square(path, size, fit, max_pixels, formats) for path in paths])
+
+
+def _square(path: str, size: int, fit: str, max_pixels: int, formats: Collection[str]) -> np.ndarray:
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    square = plain.prepare(data, size, fit, max_pixels)
+    if square is not None:
+        return square
+    import tensorflow as tf
+
+    try:
+        return _preparer(size, fit, max_pixels, tuple(sorted(formats)))(data).numpy()
+    except (tf.errors.OpError, ValueError) as error:
+        raise _unreadable(path, error) from None
+
+
+# Tracing it takes a second.
+_preparer = cache(preparer)
+
+
+def _unreadable(path: str, error: Exception) -> DataError:
+    return DataError(
+        f"Expected an image that TensorFlow reads, found {path}: {str(error)[:200]}. Convert or remove it."
+    )

@@ -1,0 +1,42 @@
+"""Where photos and labels come from.
+
+A source has `rows(*, options…) -> DataFrame` with the columns `uri` (an absolute path), `label`, `group` and `split`
+(text or None; `split` is train, validation or test where the source fixes it), and any further columns of its own,
+which travel along under the prefix `slice_`, and by whose values test images are scored too. A row with text in the
+column `error` is set aside for that reason.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from tasks.evaluation.slices import columns
+from tasks.records import digest
+from tasks.runtime import plugins
+from tasks.runtime.errors import DataError
+from tasks.settings import Source
+
+
+def listing(source: Source) -> pd.DataFrame:
+    """The source's rows with the size and modification time of each file; -1 where there is no file."""
+    options = plugins.bind("sources", source.kind, source.options, "source.options")
+    rows = columns.prefixed(plugins.entry("sources", source.kind)(**options))
+    if rows.empty:
+        raise DataError(f"source: expected photos, found none with {source.options}.")
+    if "error" not in rows:
+        rows["error"] = None
+    stats = [_stat(uri) for uri in rows["uri"]]
+    return rows.assign(bytes_on_disk=[size for size, _ in stats], mtime=[time for _, time in stats])
+
+
+def fingerprint(source: Source) -> str:
+    """Digest of what the source holds now, without reading the photos."""
+    return digest(listing(source).to_csv(index=False))
+
+
+def _stat(uri: str) -> tuple[int, int]:
+    try:
+        found = Path(uri).stat()
+    except OSError:
+        return -1, -1
+    return found.st_size, found.st_mtime_ns

@@ -1,0 +1,1 @@
+"""Scores, gates and statistics: NumPy in, numbers out."""

@@ -1,0 +1,127 @@
+"""Learning curves: what methods reach with more and more training images, and where one would reach another.
+
+Of the error over the number of images the middle is a power law: Hestness et al. 2017, https://arxiv.org/abs/1712.00409.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tasks.evaluation.statistics import bootstrap, gains
+from tasks.networks import classifiers
+from tasks.records import SCRATCH, TRANSFER, Gap, Level, PointRef
+from tasks.runtime.store import tables as store
+from tasks.training import fit
+
+if TYPE_CHECKING:
+    import keras
+
+#: Share of the error of always naming the most frequent class below which a method has begun to learn.
+LEARNED = 0.9
+#: A power law is believed through so many points, with so much of the spread explained, and so far beyond them.
+POINTS, EXPLAINED, BEYOND = 3, 0.9, 30
+#: The error falls with at least this power of the number of images.
+SLOPE = 0.05
+
+
+def point(
+    address: str,
+    method: str,
+    images: int,
+    side: int,
+    seed: int,
+    model: keras.Model,
+    validation: fit.Batches,
+    history: fit.History,
+    seconds: float,
+) -> PointRef:
+    """A point of the method's curve: the model is asked for the validation rows, and what it says is kept."""
+    logits = fit.predict(model, validation)
+    with store.folder("points", address) as (working, path):
+        name = classifiers.write_probabilities(working, logits)
+    return PointRef(
+        digest=address,
+        method=method,
+        images=images,
+        side=side,
+        seed=seed,
+        validation=fit.scores(logits, validation.labels),
+        predictions=f"{path}/{name}",
+        seconds=round(seconds, 3),
+        epochs=history.best,
+    )
+
+
+def levels(points: Sequence[tuple[PointRef, np.ndarray]], seed: int) -> list[tuple[Level, np.ndarray]]:
+    """Points with which validation rows they have right, float[n], brought together over their seeds.
+
+    With each level goes the share of seeds that has a row right, float[n]. In the order of the points.
+    """
+    together: dict[tuple[str, int], list[tuple[PointRef, np.ndarray]]] = {}
+    for point, hits in points:
+        together.setdefault((point.method, point.images), []).append((point, hits))
+    return [_level(same, seed) for same in together.values()]
+
+
+def _level(same: list[tuple[PointRef, np.ndarray]], seed: int) -> tuple[Level, np.ndarray]:
+    first, hits = same[0][0], np.mean([hits for _, hits in same], axis=0)
+    level = Level(
+        first.method,
+        first.images,
+        first.side,
+        float(hits.mean()),
+        *bootstrap.interval(hits, gains.CONFIDENCE, seed),
+        log_loss=float(np.mean([point.validation["log_loss"] for point, _ in same])),
+        seconds=float(np.mean([point.seconds for point, _ in same])),
+        seeds=len(same),
+    )
+    return level, hits
+
+
+def gaps(found: Sequence[tuple[Level, np.ndarray]], seed: int) -> list[Gap]:
+    """For each number of images, ascending: the best of either side, compared row by row, where both are there."""
+    compared = []
+    for images in sorted({level.images for level, _ in found}):
+        same = [pair for pair in found if pair[0].images == images]
+        ours, theirs = (_best([pair for pair in same if pair[0].method in side]) for side in (TRANSFER, SCRATCH))
+        if ours and theirs:
+            compared.append(Gap(images, ours[0].method, theirs[0].method, gains.gain(ours[1], theirs[1], seed)))
+    return compared
+
+
+def _best(pairs: list[tuple[Level, np.ndarray]]) -> tuple[Level, np.ndarray] | None:
+    return max(pairs, key=lambda pair: (pair[0].accuracy, -pair[0].log_loss), default=None)
+
+
+def catches_up(found: Sequence[Level], gap: Gap, chance: float) -> float | None:
+    """Images with which the method from scratch would have the error that transfer has at the gap; see `reaches`.
+
+    `chance`: error of always naming the most frequent class.
+    """
+    own = [level for level in found if level.method == gap.scratch]
+    target = next(level for level in found if (level.method, level.images) == (gap.transfer, gap.images))
+    errors = np.array([1 - level.accuracy for level in own])
+    return reaches(np.array([level.images for level in own]), errors, 1 - target.accuracy, chance)
+
+
+def reaches(images: np.ndarray, errors: np.ndarray, target: float, chance: float) -> float | None:
+    """Images at which a power law through the errors has fallen to `target`: an extrapolation.
+
+    Of float[n] errors, 0 to 1, at float[n] images. None where the points do not tell: too few of them below chance, no
+    straight line on logarithmic axes, or an answer that is not beyond them or too far.
+    """
+    from scipy.optimize import curve_fit
+
+    told = (errors > 0) & (errors < LEARNED * chance)
+    if told.sum() < POINTS or target <= 0:
+        return None
+    x, y = np.log(images[told]), np.log(errors[told])
+    (level, slope), _ = curve_fit(lambda x, level, slope: level - slope * x, x, y)
+    left, spread = ((y - level + slope * x) ** 2).sum(), ((y - y.mean()) ** 2).sum()
+    if slope < SLOPE or left > (1 - EXPLAINED) * spread:
+        return None
+    answer = float(np.exp((level - np.log(target)) / slope))
+    return answer if images.max() < answer <= BEYOND * images.max() else None

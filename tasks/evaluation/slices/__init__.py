@@ -1,0 +1,114 @@
+"""Parts of the test images by what is known of them, and on which parts a model does worse than on the rest.
+
+A slice is one value of a column: of a column of the source, or of the quarters of brightness, size and sharpness. Bias
+that a network brought along shows as a gap between a slice and the rest; set beside the gap of a linear head on the
+frozen network, it shows whether fine-tuning made it smaller.
+"""
+
+import numpy as np
+import pandas as pd
+
+from tasks.data import datasets
+from tasks.evaluation.slices import columns
+from tasks.evaluation.statistics import simultaneous
+from tasks.records import DatasetRef, SliceScore
+from tasks.runtime import plugins
+from tasks.settings import Slices
+
+#: Defined on any rows; the others want every class among the labels.
+ALWAYS, WHERE_ALL_OCCUR = ("accuracy", "log_loss"), ("balanced_accuracy", "macro_f1")
+
+
+def check(dataset: DatasetRef, settings: Slices) -> None:
+    """Raise `UsageError` when the data set cannot be sliced as the settings say: before anything is trained."""
+    columns.of(datasets.rows(dataset), settings)
+
+
+def of(dataset: DatasetRef, settings: Slices) -> pd.DataFrame:
+    """The test rows' value in each column to slice by, as text, in the order of `datasets.rows(dataset, "test")`."""
+    rows = datasets.rows(dataset)
+    return columns.of(rows, settings)[rows["split"] == "test"]
+
+
+def masks(parts: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Which rows, bool[n], are in each slice, by its name; `parts` from `of`."""
+    return {f"{column.removeprefix(columns.PREFIX)} {value}": mask for (column, value), mask in _slices(parts).items()}
+
+
+def judge(
+    parts: pd.DataFrame, labels: np.ndarray, shipped: np.ndarray, probe: np.ndarray, settings: Slices, seed: int
+) -> tuple[SliceScore, ...]:
+    """Every slice that has enough images, and leaves enough to compare it with; the worst slice first.
+
+    `parts`: n rows of text, from `of`; `labels`: int[n]; `shipped`, `probe`: float[n, classes], what the models answer.
+    A gap may come from another mix of classes: balanced accuracy and macro F1 beside it do not.
+    """
+    names, masks = _enough(parts, settings.min_images)
+    if not names:
+        return ()
+    after, before = (simultaneous.values(settings.metric, labels, found) for found in (shipped, probe))
+    gap, low, high = simultaneous.intervals(after, masks, seed)
+    _, change_low, change_high = simultaneous.intervals(after - before, masks, seed)
+    probe_gap = simultaneous.differences(before, masks)
+    worse = simultaneous.WORSE[settings.metric]
+    scores = [
+        SliceScore(
+            column=column.removeprefix(columns.PREFIX),
+            value=value,
+            images=int(masks[:, at].sum()),
+            metrics=_metrics(labels[masks[:, at]], shipped[masks[:, at]]),
+            metric=settings.metric,
+            gap=float(gap[at]),
+            interval=(float(low[at]), float(high[at])),
+            verdict=_verdict(worse * low[at], worse * high[at]),
+            probe_gap=float(probe_gap[at]),
+            change_interval=(float(change_low[at]), float(change_high[at])),
+            change=_change(gap[at], probe_gap[at], change_low[at], change_high[at]),
+        )
+        for at, (column, value) in enumerate(names)
+    ]
+    return tuple(sorted(scores, key=lambda score: -worse * score.gap))
+
+
+def table(scores: tuple[SliceScore, ...]) -> pd.DataFrame:
+    """A row a slice, the ends of the intervals in columns of their own."""
+    return pd.DataFrame(
+        {"column": score.column, "value": score.value, "images": score.images}
+        | score.metrics
+        | {"gap_in": score.metric, "gap": score.gap, "gap_low": score.interval[0], "gap_high": score.interval[1]}
+        | {"verdict": score.verdict, "probe_gap": score.probe_gap, "change": score.change}
+        | {"change_low": score.change_interval[0], "change_high": score.change_interval[1]}
+        for score in scores
+    )
+
+
+def _enough(parts: pd.DataFrame, least: int) -> tuple[list[tuple[str, str]], np.ndarray]:
+    """(column, value) of the slices to judge, and which rows are in them: bool[n, slices]."""
+    found = _slices(parts)
+    judged = {name: mask for name, mask in found.items() if min(mask.sum(), (~mask).sum()) >= least}
+    return list(judged), np.stack(list(judged.values()), axis=1) if judged else np.empty((len(parts), 0), bool)
+
+
+def _slices(parts: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
+    return {
+        (column, value): (parts[column] == value).to_numpy(bool)
+        for column in parts
+        for value in sorted(parts[column].unique())
+    }
+
+
+def _metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    every = len(np.unique(labels)) == probabilities.shape[1]
+    names = ALWAYS + WHERE_ALL_OCCUR if every else ALWAYS
+    return {name: float(plugins.entry("metrics", name)(labels, probabilities)) for name in names}
+
+
+def _verdict(low: float, high: float) -> str:
+    """Of the two ends of how much worse the slice is, whichever way round."""
+    return "worse" if min(low, high) > 0 else "better" if max(low, high) < 0 else "no sure gap"
+
+
+def _change(gap: float, probe_gap: float, low: float, high: float) -> str:
+    if low <= 0 <= high:
+        return "no sure change"
+    return "reduced" if abs(gap) < abs(probe_gap) else "grown"

@@ -1,0 +1,65 @@
+"""Linear probes: what a logistic regression reads out of frozen features.
+
+Alain and Bengio 2016, https://arxiv.org/abs/1610.01644.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from tasks.evaluation.statistics import bootstrap, gains
+from tasks.records import Gain
+
+#: Inverse strengths of the L2 penalty that are tried.
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+STEPS = 300
+
+
+def compared(
+    features: dict[str, tuple[np.ndarray, np.ndarray]], labels: np.ndarray, truth: np.ndarray, classes: int, seed: int
+) -> tuple[dict[str, dict[str, float]], dict[str, Gain]]:
+    """Accuracy and log loss of probes on `pretrained` and `random` features, and of the most frequent class.
+
+    `features`: of the rows to fit on, float[n, c], with int[n] labels, and of those to score, float[m, c], with int[m].
+    The second part are the gains of the pretrained features over the random ones.
+    """
+    said = {who: probe(ours, labels, theirs, truth, classes) for who, (ours, theirs) in features.items()}
+    said["majority"] = shares(labels, len(truth), classes)
+    right = {who: gains.correct(truth, found) for who, found in said.items()}
+    losses = {who: bootstrap.losses(truth, found) for who, found in said.items()}
+    scores = {who: {"accuracy": float(right[who].mean()), "log_loss": float(losses[who].mean())} for who in said}
+    accuracy = gains.gain(right["pretrained"], right["random"], seed)
+    return scores, {"accuracy": accuracy, "log_loss": gains.gain(losses["random"], losses["pretrained"], seed)}
+
+
+def probe(features: np.ndarray, labels: np.ndarray, others: np.ndarray, theirs: np.ndarray, classes: int) -> np.ndarray:
+    """Probabilities, float64[m, classes], of other rows: fitted on float[n, c], int[n], for float[m, c], int[m].
+
+    Features are standardised with the mean and deviation of the n rows, since those of random weights may be of any
+    size. The penalty is the one with the lowest log loss on the m rows.
+    """
+    found = [_fitted(features, labels, others, classes, strength) for strength in STRENGTHS]
+    return min(found, key=lambda probabilities: bootstrap.losses(theirs, probabilities).mean())
+
+
+def shares(labels: np.ndarray, rows: int, classes: int) -> np.ndarray:
+    """The classes' shares among int[n] as the answer for each of so many rows, float64[rows, classes]."""
+    return np.tile(np.bincount(labels, minlength=classes) / len(labels), (rows, 1))
+
+
+def _fitted(features: np.ndarray, labels: np.ndarray, others: np.ndarray, classes: int, strength: float) -> np.ndarray:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=STEPS))
+    with warnings.catch_warnings():
+        # A fit that is nearly done serves as well; the limit is the same for all.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(features.astype(np.float64), labels)
+    found = np.zeros((len(others), classes))
+    found[:, model.classes_] = model.predict_proba(others.astype(np.float64))
+    return found

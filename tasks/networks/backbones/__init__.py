@@ -1,0 +1,103 @@
+"""Networks trained on a large data set, with their last layers taken off.
+
+A backbone has `build(size, weights, *, options…) -> Backbone`; without building anything `fingerprint(weights, options)
+-> str`, the digest of the weights, and `licence(weights, options) -> str`, theirs; and `choices() -> list[Choice]`. The
+model maps float pixels 0 to 255, [n, size, size, 3], to a feature map [n, h, w, c], preprocessing included.
+
+Where a choice cannot be built without a download, `smallest() -> list[Choice]` gives the contract test others that can.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tasks.runtime import plugins
+from tasks.runtime.errors import HeadstartError, UsageError
+from tasks.settings import Candidate
+
+if TYPE_CHECKING:
+    import keras
+
+    from tasks.settings import Backbone as Settings
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network, where it can be cut, and where its weights come from."""
+
+    model: keras.Model
+    #: Names of the layers at whose output the network can be cut, from the input to the last block.
+    blocks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One network that a plugin offers, for `headstart backbones`."""
+
+    options: dict[str, Any]
+    #: Variables without the last layers that are taken off, all of them numbers; 0 where it may be any network.
+    parameters: int
+    #: Side of the images that it was trained on, pixels; 0 where it may be any.
+    size: int
+    #: Where its weights are, or what is missing.
+    weights: str
+    #: Smallest side that it takes, pixels.
+    at_least: int = 32
+    #: Whether its weights are installed with this package, so that something is wrong without them.
+    packaged: bool = False
+
+
+def packaged() -> tuple[Candidate, ...]:
+    """Every network whose weights are installed with this package, as a ranking takes it."""
+    return tuple(
+        Candidate(kind=kind, options=choice.options)
+        for kind in plugins.names("backbones")
+        for choice in plugins.load("backbones", kind).choices()
+        if choice.packaged
+    )
+
+
+def label(settings: Candidate) -> str:
+    """Kind, options with their defaults, and weights, in letters that MLflow takes as the name of a metric."""
+    options = plugins.bind("backbones", settings.kind, settings.options, "backbone.options")
+    words = [settings.kind, *(str(value) for value in options.values() if value), _named(settings).partition("#")[0]]
+    return re.sub(r"[^\w .-]", "_", " ".join(words))[:200]
+
+
+def weights(settings: Candidate) -> str:
+    """Digest of the weights that a recipe names; equal digests give equal features. Builds nothing."""
+    return plugins.load("backbones", settings.kind).fingerprint(_named(settings), settings.options)
+
+
+def licence(settings: Candidate) -> str:
+    """Licence of the weights that a recipe names, or where it is stated."""
+    return plugins.load("backbones", settings.kind).licence(_named(settings), settings.options)
+
+
+def load(settings: Candidate, size: int) -> Backbone:
+    """The backbone that a recipe names, for square images of `size` pixels, with its weights."""
+    options = plugins.bind("backbones", settings.kind, settings.options, "backbone.options")
+    return plugins.entry("backbones", settings.kind)(size, _named(settings), **options)
+
+
+def randomised(settings: Settings) -> Settings | None:
+    """The same network with random weights; None where it comes out of a file alone."""
+    other = settings.model_copy(update={"weights": "random"})
+    try:
+        weights(other)
+    except HeadstartError:
+        return None
+    return other
+
+
+def _named(settings: Candidate) -> str:
+    """What a recipe says of the weights; the plugin's own default for `auto`."""
+    if settings.weights != "auto":
+        return settings.weights
+    default = inspect.signature(plugins.entry("backbones", settings.kind)).parameters["weights"].default
+    if default is inspect.Parameter.empty:
+        raise UsageError(f"backbone.weights: expected the path of a file for backbone {settings.kind}, found auto.")
+    return default

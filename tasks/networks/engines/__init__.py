@@ -1,0 +1,134 @@
+"""Ways to run a frozen network fast.
+
+An engine has `BACKENDS`, the backends of Keras whose networks it runs, and `start(build, folder) -> Engine`: `build()`
+gives the Keras model, and `folder`, which is kept for this network alone, holds what the engine has made of it, so that
+the next start needs neither Keras nor the weights. Outputs come in the order of the inputs; at most a few batches are
+under way at once, so that memory does not grow with the number of images.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from tasks.networks import backend
+from tasks.runtime import plugins
+from tasks.runtime.processes import has_gpu
+from tasks.settings import check_engine
+
+if TYPE_CHECKING:
+    import keras
+
+T = TypeVar("T")
+
+#: Largest difference of OpenVINO's outputs from TensorFlow's on the probe, relative to the largest output.
+TOLERANCE = 1e-3
+PROBE = 4
+AHEAD = 4
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A network ready to run: batches uint8[n, size, size, 3] to float32[n, *shape]."""
+
+    name: str
+    shape: tuple[int, ...]
+    run: Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]
+    reason: str = "asked for by the recipe"
+
+
+def start(wanted: str, build: Callable[[], keras.Model], folder: Path, size: int) -> Engine:
+    """The engine that a recipe asks for; `auto` takes OpenVINO on a CPU where it runs and agrees with TensorFlow.
+
+    Whatever OpenVINO raises on the probe, `auto` takes TensorFlow, and the engine's `reason` says why. Under the
+    backends torch and jax `auto` is their own engine. Raises `UsageError` for an engine of another backend.
+    """
+    if wanted != "auto":
+        check_engine(wanted, backend.current())
+        return plugins.entry("engines", wanted)(build, folder)
+    if backend.current() != "tensorflow":
+        return own(build, folder)
+    if has_gpu():
+        return _tensorflow(build, folder, "auto: a GPU is here")
+    try:
+        error = _disagreement(build, folder, size)
+        reason = f"auto: OpenVINO differs from TensorFlow by {error:.1e} of the largest output, at most {TOLERANCE:.0e}"
+        if error <= TOLERANCE:
+            return replace(plugins.entry("engines", "openvino")(build, folder), reason=reason)
+    except Exception as failure:  # of somebody else's converter: any kind
+        reason = f"auto: OpenVINO failed with {one_line(failure)}"
+    return _tensorflow(build, folder, f"not {reason}")
+
+
+def _tensorflow(build: Callable[[], keras.Model], folder: Path, reason: str) -> Engine:
+    return replace(plugins.entry("engines", "tensorflow")(build, folder), reason=reason)
+
+
+def one_line(error: Exception) -> str:
+    """Type and first line of an error, at most 200 characters."""
+    first = next((line for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {first.strip()}"[:200].rstrip(": ")
+
+
+def own(build: Callable[[], keras.Model], folder: Path) -> Engine:
+    """The engine of this process' backend, which every backend has under its own name."""
+    name = backend.current()
+    return replace(plugins.entry("engines", name)(build, folder), reason=f"the recipe's backend is {name}")
+
+
+def _disagreement(build: Callable[[], keras.Model], folder: Path, size: int) -> float:
+    """Relative error on a probe of noise; measured once for a network, then remembered beside it."""
+    memory = folder / "agreement.json"
+    if memory.is_file():
+        return float(json.loads(memory.read_text())["relative_error"])
+    probe = np.random.default_rng(0).integers(0, 256, (PROBE, size, size, 3), "uint8")
+    mine, theirs = (next(plugins.entry("engines", e)(build, folder).run([probe])) for e in ("openvino", "tensorflow"))
+    error = float(np.abs(mine - theirs).max() / max(float(np.abs(theirs).max()), 1e-12))
+    folder.mkdir(parents=True, exist_ok=True)
+    memory.write_text(json.dumps({"relative_error": error}))
+    return error
+
+
+def ahead(items: Iterable[T], depth: int = AHEAD) -> Iterator[T]:
+    """The same items, produced by a thread at most `depth` ahead of who takes them; its errors are raised here."""
+    buffer: queue.Queue[tuple[str, T | BaseException | None]] = queue.Queue(depth)
+    stopped = threading.Event()
+
+    def put(kind: str, value: T | BaseException | None) -> bool:
+        while not stopped.is_set():
+            try:
+                buffer.put((kind, value), timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def produce() -> None:
+        try:
+            for item in items:
+                if not put("item", item):
+                    return
+            put("end", None)
+        except BaseException as error:
+            put("error", error)
+
+    thread = threading.Thread(target=produce, name="ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            kind, value = buffer.get()
+            if kind == "end":
+                return
+            if kind == "error":
+                raise value  # type: ignore[misc]
+            yield value  # type: ignore[misc]
+    finally:
+        stopped.set()
+        thread.join()

@@ -1,0 +1,75 @@
+"""Arrays of Keras' own files, in the order of a network's weights."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.networks import classifiers
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+
+def assign(model: keras.Model, path: Path) -> None:
+    """Weights of a `.keras`, `.weights.h5` or older `.h5` file of the same network, which may go on after it.
+
+    Keras reads a file of exactly this network; else the file's arrays are taken in their order. Raises `ValueError`
+    where they do not fit, or where a `.keras` file holds code.
+    """
+    if path.suffix == ".keras":
+        _assign(model, classifiers.load(path).get_weights())
+    else:
+        _of_h5(model, path)
+
+
+def exactly(model: keras.Model, path: Path) -> None:
+    """Weights of an HDF5 file of exactly this network, as Keras reads it. Raises `ValueError` where it is another."""
+    try:
+        with warnings.catch_warnings():
+            # Keras warns of layers that it finds nothing for and leaves them at random.
+            warnings.simplefilter("error")
+            model.load_weights(path)
+    except (KeyError, UserWarning) as error:
+        raise ValueError(str(error)) from None
+
+
+def _of_h5(model: keras.Model, path: Path) -> None:
+    try:
+        exactly(model, path)
+    except ValueError:
+        _assign(model, _in_order(path))
+
+
+def _in_order(path: Path) -> list[np.ndarray]:
+    """Every array of an HDF5 file, in the order that an older file says, else as people count: conv2d_9, conv2d_10."""
+    import h5py
+
+    names: list[str] = []
+    with h5py.File(path) as file:
+        if "layer_names" in file.attrs:
+            layers = [file[_text(name)] for name in file.attrs["layer_names"]]
+            return [layer[_text(name)][()] for layer in layers for name in layer.attrs["weight_names"]]
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        return [file[name][()] for name in sorted(names, key=_counted)]
+
+
+def _text(name: bytes | str) -> str:
+    return name.decode() if isinstance(name, bytes) else name
+
+
+def _counted(name: str) -> list[tuple[str, int]]:
+    return [(text, int(number or 0)) for text, number in re.findall(r"(\D+)(\d*)", name)]
+
+
+def _assign(model: keras.Model, found: list[np.ndarray]) -> None:
+    wanted = [tuple(variable.shape) for variable in model.weights]
+    shapes = [array.shape for array in found[: len(wanted)]]
+    if shapes != wanted:
+        at = next((i for i, pair in enumerate(zip(wanted, shapes, strict=False)) if pair[0] != pair[1]), len(shapes))
+        there = shapes[at] if at < len(shapes) else "no more"
+        raise ValueError(f"array {at + 1} of {len(wanted)} should be {wanted[at]}, is {there}")
+    model.set_weights(found[: len(wanted)])

@@ -1,0 +1,202 @@
+"""KerasHub's presets: folders with a network's configuration and weights, here or on Kaggle.
+
+A preset's files (https://keras.io/keras_hub/presets/): `config.json`, the network's class and arguments;
+`model.weights.h5`; `image_converter.json`, the range of its pixels. Nothing in this module imports Keras before a
+network is really read.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.networks.weights import files
+from tasks.runtime.errors import DependencyError, UsageError
+from tasks.runtime.home import home
+
+if TYPE_CHECKING:
+    import keras
+
+#: Packages whose classes a preset may name.
+KNOWN = {"keras", "keras_hub", "keras_nlp"}
+PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".joblib"}
+
+
+def digest(preset: str) -> str:
+    """SHA-256 over the files of a folder; for a name, Kaggle's handle, which pins the version."""
+    folder = local(preset)
+    if folder is None:
+        return handle(preset)
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    lines = [f"{path.relative_to(folder).as_posix()} {files.verified(path, None)}\n" for path in paths]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def state(preset: str) -> str:
+    """Whether the files of a preset are here, for people to read."""
+    if find_spec("keras_hub") is None:
+        return "needs pip install 'headstart[hub]'"
+    if local(preset) or (_downloaded(preset) / "config.json").is_file():
+        return "here"
+    return "downloaded at first use"
+
+
+def page(preset: str) -> str:
+    """The web page with a named preset's files and licence."""
+    return f"https://www.kaggle.com/models/{handle(preset)}"
+
+
+def local(preset: str) -> Path | None:
+    """The folder that the user put a preset into: the path itself, or one below `HEADSTART_HOME/hub`."""
+    for folder in (Path(preset).expanduser(), home() / "hub" / preset):
+        if folder.is_dir():
+            return folder
+    return None
+
+
+def find(preset: str) -> Path:
+    """The folder with a preset's files, downloaded where they are not here. Raises `DependencyError`, `UsageError`."""
+    return local(preset) or _download(preset)
+
+
+@cache
+def handle(preset: str) -> str:
+    """Kaggle's handle of a named preset, owner/model/framework/variation/version, as the installed KerasHub pins it."""
+    known = _handles()
+    if preset not in known:
+        close = ", ".join(difflib.get_close_matches(preset, known)) or "https://keras.io/keras_hub/presets/"
+        raise UsageError(
+            f"backbone.options.preset: expected a folder or the name of a KerasHub preset, found {preset!r}. "
+            f"See {close}."
+        )
+    return known[preset]
+
+
+def read(folder: Path, with_weights: bool, **changes: Any) -> keras.Model:
+    """KerasHub's backbone out of a folder; `changes` replace arguments of its class.
+
+    Only classes of Keras and KerasHub are made, and no file that can hold code is read. Raises `DependencyError`.
+    """
+    import keras_hub
+
+    _check_classes(folder)
+    try:
+        return keras_hub.models.Backbone.from_preset(str(folder), load_weights=with_weights, **changes)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise DependencyError(f"{folder}: expected a KerasHub preset, found a mistake: {error}") from None
+
+
+def config(folder: Path, name: str = "config.json") -> dict[str, Any]:
+    """One of the preset's JSON files; {} where it has none. Raises `DependencyError` where it is no JSON object."""
+    path = folder / name
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DependencyError(f"{path}: expected JSON, found a mistake: {error}.") from None
+    if not isinstance(found, dict):
+        raise DependencyError(f"{path}: expected a JSON object, found a {type(found).__name__}.")
+    return found
+
+
+def pixel_range(folder: Path) -> tuple[list[float], list[float]] | None:
+    """(scale, offset) for red, green and blue of pixels 0 to 255; None where the preset does not say."""
+    import keras
+
+    serialized = config(folder, "image_converter.json")
+    if not serialized:
+        return None
+    _check(serialized, folder / "image_converter.json")
+    converter = keras.saving.deserialize_keras_object(serialized, safe_mode=True)
+    return _channels(converter.scale, 1.0), _channels(converter.offset, 0.0)
+
+
+def _channels(value: Any, default: float) -> list[float]:
+    values = [default] if value is None else list(value) if isinstance(value, list | tuple) else [value]
+    return [float(each) for each in values] * (3 // len(values))
+
+
+def _check_classes(folder: Path) -> None:
+    """Refuse pickles, and configurations of anything but a KerasHub backbone made of Keras' and KerasHub's classes."""
+    import keras
+    import keras_hub
+
+    pickles = [path.name for path in folder.rglob("*") if path.suffix in PICKLES]
+    if pickles:
+        raise DependencyError(
+            f"{folder}: expected configurations and .h5 weights, found {', '.join(pickles)}: files that can run code "
+            f"are refused."
+        )
+    found = config(folder)
+    _check(found, folder / "config.json")
+    name = found.get("registered_name") or ""
+    if not issubclass(keras.saving.get_registered_object(name) or object, keras_hub.models.Backbone):
+        raise DependencyError(f"{folder}/config.json: expected a backbone of KerasHub, found {name or 'none'!r}.")
+
+
+def _check(value: Any, path: Path) -> None:
+    for item in _objects(value):
+        package = str(item.get("module") or "keras").partition(".")[0]
+        if package not in KNOWN or item["class_name"] == "Lambda":
+            raise DependencyError(
+                f"{path}: expected classes of Keras and KerasHub, found {item.get('module')}.{item['class_name']}: "
+                f"refused."
+            )
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Every serialised object inside JSON."""
+    if isinstance(value, dict) and "class_name" in value:
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _objects(item)
+
+
+@cache
+def _handles() -> dict[str, str]:
+    """Handles of all presets, out of KerasHub's source as text: importing it takes seconds."""
+    spec = find_spec("keras_hub")
+    if spec is None or not spec.submodule_search_locations:
+        raise DependencyError("Expected KerasHub for backbone hub, found none: pip install 'headstart[hub]'.")
+    tables = Path(spec.submodule_search_locations[0]).glob("src/models/*/*_presets.py")
+    found = (pair for path in sorted(tables) for pair in _pairs(ast.parse(path.read_text(encoding="utf-8"))))
+    return {name: handle.removeprefix("kaggle://") for name, handle in found}
+
+
+def _pairs(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """(preset, its "kaggle_handle") of each dictionary in a module."""
+    for node in ast.walk(tree):
+        for key, entry in zip(node.keys, node.values, strict=True) if isinstance(node, ast.Dict) else ():
+            if isinstance(key, ast.Constant) and isinstance(entry, ast.Dict):
+                inner = {ast.literal_eval(k): v for k, v in zip(entry.keys, entry.values, strict=True) if k}
+                address = inner.get("kaggle_handle")
+                if isinstance(address, ast.Constant):
+                    yield str(key.value), str(address.value)
+
+
+def _downloaded(preset: str) -> Path:
+    """Where kagglehub keeps a preset: below `KAGGLEHUB_CACHE`, which is `HEADSTART_HOME/hub` where it is not set."""
+    return Path(os.environ.get("KAGGLEHUB_CACHE") or home() / "hub") / "models" / handle(preset)
+
+
+def _download(preset: str) -> Path:
+    address = handle(preset)
+    os.environ.setdefault("KAGGLEHUB_CACHE", str(home() / "hub"))
+    import kagglehub
+
+    try:
+        return Path(kagglehub.model_download(address))
+    except Exception as error:  # of requests, of kagglehub or of the network: all say that it is not here
+        raise DependencyError(
+            f"Expected the preset {preset}, found neither its files nor a way to download them from {page(preset)}: "
+            f"{str(error)[:200]}. Put the files into {home() / 'hub' / preset}."
+        ) from None

@@ -1,0 +1,148 @@
+"""The page's part on what in the data would spoil the verdict, and the pictures of copies and of label suspects."""
+
+import base64
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tasks.records import AuditRef, DuplicatePair
+from tasks.reports.sections.html import table
+
+LONGEST = 22  # letters of a label in a picture
+#: Photos in a row; their side, what is between them and the height of a caption, pixels.
+ACROSS, TILE, GAP, CAPTION = 4, 224, 12, 40
+
+
+def draw_pairs(pixels: np.ndarray, pairs: pd.DataFrame, to: Path) -> None:
+    """Copy and original side by side: uint8[2 * pairs, h, w, 3], one pair after the other, with what they share."""
+    captions = [
+        f"{row[f'{side}_split']}: {_short(row[f'{side}_label'])}\n"
+        + (f"{row['change']}" if side == "copy" else f"correlation {row['similarity']:.3f}")
+        for row in pairs.to_dict("records")
+        for side in ("copy", "original")
+    ]
+    _grid(pixels, captions, "Copies in different splits" if len(pairs) else "No copies in different splits", to)
+
+
+def draw_suspects(pixels: np.ndarray, suspects: pd.DataFrame, to: Path) -> None:
+    """uint8[n, h, w, 3] of rows of (split, label, suggested), the most suspicious first."""
+    captions = [
+        f"{row['split']}: {_short(row['label'])}\nrather {_short(row['suggested'])}"
+        for row in suspects.to_dict("records")
+    ]
+    _grid(pixels, captions, "Labels to look at first" if len(suspects) else "No labels were judged", to)
+
+
+def _grid(pixels: np.ndarray, captions: list[str], title: str, to: Path) -> None:
+    """A title, and below it photos of one size, each under its caption of two lines."""
+    # Pillow: a figure with as many axes takes a second and a half.
+    from PIL import Image, ImageDraw, ImageFont
+
+    font, large = ImageFont.load_default(13), ImageFont.load_default(18)
+    rows = -(-len(pixels) // ACROSS)
+    sheet = Image.new("RGB", (ACROSS * (TILE + GAP) + GAP, 40 + rows * (TILE + GAP + CAPTION)), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.text((GAP, 10), title, "black", large)
+    for at, (image, caption) in enumerate(zip(pixels, captions, strict=True)):
+        left, top = GAP + at % ACROSS * (TILE + GAP), 40 + at // ACROSS * (TILE + GAP + CAPTION)
+        draw.multiline_text((left, top), caption, "black", font, spacing=2)
+        sheet.paste(Image.fromarray(image).resize((TILE, TILE)), (left, top + CAPTION))
+    sheet.save(to)
+
+
+def section(audit: AuditRef, folder: Path) -> str:
+    """HTML: copies across splits, label suspects and shortcuts, pictures inside. `folder`: the home folder."""
+    notes = "".join(f"<p>{escape(note)}</p>" for note in audit.notes)
+    if not audit.path:
+        return notes
+    return (
+        f"<h3>Copies in different splits</h3>{_copies(audit)}"
+        + (_picture(folder / audit.duplicates_picture, "Copies in different splits") if audit.pairs else "")
+        + f"<h3>Label suspects</h3>{_labels(audit)}"
+        + (_picture(folder / audit.suspects_picture, "Label suspects") if audit.suspects else "")
+        + f"<h3>Shortcuts</h3>{_shortcuts(audit)}{notes}"
+    )
+
+
+def _copies(audit: AuditRef) -> str:
+    if not audit.duplicates:
+        return "<p>No image was found to have a copy in another split, also not cropped, turned or compressed anew.</p>"
+    columns = {"copy": False, "original": False, "what was done": False, "correlation": True} | dict.fromkeys(
+        ("cosine of features", "hash bits that differ"), True
+    )
+    rows = [
+        (
+            *(f"{split}: {escape(label)}, {_name(uri)}" for uri, split, label in zip(*_sides(pair), strict=True)),
+            escape(pair.change),
+            f"{pair.similarity:.3f}",
+            f"{pair.cosine:.3f}",
+            str(pair.bits),
+        )
+        for pair in audit.pairs
+    ]
+    counts = ", ".join(f"{n} {split} images" for split, n in audit.copied.items() if n)
+    return (
+        f"<p>{audit.duplicates} pairs across splits show the same; they concern {counts}. {audit.same_pixels} pairs "
+        f"are equal pixel by pixel, {audit.conflicting} have different labels. What a test image shows, training may "
+        f"have seen: scores may be too good. Give the images of a pair the same group (duplicates.csv has one for "
+        f"each), and they stay in one split. The most alike first:</p>{table(columns, rows)}"
+    )
+
+
+def _sides(pair: DuplicatePair) -> tuple[tuple[str, str], ...]:
+    return pair.uris, pair.splits, pair.labels
+
+
+def _labels(audit: AuditRef) -> str:
+    judged, suspected = (sum(counts.values()) for counts in (audit.judged, audit.suspected))
+    if not judged:
+        return "<p>No label was judged.</p>"
+    rows = [
+        (escape(one.split), escape(one.label), escape(one.suggested), f"{one.score:.3f}", _name(one.uri))
+        for one in audit.suspects
+    ]
+    where = ", ".join(f"{n} {split}" for split, n in audit.suspected.items())
+    columns = {"split": False, "label": False, "rather": False, "score": True, "file": False}
+    return (
+        f"<p>A linear model that had not seen the image doubts {suspected} of {judged} labels ({where}) so much that "
+        f"confident learning counts them as wrong. Some will be hard photos with the right label: look at them. "
+        f"label_suspects.csv ranks all; fill in the column corrected and run <code>headstart labels apply FILE</code>. "
+        f"Nothing is changed before. The score is 0 to 1, lower where the label is less likely:</p>"
+        f"{table(columns, rows)}"
+    )
+
+
+def _shortcuts(audit: AuditRef) -> str:
+    if not audit.shortcuts:
+        return "<p>Nothing to tell: brightness, size and format are the same for all, or classes are too small.</p>"
+    rows = [
+        (
+            escape(one.facts),
+            f"{one.score:.3f}",
+            f"{one.interval[0]:.3f} to {one.interval[1]:.3f}",
+            f"{one.chance:.3f}",
+            "<b>tells the label</b>" if one.flagged else "",
+        )
+        for one in audit.shortcuts
+    ]
+    columns = {"facts": False, "balanced accuracy": True, "95 % interval": True, "majority class": True, "flag": False}
+    return (
+        "<p>How well a small tree tells the label of training images from these facts alone, cross-validated. Where "
+        "that is well above what the majority class gives, a network may learn it instead of what the photo shows; "
+        f"brightness may also be part of what is to be recognised.</p>{table(columns, rows)}"
+    )
+
+
+def _picture(file: Path, what: str) -> str:
+    data = base64.b64encode(file.read_bytes()).decode()
+    return f'<img alt="{escape(what)}" src="data:image/png;base64,{data}">'
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
+
+
+def _name(uri: str) -> str:
+    return escape(Path(uri).name)

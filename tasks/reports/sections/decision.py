@@ -1,0 +1,45 @@
+"""The page's first part: what was decided about the model, and by which gates."""
+
+from html import escape
+
+from tasks.records import Verdict, VersionRef
+from tasks.reports.sections.html import table
+
+WORDS = {
+    "promote": "Promote",
+    "keep": "Keep the champion",
+    "undecided": "Undecided",
+}
+
+
+def section(verdict: Verdict, version: VersionRef) -> str:
+    """The decision in a word, the reason, each gate, and how worn the test images are."""
+    rows = [
+        (
+            escape(result.gate),
+            f"<b>{result.outcome}</b>",
+            f"{result.more:,}" if result.more else "",
+            escape(result.reason),
+        )
+        for result in verdict.gates
+    ]
+    columns = {"gate": False, "answer": False, "images that would tell": True, "reason": False}
+    return (
+        f'<div class="decision {verdict.decision}"><strong>{WORDS[verdict.decision]}</strong> '
+        f"{escape(version.name)} version {escape(version.version)}. {escape(verdict.reason)}.</div>"
+        f"{table(columns, rows) if rows else ''}<p>{_budget(verdict)}</p>"
+    )
+
+
+def _budget(verdict: Verdict) -> str:
+    if not verdict.opponent:
+        return "There was no champion to compare with, so that this decision wears no test image."
+    before = (
+        f"{verdict.worn:.1f} decisions between two models were taken on these test images before"
+        if verdict.worn
+        else "No decision between two models was taken on these test images before"
+    )
+    return (
+        f"Compared with version {escape(verdict.opponent)}. {before}; each spends a part of the significance level, "
+        f"and this one had {verdict.level:.2%}. Fresh test images start anew. Test set {verdict.test_set}."
+    )

@@ -1,0 +1,82 @@
+"""The page's tables of scores: of the whole test set, of each class, and of the rungs of the ladder."""
+
+from collections.abc import Sequence
+from html import escape
+
+from tasks.records import ClassScore, LadderRef
+from tasks.reports.sections.html import table
+
+RUNGS = {
+    "knn": "Nearest neighbours on the frozen network",
+    "probe": "A linear head on the frozen network",
+    "head": "The recipe's head on the frozen network",
+    "blocks": "The network with its last blocks fine-tuned",
+    "whole": "The network fine-tuned as a whole",
+    "interpolated": "Weights between the frozen and the fine-tuned network",
+    "averaged": "Answers of the best of these, averaged",
+}
+
+CHEAPEST = (
+    "the cheapest rung that is not significantly worse than the best one: the interval of what it is worse by reaches "
+    "0 or below"
+)
+
+MEANING = {
+    "accuracy": "share of images recognised",
+    "balanced_accuracy": "mean over the classes, each counting the same",
+    "macro_f1": "precision and recall together, mean over the classes",
+    "roc_auc": "how well the probabilities order the images; 0.5 is chance",
+    "log_loss": "surprise at the labels, nats; lower is better",
+    "ece": "gap between confidence and accuracy; lower is better",
+}
+
+
+def metrics(found: dict[str, float], intervals: dict[str, tuple[float, float]]) -> str:
+    """Each metric with its interval and what it says."""
+    rows = [
+        (escape(name), f"{value:.4f}", f"{intervals[name][0]:.4f} to {intervals[name][1]:.4f}", MEANING.get(name, ""))
+        for name, value in found.items()
+    ]
+    return table({"metric": False, "value": True, "95 % interval": True, "meaning": False}, rows)
+
+
+def classes(scores: Sequence[ClassScore]) -> str:
+    """Precision, recall and F1 of each class."""
+    rows = [
+        (
+            escape(score.name),
+            str(score.images),
+            f"{score.recall:.4f}",
+            f"{score.interval[0]:.4f} to {score.interval[1]:.4f}",
+            f"{score.precision:.4f}",
+            f"{score.f1:.4f}",
+        )
+        for score in scores
+    ]
+    numbers = dict.fromkeys(("images", "recall", "95 % interval", "precision", "F1"), True)
+    return (
+        "<p>Recall: the share of a class that is recognised. Precision: the share of what is called by its name that "
+        f"is of the class.</p>{table({'class': False} | numbers, rows)}"
+    )
+
+
+def ladder(found: LadderRef) -> str:
+    """Each rung's score on the validation images, which one was taken, and why."""
+    numbers = ("accuracy", "log loss", "interval", "worse than the best by", "seconds")
+    rows = [
+        (
+            f"{escape(score.rung)}{' (taken)' if score.shipped else ''}",
+            RUNGS[score.rung],
+            f"{score.accuracy:.4f}",
+            f"{score.log_loss:.4f}",
+            f"{score.interval[0]:.4f} to {score.interval[1]:.4f}",
+            f"{score.gap_interval[0]:+.4f} to {score.gap_interval[1]:+.4f}",
+            f"{score.seconds:.1f}",
+        )
+        for score in found.scores
+    ]
+    rule = "the one that the recipe names" if found.named else CHEAPEST
+    return (
+        f"<p>On the validation images. Taken is {rule}. The ladder ended where it does because "
+        f"{escape(found.reason)}.</p>{table({'rung': False, 'what it is': False} | dict.fromkeys(numbers, True), rows)}"
+    )

@@ -1,0 +1,70 @@
+"""The page's part on slices: how the model does on each, and whether fine-tuning made the gaps smaller."""
+
+from collections.abc import Sequence
+from html import escape
+
+from tasks.records import SliceScore
+from tasks.reports.sections.html import table
+
+METRICS = {"accuracy": "accuracy", "log_loss": "log loss", "balanced_accuracy": "balanced accuracy", "macro_f1": "F1"}
+
+
+def section(scores: Sequence[SliceScore], rung: str, probe: str) -> str:
+    """Two tables: gaps of the shipped rung, the worst slice first, and beside them those of the frozen probe."""
+    if not scores:
+        return "<p>No column splits the test images into parts of slices.min_images images or more.</p>"
+    return _gaps(scores) + "<h2>What fine-tuning did to the gaps</h2>" + _changes(scores, rung, probe)
+
+
+def _gaps(scores: Sequence[SliceScore]) -> str:
+    rows = [
+        [
+            escape(score.column),
+            escape(score.value),
+            str(score.images),
+            *(f"{score.metrics[name]:.4f}" if name in score.metrics else "" for name in METRICS),
+            f"{score.gap:+.4f}",
+            _interval(score.interval),
+            f"<b>{score.verdict}</b>" if score.flagged else score.verdict,
+        ]
+        for score in scores
+    ]
+    metric, flagged = METRICS[scores[0].metric], sum(score.flagged for score in scores)
+    return (
+        f"<p>The worst first. The gap is the {metric} of the slice less that of all other test images; its interval "
+        f"holds with 95 % for all {len(scores)} slices together. {flagged} of them are flagged: their interval leaves "
+        f"out 0. Balanced accuracy and F1 (macro) stand where every class occurs.</p>"
+        + table(_columns(["images", *METRICS.values(), f"gap in {metric}", "interval"], "flag"), rows)
+    )
+
+
+def _changes(scores: Sequence[SliceScore], rung: str, probe: str) -> str:
+    if rung == probe:
+        return (
+            f"<p>The shipped rung is the {escape(probe)} on the frozen network itself: there is nothing to compare.</p>"
+        )
+    rows = [
+        [
+            escape(score.column),
+            escape(score.value),
+            f"{score.probe_gap:+.4f}",
+            f"{score.gap:+.4f}",
+            _interval(score.change_interval),
+            f"<b>{score.change}</b>" if score.changed else score.change,
+        ]
+        for score in scores
+    ]
+    return (
+        f"<p>The same gaps of the rung {escape(probe)} on the frozen network and of the shipped rung {escape(rung)}, "
+        f"compared image by image; the interval of the change holds for all slices together. Reduced: the gap is "
+        f"surely another, and smaller.</p>"
+        + table(_columns([f"gap, {probe}", f"gap, {rung}", "change"], "verdict"), rows)
+    )
+
+
+def _columns(numbers: list[str], last: str) -> dict[str, bool]:
+    return {"column": False, "value": False} | dict.fromkeys(numbers, True) | {last: False}
+
+
+def _interval(ends: tuple[float, float]) -> str:
+    return f"{ends[0]:+.4f} to {ends[1]:+.4f}"

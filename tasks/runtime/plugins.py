@@ -1,0 +1,91 @@
+"""Options that are files: a plugin is a module of one of these folders, its name is the file's stem.
+
+A plugin's entry function takes its options as keyword-only arguments; `bind` checks a recipe's options against them
+without calling anything. Plugins therefore import heavy libraries inside their functions.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import ConfigDict, ValidationError, create_model
+
+from tasks.runtime.errors import UsageError
+
+#: Of each kind: the room that its folder is in, and the function that a plugin has.
+KINDS = {
+    "sources": ("data", "rows"),
+    "expectations": ("data", "suite"),
+    "backbones": ("networks", "build"),
+    "heads": ("networks", "build"),
+    "engines": ("networks", "start"),
+    "transferability": ("features", "score"),
+    "metrics": ("evaluation", "score"),
+    "gates": ("evaluation", "check"),
+    "exports": ("serving", "write"),
+}
+
+
+@cache
+def names(kind: str) -> tuple[str, ...]:
+    """Names of the plugins of a kind, sorted."""
+    folder = Path(__file__).parents[1] / KINDS[kind][0] / kind
+    return tuple(sorted(f.stem for f in folder.glob("*.py") if not f.stem.startswith("_")))
+
+
+def load(kind: str, name: str) -> ModuleType:
+    """The module of a plugin; `UsageError` names the ones that exist."""
+    if name not in names(kind):
+        raise UsageError(f"{kind}: expected one of {', '.join(names(kind))}, found {name!r}.")
+    return importlib.import_module(f"tasks.{KINDS[kind][0]}.{kind}.{name}")
+
+
+def entry(kind: str, name: str) -> Callable[..., Any]:
+    """The function that a plugin of this kind exists for."""
+    return getattr(load(kind, name), KINDS[kind][1])
+
+
+def bind(kind: str, name: str, options: dict[str, Any], where: str) -> dict[str, Any]:
+    """Options checked and converted by the entry function's keyword-only arguments; `UsageError` names the culprit."""
+    function = entry(kind, name)
+    keywords = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    fields: dict[str, Any] = {p.name: (p.annotation, ... if p.default is p.empty else p.default) for p in keywords}
+    # __module__: where annotations kept as text are looked up.
+    schema = create_model(
+        f"{name} options", __config__=ConfigDict(extra="forbid"), __module__=function.__module__, **fields
+    )
+    try:
+        checked = schema.model_validate(options)
+    except ValidationError as error:
+        known = ", ".join(fields) or "none"
+        raise UsageError(f"{explain(error, where)} {name} takes these options: {known}.") from None
+    return {key: getattr(checked, key) for key in fields}
+
+
+def describe(kind: str) -> list[dict[str, Any]]:
+    """Name, options with their defaults, and purpose of every plugin of a kind."""
+    rows = []
+    for name in names(kind):
+        options = [p for p in inspect.signature(entry(kind, name)).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        shown = ", ".join(p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in options)
+        about = (load(kind, name).__doc__ or "").strip().splitlines()[0]
+        rows.append({kind.removesuffix("s"): name, "options": shown, "about": about})
+    return rows
+
+
+def explain(error: ValidationError, where: str = "") -> str:
+    """A pydantic error as sentences: which key, what was expected, what was found."""
+    lines = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in (*([where] if where else []), *item["loc"]))
+        if item["type"] == "extra_forbidden":
+            lines.append(f"{key}: there is no such key.")
+        elif item["type"] == "missing":
+            lines.append(f"{key}: expected a value, found none.")
+        else:
+            lines.append(f"{key}: {item['msg']}, found {item['input']!r}.")
+    return " ".join(lines)

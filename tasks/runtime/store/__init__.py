@@ -1,0 +1,1 @@
+"""Tables and folders of derived data, addressed by content."""

@@ -1,0 +1,99 @@
+"""What works on this machine: for `headstart doctor`."""
+
+import os
+import shutil
+import sqlite3
+import urllib.error
+import urllib.request
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tasks.networks import backend
+from tasks.runtime import plugins
+from tasks.runtime.home import home
+from tasks.runtime.processes import has_gpu
+
+LIBRARIES = ("tensorflow", "keras", "mlflow", "prefect", "great-expectations", "tensorflow-datasets", "pylance")
+#: A run of ELPV writes about 0.9 GB; below this a run is likely to fail half-way.
+MIN_FREE_GB = 2.0
+
+
+def checks() -> list[dict[str, Any]]:
+    """One row a check: what, ok, details. Imports none of the heavy libraries."""
+    return [*_versions(), _backends(), *_weights(), _tracking(), _orchestration(), _disk(), _processors()]
+
+
+def _versions() -> list[dict[str, Any]]:
+    return [_row(f"{name} installed", *_version(name)) for name in LIBRARIES]
+
+
+def _version(name: str) -> tuple[bool, str]:
+    try:
+        return True, metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False, f"not installed: pip install {name}"
+
+
+def _backends() -> dict[str, Any]:
+    found = {name: _version(name) for name in backend.NAMES}
+    here = [f"{name} {version}" for name, (ok, version) in found.items() if ok]
+    absent = [f"{name}: pip install 'headstart[{name}]'" for name, (ok, _) in found.items() if not ok]
+    return _row("backends of Keras", True, "; ".join([", ".join(here), *absent]))
+
+
+def _weights() -> list[dict[str, Any]]:
+    """A row for each backbone plugin: missing is what should have come with a package, not what is downloaded later."""
+    rows = []
+    for name in plugins.names("backbones"):
+        choices = [choice for choice in plugins.load("backbones", name).choices() if choice.parameters]
+        here = [choice for choice in choices if choice.weights.startswith("here")]
+        missing = [choice.weights for choice in choices if choice.packaged and choice not in here]
+        if choices:
+            details = "; ".join(missing) or f"{len(here)} of {len(choices)} here"
+            rows.append(_row(f"weights of {name}", not missing, details))
+    return rows
+
+
+def _tracking() -> dict[str, Any]:
+    uri = os.environ["MLFLOW_TRACKING_URI"]
+    if uri.startswith("http"):
+        return _row("MLflow server", *_answers(f"{uri.rstrip('/')}/health", uri))
+    file = uri.removeprefix("sqlite:///")
+    if not Path(file).exists():
+        return _row("MLflow database", True, f"{uri}, made by the first run")
+    try:
+        with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as database:
+            runs = database.execute("SELECT count(*) FROM runs").fetchone()[0]
+    except sqlite3.Error as error:
+        return _row("MLflow database", False, f"{uri}: {error}")
+    return _row("MLflow database", True, f"{uri}, {runs} runs")
+
+
+def _orchestration() -> dict[str, Any]:
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
+        return _row("Prefect server", True, "none named by PREFECT_API_URL: each command starts its own, about 11 s")
+    return _row("Prefect server", *_answers(f"{url.rstrip('/')}/health", url))
+
+
+def _answers(health: str, url: str) -> tuple[bool, str]:
+    try:
+        with urllib.request.urlopen(health, timeout=5) as reply:  # noqa: S310 - the user's own setting
+            return reply.status == 200, url
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        return False, f"{url}: {error}. Start the server, or unset the variable."
+
+
+def _disk() -> dict[str, Any]:
+    free = shutil.disk_usage(home()).free / 1e9
+    return _row("disk", free >= MIN_FREE_GB, f"{free:.1f} GB free at {home()}")
+
+
+def _processors() -> dict[str, Any]:
+    gpu = "an NVIDIA driver is here" if has_gpu() else "no NVIDIA driver"
+    return _row("processors", True, f"{os.cpu_count()} cores, {gpu}")
+
+
+def _row(what: str, ok: bool, details: str) -> dict[str, Any]:
+    return {"check": what, "ok": ok, "details": details}

@@ -1,0 +1,1 @@
+"""Prefect: stages, events, triggers, recovery, monitoring."""

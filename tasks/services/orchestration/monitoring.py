@@ -1,0 +1,110 @@
+"""What a run is watched by: its log file, the machine's load, the time that it waited, and its energy on request."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from importlib.util import find_spec
+from typing import Any
+
+from prefect.runtime import flow_run
+
+from tasks.runtime import outages
+from tasks.runtime.errors import UsageError
+from tasks.runtime.home import home
+from tasks.services import tracking
+from tasks.settings import Observe
+
+#: The logger of our own lines.
+OURS = "headstart"
+LINE = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+@contextmanager
+def run(name: str, flow: str, settings: dict[str, Any], observe: Observe) -> Iterator[tracking.Run]:
+    """The MLflow run of the Prefect run that is under way, watched; what was seen is there at its end, failed or not.
+
+    The run's log is its artifact `run.log`, and stays in `HEADSTART_HOME/logs`; `queue_seconds` is how long the run
+    waited after the time that it was meant for. Raises `UsageError` where energy is asked for and CodeCarbon is not
+    installed.
+    """
+    with tracking.run(name, flow, settings, flow_run.id) as current, ExitStack() as watchers:
+        watchers.enter_context(_logged(current.id))
+        if observe.system_metrics:
+            watchers.enter_context(_system_metrics(current.id, observe.every))
+        if observe.energy:
+            watchers.enter_context(_energy(observe.energy, observe.every))
+        meant = flow_run.scheduled_start_time
+        waited = (datetime.now(meant.tzinfo) - meant).total_seconds()
+        tracking.log_result({}, {"queue_seconds": max(waited, 0.0)})
+        yield current
+        cached = sum(stage.cached for stage in current.stages.values())
+        tracking.log_result({}, {"stages": len(current.stages), "stages_cached": cached})
+
+
+@contextmanager
+def _logged(run: str) -> Iterator[None]:
+    file = home() / "logs" / run / "run.log"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(file, encoding="utf-8")
+    handler.setFormatter(logging.Formatter(LINE))
+    ours = logging.getLogger(OURS)
+    ours.setLevel(logging.INFO)
+    logging.getLogger().addHandler(handler)
+    there = True
+    try:
+        yield
+    except BaseException as error:
+        ours.exception("The run has failed")
+        there = outages.server(error) != "MLflow"  # else nobody waits for it once more
+        raise
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+        if there:
+            tracking.log_file(run, file)
+
+
+@contextmanager
+def _system_metrics(run: str, every: float) -> Iterator[None]:
+    """MLflow's own: processor, memory, disk and network, and GPUs where `nvidia-ml-py` is installed."""
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    monitor = SystemMetricsMonitor(run, sampling_interval=every)
+    monitor.start()
+    try:
+        yield
+    except BaseException as error:
+        if (
+            outages.server(error) != "MLflow"
+        ):  # else it asks a server that is away, and its thread ends with the process
+            monitor.finish()
+        raise
+    monitor.finish()
+
+
+@contextmanager
+def _energy(country: str, every: float) -> Iterator[None]:
+    """CodeCarbon's estimate, without a network: https://mlco2.github.io/codecarbon/."""
+    if find_spec("codecarbon") is None:
+        raise UsageError(
+            f"Expected CodeCarbon for observe.energy = {country!r}, found that it is not installed: "
+            "uv sync --extra energy."
+        )
+    from codecarbon import OfflineEmissionsTracker
+
+    tracker = OfflineEmissionsTracker(
+        country_iso_code=country,
+        measure_power_secs=every,
+        save_to_file=False,
+        log_level="error",
+        tracking_mode="process",
+        allow_multiple_runs=True,
+    )
+    tracker.start()
+    try:
+        yield
+    finally:
+        tracker.stop()
+        found = tracker.final_emissions_data
+        tracking.log_result({}, {"energy_kwh": found.energy_consumed, "co2_kg": found.emissions})

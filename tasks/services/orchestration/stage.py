@@ -1,0 +1,139 @@
+"""A stage: a Prefect task whose result is kept by the digest of all that it reads, with a nested MLflow run.
+
+Prefect's own `INPUTS` policy leaves the task out of the key and hashes by pickle; here the key is made of the stage's
+name, its code version, the settings and the digests of the records
+(https://docs.prefect.io/v3/concepts/caching).
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.client.schemas.objects import TaskRun
+from prefect.states import State
+from prefect.tasks import Task
+from pydantic import BaseModel
+
+from tasks.records import Record, StageLog, digest
+from tasks.runtime import outages, progress
+from tasks.runtime.store import tables as store
+from tasks.services import tracking
+from tasks.training import checkpoints
+
+#: Libraries whose errors tell of a server or a database that did not answer.
+REMOTE = ("mlflow", "httpx", "sqlalchemy")
+
+_refresh: ContextVar[bool] = ContextVar("refresh", default=False)
+
+
+@contextmanager
+def refreshing(wanted: bool) -> Iterator[None]:
+    """Inside, stages are computed again where `wanted`, and their results take the place of the cached ones."""
+    token = _refresh.set(wanted)
+    try:
+        yield
+    finally:
+        _refresh.reset(token)
+
+
+class Stage:
+    """A function of settings and records that returns a record, run as a cached Prefect task."""
+
+    def __init__(
+        self, body: Callable[..., Any], version: int, reads: Callable[..., Any], there: Callable[[Any], bool]
+    ) -> None:
+        self.name = self.label = body.__name__
+        self.__doc__ = body.__doc__
+        self.version = version
+        self.reads = reads
+        self.there = there
+        self.body = body
+        self.task: Task[..., Any] = task(
+            body,
+            name=self.name,
+            persist_result=True,
+            retries=2,
+            retry_delay_seconds=[2, 10],
+            retry_condition_fn=_may_pass_next_time,
+        )
+
+    def labelled(self, label: str) -> "Stage":
+        """The same stage, whose runs have this name: for one that a flow runs several times."""
+        other = copy(self)
+        other.label = label
+        return other
+
+    def digest(self, *args: Any) -> str:
+        """What the result is kept under: equal inputs, stage and code version give an equal digest."""
+        return digest(self.name, self.version, args, self.reads(*args))
+
+    def cached(self, *args: Any) -> bool:
+        """Whether the result is there already, asked without a server; False where results are kept elsewhere."""
+        return Path(os.environ.get("PREFECT_LOCAL_STORAGE_PATH", ""), self.digest(*args)).is_file()
+
+    def __call__(self, *args: Any, **hints: Any) -> Any:
+        """Take the result from the cache or compute it, and write the stage's MLflow run.
+
+        `hints`: arguments that change no result; what the result is kept under says nothing of them.
+        """
+        started = time.perf_counter()
+        key = self.digest(*args)
+        settings = {type(a).__name__.lower(): a.model_dump() for a in args if isinstance(a, BaseModel)}
+        with tracking.stage(self.label, key, settings):
+            record, cached = self._run(args, hints, key)
+            checkpoints.forget(record.digest)
+            log = StageLog(round(time.perf_counter() - started, 3), cached)
+            rate = {} if cached else _rate(record, log.seconds)
+            tracking.finish_stage(self.label, log, record.numbers | rate)
+        progress.say(f"{self.label:<12}{log.seconds:8.1f} s{'   cached' if cached else ''}")
+        return record
+
+    def _run(self, args: tuple[Any, ...], hints: dict[str, Any], key: str) -> tuple[Any, bool]:
+        run = self.task.with_options(
+            cache_key_fn=lambda context, parameters: key,
+            task_run_name=f"{tracking.current().name} {self.label}",
+            refresh_cache=_refresh.get(),
+        )
+        state = run(*args, **hints, return_state=True)
+        record = state.result()
+        if state.name == "Cached" and not self.there(record):
+            # The cache remembers what someone has deleted since.
+            record = run.with_options(refresh_cache=True)(*args, **hints)
+            return record, False
+        return record, state.name == "Cached"
+
+
+def stage(
+    version: int,
+    reads: Callable[..., Any] = lambda *args: None,
+    there: Callable[[Any], bool] = lambda record: not store.missing(record.files) and not store.absent(record.stored),
+) -> Callable[[Callable[..., Any]], Stage]:
+    """Make a function a stage.
+
+    Raise `version` when the results change. `reads` tells what the stage reads besides its arguments; `there` whether
+    what a cached record refers to still exists.
+    """
+    return lambda body: Stage(body, version, reads, there)
+
+
+def _rate(record: Record, seconds: float) -> dict[str, float]:
+    """Images a second, of a stage that counts what it computes."""
+    computed = getattr(record, "computed", 0)
+    return {"images_per_second": computed / seconds} if computed else {}
+
+
+def _may_pass_next_time(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """Files and servers may come back; whatever else went wrong would go wrong again.
+
+    A server that is away was waited for already, by its own client.
+    """
+    error = state.result(raise_on_failure=False)
+    if outages.server(error):
+        return False
+    return isinstance(error, OSError) or type(error).__module__.split(".")[0] in REMOTE

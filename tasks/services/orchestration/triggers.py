@@ -1,0 +1,126 @@
+"""Runs for new data: one for each burst of arrivals, none while one is waiting that will take them too.
+
+What a source held when a run was last started for it is kept in a variable of the Prefect server, which all who watch
+share.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from prefect import Flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas import filters
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.deployments import run_deployment
+from prefect.events import Event, Resource, emit_event
+from prefect.events.clients import get_events_client
+from prefect.exceptions import ObjectNotFound
+from prefect.utilities.asyncutils import run_coro_as_sync
+from prefect.variables import Variable
+
+from tasks.runtime.errors import UsageError
+
+#: Events: a recipe's data have changed; its gates could not decide. And the resource that they are about.
+EVENT, UNDECIDED, RESOURCE = "headstart.data", "headstart.undecided", "headstart.recipe."
+#: A run has failed, and the resource: its flow's name and its deployment's id come after it.
+FAILED, RUN = "headstart.failed", "headstart.run."
+WAITING = [StateType.SCHEDULED, StateType.PENDING]
+
+
+def settled(fingerprint: Callable[[], str], seconds: float) -> str:
+    """The fingerprint once it has stayed the same for so many seconds."""
+    found = fingerprint()
+    while True:
+        time.sleep(seconds)
+        if (now := fingerprint()) == found:
+            return found
+        found = now
+
+
+def handled(recipe: str) -> str:
+    """Fingerprint of what the source held when a run was last started for it; "" for never."""
+    kept = Variable.get(_variable(recipe), default=None)
+    return json.loads(str(kept))["fingerprint"] if kept else ""
+
+
+def start(recipe: str, deployment: str, fingerprint: str, why: str) -> str:
+    """Start one run of the deployment for what the source holds now; says what was done, and why.
+
+    Raises `UsageError` where the server has no such deployment.
+    """
+    waiting = _waiting(deployment)
+    if waiting:
+        said = f"{waiting[0].name} is waiting already and will take what has arrived"
+    else:
+        run = run_deployment(
+            deployment, parameters={"why": why}, timeout=0, as_subflow=False, idempotency_key=f"{recipe} {fingerprint}"
+        )
+        said = f"{run.name} was started: {why}"
+    Variable.set(_variable(recipe), json.dumps({"recipe": recipe, "fingerprint": fingerprint}), overwrite=True)
+    return said
+
+
+def announce(recipe: str, why: str) -> None:
+    """Emit the event that the recipe's deployment waits for."""
+    _emit(Event(event=EVENT, resource=Resource(_resource(recipe)), payload={"recipe": recipe, "why": why}))
+
+
+def failed(flow: Flow[..., Any], run: FlowRun, state: State) -> None:
+    """A flow's `on_failure`: emit the event that alerts wait for.
+
+    Prefect's own event of a scheduled run's failure is acted on 15 minutes later: it follows the event of its
+    scheduling, which was never emitted.
+    """
+    resource = {"prefect.resource.id": f"{RUN}{flow.name}.{run.deployment_id}", "prefect.resource.name": flow.name}
+    payload = {"run": run.name, "message": state.message or ""}
+    _emit(Event(event=FAILED, resource=Resource(resource), payload=payload))
+
+
+def undecided(recipe: str, version: str, reason: str) -> None:
+    """Emit the event that alerts wait for (`flows/deployments/alerts.py`), from inside a flow run."""
+    emit_event(UNDECIDED, _resource(recipe), payload={"version": version, "reason": reason})
+
+
+def _emit(event: Event) -> None:
+    """Returns once the server has it."""
+
+    async def emit() -> None:
+        async with get_events_client(checkpoint_every=1) as client:
+            await client.emit(event)
+
+    run_coro_as_sync(emit())
+
+
+def _resource(recipe: str) -> dict[str, str]:
+    return {"prefect.resource.id": f"{RESOURCE}{recipe}", "prefect.resource.name": recipe}
+
+
+def _waiting(deployment: str) -> list[FlowRun]:
+    """Runs of the deployment that are to begin now and have not, the newest first."""
+    with get_client(sync_client=True) as client:
+        try:
+            found = client.read_deployment_by_name(deployment)
+        except ObjectNotFound:
+            raise UsageError(
+                f"Expected the deployment {deployment} on the Prefect server, found none: headstart serve RECIPE, or "
+                "prefect deploy --all, makes it."
+            ) from None
+        runs = client.read_flow_runs(
+            flow_run_filter=filters.FlowRunFilter(
+                deployment_id=filters.FlowRunFilterDeploymentId(any_=[found.id]),
+                state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=WAITING)),
+            ),
+            sort=FlowRunSort.ID_DESC,
+            limit=50,
+        )
+    # Those of a schedule stand there long before their time.
+    return [run for run in runs if not run.auto_scheduled]
+
+
+def _variable(recipe: str) -> str:
+    """Prefect takes lower-case letters, digits and underscores."""
+    return f"headstart_watch_{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"

@@ -1,0 +1,96 @@
+"""The ledger of a registered model: what was done to its champion, and what is being done right now.
+
+It is kept in tags of the registered model itself, so that every machine that shares the registry shares it, and it is
+on the model's page in MLflow. Only who holds the lock (`tasks/services/registry/locks.py`) writes here.
+"""
+
+import getpass
+import json
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from tasks.records import LedgerEntry
+from tasks.services.registry import versions
+
+ENTRY, INTENT = "headstart.ledger.", "headstart.pending"
+#: Characters of a reason. A tag of a registered model has 5,000 in PostgreSQL; an intent holds more than the reason.
+REASON = 1000
+
+
+@dataclass(frozen=True)
+class Intent:
+    """A move of aliases that has begun: what they were, what they shall be, and the entry that ends it."""
+
+    entry: LedgerEntry
+    before: dict[str, str]
+    after: dict[str, str]
+
+
+def entries(name: str) -> list[LedgerEntry]:
+    """All entries, the oldest first; their numbers are 1, 2, … without a gap."""
+    tags = versions.model(name).tags
+    found = [LedgerEntry.of(json.loads(text)) for tag, text in tags.items() if tag.startswith(ENTRY)]
+    return sorted(found, key=lambda entry: entry.number)
+
+
+def next_entry(
+    name: str, action: str, version: str, before: str, after: str, why: str, evidence: str, who: str = ""
+) -> LedgerEntry:
+    """The entry to write next: the number after the last, this moment, and, unless it is given, this user."""
+    written = entries(name)
+    number = written[-1].number + 1 if written else 1
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    reason = " ".join(why.split())[:REASON]
+    return LedgerEntry(number, action, version, who[:200] or user(), when, before, after, reason, evidence)
+
+
+def write(name: str, entry: LedgerEntry) -> None:
+    """Add an entry."""
+    versions.tag_model(name, f"{ENTRY}{entry.number:06}", _text(entry.summary()))
+
+
+def begin(name: str, intent: Intent) -> None:
+    """Write down what is about to be done, for whoever comes after a crash."""
+    parts = {"entry": intent.entry.summary(), "before": intent.before, "after": intent.after}
+    versions.tag_model(name, INTENT, _text(parts))
+
+
+def begun(name: str) -> Intent | None:
+    """What was begun and not ended; None where nothing was."""
+    text = versions.model(name).tags.get(INTENT)
+    if not text:
+        return None
+    parts = json.loads(text)
+    return Intent(LedgerEntry.of(parts["entry"]), parts["before"], parts["after"])
+
+
+def end(name: str) -> None:
+    """Nothing is being done any more."""
+    versions.untag_model(name, INTENT)
+
+
+def withdrawn(written: list[LedgerEntry]) -> dict[str, LedgerEntry]:
+    """Versions from which the champion went back to an older one, with the entry; not those that came back since."""
+    found: dict[str, LedgerEntry] = {}
+    for entry in written:
+        if entry.action not in ("promote", "rollback"):
+            continue
+        found.pop(entry.after, None)
+        if entry.before and int(entry.after) < int(entry.before):
+            found[entry.before] = entry
+    return found
+
+
+def user() -> str:
+    """Who runs this process, and where."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        name = "unknown"
+    return f"{name}@{platform.node()}"
+
+
+def _text(parts: dict[str, Any]) -> str:
+    return json.dumps(parts, ensure_ascii=False, separators=(",", ":"))

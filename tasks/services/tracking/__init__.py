@@ -1,0 +1,3 @@
+"""MLflow for runs."""
+
+from tasks.services.tracking.runs import *  # noqa: F403

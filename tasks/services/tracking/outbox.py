@@ -1,0 +1,62 @@
+"""What a stage wants logged, held back until its result is kept.
+
+A stage that has computed for hours does not compute again because the server to log to was away: what could not be
+sent lies in `HEADSTART_HOME/unsent` under the stage's digest, and the next run that takes the result from the cache
+sends it.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from tasks.runtime.home import home
+
+
+@dataclass
+class Notes:
+    """Tags, series and folders of files by name; `drawn` holds files that are nowhere else.
+
+    What is noted twice counts once, the later one: a stage that Prefect tries again notes all of it again.
+    """
+
+    drawn: Path
+    tags: dict[str, str] = field(default_factory=dict)
+    series: dict[str, list[float]] = field(default_factory=dict)
+    folders: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was noted."""
+        return not (self.tags or self.series or self.folders or any(self.drawn.iterdir()))
+
+    def save(self, digest: str) -> None:
+        """Keep all of it for a later run; where nothing was noted, what is kept already stays."""
+        if self.empty:
+            return
+        working = _unsent(uuid4().hex)
+        shutil.copytree(self.drawn, working / "drawn")
+        parts = {"tags": self.tags, "series": self.series, "folders": self.folders}
+        (working / "notes.json").write_text(json.dumps(parts))
+        shutil.rmtree(_unsent(digest), ignore_errors=True)
+        working.rename(_unsent(digest))
+
+
+def kept(digest: str) -> Notes | None:
+    """What an earlier run could not send for the stage with this digest."""
+    folder = _unsent(digest)
+    if not (folder / "notes.json").is_file():
+        return None
+    parts: dict[str, Any] = json.loads((folder / "notes.json").read_text())
+    return Notes(folder / "drawn", **parts)
+
+
+def drop(digest: str) -> None:
+    """All of it has been sent."""
+    shutil.rmtree(_unsent(digest), ignore_errors=True)
+
+
+def _unsent(name: str) -> Path:
+    return home() / "unsent" / name

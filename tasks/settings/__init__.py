@@ -1,0 +1,3 @@
+"""Settings."""
+
+from tasks.settings.base import *  # noqa: F403

@@ -1,0 +1,1 @@
+"""Learning curves: transfer against training from scratch."""

@@ -1,0 +1,171 @@
+"""Audit: what in the data would spoil the verdict. Copies across splits, labels that are wrong, shortcuts."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tasks.data import datasets
+from tasks.data.audits import classes, duplicates, labels, shortcuts, views
+from tasks.records import SPLITS, AuditRef, DuplicatePair, FeaturesRef, ImagesRef, LabelSuspect, Shortcut, digest
+from tasks.reports.sections import audits as report
+from tasks.runtime.home import home
+from tasks.runtime.store import tables as store
+from tasks.services import tracking
+from tasks.services.orchestration.stage import stage
+from tasks.settings import Audit
+
+#: Pairs and suspects that the record holds and the pictures show.
+PAIRS, SUSPECTS = 8, 16
+BATCH = 128
+
+
+@stage(version=2)
+def audit(images: ImagesRef, features: FeaturesRef, settings: Audit, name: str, seed: int) -> AuditRef:
+    """Two tables, two pictures and numbers; nothing is changed. `name`: the recipe's, for the person who corrects."""
+    address = digest("audit", images, features, settings, name, seed)
+    if not settings.enabled:
+        return AuditRef(address, notes=("Nothing was looked for: audit.enabled is false.",))
+    rows, seconds = datasets.rows(images.dataset), dict[str, float]()
+    vectors, read = _vectors(features, rows), datasets.pixel_reader(images, rows)
+    with store.folder("audits", address) as (working, path), _one_thread():
+        with _timed(seconds, "duplicates"):
+            pairs, shown = _duplicates(images, rows, vectors, settings)
+            pairs.to_csv(working / "duplicates.csv", index=False)
+            report.draw_pairs(read(shown), pairs.head(PAIRS), working / "duplicates.png")
+        with _timed(seconds, "labels"):
+            judged = _judged(images, rows, vectors, seed, name)
+            judged.drop(columns="position").to_csv(working / "label_suspects.csv", index=False)
+            first = judged.head(SUSPECTS)
+            report.draw_suspects(read(first["position"].to_numpy(int)), first, working / "label_suspects.png")
+        with _timed(seconds, "shortcuts"):
+            told = _shortcuts(images, rows, settings, seed)
+    tracking.log_files(home() / path)
+    return AuditRef(
+        digest=address,
+        path=path,
+        pairs=tuple(_pair(row) for row in pairs.head(PAIRS).to_dict("records")),
+        suspects=tuple(_suspect(row) for row in first.to_dict("records")),
+        shortcuts=told,
+        duplicates=len(pairs),
+        same_pixels=int((pairs["change"] == duplicates.SAME).sum()),
+        conflicting=int((pairs["copy_label"] != pairs["original_label"]).sum()),
+        copied=_copied(pairs),
+        judged=_by_split(judged),
+        suspected=_by_split(judged[judged["suspect"] == "yes"]),
+        notes=tuple(_notes(images, rows, settings)),
+        seconds=seconds,
+    )
+
+
+def _vectors(features: FeaturesRef, rows: pd.DataFrame) -> np.ndarray:
+    """Features of the rows, float32[n, c]; of a map the mean over height and width."""
+    found = store.Table(features.table, features.shape, features.dtype).read(list(rows["key"]))
+    return (found if found.ndim == 2 else found.mean(axis=(1, 2), dtype=np.float32)).astype(np.float32)
+
+
+def _duplicates(
+    images: ImagesRef, rows: pd.DataFrame, vectors: np.ndarray, settings: Audit
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """All pairs, and the positions of the images of the first of them, one pair after the other."""
+    chosen = datasets.stratified(rows, settings.images)
+    places = np.flatnonzero(rows["key"].isin(chosen["key"]))
+    greys = np.concatenate([views.grey(batch) for batch in datasets.pixels(images, chosen, BATCH)])
+    read = datasets.pixel_reader(images, chosen)
+    splits, hashes = chosen["split"].to_numpy(str), list(chosen["phash"])
+    found = duplicates.find(greys, vectors[places], hashes, splits, settings.similarity, read)
+    first = [position for copy in found[:PAIRS] for position in (copy.copy, copy.original)]
+    return _table(found, chosen), places[np.array(first, int)]
+
+
+def _table(found: list[duplicates.Copy], rows: pd.DataFrame) -> pd.DataFrame:
+    """A row a pair; images that hang together by pairs have the same `group`, which a manifest can give them."""
+    sides = {"copy": [copy.copy for copy in found], "original": [copy.original for copy in found]}
+    columns = {
+        f"{side}_{name}": rows[name].to_numpy(object)[np.array(positions, int)]
+        for side, positions in sides.items()
+        for name in ("uri", "split", "label", "key")
+    }
+    measured = {name: [getattr(copy, name) for copy in found] for name in ("change", "similarity", "cosine", "bits")}
+    return pd.DataFrame(columns | measured | {"group": duplicates.groups(found, len(rows))})
+
+
+def _judged(images: ImagesRef, rows: pd.DataFrame, vectors: np.ndarray, seed: int, name: str) -> pd.DataFrame:
+    """A row an image whose label was judged, the most suspicious first, with an empty column to put it right in."""
+    known = images.dataset.classes
+    found = labels.rank(rows, vectors, datasets.labels(rows, known), seed)
+    table = rows.iloc[found["position"]].reset_index(drop=True)[["key", "uri", "split", "label"]]
+    return table.assign(
+        suggested=[known[at] for at in found["suggested"]],
+        score=found["score"].to_numpy(float),
+        suspect=np.where(found["suspect"].to_numpy(bool), "yes", "no"),
+        corrected="",
+        recipe=name,
+        dataset=images.dataset.digest,
+        position=found["position"].to_numpy(int),
+    )
+
+
+def _shortcuts(images: ImagesRef, rows: pd.DataFrame, settings: Audit, seed: int) -> tuple[Shortcut, ...]:
+    train = rows[rows["split"] == "train"].reset_index(drop=True)
+    found = shortcuts.check(train, datasets.labels(train, images.dataset.classes), seed)
+    least = settings.shortcut_margin
+    return tuple(
+        Shortcut(told.facts, told.score, (told.low, told.high), told.chance, told.low > told.chance + least)
+        for told in found
+    )
+
+
+def _pair(row: dict[str, str]) -> DuplicatePair:
+    uris, splits, of = ((row[f"copy_{name}"], row[f"original_{name}"]) for name in ("uri", "split", "label"))
+    return DuplicatePair(
+        uris, splits, of, row["change"], float(row["similarity"]), float(row["cosine"]), int(row["bits"])
+    )
+
+
+def _suspect(row: dict[str, str]) -> LabelSuspect:
+    key, uri, split, label, suggested = (row[name] for name in ("key", "uri", "split", "label", "suggested"))
+    return LabelSuspect(key, uri, split, label, suggested, float(row["score"]))
+
+
+def _copied(pairs: pd.DataFrame) -> dict[str, int]:
+    """How many images of each split have a copy in another."""
+    sides = [
+        pairs[[f"{side}_split", f"{side}_key"]].set_axis(["split", "key"], axis=1) for side in ("copy", "original")
+    ]
+    return _by_split(pd.concat(sides).drop_duplicates())
+
+
+def _by_split(rows: pd.DataFrame) -> dict[str, int]:
+    return {split: int((rows["split"] == split).sum()) for split in SPLITS}
+
+
+def _notes(images: ImagesRef, rows: pd.DataFrame, settings: Audit) -> Iterator[str]:
+    """What could not be looked for, a sentence each."""
+    if len(rows) > settings.images:
+        yield f"Near-duplicates were looked for among {settings.images} of {len(rows)} images (audit.images)."
+    of = datasets.labels(rows, images.dataset.classes)
+    for splits, what in ((("train", "validation"), "label suspects"), (("train",), "shortcuts")):
+        part = rows["split"].isin(splits).to_numpy()
+        known = classes.large(rows[part], of[part])
+        small = [name for at, name in enumerate(images.dataset.classes) if at not in known]
+        if small:
+            rest = "no others are there to judge by" if len(known) < 2 else "they were left out"
+            yield f"Too few images for {what} (fewer than {classes.LEAST}) have {', '.join(small)}; {rest}."
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], part: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[part] = round(time.perf_counter() - started, 3)
+
+
+def _one_thread() -> Any:
+    """These products are small: more threads in each would mostly wait for each other."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, "blas")

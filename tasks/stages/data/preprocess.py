@@ -1,0 +1,42 @@
+"""Preprocess: photos become squares of one size, each decoded once, ever."""
+
+from dataclasses import replace
+
+from tasks.data import datasets
+from tasks.data.images import pipeline
+from tasks.records import DatasetRef, ImagesRef, digest
+from tasks.runtime import progress
+from tasks.runtime.store import tables as store
+from tasks.services.orchestration.stage import stage
+from tasks.settings import Images
+
+#: Raise it when `images/decode.py` gives other pixels.
+DECODER = 1
+
+
+@stage(version=2)
+def preprocess(dataset: DatasetRef, images: Images) -> ImagesRef:
+    """Decode and resize the photos that the table does not hold yet.
+
+    Without `images.keep` there is no table: each stage that needs pixels decodes them as it goes.
+    """
+    table = "images-" + digest("prepared", DECODER, images.size, images.fit)
+    ref = ImagesRef(
+        dataset, table, digest(dataset, table), images.size, images.fit, images.max_pixels, images.keep, computed=0
+    )
+    if not images.keep:
+        return ref
+    computed = decode_into(datasets.pixel_table(ref), ref)
+    return replace(ref, computed=computed, reused=sum(dataset.counts.values()) - computed)
+
+
+def decode_into(table: store.Table, images: ImagesRef) -> int:
+    """Decode the photos that the table lacks; returns how many."""
+    rows = datasets.rows(images.dataset)
+    new = rows[~rows["key"].isin(table.keys())]
+    keys, paths = list(new["key"]), list(new["uri"])
+    if paths:
+        batches = pipeline.prepared(paths, images.size, images.fit, images.max_pixels, formats=set(new["format"]))
+        for positions, pixels in progress.counted(((b, len(b[0])) for b in batches), len(paths), "preprocess"):
+            table.append([keys[i] for i in positions], pixels)
+    return len(paths)

@@ -1,0 +1,1 @@
+"""From a model to its scores and a decision."""

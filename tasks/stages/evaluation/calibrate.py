@@ -1,0 +1,114 @@
+"""Calibrate: how far the model's answers can be believed, read off the validation images."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from tasks.data import datasets
+from tasks.evaluation import calibration
+from tasks.evaluation.metrics import ece
+from tasks.networks import classifiers, engines
+from tasks.records import CalibrationRef, FeaturesRef, ImagesRef, ModelRef, Terms, digest
+from tasks.runtime.home import home
+from tasks.runtime.store import tables as store
+from tasks.services.orchestration.stage import stage
+from tasks.settings import Calibration
+from tasks.training import fit
+
+if TYPE_CHECKING:
+    import keras
+
+BATCH = 32
+#: Validation images that say how far one is from the training images, at most.
+MOST = 1000
+
+
+@stage(version=3)
+def calibrate(images: ImagesRef, features: FeaturesRef, model: ModelRef, settings: Calibration) -> CalibrationRef:
+    """The terms under which a version answers: its temperature, and the thresholds of sets, abstention and novelty."""
+    rows = datasets.rows(images.dataset, "validation")
+    labels = datasets.labels(rows, images.dataset.classes)
+    raw = np.load(home() / model.predictions, allow_pickle=False).astype(np.float64)
+    temperature = calibration.temperature(labels, raw)
+    probabilities = calibration.tempered(raw, temperature)
+    sure_from, shown = calibration.surest(labels, probabilities, settings.precision)
+    address = digest("calibration", model, settings, images, features)
+    reference, apart = _reference(images, features, model, settings, address)
+    limit = calibration.limit(apart, settings.false_alarms) if reference else None
+    terms = Terms(
+        temperature=temperature,
+        set_thresholds=tuple(calibration.set_thresholds(labels, probabilities, settings.coverage).tolist()),
+        coverage=settings.coverage,
+        sure_from=sure_from,
+        precision=settings.precision,
+        shown=shown,
+        neighbours=settings.neighbours,
+        limit=limit,
+        false_alarms=settings.false_alarms,
+    )
+    return CalibrationRef(
+        digest=address,
+        terms=terms,
+        reference=reference,
+        images=len(rows),
+        log_loss=(_log_loss(raw, labels), _log_loss(probabilities, labels)),
+        ece=(ece.score(labels, raw), ece.score(labels, probabilities)),
+        answered=float((probabilities.max(axis=1) >= sure_from).mean()),
+        novel=float((apart > limit).mean()) if limit else 0.0,
+        said=tuple(np.bincount(probabilities.argmax(axis=1), minlength=probabilities.shape[1]).tolist()),
+    )
+
+
+def _log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    return fit.scores(np.log(np.maximum(probabilities, calibration.FLOOR)), labels)["log_loss"]
+
+
+def _reference(
+    images: ImagesRef, features: FeaturesRef, model: ModelRef, settings: Calibration, address: str
+) -> tuple[str, np.ndarray]:
+    """The file of features of training images, and how far each validation image is from them, float64[n].
+
+    "" and no distances where the network hides its features.
+    """
+    known = datasets.stratified(datasets.rows(images.dataset, "train"), settings.reference)
+    fresh = datasets.stratified(datasets.rows(images.dataset, "validation"), MOST)
+    found = _features(images, features, model, pd.concat([known, fresh], ignore_index=True))
+    if found is None:
+        return "", np.empty(0)
+    reference, others = found[: len(known)], found[len(known) :]
+    with store.folder("calibrations", address) as (working, path):
+        np.save(working / "reference.npy", reference)
+    neighbours = min(settings.neighbours, len(reference))
+    return f"{path}/reference.npy", calibration.distances(others, reference, neighbours)
+
+
+def _features(images: ImagesRef, features: FeaturesRef, model: ModelRef, rows: pd.DataFrame) -> np.ndarray | None:
+    """What the head of the model takes of each image, float32[n, values]: as it was stored, else from pixels."""
+    if not model.path.endswith(".keras"):
+        return None
+    if model.on_frozen:
+        stored = store.Table(features.table, features.shape, features.dtype).batches(list(rows["key"]), BATCH)
+        return np.concatenate([_vectors(part) for part in stored])
+    network = classifiers.load(home() / model.path)
+    tensor = classifiers.features_of(network)
+    if tensor is None:
+        return None
+    engine = engines.own(lambda: _cut_at(network, tensor), home())
+    return np.concatenate([_vectors(part) for part in engine.run(engines.ahead(_pixels(images, rows)))])
+
+
+def _cut_at(network: "keras.Model", tensor: "keras.KerasTensor") -> "keras.Model":
+    import keras
+
+    return keras.Model(network.input, tensor)
+
+
+def _pixels(images: ImagesRef, rows: pd.DataFrame) -> Iterator[np.ndarray]:
+    return datasets.pixels(images, rows, BATCH)
+
+
+def _vectors(features: np.ndarray) -> np.ndarray:
+    """[n, …, values] to float32[n, values], means over what is between."""
+    return features.astype(np.float32).mean(axis=tuple(range(1, features.ndim - 1)))

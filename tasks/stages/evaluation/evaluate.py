@@ -1,0 +1,129 @@
+"""Evaluate: score the chosen model on the test images, which no earlier stage has looked at."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from tasks.data import datasets
+from tasks.evaluation import calibration_check, metrics, slices
+from tasks.evaluation.slices import classes
+from tasks.networks import classifiers, engines
+from tasks.records import CalibrationRef, FeaturesRef, ImagesRef, LadderRef, ModelRef, Report, digest
+from tasks.reports import figures
+from tasks.runtime import progress
+from tasks.runtime.home import home
+from tasks.runtime.store import tables as store
+from tasks.services import tracking
+from tasks.services.orchestration.stage import stage
+from tasks.serving import calibrated
+from tasks.settings import Slices
+from tasks.training import fit
+
+if TYPE_CHECKING:
+    import keras
+
+BATCH = 32
+#: Images that are answered both from pixels and from stored features, and how far the probabilities may be apart.
+PROBE, TOLERANCE = 8, 1e-3
+
+
+@stage(version=6)
+def evaluate(
+    images: ImagesRef,
+    features: FeaturesRef,
+    model: ModelRef,
+    calibration: CalibrationRef,
+    ladder: LadderRef,
+    settings: Slices,
+    seed: int,
+) -> Report:
+    """Metrics with 95 % intervals, of classes and slices too, the probabilities of all test images, and the figures."""
+    rows = datasets.rows(images.dataset, "test")
+    labels = datasets.labels(rows, images.dataset.classes)
+    probabilities, novelty = _answers(model, calibration, features, images, rows)
+    found = metrics.evaluate(labels, probabilities)
+    bounds = metrics.intervals(labels, probabilities, seed)
+    believed = calibration_check.judge(labels, probabilities, novelty, calibration.terms, images.dataset.classes)
+    each = classes.scores(labels, probabilities, images.dataset.classes)
+    probe = _frozen(ladder)
+    of_probe = probabilities
+    if probe.rung != model.rung:
+        of_probe, _ = _answers(probe, None, features, images, rows)
+    parts = slices.judge(slices.of(images.dataset, settings), labels, probabilities, of_probe, settings, seed)
+    address = digest("report", images, model, calibration, ladder, settings, seed)
+    with store.folder("reports", address) as (working, path):
+        _predictions(rows, images.dataset.classes, probabilities).to_parquet(working / "predictions.parquet")
+        slices.table(parts).to_csv(working / "slices.csv", index=False)
+        pd.DataFrame(each).to_csv(working / "classes.csv", index=False)
+        _pictures(working, rows, labels, probabilities, images)
+    tracking.log_files(home() / path)
+    return Report(
+        f"{path}/classes.csv",
+        address,
+        found,
+        bounds,
+        f"{path}/predictions.parquet",
+        believed,
+        each,
+        parts,
+        probe.rung,
+    )
+
+
+def _frozen(ladder: LadderRef) -> ModelRef:
+    """The rung that shows what the network brought along: the probe where it was climbed, else another head."""
+    rungs = {model.rung: model for model in ladder.rungs}
+    return next(rungs[rung] for rung in ("probe", "head", "knn") if rung in rungs)
+
+
+def _answers(
+    model: ModelRef, calibration: CalibrationRef | None, features: FeaturesRef, images: ImagesRef, rows: pd.DataFrame
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Probabilities float64[n, classes], and novelty float64[n] where it can be had.
+
+    Of a head on the frozen backbone out of the stored features, where they give what the pixels give. Without a
+    calibration: the network's own probabilities.
+    """
+    network = classifiers.load(home() / model.path)
+    if model.on_frozen and model.path.endswith(".keras"):  # the head of a SavedModel cannot be taken out
+        table = store.Table(features.table, features.shape, features.dtype)
+        labels = datasets.labels(rows, images.dataset.classes)
+        stored = fit.of_table(rows, labels, table, ("identity",))
+        found = fit.predict(_joined(classifiers.answers(network, features.shape), calibration), stored)
+        # Where the answers are least certain, a difference shows most.
+        first = np.argsort(np.sort(found[:, : len(images.dataset.classes)], axis=1)[:, -1], kind="stable")[:PROBE]
+        probe = _from_pixels(_joined(network, calibration), images, rows.iloc[first])
+        if np.abs(found[first] - probe).max() <= TOLERANCE:
+            return calibrated.parted(found, len(images.dataset.classes))
+    from_pixels = _from_pixels(_joined(network, calibration), images, rows)
+    return calibrated.parted(from_pixels, len(images.dataset.classes))
+
+
+def _joined(network: "keras.Model", calibration: CalibrationRef | None) -> "keras.Model":
+    """The network as a version has it, with all that it says in one vector."""
+    return calibrated.joined(calibrated.of(network, calibration)) if calibration else network
+
+
+def _from_pixels(network: "keras.Model", images: ImagesRef, rows: pd.DataFrame) -> np.ndarray:
+    # The backend itself, as the registered version does: what is scored is what will answer.
+    engine = engines.own(lambda: network, home())
+    batches = engines.ahead(datasets.pixels(images, rows, BATCH))
+    counted = progress.counted(((part, len(part)) for part in engine.run(batches)), len(rows), "evaluate")
+    return np.concatenate(list(counted))
+
+
+def _predictions(rows: pd.DataFrame, classes: tuple[str, ...], probabilities: np.ndarray) -> pd.DataFrame:
+    table = rows[["key", "uri", "label"]].assign(predicted=[classes[i] for i in probabilities.argmax(axis=1)])
+    return table.assign(probability=probabilities.max(axis=1), probabilities=list(probabilities))
+
+
+def _pictures(to: Path, rows: pd.DataFrame, labels: np.ndarray, probabilities: np.ndarray, images: ImagesRef) -> None:
+    classes, predicted = images.dataset.classes, probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    wrong = wrong[np.argsort(-probabilities.max(axis=1)[wrong], kind="stable")][: figures.GALLERY]
+    captions = [figures.caption(classes[labels[i]], classes[predicted[i]], probabilities[i].max()) for i in wrong]
+    figures.confusion(labels, predicted, classes, to / "confusion_matrix.png")
+    figures.reliability(labels, probabilities, to / "reliability.png")
+    figures.gallery(datasets.pixel_reader(images, rows)(wrong), captions, "Worst mistakes", to / "worst_mistakes.png")

@@ -1,0 +1,74 @@
+"""Gate: may this model replace the champion? Both are scored on the same test images, now."""
+
+import time
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from tasks.data import datasets
+from tasks.evaluation import gates, slices, test_set_budget
+from tasks.evaluation.gates import Case
+from tasks.networks import classifiers, engines
+from tasks.records import ImagesRef, ModelRef, Report, Verdict, digest
+from tasks.runtime.home import home
+from tasks.runtime.store import tables as store
+from tasks.services import tracking
+from tasks.services.orchestration.stage import stage
+from tasks.services.registry import versions
+from tasks.settings import Gates
+
+#: Images that are answered before the time is taken, and then one at a time.
+WARM, TIMED = 3, 20
+
+
+@stage(version=2, reads=lambda images, model, report, settings: versions.opponent(settings.model, model.digest))
+def gate(images: ImagesRef, model: ModelRef, report: Report, settings: Gates) -> Verdict:
+    """`promote` when every gate passes, `keep` when one fails, else `undecided`."""
+    opponent = versions.opponent(settings.model, model.digest)
+    rows, classes = datasets.rows(images.dataset, "test"), images.dataset.classes
+    test_set, sketch = digest("test set", list(rows["key"]), list(rows["label"])), test_set_budget.sketch(rows["key"])
+    worn = test_set_budget.worn(
+        sketch, [tags["headstart.test_sketch"] for tags in tracking.decided(tracking.stage_digest())]
+    )
+    level = test_set_budget.level(settings.decision.significance, worn)
+    address = digest("verdict", model, report, settings, opponent)
+    champion, kept = None, ""
+    if opponent:
+        champion = versions.score(settings.model, opponent, list(rows["uri"]), classes)
+        kept = _keep(address, rows, champion)
+    case = Case(
+        datasets.labels(rows, classes),
+        classes,
+        np.stack(store.frame(report.predictions)["probabilities"].to_list()),
+        champion,
+        level,
+        settings.decision.power,
+        slices.masks(slices.of(images.dataset, settings.slices)),
+        partial(_milliseconds, model, images, rows),
+        settings.seed,
+    )
+    results = gates.run(settings.gates, case)
+    decision, reason = gates.decide(results)
+    if opponent:
+        # What asks about a champion spends of the test set; the sketch first, for who finds the run by the other.
+        tracking.log_tag("headstart.test_sketch", sketch)
+        tracking.log_tag("headstart.test_set", test_set)
+    return Verdict(address, decision, reason, results, opponent, kept, test_set, worn, level)
+
+
+def _keep(address: str, rows: pd.DataFrame, probabilities: np.ndarray) -> str:
+    """The champion's answers beside the challenger's, for the report."""
+    with store.folder("verdicts", address) as (working, path):
+        rows[["key"]].assign(probabilities=list(probabilities)).to_parquet(working / "champion.parquet")
+    return f"{path}/champion.parquet"
+
+
+def _milliseconds(model: ModelRef, images: ImagesRef, rows: pd.DataFrame) -> float:
+    """Median time for one prepared image, after some that do not count."""
+    engine = engines.own(lambda: classifiers.load(home() / model.path), home())
+    pixels = next(datasets.pixels(images, rows[:1], 1))
+    taken = []
+    for _ in engine.run(pixels for _ in range(WARM + TIMED)):
+        taken.append(time.perf_counter())
+    return float(np.median(np.diff(taken)[WARM:]) * 1000)

@@ -1,0 +1,1 @@
+"""From prepared images to the features of a frozen backbone."""

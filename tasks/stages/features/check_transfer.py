@@ -1,0 +1,80 @@
+"""Check transfer: are features of the pretrained weights worth more here than those of random ones?"""
+
+import numpy as np
+import pandas as pd
+
+from tasks.data import datasets, subsets
+from tasks.features import extraction, probes
+from tasks.features import tables as features
+from tasks.networks import backbones
+from tasks.records import FeaturesRef, ImagesRef, TransferRef, digest
+from tasks.reports import sentences
+from tasks.runtime.store import tables as store
+from tasks.services.orchestration.stage import stage
+from tasks.settings import Backbone, Extract, Images, TransferCheck
+
+
+@stage(version=1)
+def check_transfer(
+    images: ImagesRef,
+    trained: FeaturesRef,
+    backbone: Backbone,
+    extract: Extract,
+    augment: Images,
+    backend: str,
+    settings: TransferCheck,
+    seed: int,
+) -> TransferRef:
+    """Linear probes on pretrained and on random frozen weights, and the most frequent class, on validation images.
+
+    The three see the same sample. Where there is nothing to compare with, the sentence says why.
+    """
+    address = digest("transfer", images, trained, backbone, settings, backend, seed)
+    other = backbones.randomised(backbone)
+    if other is None or other == backbone or not settings.enabled:
+        return TransferRef(address, _why_not(backbone, settings), 0, {}, {})
+    # As it is, where that is among the views that training sees.
+    name = "identity" if "identity" in augment.views else augment.views[0]
+    train, validation = (_sample(images, split, settings.images, seed) for split in ("train", "validation"))
+    tables = {
+        "pretrained": store.Table(trained.table, trained.shape, trained.dtype),
+        "random": _random(images, other, extract, backend, pd.concat([train, validation]), name),
+    }
+    found = {who: (_vectors(table, train, name), _vectors(table, validation)) for who, table in tables.items()}
+    classes = images.dataset.classes
+    labels, truth = datasets.labels(train, classes), datasets.labels(validation, classes)
+    scores, gained = probes.compared(found, labels, truth, len(classes), seed)
+    return TransferRef(address, sentences.weights(scores, gained), len(train), scores, gained)
+
+
+def _why_not(backbone: Backbone, settings: TransferCheck) -> str:
+    if not settings.enabled:
+        return "Not checked: transfer_check.enabled is false."
+    if backbone.weights == "random":
+        return "Not checked: the recipe's own weights are random."
+    return f"Not checked: of a backbone of the kind {backbone.kind} there is none with random weights."
+
+
+def _sample(images: ImagesRef, split: str, most: int, seed: int) -> pd.DataFrame:
+    rows = datasets.rows(images.dataset, split)
+    chosen = subsets.at_most(datasets.labels(rows, images.dataset.classes), most, seed)
+    return rows.iloc[chosen].reset_index(drop=True)
+
+
+def _random(
+    images: ImagesRef, backbone: Backbone, extract: Extract, backend: str, rows: pd.DataFrame, name: str
+) -> store.Table:
+    """The table of features with random weights, with these rows in it."""
+    # A map is averaged afterwards anyhow; and 16 bits do not hold numbers as small as these may be.
+    pooling = "avg" if backbone.pooling == "none" else backbone.pooling
+    network, how = backbone.model_copy(update={"pooling": pooling}), extract.model_copy(update={"dtype": "float32"})
+    found = extraction.start(images, network, how, backend)
+    views = {"train": (name,), "validation": ("identity",)}
+    features.fill(found.table, images, views, found.engine, how.batch_size, "random weights", rows=rows)
+    return found.table
+
+
+def _vectors(table: store.Table, rows: pd.DataFrame, name: str = "identity") -> np.ndarray:
+    """Features of the rows, float[n, c]; of a map the mean over height and width."""
+    values = table.read([features.row_key(key, name) for key in rows["key"]])
+    return values if values.ndim == 2 else values.mean(axis=(1, 2), dtype=np.float64)

@@ -1,0 +1,79 @@
+"""Rank backbones: which frozen network suits the data, told from a sample of the training images."""
+
+import time
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from tasks.data import datasets
+from tasks.features import extraction, transferability
+from tasks.features import tables as features
+from tasks.networks import backbones
+from tasks.networks.engines import Engine
+from tasks.records import ImagesRef, RankedBackbone, RankingRef, digest
+from tasks.reports.sections import ranking as report
+from tasks.runtime.errors import DependencyError, HeadstartError
+from tasks.services import tracking
+from tasks.services.orchestration.stage import stage
+from tasks.settings import Backbone, Candidate, Extract, Select
+
+#: Images that a network's speed is read on.
+PROBE = 64
+
+
+def _weights(images: ImagesRef, select: Select, *others: object) -> list[str]:
+    return [_fingerprint(candidate) for candidate in select.candidates]
+
+
+def _fingerprint(candidate: Candidate) -> str:
+    try:
+        return backbones.weights(candidate)
+    except HeadstartError as error:
+        return str(error)
+
+
+@stage(version=1, reads=_weights, there=lambda ranking: not any(row.skipped for row in ranking.rows))
+def rank_backbones(images: ImagesRef, select: Select, settings: Extract, backend: str) -> RankingRef:
+    """The candidates from the most promising on, by scores of their features, averaged over the feature map.
+
+    All see images of the recipe's size, whichever they were trained at. One whose weights cannot be had is listed with
+    the reason, and tried again by the next run. Raises `DependencyError` where none is left.
+    """
+    rows = datasets.stratified(datasets.rows(images.dataset, "train"), select.sample)
+    tried = [_tried(candidate, rows, images, settings, backend) for candidate in select.candidates]
+    if all(row.skipped for row in tried):
+        reasons = " ".join(f"{row.name}: {row.skipped}" for row in tried)
+        raise DependencyError(f"select.candidates: expected one that can be tried, found none. {reasons}")
+    ordered = transferability.ordered(tried)
+    address = digest("ranking", images, select, settings.dtype, backend, [row.name for row in ordered])
+    ranking = RankingRef(address, ordered, len(rows))
+    tracking.log_tag("headstart.backbone", ranking.chosen.name)
+    tracking.log_drawn("ranking.csv", partial(report.write, ranking.table()))
+    return ranking
+
+
+def _tried(
+    candidate: Candidate, rows: pd.DataFrame, images: ImagesRef, settings: Extract, backend: str
+) -> RankedBackbone:
+    """Scores and costs of one candidate, or why there are none."""
+    started, name = time.perf_counter(), backbones.label(candidate)
+    try:
+        found = extraction.start(images, Backbone(**candidate.model_dump(), pooling="avg"), settings, backend)
+        parameters = int(found.build().count_params())
+    except HeadstartError as error:
+        return RankedBackbone(name, candidate.model_dump(), skipped=str(error))
+    features.fill(found.table, images, {"train": ("identity",)}, found.engine, settings.batch_size, name, rows=rows)
+    labels = datasets.labels(rows, images.dataset.classes)
+    scores = transferability.evaluate(found.table.read(list(rows["key"])), labels)
+    speed = _speed(found.engine, next(datasets.pixels(images, rows, PROBE)))
+    seconds = round(time.perf_counter() - started, 3)
+    return RankedBackbone(name, candidate.model_dump(), scores, 0.0, parameters, speed, seconds)
+
+
+def _speed(engine: Engine, pixels: np.ndarray) -> float:
+    """Images a second, of the network alone."""
+    list(engine.run([pixels]))  # what an engine does once only
+    started = time.perf_counter()
+    list(engine.run([pixels]))
+    return round(len(pixels) / (time.perf_counter() - started), 1)

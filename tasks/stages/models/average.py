@@ -1,0 +1,46 @@
+"""Average: a network that answers with the mean of what others say of the views of a photo.
+
+Over views this is test-time augmentation (Krizhevsky et al. 2012, https://dl.acm.org/doi/10.1145/3065386, section 4.1);
+over the frozen and the fine-tuned network, or networks on several backbones, which err on other images, an ensemble
+(Lakshminarayanan et al. 2017, https://arxiv.org/abs/1612.01474).
+"""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from tasks.networks import classifiers, ensembles
+from tasks.records import ImagesRef, ModelRef, digest
+from tasks.runtime.home import home
+from tasks.services.orchestration.stage import stage
+from tasks.training import fit, saving
+
+
+@stage(version=2)
+def average(
+    images: ImagesRef, models: tuple[ModelRef, ...], views: tuple[str, ...], again: ModelRef | None = None
+) -> ModelRef:
+    """All networks in one, the dearest last; an answer costs what theirs do to every view.
+
+    `again`: the rung that was the average of these before they were trained once more.
+    """
+    started = time.perf_counter()
+    members = {f"{model.rung}_{n}": classifiers.load(home() / model.path) for n, model in enumerate(models, 1)}
+    blocks = {name: model.blocks for name, model in zip(members, models, strict=True)}
+    network = ensembles.averaged(members, views, blocks)
+    validation = fit.rows_of(images, ("validation",), ("identity",))
+
+    def logits() -> np.ndarray:
+        return np.log(np.maximum(fit.predict(network, validation), np.finfo(np.float32).tiny))
+
+    address = digest("averaged", models, views, again)
+    return replace(
+        models[-1],
+        **saving.keep(address, network, logits, validation.labels, again),
+        digest=address,
+        rung="averaged",
+        seconds=round(time.perf_counter() - started, 3),
+        tables=tuple(dict.fromkeys(table for model in models for table in model.tables)),
+        averages=tuple(model.rung for model in models),
+    )

@@ -1,0 +1,40 @@
+"""Choose: the rung that the recipe names, or the cheapest that is not significantly worse than the best one."""
+
+import numpy as np
+
+from tasks.data import datasets
+from tasks.evaluation.statistics import bootstrap
+from tasks.records import DatasetRef, LadderRef, ModelRef, RungScore, digest
+from tasks.runtime.home import home
+from tasks.services.orchestration.stage import stage
+from tasks.settings import Ladder
+
+
+@stage(version=1)
+def choose(dataset: DatasetRef, rungs: tuple[ModelRef, ...], settings: Ladder, reason: str, seed: int) -> LadderRef:
+    """Every rung's score on the validation images with its interval, and the rung to ship.
+
+    `rungs` are in the order of their cost; `reason` says why there are no more.
+    """
+    labels = datasets.labels(datasets.rows(dataset, "validation"), dataset.classes)
+    each = [bootstrap.losses(labels, np.load(home() / rung.predictions, allow_pickle=False)) for rung in rungs]
+    taken, gaps = bootstrap.cheapest(each, settings.confidence, seed)
+    names = [rung.rung for rung in rungs]
+    if named := settings.ship in names:
+        taken = names.index(settings.ship)
+    lowest = min(losses.mean() for losses in each)
+    scores = tuple(
+        RungScore(
+            rung=rung.rung,
+            log_loss=float(losses.mean()),
+            interval=bootstrap.interval(losses, settings.confidence, seed),
+            accuracy=rung.validation["accuracy"],
+            gap=float(losses.mean() - lowest),
+            gap_interval=gap,
+            seconds=rung.seconds,
+            shipped=at == taken,
+        )
+        for at, (rung, losses, gap) in enumerate(zip(rungs, each, gaps, strict=True))
+    )
+    address = digest("ladder", rungs, settings.confidence, settings.ship, reason, seed)
+    return LadderRef(address, rungs, scores, rungs[taken], reason, named)

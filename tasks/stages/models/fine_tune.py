@@ -1,0 +1,59 @@
+"""Fine-tune: from the trained head, train the backbone's last blocks too, or all of them.
+
+Linear probing, then fine-tuning: Kumar et al. 2022, https://arxiv.org/abs/2202.10054.
+"""
+
+import time
+from functools import partial
+
+from tasks.networks import classifiers
+from tasks.records import ImagesRef, ModelRef, digest
+from tasks.reports import figures
+from tasks.runtime.home import home
+from tasks.services import tracking
+from tasks.services.orchestration.stage import stage
+from tasks.settings import Extract, FineTune, Images, Loss, Tuning
+from tasks.training import distribution, fine_tuning, fit, saving
+
+
+@stage(version=5)
+def fine_tune(
+    images: ImagesRef,
+    head: ModelRef,
+    settings: Tuning,
+    loss: Loss,
+    extract: Extract,
+    augment: Images,
+    seed: int,
+    again: ModelRef | None = None,
+) -> ModelRef:
+    """The network as fine-tuned, with the weights of the epoch that served the validation images best.
+
+    `again`: a rung that is trained for as many epochs once more, with the validation images among the others.
+    """
+    started = time.perf_counter()
+    address = digest("fine_tune", head, settings, loss, augment, seed, again)
+    fit.seed_everything(seed)
+    with distribution.scope(settings.strategy):
+        network = classifiers.load(home() / head.path)
+        part = fine_tuning.of(network, head.blocks, settings, images, extract, augment, seed, refit=again is not None)
+    if part.engine:
+        tracking.log_tag("headstart.engine", part.engine)
+    only = again.epochs if again else 0
+    trained = fine_tuning.train(part, network, head.blocks, settings, loss, seed, only, address)
+    tracking.log_series("loss", trained.history.loss)
+    tracking.log_series("validation_loss", trained.history.validation_loss)
+    if found := trained.found:
+        tracking.log_drawn("learning_rate.png", partial(figures.learning_rate, found.rates, found.losses, found.rate))
+    validation = part.validation
+    return ModelRef(
+        **saving.keep(address, network, lambda: fit.predict(part.model, validation), validation.labels, again),
+        digest=address,
+        rung="blocks" if isinstance(settings, FineTune) else "whole",
+        seconds=round(time.perf_counter() - started, 3),
+        tables=head.tables + part.tables,
+        blocks=head.blocks,
+        epochs=trained.history.best,
+        frozen_variables=trained.frozen,
+        trained_variables=len(part.model.trainable_variables),
+    )

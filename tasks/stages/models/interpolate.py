@@ -1,0 +1,83 @@
+"""Interpolate: try weights between the frozen network's and the fine-tuned ones, on validation images."""
+
+import time
+from dataclasses import replace
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tasks.networks import classifiers, freezing
+from tasks.records import ImagesRef, ModelRef, digest
+from tasks.runtime.home import home
+from tasks.services import tracking
+from tasks.services.orchestration.stage import stage
+from tasks.settings import Extract, Images, Tuning
+from tasks.training import fine_tuning, fit, saving
+from tasks.training import interpolation as between
+
+if TYPE_CHECKING:
+    import keras
+
+
+@stage(version=3)
+def interpolate(
+    images: ImagesRef,
+    head: ModelRef,
+    tuned: ModelRef,
+    settings: Tuning,
+    extract: Extract,
+    augment: Images,
+    seed: int,
+    again: ModelRef | None = None,
+) -> ModelRef:
+    """The best of the networks between the two on validation images.
+
+    At each share batch normalisation's statistics are tried as they were and as training images renew them: where both
+    ends were trained with the frozen network's statistics, others may be worse than none of the ends. `again`: the rung
+    that lay between the two before they were trained once more; its share is taken.
+    """
+    started = time.perf_counter()
+    frozen, network = (classifiers.load(home() / each.path) for each in (head, tuned))
+    part = fine_tuning.of(network, head.blocks, settings, images, extract, augment, seed, again is not None)
+    pairs = between.moved(frozen, network)
+    same = freezing.others(network, [variable for variable, _, _ in pairs] + freezing.statistics(part.model))
+    before = freezing.fingerprint(same)
+    wanted = [(again.share, again.renewed)] if again else list(product(between.SHARES, (False, True)))
+    tried = _tried(network, part, pairs, wanted, seed)
+    share, renewed = min(tried, key=lambda key: tried[key][2]["log_loss"])
+    logits, weights, _ = tried[share, renewed]
+    network.set_weights(weights)
+    freezing.check_frozen(before, same)
+    for kind, name in ((False, "kept"), (True, "renewed")):
+        losses = [found["log_loss"] for (_, own), (*_, found) in tried.items() if own == kind]
+        tracking.log_series(f"validation_loss_statistics_{name}", losses)
+    address = digest("interpolated", head, tuned, augment, seed, again)
+    return replace(
+        tuned,
+        **saving.keep(address, network, lambda: logits, part.validation.labels, again),
+        digest=address,
+        rung="interpolated",
+        seconds=round(time.perf_counter() - started, 3),
+        share=share,
+        renewed=renewed,
+    )
+
+
+def _tried(
+    network: "keras.Model",
+    part: fine_tuning.Upper,
+    pairs: list[between.Moved],
+    wanted: list[tuple[float, bool]],
+    seed: int,
+) -> dict[tuple[float, bool], tuple[np.ndarray, list[np.ndarray], dict[str, float]]]:
+    """Logits and scores of the validation images, and all weights, at each share with statistics kept or renewed."""
+    start, found = [variable.numpy() for variable in freezing.statistics(part.model)], {}
+    for share, renewed in wanted:
+        between.set_share(pairs, share)
+        between.set_statistics(part.model, start)
+        if renewed:
+            between.renew_statistics(part.model, part.train, seed)
+        logits = fit.predict(part.model, part.validation)
+        found[share, renewed] = (logits, network.get_weights(), fit.scores(logits, part.validation.labels))
+    return found

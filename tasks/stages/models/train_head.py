@@ -1,0 +1,73 @@
+"""Train head: new last layers, on the features that the frozen backbone has computed."""
+
+import time
+from typing import TYPE_CHECKING
+
+from tasks.networks import backbones, classifiers, freezing
+from tasks.records import FeaturesRef, ImagesRef, ModelRef, digest
+from tasks.runtime import plugins
+from tasks.runtime.store import tables as store
+from tasks.services import tracking
+from tasks.services.orchestration.stage import stage
+from tasks.settings import Backbone, Head, Images, Loss
+from tasks.training import fit, saving
+
+if TYPE_CHECKING:
+    import keras
+
+
+@stage(version=5)
+def train_head(
+    images: ImagesRef,
+    features: FeaturesRef,
+    backbone: Backbone,
+    head: Head,
+    loss: Loss,
+    augment: Images,
+    seed: int,
+    rung: str,
+    again: ModelRef | None = None,
+) -> ModelRef:
+    """The backbone as it was, with a head fitted on the training features and stopped early on validation.
+
+    `again`: a rung that is trained for as many epochs once more, with the validation images among the others.
+    """
+    started = time.perf_counter()
+    address = digest("head", images, features, backbone, head, loss, augment.views, seed, again)
+    built = backbones.load(backbone, images.size)
+    fit.seed_everything(seed)
+    table = store.Table(features.table, features.shape, features.dtype)
+    splits = ("train", "validation") if again else ("train",)
+    train = fit.rows_of(images, splits, augment.views, table).in_memory()
+    validation = fit.rows_of(images, ("validation",), ("identity",), table).in_memory()
+    model = _head(head, features.shape, len(images.dataset.classes), train)
+    network = classifiers.classifier(classifiers.pooled(built, backbone.pooling), model)
+    frozen = built.model.variables
+    before = freezing.fingerprint(frozen)
+    history = fit.History()
+    if model.trainable:
+        plan, only = fit.plan(head, head.learning_rate, loss, seed), again.epochs if again else 0
+        history = fit.fit(model, train, None if again else validation, plan, only=only, address=address)
+    freezing.check_frozen(before, frozen)
+    tracking.log_series("loss", history.loss)
+    tracking.log_series("validation_loss", history.validation_loss)
+    return ModelRef(
+        **saving.keep(address, network, lambda: fit.predict(model, validation), validation.labels, again),
+        digest=address,
+        rung=rung,
+        seconds=round(time.perf_counter() - started, 3),
+        tables=(images.table, features.table),
+        blocks=built.blocks,
+        epochs=history.best,
+        frozen_variables=len(frozen),
+        trained_variables=len(model.trainable_variables),
+    )
+
+
+def _head(settings: Head, shape: tuple[int, ...], classes: int, train: fit.Batches) -> "keras.Model":
+    """The head to train, or one that has learned all it can from a look at the training features."""
+    options = plugins.bind("heads", settings.kind, settings.options, "head.options")
+    module = plugins.load("heads", settings.kind)
+    if hasattr(module, "learn"):
+        return module.learn(train.everything(), train.labels, classes, **options)
+    return module.build(shape, classes, **options)

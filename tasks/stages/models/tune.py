@@ -1,0 +1,134 @@
+"""Tune: a search for the head's settings, on features that are stored, by validation images alone."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tasks.data import datasets
+from tasks.evaluation.statistics import cross_validation
+from tasks.features.tables import row_key
+from tasks.networks import backbones, classifiers
+from tasks.records import FeaturesRef, ImagesRef, TunedRef, digest
+from tasks.reports import trials as figures
+from tasks.runtime import progress
+from tasks.runtime.home import home
+from tasks.runtime.store import tables as store
+from tasks.services import tracking
+from tasks.services.orchestration.stage import stage
+from tasks.settings import Backbone, Head, Images, Loss, Tune
+from tasks.training import head_search
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+
+
+@stage(version=1)
+def tune(
+    images: ImagesRef,
+    features: FeaturesRef,
+    backbone: Backbone,
+    settings: Tune,
+    head: Head,
+    loss: Loss,
+    augment: Images,
+    seed: int,
+) -> TunedRef:
+    """The best head of a search, with its pooling and views; what an earlier one has tried already counts.
+
+    `features` are those of `backbone`, whose pooling holds all that are tried.
+    """
+    names = tuple(dict.fromkeys(("identity", *augment.views)))
+    rows = _rows(images, features, names, settings, seed)
+    space = _space(images, backbone, settings, head, loss, augment, names, seed)
+    tried = settings.model_dump(exclude={"enabled", "trials", "minutes"})
+    name = f"head-{digest(head_search.VERSION, images, features, tried, head, loss, augment.views, seed)}"
+    study = head_search.opened(home() / "tune.db", name)
+    _run(study, rows, space, settings)
+    best, pooling, views = head_search.best(study, space)
+    _draw(study, seed)
+    every = head_search.finished(study)
+    return TunedRef(
+        digest=digest("tuned", name, best, pooling, views, len(every)),
+        study=name,
+        head=best.model_dump(),
+        pooling=pooling,
+        views=tuple(names[at] for at in space.views[views]),
+        validation_loss=study.best_value,
+        trials=len(every),
+        pruned=sum(trial.state.name == "PRUNED" for trial in every),
+        folds=len(rows.folds),
+        seconds=round(head_search.seconds(every), 3),
+    )
+
+
+def _rows(
+    images: ImagesRef, features: FeaturesRef, names: tuple[str, ...], settings: Tune, seed: int
+) -> head_search.Rows:
+    """Training and validation images; without folds the latter are wanted as they are alone."""
+    every = datasets.rows(images.dataset)
+    rows = every[every["split"] != "test"].reset_index(drop=True)
+    labels = datasets.labels(rows, images.dataset.classes)
+    turns = settings.turns(images.dataset.counts)
+    wanted = np.ones((len(rows), len(names)), bool)
+    if not turns:
+        wanted[rows["split"] == "validation", 1:] = False
+    places = np.where(wanted, np.cumsum(wanted).reshape(wanted.shape) - 1, -1)
+    keys = [row_key(rows["key"][image], names[view]) for image, view in np.argwhere(wanted)]
+    values = store.Table(features.table, features.shape, features.dtype).read(keys).astype(np.float32)
+    return head_search.Rows(values, places, labels, cross_validation.split(rows, labels, turns, seed))
+
+
+def _space(
+    images: ImagesRef,
+    backbone: Backbone,
+    settings: Tune,
+    head: Head,
+    loss: Loss,
+    augment: Images,
+    names: tuple[str, ...],
+    seed: int,
+) -> head_search.Space:
+    poolings: dict[str, slice] = {backbone.pooling: slice(None)}
+    if len(settings.poolings) > 1:
+        channels = backbones.load(backbone, images.size).model.output.shape[-1]
+        poolings = {name: classifiers.part(name, channels) for name in settings.poolings}
+    views = {"all": tuple(names.index(view) for view in augment.views)}
+    if settings.views and augment.views != ("identity",):
+        views["identity"] = (0,)
+    head = head.model_copy(update={"batch_size": settings.batch_size})
+    return head_search.Space(
+        settings.heads, poolings, views, len(images.dataset.classes), settings.epochs, head, loss, seed
+    )
+
+
+def _run(study: "Study", rows: head_search.Rows, space: head_search.Space, settings: Tune) -> None:
+    """All trials, each also as a run in MLflow, those of before an interruption too."""
+    before = head_search.finished(study)
+    for trial in before:
+        _log(trial)
+    new = head_search.run(study, rows, space, settings.trials, settings.minutes)
+    for trial in progress.track(new, settings.trials - len(before), "tune"):
+        _log(trial)
+
+
+def _log(trial: "FrozenTrial") -> None:
+    began, ended = trial.datetime_start, trial.datetime_complete
+    assert began and ended
+    tracking.log_trial(
+        f"trial {trial.number}",
+        {"headstart.trial": trial.state.name.lower(), "headstart.stage": "trial"},
+        trial.params,
+        {"validation_loss": trial.value} if trial.value is not None else {},
+        {"validation_loss_so_far": trial.intermediate_values},
+        (int(began.timestamp() * 1000), int(ended.timestamp() * 1000)),
+    )
+
+
+def _draw(study: "Study", seed: int) -> None:
+    shown = [trial for trial in head_search.finished(study) if trial.value is not None]
+    early = [trial.state.name == "PRUNED" for trial in shown]
+    losses = [trial.value or 0.0 for trial in shown]
+    tracking.log_drawn("history.png", lambda to: figures.history(losses, early, to))
+    if shares := head_search.importances(study, seed):
+        tracking.log_drawn("importances.png", lambda to: figures.importances(shares, to))

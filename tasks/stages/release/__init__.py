@@ -1,0 +1,1 @@
+"""From a decision to a registered version, its report and its answers."""

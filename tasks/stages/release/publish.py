@@ -1,0 +1,77 @@
+"""Publish: the report of the run and the model card, in MLflow and at the version."""
+
+from pathlib import Path
+
+import numpy as np
+
+from tasks.data import datasets
+from tasks.networks import backbones
+from tasks.records import Findings, ImagesRef, PageRef, StageLog, digest
+from tasks.reports import card, figures, page
+from tasks.reports.sections import provenance
+from tasks.runtime.home import home
+from tasks.runtime.store import tables as store
+from tasks.services import tracking
+from tasks.services.orchestration.stage import stage
+from tasks.services.registry import versions
+from tasks.settings import Recipe
+
+FILES = {
+    "Confusion matrix": "confusion_matrix.png",
+    "Reliability": "reliability.png",
+    "Worst mistakes": "worst_mistakes.png",
+}
+
+
+@stage(version=2, reads=lambda found, images, recipe: tracking.newest("compare", found.dataset.digest))
+def publish(found: Findings, images: ImagesRef, recipe: Recipe, *, stages: dict[str, StageLog]) -> PageRef:
+    """One HTML file that says it all, and a card, which becomes the version's description with a link to the page."""
+    address = digest("page", found, recipe, tracking.newest("compare", found.dataset.digest))
+    facts = _facts(found, recipe)
+    with store.folder("pages", address) as (working, path):
+        figures_there = (home() / found.report.path).parent
+        pictures = {heading: figures_there / name for heading, name in FILES.items()}
+        if found.verdict.champion:
+            pictures["Negative flips"] = _negative_flips(found, images, working / "negative_flips.png")
+        if curves := tracking.fetched("compare", found.dataset.digest, "curves.png", working):
+            pictures["Learning curves"] = curves
+        page.write(working / "report.html", found, pictures, stages, facts)
+        (working / "model_card.md").write_text(card.text(found, facts), encoding="utf-8")
+    tracking.log_files(home() / path)
+    link = tracking.link("report.html") or (home() / path / "report.html").as_uri()
+    written = (home() / path / "model_card.md").read_text(encoding="utf-8")
+    versions.annotate(found.version, f"[Report]({link})\n\n{written}")
+    return PageRef(f"{path}/report.html", f"{path}/model_card.md", address)
+
+
+def _facts(found: Findings, recipe: Recipe) -> dict[str, str]:
+    """Names and values for the page and the card."""
+    run = tracking.current()
+    used = recipe.backbones_of(found.model.rung)
+    return {
+        "recipe": f"{recipe.name}, seed {recipe.seed}, split {recipe.split.salt!r}",
+        "MLflow run": run.id,
+        "data set": found.dataset.digest,
+        "test set": found.verdict.test_set,
+        "licence of the photos": recipe.source.licence or "not stated: source.licence in the recipe",
+        "backbone": "; ".join(backbones.label(each) for each in used),
+        "weights": "; ".join(f"digest {backbones.weights(each)[:20]}" for each in used),
+        "licence of the weights": "; ".join(dict.fromkeys(backbones.licence(each) for each in used)),
+        "model": found.model.digest,
+    } | provenance.of_machine()
+
+
+def _negative_flips(found: Findings, images: ImagesRef, to: Path) -> Path:
+    """Test images that the champion has right and this model has not, the most confident mistakes first."""
+    rows, classes = datasets.rows(images.dataset, "test"), images.dataset.classes
+    labels = datasets.labels(rows, classes)
+    ours = np.stack(store.frame(found.report.predictions)["probabilities"].to_list())
+    theirs = np.stack(store.frame(found.verdict.champion)["probabilities"].to_list())
+    said = ours.argmax(axis=1)
+    flips = np.flatnonzero((said != labels) & (theirs.argmax(axis=1) == labels))
+    flips = flips[np.argsort(-ours.max(axis=1)[flips], kind="stable")]
+    shown = flips[: figures.GALLERY]
+    captions = [figures.caption(classes[labels[i]], classes[said[i]], ours[i].max()) for i in shown]
+    pixels = datasets.pixel_reader(images, rows)(shown)
+    figures.gallery(pixels, captions, f"Right with the champion, wrong now: {len(flips)} of {len(rows)}", to)
+    return to

@@ -1,0 +1,1 @@
+"""Whether it pays to train again."""

@@ -1,0 +1,125 @@
+"""Weigh: does it pay to train again on what is new? Three questions on features that are cached anyway."""
+
+import numpy as np
+import pandas as pd
+
+from tasks.data import changes, datasets, subsets
+from tasks.evaluation import drift
+from tasks.evaluation.statistics import bootstrap, gains
+from tasks.features import probes
+from tasks.records import Accuracy, Drift, FeaturesRef, Gain, ImagesRef, NewsRef, WeighedRef, digest
+from tasks.runtime.store import tables as store
+from tasks.services.orchestration.stage import stage
+from tasks.services.registry import versions
+from tasks.settings import Retrain
+
+#: Images that a question takes at most.
+MOST = 1000
+NOTHING = "they are like those before, the champion answers them as well, and a probe gains nothing by them"
+
+
+@stage(version=2, reads=lambda images, features, found, settings, name, seed: versions.opponent(name, ""))
+def weigh(
+    images: ImagesRef, features: FeaturesRef, found: NewsRef, settings: Retrain, name: str, seed: int
+) -> WeighedRef:
+    """`train` where the new images are unlike the old ones, the champion does worse on them, or a probe gains by them.
+
+    The probe is a linear one, fitted on the training images as the newest version had them, and as they are now, and
+    scored on all validation images.
+    Each question has a third of the significance level.
+    """
+    rows = datasets.rows(images.dataset)
+    before = versions.data_of(name, found.version)
+    changed = changes.between(before, rows)
+    fresh = rows["key"].isin({*changed.new, *changed.relabelled})
+    level = settings.significance / 3
+    table = store.Table(features.table, features.shape, features.dtype)
+    drifted = _drift(table, rows[rows["key"].isin(changed.new)], rows[~fresh], images.dataset.classes, seed, level)
+    champion = versions.opponent(name, "")
+    worse = _champion(name, champion, rows[fresh], images.dataset.classes, seed) if champion else None
+    gained = _probe(table, rows, before, fresh, images.dataset.classes, seed, level)
+    reasons = because(drifted, worse, gained, level)
+    return WeighedRef(
+        digest=digest("weighed", images, features, found, settings, name, seed, champion),
+        decision="train" if reasons else "skip",
+        reason=f"{found.reason}: {'; '.join(reasons) or NOTHING}",
+        drift=drifted,
+        champion=worse,
+        probe=gained,
+    )
+
+
+def because(drifted: Drift | None, champion: Accuracy | None, probe: Gain | None, level: float) -> list[str]:
+    """What speaks for training, a clause each; nothing does where none of the questions is answered so surely."""
+    reasons = []
+    if drifted and drifted.drifted:
+        reasons.append("the new images are unlike those before")
+    if champion and champion.p <= level:
+        shares = f"{champion.share:.1%} of them, against {champion.before:.1%} of its test images"
+        reasons.append(f"the champion is right on {shares}")
+    if probe and probe.low > 0:
+        reasons.append(f"with them a linear probe's log loss falls by {probe.value:.4f} on the validation images")
+    return reasons
+
+
+def _drift(
+    table: store.Table, new: pd.DataFrame, before: pd.DataFrame, classes: tuple[str, ...], seed: int, level: float
+) -> Drift | None:
+    if not len(new) or not len(before):
+        return None
+    sampled = before.iloc[subsets.at_most(datasets.labels(before, classes), MOST, seed)]
+    ours, theirs = (datasets.labels(rows, classes) for rows in (new, sampled))
+    return drift.of_features(_vectors(table, new), _vectors(table, sampled), ours, theirs, classes, seed, level)
+
+
+def _champion(name: str, version: str, rows: pd.DataFrame, classes: tuple[str, ...], seed: int) -> Accuracy | None:
+    """How often the champion is right on the images, against its test images: Fisher's exact test, one-sided."""
+    from scipy.stats import fisher_exact
+
+    before = versions.hits(name, version)
+    if before is None:
+        return None
+    labels = datasets.labels(rows, classes)
+    part = subsets.at_most(labels, MOST, seed)
+    said = versions.score(name, version, list(rows["uri"].iloc[part]), classes)
+    right = int(gains.correct(labels[part], said).sum())
+    table = [[right, len(part) - right], [before[0], before[1] - before[0]]]
+    p = float(fisher_exact(table, alternative="less").pvalue)
+    return Accuracy(len(part), right / len(part), before[0] / before[1], p)
+
+
+def _probe(
+    table: store.Table,
+    rows: pd.DataFrame,
+    before: pd.DataFrame,
+    fresh: pd.Series,
+    classes: tuple[str, ...],
+    seed: int,
+    level: float,
+) -> Gain | None:
+    """What the news take off a probe's log loss on the validation images: fitted on what the version had, and on all.
+
+    What the version had carries the labels that it had then. None where one of both has fewer than two classes.
+    """
+    training, validation = rows["split"] == "train", rows[rows["split"] == "validation"]
+    labels_then = before.set_index("key")["label"]
+    then = rows[training & rows["key"].isin(labels_then.index)]
+    then = then.assign(label=then["key"].map(labels_then))
+    then = then[then["label"].isin(classes)]
+    if not (training & fresh).any() or then["label"].nunique() < 2:
+        return None
+    truth, seen = datasets.labels(validation, classes), _vectors(table, validation)
+    losses = []
+    for part in (then, rows[training]):
+        chosen = part.iloc[subsets.at_most(datasets.labels(part, classes), MOST * 5, seed)]
+        said = probes.probe(_vectors(table, chosen), datasets.labels(chosen, classes), seen, truth, len(classes))
+        losses.append(bootstrap.losses(truth, said))
+    without, with_them = losses
+    gain = without - with_them
+    return Gain(float(gain.mean()), *bootstrap.interval(gain, 1 - level, seed))
+
+
+def _vectors(table: store.Table, rows: pd.DataFrame) -> np.ndarray:
+    """Features of the images as they are, float[n, values]; of a map the means over it."""
+    values = table.read(list(rows["key"])).astype(np.float32)
+    return values.mean(axis=tuple(range(1, values.ndim - 1)))

@@ -1,0 +1,40 @@
+"""Look: is there enough that is new since the newest version to think about training again?"""
+
+from tasks.data import changes, datasets
+from tasks.records import DatasetRef, NewsRef, digest
+from tasks.services import tracking
+from tasks.services.orchestration.stage import stage
+from tasks.services.registry import versions
+from tasks.settings import Retrain
+
+
+def _state(name: str) -> tuple[str, int]:
+    """The newest version, and how many looks since the last training have ended without one."""
+    return versions.newest(name), tracking.skipped(name)
+
+
+@stage(version=1, reads=lambda dataset, settings, name: _state(name))
+def look(dataset: DatasetRef, settings: Retrain, name: str) -> NewsRef:
+    """What is new, and `train` or `skip` where that is enough to tell, with the reason; else "" for `weigh` to tell."""
+    version, skips = _state(name)
+    address = digest("news", dataset, settings, name, version, skips)
+    if not version:
+        return NewsRef(address, "train", "there is no version yet", "", 0, 0, 0, skips)
+    before = versions.data_of(name, version)
+    if before is None:
+        return NewsRef(address, "train", f"what version {version} was made of is not known", version, 0, 0, 0, skips)
+    found = changes.between(before, datasets.rows(dataset))
+    decision, reason = _decide(found, settings, version, skips)
+    counts = len(found.new), len(found.relabelled), found.removed
+    return NewsRef(address, decision, reason, version, *counts, skips)
+
+
+def _decide(found: changes.News, settings: Retrain, version: str, skips: int) -> tuple[str, str]:
+    since = f"{found.sentence} since version {version}"
+    if settings.force_after and skips >= settings.force_after:
+        return "train", f"{skips} looks in a row have skipped, which is retrain.force_after ({since})"
+    if not found.count and not found.removed:
+        return "skip", f"nothing is new since version {version}"
+    if found.count < settings.min_new:
+        return "skip", f"{since}: fewer than retrain.min_new = {settings.min_new} to learn from"
+    return "", since

@@ -1,0 +1,175 @@
+"""A training that was killed goes on from its last finished epoch, and ends as if nothing had happened.
+
+Keras' BackupAndRestore keeps the weights and the number of the epoch; what early stopping has seen, the losses, the
+order of the rows and random changes of them start anew there, and a kill while it writes leaves half a file
+(https://keras.io/api/callbacks/backup_and_restore). Here one file holds them all, and takes the place of the one before
+in a single step. What the order of the rows needs is in `fit`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import numpy as np
+
+from tasks.runtime import progress
+from tasks.runtime.errors import brief
+from tasks.runtime.home import home
+
+if TYPE_CHECKING:
+    import keras
+
+#: Seconds between two files at least, so that short epochs are repeated rather than written, and the share of the time
+#: that writing may take.
+SECONDS, SHARE = 5.0, 0.02
+#: A training that nobody came back to is forgotten.
+DAYS = 30
+
+
+@dataclass
+class State:
+    """Where a training is, besides its variables."""
+
+    #: Of each epoch that is over; those on validation images are empty where there are none.
+    loss: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    #: Early stopping ended it.
+    stopped: bool = False
+    #: Early stopping's: the lowest loss, its epoch from 0, and the epochs since.
+    best: float | None = None
+    best_epoch: int = 0
+    wait: int = 0
+    #: Of the generator that changes rows at random, as NumPy gives it.
+    random: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Epochs:
+    """The epochs of a training that are over; `restore` and `add` are called as Keras calls its callbacks.
+
+    `address` names all that the training depends on, and the file; where it is empty nothing is kept. `stopping` keeps
+    the best weights; `averaging` swaps weights and their averages; `random` is what rows are changed by.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        model: keras.Model,
+        stopping: keras.callbacks.EarlyStopping | None,
+        averaging: keras.callbacks.SwapEMAWeights | None,
+        random: np.random.Generator | None,
+    ) -> None:
+        self.model, self.stopping, self.averaging, self.random = model, stopping, averaging, random
+        self.variables = [*model.variables, *model.optimizer.variables]
+        self.state = State()
+        self.values: list[np.ndarray] = []
+        self.best: list[np.ndarray] = []
+        self.due = time.perf_counter() + SECONDS
+        self.file = _folder() / f"{address}.npz" if address else None
+        if self.file:
+            _forget_old()
+            self._read(self.file)
+
+    @property
+    def over(self) -> int:
+        """How many are over."""
+        return len(self.state.loss)
+
+    def restore(self, logs: object = None) -> None:
+        """Put the training where the file left it, once the other callbacks have begun."""
+        if not self.over:
+            return
+        if self.averaging:
+            # It then knows that the averages are in the model, as they are among the values.
+            self.averaging.on_epoch_end(self.over - 1)
+        for variable, value in zip(self.variables, self.values, strict=True):
+            variable.assign(value)
+        self.values = []
+        if self.stopping:
+            self.stopping.best, self.stopping.best_epoch = self.state.best, self.state.best_epoch
+            self.stopping.best_weights, self.stopping.wait = self.best, self.state.wait
+        if self.random:
+            self.random.bit_generator.state = self.state.random
+
+    def add(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """Take note of an epoch's losses after the other callbacks have, and keep its state if that is due."""
+        self.state.loss.append(float(logs["loss"]))
+        if self.stopping:
+            self.state.validation_loss.append(float(logs["val_loss"]))
+        if self.file and time.perf_counter() >= self.due:
+            started = time.perf_counter()
+            self._write(self.file)
+            now = time.perf_counter()
+            self.due = now + max(SECONDS, (now - started) / SHARE)
+
+    def _write(self, file: Path) -> None:
+        state, best = self.state, []
+        if self.stopping:
+            best = self.stopping.best_weights
+            state.stopped, state.best = self.model.stop_training, float(self.stopping.best)
+            state.best_epoch, state.wait = self.stopping.best_epoch, self.stopping.wait
+        if self.random:
+            state.random = self.random.bit_generator.state
+        arrays: dict[str, Any] = {f"value {i}": variable.numpy() for i, variable in enumerate(self.variables)}
+        arrays |= {f"best {i}": value for i, value in enumerate(best)}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        working = file.with_name(f".{file.stem}.{uuid4().hex}.npz")
+        with working.open("wb") as out:
+            np.savez(out, allow_pickle=False, state=np.array(json.dumps(asdict(state))), **arrays)
+            out.flush()
+            os.fsync(out.fileno())
+        # Another process that did the same training may have ended, and forgotten it.
+        with suppress(FileNotFoundError):
+            working.replace(file)
+
+    def _read(self, file: Path) -> None:
+        """What the file holds, if it is whole and of this model; else it is set aside."""
+        if not file.exists():
+            return
+        try:
+            with file.open("rb") as opened, np.load(opened, allow_pickle=False) as kept:
+                state = State(**json.loads(str(kept["state"])))
+                values = _like(self.variables, "value", kept)
+                best = _like(self.model.weights, "best", kept) if self.stopping else []
+        # Whatever is wrong with it, training can begin anew.
+        except Exception as error:
+            aside = file.with_name(f"{file.stem}.damaged.npz")
+            file.replace(aside)
+            progress.say(f"Training begins anew: what a killed one left in {aside} cannot be used: {brief(error)}")
+            return
+        self.state, self.values, self.best = state, values, best
+        progress.say(f"Training goes on after epoch {self.over}, which a killed one had finished.")
+
+
+def forget(address: str) -> None:
+    """Remove what is kept of a training: its result is there."""
+    for file in _folder().glob(f"*{address}.*"):
+        file.unlink(missing_ok=True)
+
+
+def _folder() -> Path:
+    return home() / "store" / "epochs"
+
+
+def _forget_old() -> None:
+    for file in _folder().glob("*"):
+        with suppress(FileNotFoundError):
+            if time.time() - file.stat().st_mtime > DAYS * 24 * 3600:
+                file.unlink()
+
+
+def _like(variables: Sequence[keras.Variable], name: str, kept: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """The arrays of this name; raises `ValueError` unless they are of the variables' shapes and types."""
+    arrays = [kept[each] for each in kept if each.startswith(f"{name} ")]
+    found = [(array.shape, str(array.dtype)) for array in arrays]
+    expected = [(tuple(variable.shape), str(variable.dtype)) for variable in variables]
+    if found != expected:
+        raise ValueError(f"expected {len(expected)} arrays of the network's shapes, found {len(found)} that differ")
+    return arrays

@@ -1,0 +1,183 @@
+"""A search for a head on features in memory: Optuna proposes, each trial fits, trials that fall behind end early.
+
+Akiba et al. 2019, https://arxiv.org/abs/1907.10902; proposals by tree-structured Parzen estimators, Bergstra et al.
+2011, https://papers.nips.cc/paper/4443-algorithms-for-hyper-parameter-optimization.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tasks.evaluation.statistics.cross_validation import Fold
+from tasks.runtime import plugins
+from tasks.runtime.errors import DataError
+from tasks.settings import Head, Loss
+from tasks.training import fit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import optuna
+
+#: Raise it when trials of older code are no longer comparable: they are then left aside.
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Features of images in several views, and which images train and validate in each turn."""
+
+    features: np.ndarray  # float32[rows, …]
+    #: int[images, views]: the row of each image's view, the photo as it is first; -1 where there is none.
+    places: np.ndarray
+    labels: np.ndarray  # int[images]
+    folds: tuple[Fold, ...]
+
+    def batches(self, images: np.ndarray, views: tuple[int, ...], part: slice) -> fit.Batches:
+        """Rows to train on or to validate on: images int[n], in the views, with a part of the features."""
+        rows = self.places[np.ix_(images, np.array(views))].ravel()
+        inputs = self.features[rows, ..., part]
+        return fit.Batches(lambda positions: inputs[positions], np.repeat(self.labels[images], len(views)))
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is tried, and what stays."""
+
+    heads: tuple[str, ...]
+    #: Where the features of each pooling are.
+    poolings: Mapping[str, slice]
+    #: Columns of `Rows.places`.
+    views: Mapping[str, tuple[int, ...]]
+    classes: int
+    epochs: int
+    #: Its settings that are not tried hold for every trial.
+    head: Head
+    loss: Loss
+    seed: int
+
+
+def opened(file: Path, name: str) -> optuna.Study:
+    """The study of this name in a SQLite file, with the trials that it has.
+
+    A trial ends when its lowest loss is above the median of the others at the same epoch.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(
+        study_name=name,
+        storage=f"sqlite:///{file}",
+        load_if_exists=True,
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
+    )
+
+
+def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """Trials that came to an end or were ended early, in their order; those of a killed process did neither."""
+    from optuna.trial import TrialState
+
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+
+
+def run(
+    study: optuna.Study, rows: Rows, space: Space, trials: int, minutes: float
+) -> Iterator[optuna.trial.FrozenTrial]:
+    """Add trials until there are `trials`, or until they have taken `minutes` (0: no bound); yields each new one.
+
+    A proposal depends on the seed and on the finished trials alone: a search that was interrupted goes on as it would
+    have gone on.
+    """
+    import optuna
+
+    while len(done := finished(study)) < trials and not 0 < minutes <= seconds(done) / 60:
+        seed = np.random.SeedSequence([space.seed, len(done)]).generate_state(1)[0]
+        study.sampler = optuna.samplers.TPESampler(seed=int(seed))
+        study.optimize(partial(objective, rows=rows, space=space), n_trials=1)
+        yield finished(study)[-1]
+
+
+def seconds(trials: list[optuna.trial.FrozenTrial]) -> float:
+    """What the trials took together."""
+    return sum(trial.duration.total_seconds() for trial in trials if trial.duration)
+
+
+def proposed(trial: optuna.trial.BaseTrial, space: Space) -> tuple[Head, str, str]:
+    """A trial's head with its training, the name of its pooling and that of its views."""
+    kind = trial.suggest_categorical("head", space.heads)
+    suggest = getattr(plugins.load("heads", kind), "suggest", None)
+    own = space.head.options if kind == space.head.kind else {}
+    head = {
+        "kind": kind,
+        "options": own | (suggest(trial) if suggest else {}),
+        "learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True),
+        "weight_decay": trial.suggest_float("weight_decay", 1e-4, 1.0, log=True),
+    }
+    return space.head.model_copy(update=head), _one(trial, "pooling", space.poolings), _one(trial, "views", space.views)
+
+
+def best(study: optuna.Study, space: Space) -> tuple[Head, str, str]:
+    """What the best trial proposed. Raises `DataError` where none gave a loss."""
+    from optuna.trial import FixedTrial
+
+    if not any(trial.state.name == "COMPLETE" for trial in finished(study)):
+        raise DataError("tune: expected trials with a finite loss, found none. Are there features that are no numbers?")
+    return proposed(FixedTrial(study.best_trial.params), space)
+
+
+def objective(trial: optuna.Trial, rows: Rows, space: Space) -> float:
+    """The lowest validation loss of a fit, nats, on average over the folds. Raises Optuna's `TrialPruned`."""
+    head, pooling, views = proposed(trial, space)
+    options = plugins.bind("heads", head.kind, head.options, "head.options")
+    plan = fit.plan(head, head.learning_rate, space.loss, space.seed)
+    epochs = min(space.epochs, head.epochs)
+    lowest: list[float] = []
+    for train, validation in rows.folds:
+        fit.seed_everything(space.seed)
+        batches = rows.batches(train, space.views[views], space.poolings[pooling])
+        others = rows.batches(validation, (0,), space.poolings[pooling])
+        model = plugins.entry("heads", head.kind)(others.read(np.arange(1)).shape[1:], space.classes, **options)
+        history = fit.fit(model, batches, others, plan, _watched(trial, lowest, epochs), only=epochs)
+        lowest.append(min(history.validation_loss))
+    return float(np.mean(lowest))
+
+
+def importances(study: optuna.Study, seed: int) -> dict[str, float]:
+    """Share of the loss' variance that each setting explains which all trials have; empty where nothing varies.
+
+    fANOVA: Hutter, Hoos and Leyton-Brown 2014, https://proceedings.mlr.press/v32/hutter14.html.
+    """
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
+    if len({trial.value for trial in finished(study) if trial.state.name == "COMPLETE"}) < 2:
+        return {}
+    return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=seed))
+
+
+def _one(trial: optuna.trial.BaseTrial, name: str, choices: Mapping[str, object]) -> str:
+    """One of the names; where there is but one it is no parameter of the search."""
+    names = tuple(choices)
+    return trial.suggest_categorical(name, names) if len(names) > 1 else names[0]
+
+
+def _watched(trial: optuna.Trial, lowest: list[float], epochs: int) -> Callable[[int, dict[str, float]], None]:
+    """Tells the pruner of each epoch: the loss on average over the folds so far, this one's as low as it has been."""
+    import optuna
+
+    seen: list[float] = []
+
+    def on_epoch(epoch: int, losses: dict[str, float]) -> None:
+        seen.append(losses["val_loss"])
+        if not math.isfinite(seen[-1]):
+            raise optuna.TrialPruned
+        trial.report(float(np.mean([*lowest, min(seen)])), len(lowest) * epochs + epoch)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    return on_epoch

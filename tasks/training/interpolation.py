@@ -1,0 +1,63 @@
+"""Weights between those of the frozen network and the fine-tuned one: Wortsman et al. 2022, WiSE-FT.
+
+https://arxiv.org/abs/2109.01903. Halfway, what the backbone knew and what was learned often serve better than either.
+Statistics of batch normalisation do not lie between those of the ends; they can be taken again from training rows
+(Izmailov et al. 2018, https://arxiv.org/abs/1803.05407, section 3.2).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tasks.networks import freezing
+from tasks.training import fit
+
+if TYPE_CHECKING:
+    import keras
+
+#: A variable with its value in the frozen and in the fine-tuned network.
+Moved = tuple["keras.Variable", np.ndarray, np.ndarray]
+#: Shares of the fine-tuned weights that are tried; 0 and 1 are rungs of their own.
+SHARES = (0.2, 0.4, 0.6, 0.8)
+#: Training rows from which the statistics are taken, and how many at once.
+ROWS, BATCH = 512, 64
+
+
+def moved(frozen: keras.Model, tuned: keras.Model) -> list[Moved]:
+    """Variables of the fine-tuned network that differ from the frozen one's, with both values."""
+    pairs = [(v, w.numpy(), v.numpy()) for w, v in zip(frozen.variables, tuned.variables, strict=True)]
+    return [(variable, start, end) for variable, start, end in pairs if not np.array_equal(start, end)]
+
+
+def set_share(between: list[Moved], share: float) -> None:
+    """Put the weights at `share`, 0 to 1, of the way from the frozen to the fine-tuned ones."""
+    for variable, start, end in between:
+        variable.assign(start + (end - start) * np.float32(share))
+
+
+def set_statistics(model: keras.Model, values: list[np.ndarray]) -> None:
+    """Set the moving mean and variance of each batch normalisation, in the order of `thaw.statistics`."""
+    for variable, value in zip(freezing.statistics(model), values, strict=True):
+        variable.assign(value)
+
+
+def renew_statistics(model: keras.Model, rows: fit.Batches, seed: int) -> None:
+    """Set the moving mean and variance of each batch normalisation to their average over batches of the rows.
+
+    The rows are what reaches the model. Batches are normalised as in training, all weights stay.
+    """
+    norms = freezing.norms(model)
+    count = min(ROWS, len(rows.labels))
+    chosen = np.random.default_rng(seed).permutation(len(rows.labels))[:count]
+    momenta = [layer.momentum for layer in norms]
+    for layer in norms:
+        layer.trainable = True
+    for number, part in enumerate(np.array_split(chosen, max(1, count // BATCH))):
+        for layer in norms:
+            # The average of all batches so far.
+            layer.momentum = number / (number + 1)
+        model(rows.read(np.sort(part)), training=True)
+    for layer, momentum in zip(norms, momenta, strict=True):
+        layer.momentum, layer.trainable = momentum, False
