@@ -13,7 +13,7 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from tasks.records import LedgerEntry
-from tasks.services.orchestration import triggers
+from tasks.services.orchestration import events
 from tasks.services.registry import promotion
 
 #: Name of the deployments: `promote/headstart`, `rollback/headstart`.
@@ -39,7 +39,7 @@ class Approval(RunInput):
     flow_run_name="promote {name} {version}",
     validate_parameters=True,
     persist_result=True,
-    on_failure=[triggers.failed],
+    on_failure=[events.failed],
 )
 def promote(
     name: Name,
@@ -65,7 +65,7 @@ def promote(
     flow_run_name="rollback {name}",
     validate_parameters=True,
     persist_result=True,
-    on_failure=[triggers.failed],
+    on_failure=[events.failed],
 )
 def rollback(name: Name, why: Why = "") -> dict[str, Any]:
     """Make the champion before the champion the champion again."""

@@ -14,7 +14,7 @@ from tasks.data import corrections
 from tasks.networks import backend
 from tasks.records import NewsRef, Retraining, WeighedRef
 from tasks.services import tracking
-from tasks.services.orchestration import monitoring, triggers
+from tasks.services.orchestration import events, monitoring
 from tasks.settings import Recipe, load
 from tasks.stages.data.ingest import ingest
 from tasks.stages.data.preprocess import preprocess
@@ -24,7 +24,7 @@ from tasks.stages.retraining.assess_changes import weigh
 from tasks.stages.retraining.detect_changes import look
 
 
-@flow(name="retrain", flow_run_name="retrain {recipe}", validate_parameters=True, on_failure=[triggers.failed])
+@flow(name="retrain", flow_run_name="retrain {recipe}", validate_parameters=True, on_failure=[events.failed])
 def retrain(
     recipe: Annotated[str, Field(description="A shipped recipe's name, or the path of a TOML file")],
     overrides: Annotated[list[str], Field(description="Settings such as head.options.units=256")] = [],  # noqa: B006

@@ -10,13 +10,13 @@ from pydantic import Field
 from flows.recipes import find
 from tasks.records import ScoresRef
 from tasks.runtime.home import home
-from tasks.services.orchestration import monitoring, triggers
+from tasks.services.orchestration import events, monitoring
 from tasks.services.registry import versions
 from tasks.settings import Observe, Scoring, Source, load
 from tasks.stages.release.score import score as scored
 
 
-@flow(name="score", flow_run_name="score {model}", validate_parameters=True, on_failure=[triggers.failed])
+@flow(name="score", flow_run_name="score {model}", validate_parameters=True, on_failure=[events.failed])
 def score(
     model: Annotated[str, Field(description="NAME@alias, NAME/version, or NAME for its champion")],
     source: Source,

@@ -10,11 +10,11 @@ from flows.parts.extraction import extract_in_shards
 from flows.parts.head_search import with_head
 from flows.parts.ladder import climb, refitted
 from flows.promote import ask
-from tasks.data import corrections
+from tasks.data import corrections, datasets
 from tasks.evaluation import slices
 from tasks.networks import backend
 from tasks.records import DatasetRef, Findings, Outcome
-from tasks.services.orchestration import monitoring, triggers
+from tasks.services.orchestration import events, monitoring
 from tasks.services.registry import versions
 from tasks.settings import Recipe
 from tasks.stages.data.audit import audit
@@ -38,7 +38,7 @@ def train(recipe: Recipe) -> Outcome:
     with monitoring.run(r.name, "train", r.model_dump(), r.observe) as run:
         facts = ingest(r.source, r.split, r.images, corrections.of(r.name))
         dataset = validate(facts, r.validation)
-        slices.check(dataset, r.slices)
+        slices.check(datasets.rows(dataset), r.slices)
         images = preprocess(dataset, r.images)
         r, ranking = with_backbone(r, images)
         r, tuned = with_head(r, images)
@@ -73,7 +73,7 @@ def train(recipe: Recipe) -> Outcome:
         if version.note:
             ask(version.name, version.version)
         if verdict.decision == "undecided":
-            triggers.undecided(version.name, version.version, verdict.reason)
+            events.undecided(version.name, version.version, verdict.reason)
     outcome = Outcome(
         **vars(findings),
         run_id=run.id,
@@ -92,7 +92,7 @@ def check(recipe: Recipe) -> DatasetRef:
     with monitoring.run(recipe.name, "check", recipe.model_dump(), recipe.observe):
         facts = ingest(recipe.source, recipe.split, recipe.images, corrections.of(recipe.name))
         dataset = validate(facts, recipe.validation)
-        slices.check(dataset, recipe.slices)
+        slices.check(datasets.rows(dataset), recipe.slices)
         return dataset
 
 

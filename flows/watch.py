@@ -8,11 +8,11 @@ from pydantic import Field
 
 from flows.recipes import find
 from tasks.data import sources
-from tasks.services.orchestration import triggers
+from tasks.services.orchestration import events, triggers
 from tasks.settings import load
 
 
-@flow(name="watch", flow_run_name="watch {recipe}", validate_parameters=True, on_failure=[triggers.failed])
+@flow(name="watch", flow_run_name="watch {recipe}", validate_parameters=True, on_failure=[events.failed])
 def watch(
     recipe: Annotated[str, Field(description="A shipped recipe's name, or the path of a TOML file")],
     overrides: Annotated[list[str], Field(description="Settings such as retrain.settle=60")] = [],  # noqa: B006

@@ -245,7 +245,7 @@ def test_a_wrong_table_changes_nothing_and_says_why(table, change, error, says):
 
 def test_ingest_reads_corrections_and_keeps_what_the_source_says():
     rows = pd.DataFrame({"key": list("abc"), "label": ["cat", "dog", "dog"]})
-    found = ingest.corrected(rows, Corrections({"a": "dog", "b": "dog", "gone": "cat"}))
+    found = corrections.corrected(rows, Corrections({"a": "dog", "b": "dog", "gone": "cat"}))
     assert found["label"].tolist() == ["dog", "dog", "dog"]
     assert found["corrected_from"].tolist() == ["cat", None, None]
     kinds = [Corrections(), Corrections({"a": "dog"}), Corrections({"a": "cat"}), Corrections({"b": "dog"})]

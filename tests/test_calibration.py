@@ -6,7 +6,7 @@ from scipy.special import softmax
 from sklearn.neighbors import NearestNeighbors
 
 from tasks.evaluation import calibration, calibration_check
-from tasks.networks import classifiers, ensembles
+from tasks.networks import classifiers, cutting, ensembles, files
 from tasks.records import CalibrationRef, Terms
 from tasks.runtime import plugins
 from tasks.serving import calibrated
@@ -130,7 +130,7 @@ def _calibration(network, folder):
     """Terms as a run would find them, with the features of 30 of the images."""
     import keras
 
-    tensor = classifiers.features_of(network)
+    tensor = cutting.features_of(network)
     features = np.asarray(keras.Model(network.input, tensor)(PIXELS))
     features = features.reshape(len(features), -1, features.shape[-1]).mean(axis=1)
     np.save(folder / "reference.npy", features[:30])
@@ -143,7 +143,7 @@ def _calibration(network, folder):
 def test_the_packed_network_says_what_the_functions_say_also_from_a_file(make, tmp_path):
     network = make()
     found, apart = _calibration(network, tmp_path)
-    packed = classifiers.load(tmp_path / classifiers.save(calibrated.of(network, found), tmp_path))
+    packed = files.load(tmp_path / files.save(calibrated.of(network, found), tmp_path))
     said = {name: np.asarray(value) for name, value in packed(PIXELS).items()}
     raw = np.asarray(network(PIXELS))
     np.testing.assert_allclose(said["probabilities"], calibration.tempered(raw, 1.7), atol=1e-5)

@@ -11,8 +11,9 @@ import pytest
 from tasks import settings
 from tasks.data import subsets
 from tasks.evaluation import learning_curves
-from tasks.evaluation.statistics import gains
+from tasks.evaluation.statistics import bootstrap
 from tasks.features import probes
+from tasks.features.batches import Batches, repeated, subset
 from tasks.networks import backbones, backend
 from tasks.records import Gain, Gap, Level, PointRef
 from tasks.reports import sentences
@@ -20,7 +21,6 @@ from tasks.reports.sections import transfers
 from tasks.runtime.errors import UsageError
 from tasks.runtime.home import home
 from tasks.services import tracking
-from tasks.training import fit
 
 LABELS = np.repeat([0, 1, 2], [60, 30, 3])
 
@@ -43,25 +43,25 @@ def test_parts_are_stratified_and_hold_the_smaller_ones():
 
 def test_a_part_of_batches_keeps_all_views_of_its_images_and_a_small_one_is_repeated():
     # Three images in two views: 0, 1 are the first one's.
-    batches = fit.Batches(lambda at: np.arange(6, dtype="float32")[at], np.array([0, 0, 1, 1, 2, 2]))
-    some = subsets.of(batches, np.array([0, 2]), images=3)
+    batches = Batches(lambda at: np.arange(6, dtype="float32")[at], np.array([0, 0, 1, 1, 2, 2]))
+    some = subset(batches, np.array([0, 2]), images=3)
     assert some.everything().tolist() == [0, 1, 4, 5]
     assert some.labels.tolist() == [0, 0, 2, 2]
-    more = subsets.repeated(some, 10)
+    more = repeated(some, 10)
     assert more.everything().tolist() == [0, 1, 4, 5] * 3
     assert more.labels.tolist() == [0, 0, 2, 2] * 3
-    assert len(subsets.repeated(some, 3).labels) == 4
+    assert len(repeated(some, 3).labels) == 4
 
 
 def test_a_gain_is_paired():
     right = np.repeat([1.0, 0.0], 100)
     better = right.copy()
     better[100:110] = 1
-    found = gains.gain(better, right, 0)
+    found = bootstrap.gain(better, right, 0)
     assert found.value == pytest.approx(0.05)
     # Two unpaired samples of 200 would leave 0.05 open; row by row all ten differences have one sign.
     assert 0 < found.low < 0.05 < found.high < 0.1
-    assert gains.gain(right, right, 0) == Gain(0, 0, 0)
+    assert bootstrap.gain(right, right, 0) == Gain(0, 0, 0)
 
 
 def _gap(images, value, width=0.02):

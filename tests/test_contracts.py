@@ -10,6 +10,7 @@ import pytest
 
 from tasks.evaluation import gates
 from tasks.evaluation.gates import Case
+from tasks.features.batches import Batches
 from tasks.runtime import plugins
 from tasks.runtime.errors import UsageError
 from tasks.settings import Validation
@@ -119,7 +120,7 @@ def test_head(name, tmp_path):
             model = module.learn(features, labels, 3)
             assert not model.trainable_variables
         else:
-            batches = fit.Batches(lambda positions: features[positions], labels)  # noqa: B023
+            batches = Batches(lambda positions: features[positions], labels)  # noqa: B023
             fit.fit(model, batches, batches, fit.Plan(20, 20, 0.02, 0.0, 16, seed=0))
         assert model.layers[-1].name == "logits"
         assert model.name == "head"

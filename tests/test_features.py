@@ -13,13 +13,15 @@ import pytest
 
 from tasks.data import datasets
 from tasks.data.images.augment import view
-from tasks.features import tables as features
+from tasks.features import tables
+from tasks.features.batches import Batches, jittered
 from tasks.networks import backend
 from tasks.networks.engines import Engine
 from tasks.records import DatasetRef, ImagesRef
 from tasks.runtime.errors import DataError
 from tasks.runtime.home import home
-from tasks.runtime.store import tables as store
+from tasks.runtime.store import folders
+from tasks.runtime.store.tables import Table
 
 SIDE = 32
 
@@ -54,55 +56,55 @@ VIEWS = {"train": ("identity", "flip_left_right"), "validation": (), "test": ("i
 def test_every_view_of_every_image_has_its_row_and_nothing_is_computed_twice(tmp_path):
     folder = helpers.photos(tmp_path, each=8)
     images, seen = images_of(folder, "filled"), []
-    table = store.Table("features-filled", (3,), "float32")
-    assert features.fill(table, images, VIEWS, means(seen), 5, "x") == 12 * 2 + 12
+    table = Table("features-filled", (3,), "float32")
+    assert tables.fill(table, images, VIEWS, means(seen), 5, "x") == 12 * 2 + 12
     assert sum(seen) == 36
-    assert features.fill(table, images, VIEWS, means(seen), 5, "x") == 0
+    assert tables.fill(table, images, VIEWS, means(seen), 5, "x") == 0
     more = {**VIEWS, "test": ("identity", "rotate_180")}
-    assert features.fill(table, images, more, means(seen), 5, "x") == 12
+    assert tables.fill(table, images, more, means(seen), 5, "x") == 12
     assert sum(seen) == 48
     assert len(table.keys()) == 48
-    pixels = datasets.pixel_reader(images, store.frame(images.dataset.path))(np.arange(24))
+    pixels = datasets.pixel_reader(images, folders.frame(images.dataset.path))(np.arange(24))
     for position in (0, 7):
         key = f"filled {sorted(folder.rglob('*.png'))[position].name}"
         for name in ("identity", "flip_left_right") if position % 2 == 0 else ("identity", "rotate_180"):
             expected = view(pixels[position], name).mean((0, 1), dtype="float32")
-            np.testing.assert_allclose(table.read([features.row_key(key, name)])[0], expected, rtol=1e-6)
+            np.testing.assert_allclose(table.read([tables.row_key(key, name)])[0], expected, rtol=1e-6)
 
 
 def test_one_pass_fills_a_second_table_with_the_rest_of_each_output(tmp_path):
     images = images_of(helpers.photos(tmp_path, each=8), "beside")
-    table, rest = store.Table("features-first", (3,), "float32"), store.Table("activations-rest", (2,), "float16")
+    table, rest = Table("features-first", (3,), "float32"), Table("activations-rest", (2,), "float16")
 
     def run(batches):
         for batch in batches:
             found = batch.mean((1, 2), dtype="float32")
             yield np.concatenate([found, found[:, :2] / 2], axis=1)
 
-    engine, beside = Engine("both", (5,), run), features.Beside(rest, {"train": ("identity",), "test": ()})
-    assert features.lacks(rest, images, beside.views)
-    assert features.fill(table, images, VIEWS, engine, 5, "x", beside=beside) == 36
-    assert not features.lacks(rest, images, beside.views)
+    engine, beside = Engine("both", (5,), run), tables.Beside(rest, {"train": ("identity",), "test": ()})
+    assert tables.lacks(rest, images, beside.views)
+    assert tables.fill(table, images, VIEWS, engine, 5, "x", beside=beside) == 36
+    assert not tables.lacks(rest, images, beside.views)
     train = sorted(rest.keys())
     assert train == sorted(datasets.rows(images.dataset, "train")["key"])
     np.testing.assert_allclose(rest.read(train), table.read(train)[:, :2] / 2, rtol=1e-3)
     # Rows that the first table has are not computed for the second.
-    more = features.Beside(rest, {"train": ("identity", "flip_left_right"), "test": ()})
-    assert features.fill(table, images, VIEWS, engine, 5, "x", beside=more) == 0
-    assert features.lacks(rest, images, more.views)
+    more = tables.Beside(rest, {"train": ("identity", "flip_left_right"), "test": ()})
+    assert tables.fill(table, images, VIEWS, engine, 5, "x", beside=more) == 0
+    assert tables.lacks(rest, images, more.views)
 
 
 @pytest.mark.parametrize(("factor", "found"), [(1000, r"up to \d{5}"), (np.nan, "up to nan")])
 def test_outputs_that_cannot_be_stored_are_refused(tmp_path, factor, found):
     images = images_of(helpers.photos(tmp_path, each=8), f"refused {factor}")
-    table = store.Table(f"features-refused-{factor}", (3,), "float16")
+    table = Table(f"features-refused-{factor}", (3,), "float16")
 
     def run(batches):
         for batch in batches:
             yield batch.mean((1, 2), dtype="float32") * factor
 
     with pytest.raises(DataError, match=f"expected numbers in float16, found {found}.* for image refused"):
-        features.fill(table, images, VIEWS, Engine("large", (3,), run), 5, "x")
+        tables.fill(table, images, VIEWS, Engine("large", (3,), run), 5, "x")
     assert not table.keys()
 
 
@@ -110,25 +112,25 @@ def test_kept_and_decoded_images_give_the_same_rows(tmp_path):
     from tasks.data.images import pipeline
 
     folder = helpers.photos(tmp_path, each=4)
-    tables = {}
+    found = {}
     for kept in (False, True):
         images = images_of(folder, f"kept {kept}".lower(), kept)
         rows = datasets.rows(images.dataset)
         if kept:
             for positions, pixels in pipeline.prepared(list(rows["uri"]), SIDE, "crop", 10**6):
                 datasets.pixel_table(images).append([rows["key"][i] for i in positions], pixels)
-        tables[kept] = store.Table(f"features-kept-{kept}", (3,), "float32")
-        features.fill(tables[kept], images, VIEWS, means(), 5, "x")
-        tables[kept] = tables[kept].read(list(rows["key"]))
-    np.testing.assert_array_equal(tables[False], tables[True])
+        table = Table(f"features-kept-{kept}", (3,), "float32")
+        tables.fill(table, images, VIEWS, means(), 5, "x")
+        found[kept] = table.read(list(rows["key"]))
+    np.testing.assert_array_equal(found[False], found[True])
 
 
 def test_half_precision_takes_half_the_space_and_rounds(tmp_path):
     images = images_of(helpers.photos(tmp_path, each=8), "half")
     values = {}
     for dtype in ("float16", "float32"):
-        table = store.Table(f"features-{dtype}", (3,), dtype)
-        features.fill(table, images, VIEWS, means(), 5, "x")
+        table = Table(f"features-{dtype}", (3,), dtype)
+        tables.fill(table, images, VIEWS, means(), 5, "x")
         keys = sorted(table.keys())
         values[dtype] = table.read(keys)
     assert values["float16"].dtype == np.float16
@@ -145,7 +147,7 @@ def test_new_images_cost_what_they_are_and_other_names_nothing(tmp_path):
 
     def cost(folder, pick=slice(None), backbone=backbone):
         ref = images_of(folder, "grown")
-        rows = store.frame(ref.dataset.path)
+        rows = folders.frame(ref.dataset.path)
         keys = {file.name: key for key, file in zip(rows["key"], map(Path, rows["uri"]), strict=True)}
         assert len(keys) == len(rows)
         rows[pick].to_parquet(home() / ref.dataset.path)
@@ -183,7 +185,7 @@ def test_a_killed_extraction_loses_no_committed_row_and_repeats_none(tmp_path):
     folder, name, log = helpers.photos(tmp_path / "photos", each=20), "killed", tmp_path / "log"
     command = [sys.executable, "-c", KILLED, str(folder), name, str(log)]
     root = helpers.Path(__file__).parent.parent
-    random, table = np.random.default_rng(0), store.Table(f"features-{name}", (3,), "float32")
+    random, table = np.random.default_rng(0), Table(f"features-{name}", (3,), "float32")
     committed, before = set(), 0
     for _ in range(4):
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as worker:
@@ -198,8 +200,8 @@ def test_a_killed_extraction_loses_no_committed_row_and_repeats_none(tmp_path):
         committed, before = now, len(seen)
     assert subprocess.run(command, cwd=root, capture_output=True).returncode == 0
     assert len(table.keys()) == 30 * 2 + 30
-    whole = store.Table("features-undisturbed", (3,), "float32")
-    features.fill(whole, images_of(folder, name), VIEWS, means(), 3, "x")
+    whole = Table("features-undisturbed", (3,), "float32")
+    tables.fill(whole, images_of(folder, name), VIEWS, means(), 3, "x")
     keys = sorted(whole.keys())
     assert table.read(keys).tobytes() == whole.read(keys).tobytes()
 
@@ -209,8 +211,8 @@ def network():
     """A small network with two blocks, saved as the head stage saves it."""
     import keras
 
-    from tasks.networks import classifiers
-    from tasks.networks.backbones import Backbone
+    from tasks.networks import classifiers, pooling
+    from tasks.networks.cutting import Backbone
     from tasks.runtime import plugins
 
     backend.seed(0)
@@ -219,7 +221,7 @@ def network():
     for number in range(2):
         x = keras.layers.Conv2D(8, 3, 2, activation="relu", name=f"block_{number}")(x)
     backbone = Backbone(keras.Model(pixels, x), ("block_0", "block_1"))
-    pooled = classifiers.pooled(backbone, "avg")
+    pooled = pooling.pooled(backbone, "avg")
     return classifiers.classifier(pooled, plugins.entry("heads", "linear")(pooled.output_shape[1:], 3))
 
 
@@ -231,7 +233,7 @@ def test_a_cached_trunk_trains_as_a_live_one_does(tmp_path, network):
     from tasks.training import fine_tuning, fit
 
     images = images_of(helpers.photos(tmp_path, each=12), "trunk")
-    rows = store.frame(images.dataset.path)
+    rows = folders.frame(images.dataset.path)
     rows["split"] = ["train", "validation"] * (len(rows) // 2)
     rows.to_parquet(home() / images.dataset.path)
     augment, how = (
@@ -254,10 +256,9 @@ def test_a_cached_trunk_trains_as_a_live_one_does(tmp_path, network):
 
 def test_jitter_shows_other_pixels_each_time_and_needs_a_live_trunk():
     from tasks import settings
-    from tasks.training import fit
 
     pixels = np.full((4, 8, 8, 3), 100, "float32")
-    batches = fit.jittered(fit.Batches(lambda at: pixels[at], np.zeros(4, int)), ("identity",), 0.2, seed=0)
+    batches = jittered(Batches(lambda at: pixels[at], np.zeros(4, int)), ("identity",), 0.2, seed=0)
     first, second = batches.read(np.arange(4)), batches.read(np.arange(4))
     assert not np.array_equal(first, second)
     assert 70 < first.min() < first.max() < 130

@@ -4,7 +4,7 @@ import helpers
 import numpy as np
 import pytest
 
-from tasks.networks import backend, classifiers
+from tasks.networks import backend, classifiers, files, pooling
 from tasks.networks.backbones import file
 from tasks.runtime.errors import DependencyError, UsageError
 
@@ -77,10 +77,10 @@ def test_a_savedmodel_is_a_backbone_that_cannot_be_cut(saved, tmp_path):
     assert len(file.fingerprint(str(tmp_path / "graph"), {})) == 64
     # A whole classifier on it comes back from its folder.
     head = keras.Sequential([keras.layers.Dense(2, name="head")])
-    network = classifiers.classifier(classifiers.pooled(built, "avg"), head)
+    network = classifiers.classifier(pooling.pooled(built, "avg"), head)
     expected = network.predict(pixels, verbose=0)
-    assert classifiers.save(network, tmp_path) == "network"
-    again = classifiers.load(tmp_path / "network")
+    assert files.save(network, tmp_path) == "network"
+    again = files.load(tmp_path / "network")
     assert again.input_shape == (None, 32, 32, 3)
     np.testing.assert_allclose(again.predict(pixels, verbose=0), expected, atol=1e-6)
     with pytest.raises(UsageError, match=r"expected a network for images \[n, 48, 48, 3\]"):

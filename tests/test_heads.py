@@ -5,12 +5,13 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from tasks import settings
-from tasks.networks import classifiers
+from tasks.features.batches import Batches
+from tasks.networks import classifiers, files
 from tasks.networks.heads import cosine, flatten_mlp, knn
 from tasks.runtime import plugins
 from tasks.runtime.errors import UsageError
 from tasks.settings import Loss
-from tasks.training import fit
+from tasks.training import fit, saving
 
 
 def test_the_tutorials_head_is_flatten_256_relu_and_the_classes():
@@ -48,14 +49,12 @@ def _fitted(loss):
     random = np.random.default_rng(0)
     labels = (random.random(800) < 0.05).astype(int)
     features = (random.normal(size=(800, 2)) + labels[:, None]).astype("float32")
-    batches = fit.Batches(lambda positions: features[positions], labels)
+    batches = Batches(lambda positions: features[positions], labels)
     fit.seed_everything(0)
     model = plugins.entry("heads", "linear")((2,), 2)
     fit.fit(model, batches, batches, fit.Plan(20, 20, 0.05, 0.0, 64, seed=0, loss=loss))
     logits = fit.predict(model, batches)
-    return [float((logits.argmax(1) == labels)[labels == label].mean()) for label in (0, 1)], classifiers.softmax(
-        logits
-    )
+    return [float((logits.argmax(1) == labels)[labels == label].mean()) for label in (0, 1)], saving.softmax(logits)
 
 
 def test_balance_finds_the_rare_class():
@@ -75,13 +74,13 @@ def test_a_network_trained_with_smoothing_comes_back_from_its_file(tmp_path):
     import keras
 
     images = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
-    batches = fit.Batches(lambda positions: images[positions], np.arange(8) % 2)
+    batches = Batches(lambda positions: images[positions], np.arange(8) % 2)
     head = plugins.entry("heads", "linear")((4,), 2)
     fit.fit(head, batches, batches, fit.Plan(1, 1, 0.05, 0.0, 8, seed=0, loss=Loss(label_smoothing=0.1)))
     inputs = keras.Input((4,))
     network = classifiers.classifier(keras.Model(inputs, inputs), head)
-    path = tmp_path / classifiers.save(network, tmp_path)
-    np.testing.assert_allclose(classifiers.load(path)(images), network(images), atol=1e-6)
+    path = tmp_path / files.save(network, tmp_path)
+    np.testing.assert_allclose(files.load(path)(images), network(images), atol=1e-6)
 
 
 def test_a_head_without_training_is_not_fine_tuned():

@@ -4,7 +4,7 @@ import helpers
 import pandas as pd
 import pytest
 
-from tasks.data import sources
+from tasks.data import fact_table, sources, splits
 from tasks.data.images import facts
 from tasks.settings import Images, Source, Split
 from tasks.stages.data import ingest
@@ -16,20 +16,20 @@ def _rows(keys, group=None, split=None):
 
 def test_shares_are_met_and_an_image_keeps_its_split_when_data_grows():
     keys = [f"key {i}" for i in range(4000)]
-    drawn = ingest.draw_split(_rows(keys), Split(test=0.25, validation=0.15))
+    drawn = splits.draw_split(_rows(keys), Split(test=0.25, validation=0.15))
     shares = drawn.value_counts(normalize=True)
     assert shares["test"] == pytest.approx(0.25, abs=0.03)
     assert shares["validation"] == pytest.approx(0.15, abs=0.03)
-    fewer = ingest.draw_split(_rows(keys[:50]), Split(test=0.25, validation=0.15))
+    fewer = splits.draw_split(_rows(keys[:50]), Split(test=0.25, validation=0.15))
     assert fewer.tolist() == drawn.tolist()[:50]
-    assert drawn.tolist() != ingest.draw_split(_rows(keys), Split(test=0.25, validation=0.15, salt="other")).tolist()
+    assert drawn.tolist() != splits.draw_split(_rows(keys), Split(test=0.25, validation=0.15, salt="other")).tolist()
 
 
 def test_copies_and_groups_stay_together():
-    same = ingest.draw_split(_rows(["a"] * 9), Split())
+    same = splits.draw_split(_rows(["a"] * 9), Split())
     assert same.nunique() == 1
     grouped = _rows([f"k{i}" for i in range(300)], group=[f"g{i % 30}" for i in range(300)])
-    grouped["drawn"] = ingest.draw_split(grouped, Split())
+    grouped["drawn"] = splits.draw_split(grouped, Split())
     assert grouped.groupby("group")["drawn"].nunique().max() == 1
     assert grouped["drawn"].nunique() == 3
 
@@ -37,11 +37,11 @@ def test_copies_and_groups_stay_together():
 def test_what_the_source_fixes_stays_and_what_it_lacks_comes_out_of_training():
     keys = [f"k{i}" for i in range(400)]
     fixed = _rows(keys, split=["train"] * 300 + ["test"] * 100)
-    drawn = ingest.draw_split(fixed, Split())
+    drawn = splits.draw_split(fixed, Split())
     assert (drawn[300:] == "test").all()
     assert set(drawn[:300]) == {"train", "validation"}
     whole = _rows(keys, split=["train"] * 300 + ["test"] * 50 + ["validation"] * 50)
-    assert ingest.draw_split(whole, Split()).tolist() == whole["split"].tolist()
+    assert splits.draw_split(whole, Split()).tolist() == whole["split"].tolist()
 
 
 def test_only_new_files_are_read(tmp_path, monkeypatch):
@@ -50,16 +50,16 @@ def test_only_new_files_are_read(tmp_path, monkeypatch):
     original = facts.read
     monkeypatch.setattr(facts, "read", lambda path, limit: read.append(path) or original(path, limit))
     source = Source(kind="folder", options={"path": str(tmp_path)})
-    first = ingest.with_facts(sources.listing(source), 10**6)
+    first = fact_table.with_facts(sources.listing(source), 10**6)
     assert len(read) == len(first) == 9
-    ingest.with_facts(sources.listing(source), 10**6)
+    fact_table.with_facts(sources.listing(source), 10**6)
     assert len(read) == 9
     helpers.photo((5, 5, 5), 77).save(tmp_path / "red" / "new.png")
-    second = ingest.with_facts(sources.listing(source), 10**6)
+    second = fact_table.with_facts(sources.listing(source), 10**6)
     assert [helpers.Path(path).name for path in read[9:]] == ["new.png"]
     assert second["key"].nunique() == 10
     helpers.photo((6, 6, 6), 78).save(tmp_path / "red" / "new.png")
-    third = ingest.with_facts(sources.listing(source), 10**6)
+    third = fact_table.with_facts(sources.listing(source), 10**6)
     assert len(read) == 11
     assert set(third["key"]) != set(second["key"])
 

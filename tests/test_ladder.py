@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from tasks import settings
+from tasks.evaluation import model_choice
 from tasks.evaluation.statistics import bootstrap
-from tasks.networks import classifiers, freezing
-from tasks.networks.backbones import Backbone
+from tasks.features.batches import Batches, jittered
+from tasks.networks import classifiers, freezing, pooling
+from tasks.networks.cutting import Backbone
 from tasks.runtime import plugins
 from tasks.runtime.errors import UsageError
 from tasks.training import fit, interpolation, lr_finder, optimizers, precision
@@ -18,7 +20,7 @@ def data():
     random = np.random.default_rng(0)
     labels = random.integers(0, 2, 96)
     images = random.normal(size=(96, 8, 8, 3)) + labels[:, None, None, None]
-    return fit.Batches(lambda positions: images[positions].astype("float32"), labels)
+    return Batches(lambda positions: images[positions].astype("float32"), labels)
 
 
 BLOCKS = ("norm_0", "norm_1", "norm_2")
@@ -33,7 +35,7 @@ def _network():
         x = keras.layers.Conv2D(4, 3, padding="same", name=f"conv_{number}")(x)
         x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
         x = keras.layers.ReLU(name=f"relu_{number}")(x)
-    features = classifiers.pooled(Backbone(keras.Model(pixels, x), BLOCKS), "avg")
+    features = pooling.pooled(Backbone(keras.Model(pixels, x), BLOCKS), "avg")
     network = classifiers.classifier(features, plugins.entry("heads", "linear")(features.output_shape[1:], 2))
     freezing.thaw(network)
     return network
@@ -110,7 +112,7 @@ def test_a_step_size_is_found_and_the_weights_stay(data):
     found = lr_finder.rate(classifiers.to_logits(network), data, _plan())
     for old, new in zip(before, network.variables, strict=True):
         np.testing.assert_array_equal(old, new.numpy())
-    changed = fit.jittered(data, ("identity", "flip_up_down"), 0.1, seed=0)
+    changed = jittered(data, ("identity", "flip_up_down"), 0.1, seed=0)
     drawn = changed.random.bit_generator.state
     assert lr_finder.rate(classifiers.to_logits(network), changed, _plan()).rate
     assert changed.random.bit_generator.state == drawn
@@ -170,13 +172,13 @@ def test_the_cheaper_model_is_taken_unless_it_is_surely_worse():
     for seed in range(100):
         base = random.exponential(0.3, 400)
         same = base + random.normal(0, 0.3, 400)
-        taken.append(bootstrap.cheapest([same, base], 0.95, seed)[0])
+        taken.append(model_choice.cheapest([same, base], 0.95, seed)[0])
     # Two models that are equally good: the dearer is taken in about one case in twenty.
     assert taken.count(1) <= 12
     base = random.exponential(0.3, 400)
     better = base - 0.1 + random.normal(0, 0.3, 400)
     noise = random.normal(0, 0.3, 400)
-    at, gaps = bootstrap.cheapest([base, better, better + noise - noise.mean() - 0.001], 0.95, 0)
+    at, gaps = model_choice.cheapest([base, better, better + noise - noise.mean() - 0.001], 0.95, 0)
     assert at == 1
     assert gaps[0][0] > 0 >= gaps[1][0]
     assert gaps[2] == (0, 0)

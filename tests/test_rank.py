@@ -25,7 +25,8 @@ from tasks.records import ImagesRef, RankedBackbone
 from tasks.runtime import plugins
 from tasks.runtime.errors import DependencyError, UsageError
 from tasks.runtime.home import home
-from tasks.runtime.store import tables as store
+from tasks.runtime.store import folders, tables
+from tasks.runtime.store.tables import Table
 from tasks.services import tracking
 from tasks.stages.features.rank_backbones import rank_backbones
 
@@ -189,13 +190,11 @@ def test_the_first_of_the_ranking_is_trained_and_the_rest_is_listed(chosen):
 
 def test_a_sample_of_the_training_images_is_read_and_nothing_else(chosen):
     assert chosen.ranking.images == 24
-    rows, counts = store.frame(chosen.dataset.path), chosen.dataset.counts
+    rows, counts = folders.frame(chosen.dataset.path), chosen.dataset.counts
     training = set(rows[rows["split"] == "train"]["key"])
     sampled = [
         keys
-        for keys in (
-            store.Table(row["table"], (1280,), "float32").keys() for row in store.tables() if row["rows"] == 24
-        )
+        for keys in (Table(row["table"], (1280,), "float32").keys() for row in tables.tables() if row["rows"] == 24)
         if keys <= set(rows["key"])
     ]
     # Other tests' tables of as many rows may lie in the same store.

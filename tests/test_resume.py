@@ -15,7 +15,8 @@ import pytest
 from rich.console import Console
 
 from tasks import settings
-from tasks.networks import classifiers
+from tasks.features.batches import Batches, jittered
+from tasks.networks import files
 from tasks.runtime import home as folder
 from tasks.runtime import progress
 from tasks.training import checkpoints, fit
@@ -41,7 +42,7 @@ def _training(case, address="", on_epoch=lambda epoch, losses: None):
     random = np.random.default_rng(0)
     labels = random.choice(3, 90, p=(0.6, 0.3, 0.1))
     images = (random.normal(110, 30, (90, 8, 8, 3)) + 9 * labels[:, None, None, None]).clip(0, 255).astype("float32")
-    rows = fit.Batches(lambda positions: images[positions], labels)
+    rows = Batches(lambda positions: images[positions], labels)
     network, plan, train, validation = _network(), PLAN, rows, rows
     if case == "sampled":
         plan = replace(plan, loss=fit.Loss(balance="sampling", label_smoothing=0.1), warm_up=0.2, clip_norm=1.0)
@@ -56,7 +57,7 @@ def _training(case, address="", on_epoch=lambda epoch, losses: None):
         shares = {v.path: 0.1 if "conv" in v.path else 1.0 for v in network.trainable_variables}
         plan = replace(plan, ema=0.9, shares=shares)
     if case == "jittered":
-        train = fit.jittered(rows, ("identity", "flip_left_right", "rotate_90"), 0.2, seed=5)
+        train = jittered(rows, ("identity", "flip_left_right", "rotate_90"), 0.2, seed=5)
     return network, fit.fit(network, train, validation, plan, on_epoch, address=address)
 
 
@@ -210,7 +211,7 @@ def test_the_order_of_an_epoch_is_the_same_wherever_training_began(balance, firs
         return np.zeros((len(positions), 1), "float32")
 
     fit.seed_everything(1)
-    rows = fit.Batches(inputs, labels)
+    rows = Batches(inputs, labels)
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(3)])
     fit.fit(model, rows, None, replace(PLAN, epochs=4, loss=fit.Loss(balance=balance)))
     epochs = np.concatenate(read)[1:].reshape(4, 90)  # the first was read for its shape
@@ -277,7 +278,7 @@ def _tuned(recipe, monkeypatch):
     with monkeypatch.context() as patched, pytest.raises(_Enough) as enough:
         patched.setattr(ladder, "_tuned", tuned)
         train.train(recipe)
-    return enough.value.rung, _values(classifiers.load(folder.home() / enough.value.rung.path))
+    return enough.value.rung, _values(files.load(folder.home() / enough.value.rung.path))
 
 
 class _Enough(Exception):

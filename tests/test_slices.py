@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tasks.data import sources
 from tasks.evaluation import slices
 from tasks.evaluation.slices import columns
 from tasks.evaluation.statistics import simultaneous
@@ -123,14 +124,14 @@ def _rows(**own):
 
 
 def test_quarters_are_those_of_the_training_rows():
-    found = columns.of(_rows(), Slices())
+    found = columns.values(_rows(), Slices())
     assert list(found) == ["brightness", "size", "sharpness"]
     names = ["below 0.0975", "0.0975 to 0.195", "0.195 to 0.2925", "0.2925 and above"]
     assert found["brightness"][:40].value_counts().to_dict() == dict.fromkeys(names, 10)
     assert found["brightness"][40:].value_counts().to_dict() == {names[2]: 10, names[3]: 30}
     # What is equal everywhere is one slice, and one slice is none.
     assert found["sharpness"].nunique() == 1
-    assert list(columns.of(_rows(), Slices(derived=("size",)))) == ["size"]
+    assert list(columns.values(_rows(), Slices(derived=("size",)))) == ["size"]
 
 
 def test_columns_with_many_values_and_measurements_are_left_out_unless_they_are_named():
@@ -141,21 +142,21 @@ def test_columns_with_many_values_and_measurements_are_left_out_unless_they_are_
         slice_share=[0.25, 0.5] * 40,
         slice_width=[str(i) for i in range(80)],
     )
-    found = columns.of(rows, Slices(derived=()))
+    found = columns.values(rows, Slices(derived=()))
     assert list(found) == ["slice_camera", "slice_site"]
     assert found["slice_camera"].unique().tolist() == ["a", "b", "c", "(none)"]
     assert found["slice_site"].unique().tolist() == ["1", "2", "(none)", "4"]
-    named = columns.of(rows, Slices(columns=("share", "width"), derived=()))
+    named = columns.values(rows, Slices(columns=("share", "width"), derived=()))
     assert named["slice_share"].unique().tolist() == ["0.25", "0.5"]
     assert named["slice_width"].nunique() == 4
     with pytest.raises(UsageError, match=r"at most 20 values in a column, found 80 texts in 'name'"):
-        columns.of(rows, Slices(columns=("name",)))
+        columns.values(rows, Slices(columns=("name",)))
     with pytest.raises(UsageError, match=r"which has camera, site, name, share, width; found 'kamera'"):
-        columns.of(rows, Slices(columns=("kamera",)))
+        columns.values(rows, Slices(columns=("kamera",)))
 
 
 def test_a_column_of_a_source_takes_no_fact_away():
-    rows = columns.prefixed(pd.DataFrame({"uri": ["a"], "label": ["b"], "width": ["wide"], "key": ["k"]}))
+    rows = sources.prefixed(pd.DataFrame({"uri": ["a"], "label": ["b"], "width": ["wide"], "key": ["k"]}))
     assert list(rows) == ["uri", "label", "slice_width", "slice_key"]
 
 

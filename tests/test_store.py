@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from tasks.runtime.errors import DependencyError
-from tasks.runtime.store import tables as store
+from tasks.runtime.store import folders, tables
+from tasks.runtime.store.tables import Table
 
 
 def test_rows_come_back_in_the_order_asked_for():
-    table = store.Table("order", (2, 3), "float32")
+    table = Table("order", (2, 3), "float32")
     assert table.keys() == set()
     values = np.arange(30, dtype="float32").reshape(5, 2, 3)
     table.append(list("abc"), values[:3])
@@ -27,22 +28,22 @@ def test_rows_come_back_in_the_order_asked_for():
 
 def test_missing_tables_and_rows_are_named():
     with pytest.raises(DependencyError, match="--refresh"):
-        store.Table("absent", (1,), "float32").read(["a"])
-    table = store.Table("one", (1,), "float32")
+        Table("absent", (1,), "float32").read(["a"])
+    table = Table("one", (1,), "float32")
     table.append(["a"], np.zeros((1, 1), "float32"))
     with pytest.raises(DependencyError, match="none for 2 of them"):
         table.read(["a", "b", "c"])
 
 
 def test_rows_of_another_shape_or_type_are_refused():
-    table = store.Table("typed", (2,), "float32")
+    table = Table("typed", (2,), "float32")
     for wrong in (np.zeros((1, 3), "float32"), np.zeros((1, 2), "float64"), np.zeros((2, 2), "float32")):
         with pytest.raises(ValueError, match="typed: expected float32"):
             table.append(["a"], wrong)
 
 
 def test_a_key_that_two_writers_committed_has_one_value():
-    table = store.Table("twice", (1,), "float32")
+    table = Table("twice", (1,), "float32")
     for value in (1, 2):
         table.append(["a"], np.full((1, 1), value, "float32"))
     assert table.read(["a", "a"]).ravel().tolist() == [1, 1]
@@ -66,21 +67,21 @@ def test_several_processes_that_begin_a_table_at_once_lose_no_row(home):
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(writer), start]) for writer in range(4)]
     assert [writer.wait(120) for writer in writers] == [0] * 4
     for number in range(8):
-        table = store.Table(f"many {number}", (4,), "float32")
+        table = Table(f"many {number}", (4,), "float32")
         assert table.keys() == {f"{writer}-{i}" for writer in range(4) for i in range(4)}
         assert table.read(["2-1"]).tolist() == [[2, 2, 2, 2]]
 
 
 def test_a_folder_appears_whole_or_not_at_all(home):
-    with pytest.raises(RuntimeError), store.folder("things", "abc") as (working, path):
+    with pytest.raises(RuntimeError), folders.folder("things", "abc") as (working, path):
         (working / "half").write_text("x")
         raise RuntimeError
-    assert store.missing([path]) == [path]
+    assert folders.missing([path]) == [path]
     assert list((home / "store" / "things").iterdir()) == []
-    with store.folder("things", "abc") as (working, path):
+    with folders.folder("things", "abc") as (working, path):
         (working / "whole").write_text("x")
     assert (home / path / "whole").read_text() == "x"
-    assert store.missing([path]) == []
+    assert folders.missing([path]) == []
 
 
 @pytest.fixture
@@ -109,26 +110,26 @@ def bucket(monkeypatch):
 
 
 def test_tables_live_on_an_object_store(bucket, home):
-    assert store.tables() == []
+    assert tables.tables() == []
     test_rows_come_back_in_the_order_asked_for()
     start = str(time.time() + 4)
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(writer), start]) for writer in range(4)]
     assert [writer.wait(120) for writer in writers] == [0] * 4
     for number in range(8):
-        assert len(store.Table(f"many {number}", (4,), "float32").keys()) == 16
-    table = store.Table("features-far", (2,), "float16")
+        assert len(Table(f"many {number}", (4,), "float32").keys()) == 16
+    table = Table("features-far", (2,), "float16")
     table.append(["a", "b"], np.ones((2, 2), "float16"))
-    assert [(row["table"], row["rows"]) for row in store.tables()] == [("features-far", 2)]
-    assert store.absent(["features-far", "features-none"]) == ["features-none"]
+    assert [(row["table"], row["rows"]) for row in tables.tables()] == [("features-far", 2)]
+    assert tables.absent(["features-far", "features-none"]) == ["features-none"]
     keys, values = table.mapped()
     assert (sorted(keys), values.tolist()) == (["a", "b"], [[1, 1], [1, 1]])
-    store.drop("features-far")
-    assert (store.tables(), table.keys()) == ([], set())
+    tables.drop("features-far")
+    assert (tables.tables(), table.keys()) == ([], set())
     assert not (home / "store" / "features-far.lance").exists()
 
 
 def test_a_table_is_read_as_a_memory_mapped_array():
-    table = store.Table("features-mapped", (2,), "float16")
+    table = Table("features-mapped", (2,), "float16")
     table.append(["a"], np.full((1, 2), 1, "float16"))
     assert table.mapped()[1].tolist() == [[1, 1]]
     table.append(["b", "c"], np.full((2, 2), 2, "float16"))
@@ -140,12 +141,12 @@ def test_a_table_is_read_as_a_memory_mapped_array():
 
 
 def test_tables_are_listed_and_dropped():
-    table = store.Table("features-listed", (2,), "float32")
+    table = Table("features-listed", (2,), "float32")
     table.append(["a", "b"], np.ones((2, 2), "float32"))
-    found = {row["table"]: row for row in store.tables()}["features-listed"]
+    found = {row["table"]: row for row in tables.tables()}["features-listed"]
     assert found["rows"] == 2 and found["bytes"] > 16
-    store.drop("features-listed")
-    assert "features-listed" not in {row["table"] for row in store.tables()}
+    tables.drop("features-listed")
+    assert "features-listed" not in {row["table"] for row in tables.tables()}
     assert table.keys() == set()
     table.append(["c"], np.ones((1, 2), "float32"))
     assert table.keys() == {"c"}
@@ -153,7 +154,7 @@ def test_tables_are_listed_and_dropped():
 
 def test_a_table_without_a_version_is_listed_and_dropped(home):
     (home / "store" / "features-begun.lance" / "data").mkdir(parents=True)
-    found = {row["table"]: row for row in store.tables()}["features-begun"]
+    found = {row["table"]: row for row in tables.tables()}["features-begun"]
     assert (found["rows"], found["bytes"]) == (0, 0)
-    store.drop("features-begun")
-    assert "features-begun" not in {row["table"] for row in store.tables()}
+    tables.drop("features-begun")
+    assert "features-begun" not in {row["table"] for row in tables.tables()}

@@ -9,7 +9,7 @@ import helpers
 import numpy as np
 import pytest
 
-from tasks.networks import classifiers
+from tasks.networks import files
 from tasks.networks.backbones import torchvision
 from tasks.runtime.errors import DependencyError, UsageError
 
@@ -164,9 +164,9 @@ def test_own_weights_come_back_and_the_network_survives_saving(tmp_path, trained
     model.save_weights(tmp_path / "own.weights.h5")
     built = torchvision.build(32, str(tmp_path / "own.weights.h5"), variant="vgg11").model
     assert same(built, model)
-    classifiers.save(built, tmp_path)
+    files.save(built, tmp_path)
     pixels = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3)).astype("float32")
-    again = classifiers.load(tmp_path / "network.keras").predict(pixels, verbose=0)
+    again = files.load(tmp_path / "network.keras").predict(pixels, verbose=0)
     np.testing.assert_array_equal(again, model.predict(pixels, verbose=0))
 
 

@@ -13,10 +13,11 @@ import pytest
 
 from flows.train import check, train
 from tasks import settings
-from tasks.networks import backend, classifiers, freezing
+from tasks.networks import backend, freezing
+from tasks.networks.files import load
 from tasks.runtime.errors import DataError, UsageError
 from tasks.runtime.home import home
-from tasks.runtime.store import tables as store
+from tasks.runtime.store import folders
 from tasks.services import tracking
 from tasks.services.registry import versions
 
@@ -260,7 +261,7 @@ def test_answers_averaged_over_views_and_backbones_are_a_rung_and_are_refitted(s
     assert "lite0 packaged; efficientnet_lite lite0 random" in page
     version = tracking.client().get_model_version(done.version.name, done.version.version)
     assert version.tags["headstart.backbone"] == "efficientnet_lite; efficientnet_lite"
-    network = classifiers.load(home() / done.model.path)
+    network = load(home() / done.model.path)
     photos = np.random.default_rng(0).uniform(0, 255, (4, *network.input_shape[1:])).astype("float32")
     np.testing.assert_allclose(network.predict(photos[:, :, ::-1]), network.predict(photos), atol=1e-5)
 
@@ -323,7 +324,7 @@ print(json.dumps([answer["label"].tolist(), [list(p) for p in answer["probabilit
 
 
 def test_the_version_answers_in_a_process_without_this_project(first, tmp_path):
-    predictions = store.frame(first.report.predictions)
+    predictions = folders.frame(first.report.predictions)
     command = [sys.executable, "-I", "-c", LONELY, "colours/1"]
     done = subprocess.run(
         command,
@@ -342,7 +343,7 @@ def test_the_version_answers_in_a_process_without_this_project(first, tmp_path):
 
 
 def test_answers_equal_what_evaluate_found(first):
-    predictions = store.frame(first.report.predictions).head(4)
+    predictions = folders.frame(first.report.predictions).head(4)
     found = list(versions.answers("colours@champion", [helpers.Path(uri) for uri in predictions["uri"]]))
     assert [answer["label"] for answer in found] == predictions["predicted"].tolist()
     np.testing.assert_allclose([a["probability"] for a in found], predictions["probability"], atol=1e-4)
@@ -358,7 +359,7 @@ def test_a_head_on_a_savedmodel_becomes_a_version_that_answers(server, colours, 
     words = ("backbone.kind=file", f"backbone.weights={tmp_path / 'graph'}", "backbone.options.values=0 to 1")
     more = ("fine_tune.enabled=false", "validation.max_rejected=0.1")
     done = train(settings.load(tmp_path / "r.toml", (*words, *more)))
-    predictions = store.frame(done.report.predictions).head(4)
+    predictions = folders.frame(done.report.predictions).head(4)
     found = list(versions.answers("of_graph@champion", [helpers.Path(uri) for uri in predictions["uri"]]))
     np.testing.assert_allclose([a["probability"] for a in found], predictions["probability"], atol=1e-4)
 

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from tasks.data.images import augment
-from tasks.networks import classifiers, ensembles, freezing
-from tasks.networks.backbones import Backbone
+from tasks.features.batches import Batches
+from tasks.networks import classifiers, cutting, ensembles, files, freezing
+from tasks.networks.cutting import Backbone
+from tasks.networks.pooling import levels, pooled
 from tasks.runtime import plugins
-from tasks.training import fit
+from tasks.training import fit, saving
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def data():
 
 
 def _batches(images, labels):
-    return fit.Batches(lambda positions: images[positions], labels)
+    return Batches(lambda positions: images[positions], labels)
 
 
 def _features(pooling="avg"):
@@ -37,7 +39,7 @@ def _features(pooling="avg"):
         x = keras.layers.Conv2D(4, 3, padding="same", name=f"conv_{number}")(x)
         x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
     backbone = Backbone(keras.Model(pixels, x), ("norm_0", "norm_1", "norm_2"))
-    return classifiers.pooled(backbone, pooling)
+    return pooled(backbone, pooling)
 
 
 def _network(pooling="avg", features=None):
@@ -52,10 +54,10 @@ PLAN = fit.Plan(epochs=3, patience=3, learning_rate=0.05, weight_decay=0.0, batc
 @pytest.mark.parametrize("layer", ["norm_0", "norm_1"])
 def test_a_cut_network_gives_what_the_whole_gives(data, pooling, layer):
     network = _network(pooling)
-    trunk, top = classifiers.cut(network, layer)
+    trunk, top = cutting.cut(network, layer)
     assert len(trunk.output_shape) == 2
     logits = top.predict(trunk.predict(data[0], verbose=0), verbose=0)
-    np.testing.assert_allclose(classifiers.softmax(logits), network.predict(data[0], verbose=0), atol=1e-5)
+    np.testing.assert_allclose(saving.softmax(logits), network.predict(data[0], verbose=0), atol=1e-5)
 
 
 @pytest.mark.parametrize("pooling", ["avg", "multi_level", "none"])
@@ -63,11 +65,11 @@ def test_one_pass_gives_the_features_and_what_crosses_a_cut(data, pooling, tmp_p
     features = _features(pooling)
     network = _network(features=features)
     network.save(tmp_path / "network.keras")
-    below = classifiers.trunk(features, "norm_1")
-    after, _ = classifiers.cut(classifiers.load(tmp_path / "network.keras"), "norm_1")
+    below = cutting.trunk(features, "norm_1")
+    after, _ = cutting.cut(files.load(tmp_path / "network.keras"), "norm_1")
     # What is stored of the one is found by the other.
     assert freezing.fingerprint(below.variables) == freezing.fingerprint(after.variables)
-    both = classifiers.both(features, below).predict(data[0], verbose=0)
+    both = cutting.both(features, below).predict(data[0], verbose=0)
     apart = [part.predict(data[0], verbose=0).reshape(len(both), -1) for part in (features, after)]
     np.testing.assert_allclose(both, np.concatenate(apart, axis=1), atol=1e-5)
 
@@ -81,13 +83,13 @@ def test_a_network_is_cut_where_several_tensors_cross(data):
     for number in range(3):
         cell = keras.layers.Conv2D(4, 3, padding="same", name=f"cell_{number}")(first)
         before, first = first, keras.layers.Average(name=f"sum_{number}")([before, cell])
-    features = classifiers.pooled(Backbone(keras.Model(pixels, first), ("sum_0", "cell_1", "sum_1")), "avg")
+    features = pooled(Backbone(keras.Model(pixels, first), ("sum_0", "cell_1", "sum_1")), "avg")
     network = classifiers.classifier(features, plugins.entry("heads", "mlp")(features.output_shape[1:], 2))
     for layer, crossing in (("first", 4), ("sum_0", 8), ("cell_1", 12)):
-        trunk, top = classifiers.cut(network, layer)
+        trunk, top = cutting.cut(network, layer)
         assert trunk.output_shape == (None, 8 * 8 * crossing)
         logits = top.predict(trunk.predict(data[0], verbose=0), verbose=0)
-        np.testing.assert_allclose(classifiers.softmax(logits), network.predict(data[0], verbose=0), atol=1e-5)
+        np.testing.assert_allclose(saving.softmax(logits), network.predict(data[0], verbose=0), atol=1e-5)
     assert {variable.path for variable in top.trainable_variables} >= {"cell_2/kernel", "cell_2/bias"}
     assert not {variable.path for variable in top.variables} & {"first/kernel", "cell_0/kernel", "cell_1/kernel"}
 
@@ -102,16 +104,13 @@ def test_poolings():
     backbone = Backbone(keras.Model(pixels, top), ("fine", "coarse"))
     images = np.random.default_rng(0).normal(size=(5, 16, 16, 3)).astype("float32")
     maps = keras.Model(pixels, [fine, coarse, top]).predict(images, verbose=0)
-    seen = {
-        p: classifiers.pooled(backbone, p).predict(images, verbose=0)
-        for p in ("avg", "avg_max_std", "multi_level", "none")
-    }
+    seen = {p: pooled(backbone, p).predict(images, verbose=0) for p in ("avg", "avg_max_std", "multi_level", "none")}
     statistics = [np.concatenate([m.mean((1, 2)), m.max((1, 2)), m.std((1, 2))], axis=1) for m in maps]
     np.testing.assert_allclose(seen["none"], maps[2], atol=1e-5)
     np.testing.assert_allclose(seen["avg"], maps[2].mean((1, 2)), atol=1e-5)
     np.testing.assert_allclose(seen["avg_max_std"], statistics[2], atol=1e-4)
     np.testing.assert_allclose(seen["multi_level"], np.concatenate(statistics, axis=1), atol=1e-4)
-    assert classifiers.levels(backbone) == ["fine", "coarse"]
+    assert levels(backbone) == ["fine", "coarse"]
 
 
 def test_answers_of_networks_are_averaged_over_the_views_also_from_a_file(data, tmp_path):
@@ -123,8 +122,8 @@ def test_answers_of_networks_are_averaged_over_the_views_also_from_a_file(data, 
     each = [n.predict(augment.view(pixels, name), verbose=0) for n in two.values() for name in views]
     np.testing.assert_allclose(averaged.predict(pixels, verbose=0), np.mean(each, axis=0), atol=1e-5)
     assert np.ptp(each, axis=0).max() > 1e-4
-    name = classifiers.save(averaged, tmp_path)
-    again = classifiers.load(tmp_path / name)
+    name = files.save(averaged, tmp_path)
+    again = files.load(tmp_path / name)
     np.testing.assert_allclose(again.predict(pixels, verbose=0), averaged.predict(pixels, verbose=0), atol=1e-6)
 
 
@@ -138,7 +137,7 @@ def test_what_two_networks_have_in_common_is_computed_once(data, pooling):
     averaged = ensembles.averaged({"one": one, "other": other}, ("identity",), blocks)
     apart = ensembles.averaged({"one": one, "other": other}, ("identity",))
     np.testing.assert_allclose(averaged.predict(data[0], verbose=0), apart.predict(data[0], verbose=0), atol=1e-5)
-    trunk, _ = classifiers.cut(one, "norm_1")
+    trunk, _ = cutting.cut(one, "norm_1")
     assert averaged.count_params() == one.count_params() + other.count_params() - trunk.count_params()
     assert apart.count_params() == one.count_params() + other.count_params()
     # One of another architecture has nothing in common with them.
@@ -152,7 +151,7 @@ def test_what_two_networks_have_in_common_is_computed_once(data, pooling):
 
 def test_only_what_is_thawed_changes_statistics_included(data):
     network = _network()
-    trunk, top = classifiers.cut(network, "norm_1")
+    trunk, top = cutting.cut(network, "norm_1")
     freezing.freeze(trunk)
     freezing.thaw(top)
     before = {v.path: v.numpy().copy() for v in network.variables}
@@ -186,7 +185,7 @@ def test_the_same_seed_gives_the_same_weights(data):
     def trained(seed):
         fit.seed_everything(0)
         network = _network()
-        _, top = classifiers.cut(network, "norm_0")
+        _, top = cutting.cut(network, "norm_0")
         inputs = np.random.default_rng(1).normal(size=(96, 8 * 8 * 4)).astype("float32")
         plan = fit.Plan(**{**PLAN.__dict__, "seed": seed})
         fit.fit(top, _batches(inputs, data[1]), _batches(inputs, data[1]), plan)
@@ -226,13 +225,13 @@ def test_a_saved_network_is_the_same_and_code_in_a_file_is_refused(data, tmp_pat
     import keras
 
     network = _network()
-    classifiers.save(network, tmp_path)
-    again = classifiers.load(tmp_path / "network.keras")
+    files.save(network, tmp_path)
+    again = files.load(tmp_path / "network.keras")
     np.testing.assert_array_equal(again.predict(data[0], verbose=0), network.predict(data[0], verbose=0))
     evil = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x)])
     evil.save(tmp_path / "evil.keras")
     with pytest.raises(ValueError, match="lambda"):
-        classifiers.load(tmp_path / "evil.keras")
+        files.load(tmp_path / "evil.keras")
 
 
 MIRRORED = """

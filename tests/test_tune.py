@@ -13,8 +13,8 @@ from flows.parts.head_search import with_head
 from flows.train import train
 from tasks import settings
 from tasks.evaluation.statistics import cross_validation
-from tasks.networks import classifiers
-from tasks.networks.backbones import Backbone
+from tasks.networks.cutting import Backbone
+from tasks.networks.pooling import part, pooled
 from tasks.runtime import plugins
 from tasks.runtime.errors import DataError, UsageError
 from tasks.runtime.home import home
@@ -173,12 +173,10 @@ def test_narrow_poolings_are_parts_of_wide_ones():
     top = keras.layers.Conv2D(5, 3, 2, padding="same", name="top")(fine)
     backbone = Backbone(keras.Model(pixels, top), ("fine", "top"))
     images = np.random.default_rng(0).normal(size=(3, 16, 16, 3)).astype("float32")
-    seen = {
-        p: classifiers.pooled(backbone, p).predict(images, verbose=0) for p in ("avg", "avg_max_std", "multi_level")
-    }
+    seen = {p: pooled(backbone, p).predict(images, verbose=0) for p in ("avg", "avg_max_std", "multi_level")}
     for narrow, wide in (("avg", "avg_max_std"), ("avg", "multi_level"), ("avg_max_std", "multi_level")):
-        np.testing.assert_allclose(seen[wide][:, classifiers.part(narrow, 5)], seen[narrow], atol=1e-5)
-    assert seen["multi_level"][:, classifiers.part("multi_level", 5)].shape == seen["multi_level"].shape
+        np.testing.assert_allclose(seen[wide][:, part(narrow, 5)], seen[narrow], atol=1e-5)
+    assert seen["multi_level"][:, part("multi_level", 5)].shape == seen["multi_level"].shape
 
 
 @pytest.mark.parametrize(

@@ -282,9 +282,9 @@ def notify(
     with session("notify", home) as s:
         checked = _recipe(recipe, overrides)
         _server_is_named()
-        from tasks.services.orchestration import triggers
+        from tasks.services.orchestration import events
 
-        triggers.announce(checked.name, why)
+        events.announce(checked.name, why)
         s.answers.print(f"Announced: the data of {checked.name} have changed.", markup=False)
 
 

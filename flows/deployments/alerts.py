@@ -14,7 +14,7 @@ from prefect.client.orchestration import get_client
 from prefect.events.actions import CallWebhook
 
 from tasks.runtime.errors import UsageError
-from tasks.services.orchestration import triggers
+from tasks.services.orchestration import events
 
 #: Environment variable with the address that is called, as of a Slack, Mattermost or Teams channel.
 VARIABLE = "HEADSTART_WEBHOOK"
@@ -48,21 +48,21 @@ def install(address: str) -> list[str]:
 
 
 def _failed() -> tuple[str, EventTrigger, str]:
-    trigger = EventTrigger(expect={triggers.FAILED}, match=_runs(*FLOWS))
+    trigger = EventTrigger(expect={events.FAILED}, match=_runs(*FLOWS))
     return "headstart: a run has failed", trigger, FAILED
 
 
 def _blind() -> tuple[str, EventTrigger, str]:
     """Watching fails again at each look, so each deployment of it is told of once an hour."""
     trigger = EventTrigger(
-        expect={triggers.FAILED}, match=_runs("watch"), for_each={"prefect.resource.id"}, within=timedelta(hours=1)
+        expect={events.FAILED}, match=_runs("watch"), for_each={"prefect.resource.id"}, within=timedelta(hours=1)
     )
     text = f"{FAILED} New data start no training until it can look again. This is said once an hour."
     return "headstart: watching has failed", trigger, text
 
 
 def _runs(*flows: str) -> dict[str, list[str]]:
-    return {"prefect.resource.id": [f"{triggers.RUN}{name}.*" for name in flows]}
+    return {"prefect.resource.id": [f"{events.RUN}{name}.*" for name in flows]}
 
 
 def _crashed() -> tuple[str, EventTrigger, str]:
@@ -76,7 +76,7 @@ def _crashed() -> tuple[str, EventTrigger, str]:
 
 
 def _undecided() -> tuple[str, EventTrigger, str]:
-    trigger = EventTrigger(expect={triggers.UNDECIDED}, match={"prefect.resource.id": f"{triggers.RESOURCE}*"})
+    trigger = EventTrigger(expect={events.UNDECIDED}, match={"prefect.resource.id": f"{events.RESOURCE}*"})
     text = (
         "Headstart: the gates of {{ event.resource.name }} are undecided about version {{ event.payload.version }}. "
         "{{ event.payload.reason }}"

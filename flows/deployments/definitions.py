@@ -16,7 +16,7 @@ from flows.recipes import find
 from flows.retrain import retrain
 from flows.score import score
 from flows.watch import watch
-from tasks.services.orchestration import triggers
+from tasks.services.orchestration import events
 from tasks.settings import load
 
 MODULE = EntrypointType.MODULE_PATH
@@ -37,8 +37,8 @@ def _of_recipe(recipe: str, overrides: list[str], cron: str | None, every: float
     name, parameters = load(file, tuple(overrides)).name, {"recipe": str(file.absolute()), "overrides": overrides}
     announced = DeploymentEventTrigger(
         name=f"new data of {name}",
-        expect={triggers.EVENT},
-        match={"prefect.resource.id": f"{triggers.RESOURCE}{name}"},
+        expect={events.EVENT},
+        match={"prefect.resource.id": f"{events.RESOURCE}{name}"},
         parameters={**parameters, "why": "new data was announced"},
     )
     retraining = retrain.to_deployment(

@@ -15,7 +15,7 @@ import pandas as pd
 from tasks.records import Corrections
 from tasks.runtime.errors import DataError, UsageError
 from tasks.runtime.home import home
-from tasks.runtime.store import tables as store
+from tasks.runtime.store import folders
 
 #: Of a table that a person fills in, and of what is kept.
 NEEDED = ("recipe", "dataset", "key", "corrected")
@@ -103,12 +103,12 @@ def _check(file: Path, filled: pd.DataFrame, images: pd.DataFrame) -> None:
 
 def _images(file: Path, dataset: str) -> pd.DataFrame:
     path = f"store/datasets/{Path(dataset).name}/images.parquet"
-    if store.missing([path]):
+    if folders.missing([path]):
         raise DataError(
             f"{file}: expected a table of this home folder, found the data set {dataset!r}, which is not in {home()}. "
             "Train the recipe here, or name its home with --home."
         )
-    return store.frame(path).set_index("key")
+    return folders.frame(path).set_index("key")
 
 
 def _own(image: pd.Series) -> str:
@@ -145,3 +145,11 @@ def _write(recipe: str, rows: list[dict[str, str]]) -> None:
 
 def _file(recipe: str) -> Path:
     return home() / "labels" / f"{Path(recipe).name}.csv"
+
+
+def corrected(rows: pd.DataFrame, corrections: Corrections) -> pd.DataFrame:
+    """The rows with the labels that a person has put right, and the source's own beside those that this changes."""
+    put_right = rows["key"].map(corrections.labels).astype(object)
+    changed = put_right.notna() & (put_right != rows["label"])
+    own = rows["label"].astype(object)
+    return rows.assign(label=own.where(~changed, put_right), corrected_from=own.where(changed, None))

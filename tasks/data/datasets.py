@@ -7,12 +7,13 @@ import pandas as pd
 
 from tasks.data.images import pipeline
 from tasks.records import DatasetRef, ImagesRef
-from tasks.runtime.store import tables as store
+from tasks.runtime.store import folders
+from tasks.runtime.store.tables import Table
 
 
 def rows(dataset: DatasetRef, split: str | None = None) -> pd.DataFrame:
     """Rows of (key, uri, label, group, split, facts), of one split or all, in the order of their keys."""
-    every = store.frame(dataset.path)
+    every = folders.frame(dataset.path)
     return every if split is None else every[every["split"] == split].reset_index(drop=True)
 
 
@@ -31,9 +32,9 @@ def labels(rows: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
     return rows["label"].map({name: i for i, name in enumerate(classes)}).to_numpy(np.int64)
 
 
-def pixel_table(images: ImagesRef) -> store.Table:
+def pixel_table(images: ImagesRef) -> Table:
     """The table of prepared images: uint8[size, size, 3] by key."""
-    return store.Table(images.table, (images.size, images.size, 3), "uint8")
+    return Table(images.table, (images.size, images.size, 3), "uint8")
 
 
 def pixels(images: ImagesRef, rows: pd.DataFrame, size: int) -> Iterator[np.ndarray]:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.training.fit import Batches
-
 
 @dataclass(frozen=True)
 class Part:
@@ -39,19 +37,3 @@ def parts(shares: Sequence[float], per_class: Sequence[int], counts: Sequence[in
     every = [Part(share=share) for share in shares] + [Part(per_class=count) for count in per_class]
     found = {sum(part.of(count) for count in counts): part for part in every}
     return dict(sorted(found.items()))
-
-
-def of(batches: Batches, chosen: np.ndarray, images: int) -> Batches:
-    """All rows of the chosen ones of so many images, where each image's rows (views) follow each other."""
-    each = len(batches.labels) // images
-    return _taken(batches, (chosen[:, None] * each + np.arange(each)).ravel())
-
-
-def repeated(batches: Batches, least: int) -> Batches:
-    """The rows as often as it takes to be `least` or more, so that an epoch of a few images has more than one step."""
-    count = len(batches.labels)
-    return _taken(batches, np.tile(np.arange(count), -(-least // count)))
-
-
-def _taken(batches: Batches, positions: np.ndarray) -> Batches:
-    return Batches(lambda at: batches.read(positions[at]), batches.labels[positions], batches.random)

@@ -6,18 +6,11 @@ Of the error over the number of images the middle is a power law: Hestness et al
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.evaluation.statistics import bootstrap, gains
-from tasks.networks import classifiers
+from tasks.evaluation.statistics import bootstrap
 from tasks.records import SCRATCH, TRANSFER, Gap, Level, PointRef
-from tasks.runtime.store import tables as store
-from tasks.training import fit
-
-if TYPE_CHECKING:
-    import keras
 
 #: Share of the error of always naming the most frequent class below which a method has begun to learn.
 LEARNED = 0.9
@@ -25,34 +18,6 @@ LEARNED = 0.9
 POINTS, EXPLAINED, BEYOND = 3, 0.9, 30
 #: The error falls with at least this power of the number of images.
 SLOPE = 0.05
-
-
-def point(
-    address: str,
-    method: str,
-    images: int,
-    side: int,
-    seed: int,
-    model: keras.Model,
-    validation: fit.Batches,
-    history: fit.History,
-    seconds: float,
-) -> PointRef:
-    """A point of the method's curve: the model is asked for the validation rows, and what it says is kept."""
-    logits = fit.predict(model, validation)
-    with store.folder("points", address) as (working, path):
-        name = classifiers.write_probabilities(working, logits)
-    return PointRef(
-        digest=address,
-        method=method,
-        images=images,
-        side=side,
-        seed=seed,
-        validation=fit.scores(logits, validation.labels),
-        predictions=f"{path}/{name}",
-        seconds=round(seconds, 3),
-        epochs=history.best,
-    )
 
 
 def levels(points: Sequence[tuple[PointRef, np.ndarray]], seed: int) -> list[tuple[Level, np.ndarray]]:
@@ -73,7 +38,7 @@ def _level(same: list[tuple[PointRef, np.ndarray]], seed: int) -> tuple[Level, n
         first.images,
         first.side,
         float(hits.mean()),
-        *bootstrap.interval(hits, gains.CONFIDENCE, seed),
+        *bootstrap.interval(hits, bootstrap.CONFIDENCE, seed),
         log_loss=float(np.mean([point.validation["log_loss"] for point, _ in same])),
         seconds=float(np.mean([point.seconds for point, _ in same])),
         seeds=len(same),
@@ -88,7 +53,7 @@ def gaps(found: Sequence[tuple[Level, np.ndarray]], seed: int) -> list[Gap]:
         same = [pair for pair in found if pair[0].images == images]
         ours, theirs = (_best([pair for pair in same if pair[0].method in side]) for side in (TRANSFER, SCRATCH))
         if ours and theirs:
-            compared.append(Gap(images, ours[0].method, theirs[0].method, gains.gain(ours[1], theirs[1], seed)))
+            compared.append(Gap(images, ours[0].method, theirs[0].method, bootstrap.gain(ours[1], theirs[1], seed)))
     return compared
 
 

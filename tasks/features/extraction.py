@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from tasks.networks import backbones, classifiers, engines, freezing
+from tasks.networks import backbones, cutting, engines, freezing, pooling
 from tasks.networks.backend import current
 from tasks.records import ImagesRef, digest
 from tasks.runtime.home import home
-from tasks.runtime.store import tables as store
+from tasks.runtime.store.tables import Table
 from tasks.settings import Backbone, Extract
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ class Frozen:
     #: Makes the network; an engine that was prepared before does without.
     build: Callable[[], keras.Model]
     started: Callable[[], engines.Engine]
-    table: store.Table
+    table: Table
     #: Of what crosses a cut, where the engine gives that too, after what belongs into `table`.
-    crossing: store.Table | None = None
+    crossing: Table | None = None
 
     @property
     def engine(self) -> engines.Engine:
@@ -52,19 +52,19 @@ def start(images: ImagesRef, backbone: Backbone, settings: Extract, backend: str
     # Made once for all that the start wants of it, and not kept beyond.
     @cache
     def build() -> keras.Model:
-        return classifiers.pooled(loaded(), backbone.pooling)
+        return pooling.pooled(loaded(), backbone.pooling)
 
     @cache
-    def loaded() -> backbones.Backbone:
+    def loaded() -> cutting.Backbone:
         return backbones.load(backbone, images.size)
 
     if not cut:
         started = _starter(settings, build, address, images)
-        return Frozen(build, started, store.Table(name, started().shape, settings.dtype))
-    layer = classifiers.boundary(loaded().blocks, cut)
-    below = classifiers.trunk(build(), layer)
-    started = _starter(settings, lambda: classifiers.both(build(), below), digest("both", address, layer), images)
-    features = store.Table(name, build().output_shape[1:], settings.dtype)
+        return Frozen(build, started, Table(name, started().shape, settings.dtype))
+    layer = cutting.boundary(loaded().blocks, cut)
+    below = cutting.trunk(build(), layer)
+    started = _starter(settings, lambda: cutting.both(build(), below), digest("both", address, layer), images)
+    features = Table(name, build().output_shape[1:], settings.dtype)
     return Frozen(build, started, features, trunk(images, below, layer, settings).table)
 
 
@@ -72,7 +72,7 @@ def trunk(images: ImagesRef, network: keras.Model, layer: str, settings: Extract
     """The part of a network up to a layer, and the table of what crosses the cut there, which `start` may fill too."""
     weights = freezing.fingerprint(network.variables)
     address = digest("trunk", weights, layer, network.output_shape, images.size, current())
-    table = store.Table(f"activations-{digest(address, images.table, CROSSING)}", network.output_shape[1:], CROSSING)
+    table = Table(f"activations-{digest(address, images.table, CROSSING)}", network.output_shape[1:], CROSSING)
     return Frozen(lambda: network, _starter(settings, lambda: network, address, images), table)
 
 

@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 
-from tasks.evaluation.statistics import bootstrap, gains
+from tasks.evaluation.statistics import bootstrap
 from tasks.records import Gain
 
 #: Inverse strengths of the L2 penalty that are tried.
@@ -27,11 +27,11 @@ def compared(
     """
     said = {who: probe(ours, labels, theirs, truth, classes) for who, (ours, theirs) in features.items()}
     said["majority"] = shares(labels, len(truth), classes)
-    right = {who: gains.correct(truth, found) for who, found in said.items()}
+    right = {who: bootstrap.correct(truth, found) for who, found in said.items()}
     losses = {who: bootstrap.losses(truth, found) for who, found in said.items()}
     scores = {who: {"accuracy": float(right[who].mean()), "log_loss": float(losses[who].mean())} for who in said}
-    accuracy = gains.gain(right["pretrained"], right["random"], seed)
-    return scores, {"accuracy": accuracy, "log_loss": gains.gain(losses["random"], losses["pretrained"], seed)}
+    accuracy = bootstrap.gain(right["pretrained"], right["random"], seed)
+    return scores, {"accuracy": accuracy, "log_loss": bootstrap.gain(losses["random"], losses["pretrained"], seed)}
 
 
 def probe(features: np.ndarray, labels: np.ndarray, others: np.ndarray, theirs: np.ndarray, classes: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from tasks.networks import engines
 from tasks.records import ImagesRef
 from tasks.runtime import progress
 from tasks.runtime.errors import DataError
-from tasks.runtime.store import tables as store
+from tasks.runtime.store.tables import Table
 
 #: Rows in one commit: what a killed run loses at most, and Lance's cost of a commit is spread over.
 COMMIT = 512
@@ -23,12 +23,12 @@ COMMIT = 512
 class Beside:
     """A second table that one pass fills with the rest of what a network gives, and the views that it needs."""
 
-    table: store.Table
+    table: Table
     views: Mapping[str, Sequence[str]]
 
 
 def fill(
-    table: store.Table,
+    table: Table,
     images: ImagesRef,
     views: Mapping[str, Sequence[str]],
     engine: engines.Engine,
@@ -69,7 +69,7 @@ def fill(
     return total
 
 
-def lacks(table: store.Table, images: ImagesRef, views: Mapping[str, Sequence[str]]) -> bool:
+def lacks(table: Table, images: ImagesRef, views: Mapping[str, Sequence[str]]) -> bool:
     """Whether `fill` would have anything to compute."""
     return not _missing(table, datasets.rows(images.dataset), views)[0].empty
 
@@ -77,7 +77,7 @@ def lacks(table: store.Table, images: ImagesRef, views: Mapping[str, Sequence[st
 class _Waiting:
     """Rows of a table that are not committed yet."""
 
-    def __init__(self, table: store.Table, columns: slice, what: str, wanted: set[str] | None = None) -> None:
+    def __init__(self, table: Table, columns: slice, what: str, wanted: set[str] | None = None) -> None:
         self.table, self.columns, self.what, self.wanted = table, columns, what, wanted
         self.keys: list[str] = []
         self.values: list[np.ndarray] = []
@@ -117,7 +117,7 @@ def row_key(key: str, view_name: str) -> str:
 
 
 def _missing(
-    table: store.Table, rows: pd.DataFrame, views: Mapping[str, Sequence[str]]
+    table: Table, rows: pd.DataFrame, views: Mapping[str, Sequence[str]]
 ) -> tuple[pd.DataFrame, list[list[str]]]:
     """The rows that lack something, and the views that each of them lacks."""
     there = table.keys()

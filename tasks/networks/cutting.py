@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from tasks.networks.pooling import SIDE
+from tasks.runtime.errors import UsageError
 
 if TYPE_CHECKING:
     import keras
@@ -46,3 +51,121 @@ def _ends(layer: keras.Layer, users: list[Any], levels: set[str]) -> bool:
     if type(layer).__name__.endswith("Block") or not users:
         return True
     return layer.name in levels if levels else users[0].output.shape[1:-1] != layer.output.shape[1:-1]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network, where it can be cut, and where its weights come from."""
+
+    model: keras.Model
+    #: Names of the layers at whose output the network can be cut, from the input to the last block.
+    blocks: tuple[str, ...]
+
+
+def cut(network: keras.Model, layer: str, features: bool = False) -> tuple[keras.Model, keras.Model]:
+    """(pixels to a vector of all that crosses the cut, that vector to logits); both share the network's variables.
+
+    The trunk is the named layer and all that it depends on, and with `multi_level` pooling what pools a block of it.
+    What crosses is every tensor of the trunk that something above takes: for most networks the layer's output alone.
+    With `features` the upper part gives two things: logits, and `features_of` the network.
+    """
+    import keras
+    from keras import layers
+
+    logits = network.get_layer("probabilities").input
+    crossing = _crossing(network, layer, logits)
+    upper = keras.Model(crossing, [logits, features_of(network)] if features else logits, name="upper")
+    below = _trunk(network, crossing)
+    start, parts = 0, []
+    joined = keras.Input(below.output_shape[1:])
+    for tensor in crossing:
+        values = math.prod(tensor.shape[1:])
+        parts.append(layers.Reshape(tensor.shape[1:])(joined[:, start : start + values]))
+        start += values
+    return below, keras.Model(joined, upper(parts), name="top")
+
+
+def trunk(features: keras.Model, layer: str) -> keras.Model:
+    """The trunk of `cut`, of the network below a head."""
+    return _trunk(features, _crossing(features, layer, features.output))
+
+
+def both(features: keras.Model, below: keras.Model) -> keras.Model:
+    """Pixels to one vector: the features, flat, then what crosses the cut above the trunk `below`."""
+    import keras
+
+    flat = keras.layers.Flatten(name="flat_features")(features.output)
+    joined = keras.layers.Concatenate(name="features_and_crossing")([flat, below.output])
+    return keras.Model(features.input, joined, name="both")
+
+
+def boundary(blocks: tuple[str, ...], last: int) -> str:
+    """Name of the layer below which nothing is trained; `UsageError` when there are not that many blocks."""
+    if last >= len(blocks):
+        most = f"expected at most {len(blocks) - 1}" if len(blocks) > 1 else "expected fine_tune.enabled = false"
+        raise UsageError(f"fine_tune.blocks: {most} for this backbone, found {last}.")
+    return blocks[-last - 1]
+
+
+def features_of(network: keras.Model) -> keras.KerasTensor | None:
+    """What the head of a classifier takes, [n, …, values]; None where a SavedModel hides it.
+
+    Of an average: the second output of its first member, on the first view.
+    """
+    waiting, seen = [network.output], set()
+    while waiting:
+        tensor = waiting.pop(0)
+        operation, node, _ = tensor._keras_history
+        if operation.name == "head":
+            return _sources(tensor)[0]
+        if len(given := operation._inbound_nodes[node].output_tensors) > 1:
+            return given[1]
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            waiting += _sources(tensor)
+    return None
+
+
+def _trunk(network: keras.Model, crossing: list[keras.KerasTensor]) -> keras.Model:
+    import keras
+    from keras import layers
+
+    flat = [layers.Flatten(name=f"flat_{i}")(tensor) for i, tensor in enumerate(crossing)]
+    vector = layers.Concatenate(name="crossing")(flat) if len(flat) > 1 else flat[0]
+    return keras.Model(network.input, vector, name="trunk")
+
+
+def _crossing(network: keras.Model, layer: str, top: keras.KerasTensor) -> list[keras.KerasTensor]:
+    """What the part between the layer and `top` takes from the layer and below, in the order of first use."""
+    trunk = _below(network.get_layer(layer).output)
+    frozen = {f"{SIDE}{operation.name}" for operation in trunk}
+    for pool in [each for each in network.layers if each.name in frozen]:
+        trunk |= _below(pool.output)
+    found: dict[int, keras.KerasTensor] = {}
+    waiting, seen = [top], set()
+    while waiting:
+        tensor = waiting.pop()
+        if tensor._keras_history.operation in trunk:
+            found[id(tensor)] = tensor
+        elif id(tensor) not in seen:
+            seen.add(id(tensor))
+            waiting += _sources(tensor)
+    return list(found.values())
+
+
+def _below(output: keras.KerasTensor) -> set[keras.Operation]:
+    """The operations that a tensor depends on."""
+    found: set[keras.Operation] = set()
+    waiting = [output]
+    while waiting:
+        tensor = waiting.pop()
+        if tensor._keras_history.operation not in found:
+            found.add(tensor._keras_history.operation)
+            waiting += _sources(tensor)
+    return found
+
+
+def _sources(tensor: keras.KerasTensor) -> list[keras.KerasTensor]:
+    """What the operation that made a tensor took."""
+    operation, node, _ = tensor._keras_history
+    return operation._inbound_nodes[node].input_tensors

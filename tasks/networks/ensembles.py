@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tasks.data.images.augment import VIEWS
-from tasks.networks import classifiers
+from tasks.networks import cutting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,9 +33,9 @@ def averaged(
     for names in _families(members, blocks):
         seen, parts = views_of, {name: _with_features(members[name]) for name in names}
         if shared := _shared([members[name] for name in names], blocks.get(names[0], ())):
-            trunk, _ = classifiers.cut(members[names[0]], shared)
+            trunk, _ = cutting.cut(members[names[0]], shared)
             seen = [trunk(image) for image in seen]
-            tops = {name: classifiers.cut(members[name], shared, features=True)[1] for name in names}
+            tops = {name: cutting.cut(members[name], shared, features=True)[1] for name in names}
             parts = {
                 name: keras.Model(top.input, [keras.layers.Softmax()(top.outputs[0]), top.outputs[1]])
                 for name, top in tops.items()
@@ -51,7 +51,7 @@ def _families(members: Mapping[str, keras.Model], blocks: Mapping[str, Sequence[
     families: dict[object, list[str]] = {}
     for name, network in members.items():
         cuts = blocks.get(name, ())
-        shapes = [w.shape for w in classifiers.cut(network, cuts[-1])[0].weights] if cuts else [name]
+        shapes = [w.shape for w in cutting.cut(network, cuts[-1])[0].weights] if cuts else [name]
         families.setdefault((tuple(cuts), tuple(shapes)), []).append(name)
     return list(families.values())
 
@@ -60,7 +60,7 @@ def _with_features(network: keras.Model) -> keras.Model:
     """Pixels to probabilities and, where they can be had, features."""
     import keras
 
-    features = classifiers.features_of(network)
+    features = cutting.features_of(network)
     return keras.Model(network.input, [network.output] if features is None else [network.output, features])
 
 
@@ -69,7 +69,7 @@ def _shared(members: list[keras.Model], blocks: Sequence[str]) -> str:
     if len(members) == 1:
         return ""
     for block in reversed(blocks):
-        first, *others = [classifiers.cut(network, block)[0].get_weights() for network in members]
+        first, *others = [cutting.cut(network, block)[0].get_weights() for network in members]
         if all(np.array_equal(a, b) for other in others for a, b in zip(first, other, strict=True)):
             return block
     return ""

@@ -1067,3 +1067,6 @@ class Outcome(Findings):
                 *stages,
             ]
         )
+
+
+PREFIX = "slice_"

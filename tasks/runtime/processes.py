@@ -34,18 +34,3 @@ def gone(name: str) -> bool:
 def has_gpu() -> bool:
     """Whether an NVIDIA driver is here."""
     return shutil.which("nvidia-smi") is not None
-
-
-def servers_left() -> list[psutil.Process]:
-    """Prefect servers of this home folder whose starter was ended before it could end them."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if "prefect.server.api.server:create_app" not in (process.info["cmdline"] or []):
-            continue
-        try:
-            environment = process.environ()
-        except psutil.Error:
-            continue
-        if environment.get("PREFECT_HOME") == os.environ.get("PREFECT_HOME") and gone(environment.get(PARENT, "")):
-            found.append(process)
-    return found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tasks.evaluation.calibration import FLOOR, unit
-from tasks.networks import classifiers
+from tasks.networks import cutting
 from tasks.runtime.home import home
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def of(network: keras.Model, calibration: CalibrationRef) -> keras.Model:
     logits = keras.ops.log(keras.ops.maximum(keras.ops.cast(network.output, "float32"), FLOOR))
     calm = keras.layers.Softmax(name="calibrated", dtype="float32")(logits / terms.temperature)
     outputs = {PROBABILITIES: calm}
-    features = classifiers.features_of(network)
+    features = cutting.features_of(network)
     if features is not None and calibration.reference and terms.limit is not None:
         reference = np.load(home() / calibration.reference, allow_pickle=False)
         vectors = keras.ops.cast(features, "float32")

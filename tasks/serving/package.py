@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.data.images.decode import preparer
-from tasks.networks import classifiers
+from tasks.networks import files
 from tasks.serving import calibrated
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def write(folder: Path, network: Path, classes: tuple[str, ...], images: Images,
     """Write the calibrated network, `decoder/` (a SavedModel from bytes to pixels), and `spec.json`."""
     import tensorflow as tf
 
-    classifiers.save(calibrated.of(classifiers.load(network), calibration), folder)
+    files.save(calibrated.of(files.load(network), calibration), folder)
     decoder = tf.Module()
     decoder.decode = preparer(images.size, images.fit, images.max_pixels)
     tf.saved_model.save(decoder, str(folder / "decoder"))
@@ -62,7 +62,7 @@ def read(folder: Path) -> Served:
 
     network = folder / "network"
     return Served(
-        classifiers.load(network if network.is_dir() else folder / "network.keras"),
+        files.load(network if network.is_dir() else folder / "network.keras"),
         tf.saved_model.load(str(folder / "decoder")),
         Spec(**json.loads((folder / SPEC).read_text(encoding="utf-8"))),
         network.is_dir(),

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tasks.features import extraction
-from tasks.features import tables as features
-from tasks.networks import classifiers, freezing
+from tasks.features import extraction, tables
+from tasks.features.batches import Batches, batches_of, jittered
+from tasks.networks import classifiers, cutting, freezing
 from tasks.records import ImagesRef
 from tasks.settings import Extract, FineTune, Images, Loss, Tuning
 from tasks.training import fit, lr_finder, optimizers, precision
@@ -25,8 +25,8 @@ class Upper:
     """A model from what reaches it to logits, on the network's own variables, and its rows."""
 
     model: keras.Model
-    train: fit.Batches
-    validation: fit.Batches
+    train: Batches
+    validation: Batches
     #: Tables that the rows come from.
     tables: tuple[str, ...]
     #: What computed them; empty where they were there.
@@ -60,23 +60,23 @@ def of(
     """
     splits = ("train", "validation") if refit else ("train",)
     if isinstance(settings, FineTune):
-        layer = classifiers.boundary(blocks, settings.blocks)
-        trunk, top = classifiers.cut(network, layer)
+        layer = cutting.boundary(blocks, settings.blocks)
+        trunk, top = cutting.cut(network, layer)
         freezing.freeze(trunk)
         freezing.thaw(top)
         if settings.trunk == "cached":
             views = {split: augment.views if split in splits else ("identity",) for split in ("train", "validation")}
             found, engine = extraction.trunk(images, trunk, layer, extract), ""
             table, wanted = found.table, views | {"test": ()}
-            if features.lacks(table, images, wanted):  # extract leaves them where it knows of the cut
+            if tables.lacks(table, images, wanted):  # extract leaves them where it knows of the cut
                 engine = f"{found.engine.name}: {found.engine.reason}"
-                features.fill(table, images, wanted, found.engine, extract.batch_size, "activations")
-            train = fit.rows_of(images, splits, augment.views, table)
-            return Upper(top, train, fit.rows_of(images, ("validation",), ("identity",), table), (table.name,), engine)
+                tables.fill(table, images, wanted, found.engine, extract.batch_size, "activations")
+            train = batches_of(images, splits, augment.views, table)
+            return Upper(top, train, batches_of(images, ("validation",), ("identity",), table), (table.name,), engine)
     else:
         freezing.thaw(network)
     train = _live(images, splits, settings, augment, seed)
-    return Upper(classifiers.to_logits(network), train, fit.rows_of(images, ("validation",), ("identity",)), (), "")
+    return Upper(classifiers.to_logits(network), train, batches_of(images, ("validation",), ("identity",)), (), "")
 
 
 def train(
@@ -109,8 +109,8 @@ def train(
     return Trained(history, len(frozen), found)
 
 
-def _live(images: ImagesRef, splits: tuple[str, ...], settings: Tuning, augment: Images, seed: int) -> fit.Batches:
+def _live(images: ImagesRef, splits: tuple[str, ...], settings: Tuning, augment: Images, seed: int) -> Batches:
     """Rows as pixels: every view, or with jitter and for the whole network a random one each time."""
     if isinstance(settings, FineTune) and not settings.jitter:
-        return fit.rows_of(images, splits, augment.views)
-    return fit.jittered(fit.rows_of(images, splits, ("identity",)), augment.views, settings.jitter, seed)
+        return batches_of(images, splits, augment.views)
+    return jittered(batches_of(images, splits, ("identity",)), augment.views, settings.jitter, seed)

@@ -8,40 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tasks.data import datasets
-from tasks.data.images.augment import view
 from tasks.data.images.pipeline import untuned
-from tasks.features.tables import row_key
+from tasks.features.batches import Batches
 from tasks.networks import backend
 from tasks.settings import Head, Loss, Training, Tuning
 from tasks.training import checkpoints, distribution, optimizers
 
 if TYPE_CHECKING:
     import keras
-    import pandas as pd
     import tensorflow as tf
-
-    from tasks.records import ImagesRef
-    from tasks.runtime.store.tables import Table
-
-
-@dataclass(frozen=True)
-class Batches:
-    """Rows to train on: `read(positions)` gives their inputs, float32, so that they need not fit in memory."""
-
-    read: Callable[[np.ndarray], np.ndarray]
-    labels: np.ndarray  # int[n]
-    #: What `read` draws from, where it changes rows at random.
-    random: np.random.Generator | None = None
-
-    def in_memory(self) -> Batches:
-        """The same rows, read once."""
-        inputs = self.everything()
-        return Batches(lambda positions: inputs[positions], self.labels)
-
-    def everything(self) -> np.ndarray:
-        """The inputs of all rows, float32."""
-        return self.read(np.arange(len(self.labels)))
 
 
 @dataclass(frozen=True)
@@ -197,51 +172,6 @@ def plan(
 def predict(model: keras.Model, batches: Batches, batch_size: int = 128) -> np.ndarray:
     """What the model says of the inputs, logits as a rule, float32[n, classes], in the rows' order."""
     return model.predict(_dataset(batches, batch_size), verbose=0)
-
-
-def pair(images: ImagesRef, views: tuple[str, ...], table: Table | None = None) -> tuple[Batches, Batches]:
-    """Rows to train on, in every view, and rows to validate on, as they are: out of a table, else as pixels."""
-    return rows_of(images, ("train",), views, table), rows_of(images, ("validation",), ("identity",), table)
-
-
-def rows_of(images: ImagesRef, splits: tuple[str, ...], views: tuple[str, ...], table: Table | None = None) -> Batches:
-    """Every view of every image of the splits: out of a table, else as pixels."""
-    every = datasets.rows(images.dataset)
-    rows = every[every["split"].isin(splits)].reset_index(drop=True)
-    labels = datasets.labels(rows, images.dataset.classes)
-    return of_table(rows, labels, table, views) if table else of_pixels(images, rows, labels, views)
-
-
-def of_table(rows: pd.DataFrame, labels: np.ndarray, table: Table, views: tuple[str, ...]) -> Batches:
-    """Every view of every row as `Batches` over a table, read as they are needed, as float32."""
-    read = table.mapped_reader([row_key(key, name) for key in rows["key"] for name in views])
-    return Batches(lambda positions: read(positions).astype(np.float32), np.repeat(labels, len(views)))
-
-
-def of_pixels(images: ImagesRef, rows: pd.DataFrame, labels: np.ndarray, views: tuple[str, ...]) -> Batches:
-    """Every view of every row as `Batches` of pixels, float32 0 to 255, in the order of `of_table`."""
-    read = datasets.pixel_reader(images, rows)
-
-    def seen(positions: np.ndarray) -> np.ndarray:
-        pixels = read(positions // len(views))
-        names = [views[at] for at in positions % len(views)]
-        return np.stack([view(image, name) for image, name in zip(pixels, names, strict=True)]).astype(np.float32)
-
-    return Batches(seen, np.repeat(labels, len(views)))
-
-
-def jittered(batches: Batches, views: tuple[str, ...], strength: float, seed: int) -> Batches:
-    """The rows, each time in a random one of the views, with brightness and contrast changed by up to `strength`."""
-    random = np.random.default_rng(seed)
-
-    def changed(positions: np.ndarray) -> np.ndarray:
-        pixels = batches.read(positions)
-        names = random.choice(views, len(pixels))
-        contrast, brightness = random.uniform(1 - strength, 1 + strength, (2, len(pixels), 1, 1, 1))
-        turned = np.stack([view(image, name) for image, name in zip(pixels, names, strict=True)])
-        return ((turned - 127.5) * contrast + 127.5 * brightness).clip(0, 255).astype(np.float32)
-
-    return Batches(changed, batches.labels, random)
 
 
 def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.networks import backbones, classifiers, freezing
+from tasks.networks import backbones, classifiers, freezing, pooling
 from tasks.runtime import plugins
 from tasks.settings import Backbone, Loss
 from tasks.training import fit
@@ -26,7 +26,7 @@ def network(backbone: Backbone | None, size: int, classes: int) -> keras.Model:
 
     The backbone's architecture, whose settings name random weights, with a linear head; without one a small CNN.
     """
-    features = classifiers.pooled(backbones.load(backbone, size), backbone.pooling) if backbone else _small(size)
+    features = pooling.pooled(backbones.load(backbone, size), backbone.pooling) if backbone else _small(size)
     head = plugins.entry("heads", "linear")(features.output_shape[1:], classes)
     model = classifiers.to_logits(classifiers.classifier(features, head))
     model.trainable = True

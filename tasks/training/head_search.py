@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tasks.evaluation.statistics.cross_validation import Fold
+from tasks.features.batches import Batches
 from tasks.runtime import plugins
 from tasks.runtime.errors import DataError
 from tasks.settings import Head, Loss
@@ -39,11 +40,11 @@ class Rows:
     labels: np.ndarray  # int[images]
     folds: tuple[Fold, ...]
 
-    def batches(self, images: np.ndarray, views: tuple[int, ...], part: slice) -> fit.Batches:
+    def batches(self, images: np.ndarray, views: tuple[int, ...], part: slice) -> Batches:
         """Rows to train on or to validate on: images int[n], in the views, with a part of the features."""
         rows = self.places[np.ix_(images, np.array(views))].ravel()
         inputs = self.features[rows, ..., part]
-        return fit.Batches(lambda positions: inputs[positions], np.repeat(self.labels[images], len(views)))
+        return Batches(lambda positions: inputs[positions], np.repeat(self.labels[images], len(views)))
 
 
 @dataclass(frozen=True)

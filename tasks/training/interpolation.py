@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tasks.features.batches import Batches
 from tasks.networks import freezing
-from tasks.training import fit
 
 if TYPE_CHECKING:
     import keras
@@ -43,7 +43,7 @@ def set_statistics(model: keras.Model, values: list[np.ndarray]) -> None:
         variable.assign(value)
 
 
-def renew_statistics(model: keras.Model, rows: fit.Batches, seed: int) -> None:
+def renew_statistics(model: keras.Model, rows: Batches, seed: int) -> None:
     """Set the moving mean and variance of each batch normalisation to their average over batches of the rows.
 
     The rows are what reaches the model. Batches are normalised as in training, all weights stay.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tasks.features.batches import Batches
 from tasks.training import fit
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Found:
     losses: tuple[float, ...]
 
 
-def rate(model: keras.Model, train: fit.Batches, plan: fit.Plan, steps: int = 80) -> Found:
+def rate(model: keras.Model, train: Batches, plan: fit.Plan, steps: int = 80) -> Found:
     """Train for so many steps with a growing step size, put all back as it was, and read the curve."""
     before = model.get_weights()
     drawn = train.random.bit_generator.state if train.random else {}

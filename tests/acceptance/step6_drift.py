@@ -56,18 +56,17 @@ def _elpv() -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     from tasks.runtime.home import configure
 
     configure(Path(tempfile.mkdtemp(prefix="headstart-drift-")))
-    from tasks.data import sources
+    from tasks.data import fact_table, sources
     from tasks.data.images import pipeline
-    from tasks.networks import backbones, classifiers, engines
+    from tasks.networks import backbones, engines, pooling
     from tasks.runtime.home import home
     from tasks.settings import Backbone, Images, Source
-    from tasks.stages.data import ingest
 
-    rows = ingest.with_facts(sources.listing(Source(kind="tfds", options={"name": "elpv"})), Images().max_pixels)
+    rows = fact_table.with_facts(sources.listing(Source(kind="tfds", options={"name": "elpv"})), Images().max_pixels)
     shown = Images()
 
     def network() -> "keras.Model":
-        return classifiers.pooled(backbones.load(Backbone(), shown.size), "avg")
+        return pooling.pooled(backbones.load(Backbone(), shown.size), "avg")
 
     engine = engines.start("auto", network, home() / "store" / "engines" / "drift", shown.size)
 

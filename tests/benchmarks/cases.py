@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.runtime.store import tables as store
+from tasks.runtime.store.tables import Table
 from tests import helpers
 
 ROOT = Path(__file__).parent.parent.parent
@@ -319,7 +319,7 @@ def kill() -> list[dict[str, Any]]:
     part("elpv(); engine(); tell(ready=True)")
     home = Path(os.environ["HEADSTART_HOME"])
     log, random, twice, killed = home / "computed", np.random.default_rng(0), 0, 0
-    table = store.Table("features-killed", (1280,), "float32")
+    table = Table("features-killed", (1280,), "float32")
     while killed < 20:
         committed = table.keys()
         log.unlink(missing_ok=True)
@@ -344,7 +344,7 @@ def kill() -> list[dict[str, Any]]:
     twice += len(committed & set(log.read_text().splitlines()))
     part(EXTRACTION.replace("features-killed", "features-peace"))
     keys = sorted(table.keys())
-    same = table.read(keys).tobytes() == store.Table("features-peace", (1280,), "float32").read(keys).tobytes()
+    same = table.read(keys).tobytes() == Table("features-peace", (1280,), "float32").read(keys).tobytes()
     return [
         {
             "kills": killed,

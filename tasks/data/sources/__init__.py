@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from tasks.evaluation.slices import columns
 from tasks.records import digest
+from tasks.records.base import PREFIX
 from tasks.runtime import plugins
 from tasks.runtime.errors import DataError
 from tasks.settings import Source
@@ -20,7 +20,7 @@ from tasks.settings import Source
 def listing(source: Source) -> pd.DataFrame:
     """The source's rows with the size and modification time of each file; -1 where there is no file."""
     options = plugins.bind("sources", source.kind, source.options, "source.options")
-    rows = columns.prefixed(plugins.entry("sources", source.kind)(**options))
+    rows = prefixed(plugins.entry("sources", source.kind)(**options))
     if rows.empty:
         raise DataError(f"source: expected photos, found none with {source.options}.")
     if "error" not in rows:
@@ -40,3 +40,12 @@ def _stat(uri: str) -> tuple[int, int]:
     except OSError:
         return -1, -1
     return found.st_size, found.st_mtime_ns
+
+
+#: What every source gives; its further columns get names that no fact of a photo has.
+COMMON = ("uri", "label", "group", "split", "error")
+
+
+def prefixed(rows: pd.DataFrame) -> pd.DataFrame:
+    """A source's rows, with the prefix before the names of the columns that not every source has."""
+    return rows.rename(columns={name: f"{PREFIX}{name}" for name in rows if name not in COMMON})

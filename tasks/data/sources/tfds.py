@@ -12,7 +12,7 @@ import pandas as pd
 from tasks.records import digest
 from tasks.runtime.errors import DataError
 from tasks.runtime.home import home
-from tasks.runtime.store import tables as store
+from tasks.runtime.store import folders
 
 SPLIT_NAMES = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 EXTENSIONS = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif", b"BM": ".bmp"}
@@ -28,10 +28,10 @@ def rows(*, name: str, data_dir: Path | None = None, splits: tuple[str, ...] = (
         name, splits, _version(name), _on_disk(folder / name.split(":")[0].split("/")[0]) if data_dir else ""
     )
     table = f"store/sources/{address}/rows.parquet"
-    if store.missing([table]):
-        with store.folder("sources", address) as (working, _):
+    if folders.missing([table]):
+        with folders.folder("sources", address) as (working, _):
             _export(name, folder, splits, working)
-    found = store.frame(table)
+    found = folders.frame(table)
     found["uri"] = [str(home() / table.replace("rows.parquet", uri)) for uri in found["uri"]]
     return found
 

@@ -8,10 +8,9 @@ frozen network, it shows whether fine-tuning made it smaller.
 import numpy as np
 import pandas as pd
 
-from tasks.data import datasets
 from tasks.evaluation.slices import columns
 from tasks.evaluation.statistics import simultaneous
-from tasks.records import DatasetRef, SliceScore
+from tasks.records import SliceScore, base
 from tasks.runtime import plugins
 from tasks.settings import Slices
 
@@ -19,20 +18,19 @@ from tasks.settings import Slices
 ALWAYS, WHERE_ALL_OCCUR = ("accuracy", "log_loss"), ("balanced_accuracy", "macro_f1")
 
 
-def check(dataset: DatasetRef, settings: Slices) -> None:
-    """Raise `UsageError` when the data set cannot be sliced as the settings say: before anything is trained."""
-    columns.of(datasets.rows(dataset), settings)
+def check(rows: pd.DataFrame, settings: Slices) -> None:
+    """Raise `UsageError` when the rows of a data set cannot be sliced as the settings say; before training starts."""
+    columns.values(rows, settings)
 
 
-def of(dataset: DatasetRef, settings: Slices) -> pd.DataFrame:
-    """The test rows' value in each column to slice by, as text, in the order of `datasets.rows(dataset, "test")`."""
-    rows = datasets.rows(dataset)
-    return columns.of(rows, settings)[rows["split"] == "test"]
+def test_values(rows: pd.DataFrame, settings: Slices) -> pd.DataFrame:
+    """The test rows' value in each column to slice by, as text, in their order among all rows of a data set."""
+    return columns.values(rows, settings)[rows["split"] == "test"]
 
 
 def masks(parts: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Which rows, bool[n], are in each slice, by its name; `parts` from `of`."""
-    return {f"{column.removeprefix(columns.PREFIX)} {value}": mask for (column, value), mask in _slices(parts).items()}
+    """Which rows, bool[n], are in each slice, by its name; `parts` from `test_values`."""
+    return {f"{column.removeprefix(base.PREFIX)} {value}": mask for (column, value), mask in _slices(parts).items()}
 
 
 def judge(
@@ -40,8 +38,8 @@ def judge(
 ) -> tuple[SliceScore, ...]:
     """Every slice that has enough images, and leaves enough to compare it with; the worst slice first.
 
-    `parts`: n rows of text, from `of`; `labels`: int[n]; `shipped`, `probe`: float[n, classes], what the models answer.
-    A gap may come from another mix of classes: balanced accuracy and macro F1 beside it do not.
+    `parts`: n rows of text, from `test_values`; `labels`: int[n]; `shipped`, `probe`: float[n, classes], the models'
+    answers. A gap may come from another mix of classes: balanced accuracy and macro F1 beside it do not.
     """
     names, masks = _enough(parts, settings.min_images)
     if not names:
@@ -53,7 +51,7 @@ def judge(
     worse = simultaneous.WORSE[settings.metric]
     scores = [
         SliceScore(
-            column=column.removeprefix(columns.PREFIX),
+            column=column.removeprefix(base.PREFIX),
             value=value,
             images=int(masks[:, at].sum()),
             metrics=_metrics(labels[masks[:, at]], shipped[masks[:, at]]),

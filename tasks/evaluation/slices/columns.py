@@ -6,12 +6,10 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from tasks.records.base import PREFIX
 from tasks.runtime.errors import UsageError
 from tasks.settings import Slices
 
-#: What every source gives; its further columns get names that no fact of a photo has.
-COMMON = ("uri", "label", "group", "split", "error")
-PREFIX = "slice_"
 #: A column with more values than this names images rather than kinds of them.
 MOST = 20
 MISSING = "(none)"
@@ -22,12 +20,7 @@ DERIVED: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
 }
 
 
-def prefixed(rows: pd.DataFrame) -> pd.DataFrame:
-    """A source's rows, with the prefix before the names of the columns that not every source has."""
-    return rows.rename(columns={name: f"{PREFIX}{name}" for name in rows if name not in COMMON})
-
-
-def of(rows: pd.DataFrame, settings: Slices) -> pd.DataFrame:
+def values(rows: pd.DataFrame, settings: Slices) -> pd.DataFrame:
     """Each row's value in the columns to slice by, as text: source columns under their prefixed names, then derived.
 
     `rows`: the whole data set. Quarters are those of its training rows. Raises `UsageError` for a column that the

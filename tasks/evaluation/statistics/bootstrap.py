@@ -1,12 +1,13 @@
-"""Which of several models to ship: the cheapest that is not significantly worse than the best on validation rows.
+"""Paired bootstrap: models that answer for the same rows are compared row by row.
 
-The models answer for the same rows, so that differences are compared row by row: a paired bootstrap, Efron and
-Tibshirani, An Introduction to the Bootstrap (1993), chapters 13 and 16.
+Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 13 and 16.
 """
 
 from __future__ import annotations
 
 import numpy as np
+
+from tasks.records import Gain
 
 RESAMPLES = 2000
 #: Probabilities below are taken for this one, so that a log loss is finite.
@@ -25,11 +26,15 @@ def interval(values: np.ndarray, confidence: float, seed: int) -> tuple[float, f
     return float(low), float(high)
 
 
-def cheapest(each: list[np.ndarray], confidence: float, seed: int) -> tuple[int, list[tuple[float, float]]]:
-    """Position of the model to take, of models in the order of their cost given as each row's loss, float[n].
+#: One-sided each way, so that 95 % lie inside.
+CONFIDENCE = 0.975
 
-    Also each model's loss above the best one's, as an interval: above 0 where it is significantly worse.
-    """
-    best = each[int(np.argmin([values.mean() for values in each]))]
-    gaps = [interval(values - best, confidence, seed) for values in each]
-    return next(at for at, (low, _) in enumerate(gaps) if low <= 0), gaps
+
+def correct(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """1 for each row whose most probable class is its label, else 0: float64[n] of int[n] and float[n, classes]."""
+    return (probabilities.argmax(axis=1) == labels).astype(np.float64)
+
+
+def gain(ours: np.ndarray, theirs: np.ndarray, seed: int) -> Gain:
+    """Mean of ours above theirs, values of the same rows, float[n], with its 95 % interval."""
+    return Gain(float((ours - theirs).mean()), *interval(ours - theirs, CONFIDENCE, seed))

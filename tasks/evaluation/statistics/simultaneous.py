@@ -10,7 +10,7 @@ float64. Rows count as independent of each other.
 
 import numpy as np
 
-from tasks.evaluation.statistics import bootstrap, gains
+from tasks.evaluation.statistics import bootstrap
 
 CONFIDENCE = 0.95
 DRAWS = 10_000
@@ -22,7 +22,7 @@ def values(metric: str, labels: np.ndarray, probabilities: np.ndarray) -> np.nda
     """Each row's part of the metric, float64[n], of int[n] and float[n, classes]: the metric is their mean."""
     if metric == "log_loss":
         return bootstrap.losses(labels, probabilities)
-    return gains.correct(labels, probabilities)
+    return bootstrap.correct(labels, probabilities)
 
 
 def differences(values: np.ndarray, masks: np.ndarray) -> np.ndarray:

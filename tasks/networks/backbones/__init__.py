@@ -14,23 +14,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tasks.networks.cutting import Backbone
 from tasks.runtime import plugins
 from tasks.runtime.errors import HeadstartError, UsageError
 from tasks.settings import Candidate
 
 if TYPE_CHECKING:
-    import keras
-
     from tasks.settings import Backbone as Settings
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A network, where it can be cut, and where its weights come from."""
-
-    model: keras.Model
-    #: Names of the layers at whose output the network can be cut, from the input to the last block.
-    blocks: tuple[str, ...]
 
 
 @dataclass(frozen=True)

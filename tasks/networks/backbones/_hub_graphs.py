@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from tasks.networks import classifiers
+from tasks.networks import files
 from tasks.networks.cutting import passages
 from tasks.runtime.errors import UsageError
 
@@ -51,11 +51,11 @@ def flat(
     if family in PARTS:
         parts = PARTS[family](backbone)
         x = _transformer(x, parts, _wanted(tokens, family, backbone))
-        return classifiers.anew(keras.Model(pixels, x)), tuple(f"block_{i}" for i in range(len(parts.blocks)))
+        return files.anew(keras.Model(pixels, x)), tuple(f"block_{i}" for i in range(len(parts.blocks)))
     if tokens == "class":
         raise UsageError(f"backbone.options.tokens: expected auto for {family}, which has no tokens, found class.")
     laid_out = keras.Model(pixels, backbone.call(x))
-    model = classifiers.anew(laid_out)
+    model = files.anew(laid_out)
     # Some layers of MobileNet get a longer name each time that they are read from a configuration.
     names = {layer.name for layer in laid_out.layers}
     return model, tuple(name for name in passages(model, _levels(backbone)) if name in names)

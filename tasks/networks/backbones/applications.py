@@ -19,7 +19,8 @@ from pydantic import AfterValidator
 
 from tasks.data.images import ranges
 from tasks.networks import backend
-from tasks.networks.backbones import Backbone, Choice
+from tasks.networks.backbones import Choice
+from tasks.networks.cutting import Backbone
 from tasks.networks.weights import files
 from tasks.networks.weights.fill import fill
 from tasks.networks.weights.published import Published

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tasks.networks import backend
-from tasks.networks.backbones import Backbone, Choice
+from tasks.networks.backbones import Choice
+from tasks.networks.cutting import Backbone
 from tasks.networks.weights import files
 from tasks.networks.weights.fill import fill
 from tasks.runtime.errors import DependencyError

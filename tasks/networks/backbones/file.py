@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from tasks.data.images import ranges
-from tasks.networks import classifiers, saved_models
-from tasks.networks.backbones import Backbone, Choice
-from tasks.networks.cutting import passages
+from tasks.networks import saved_models
+from tasks.networks.backbones import Choice
+from tasks.networks.cutting import Backbone, passages
+from tasks.networks.files import anew, load
 from tasks.networks.weights import files
 from tasks.runtime.errors import DependencyError, UsageError, brief
 
@@ -102,7 +103,7 @@ def _graph(path: Path, x: keras.KerasTensor, output: str) -> keras.KerasTensor:
 
 def _read(path: Path) -> keras.Model:
     try:
-        return classifiers.load(path)
+        return load(path)
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise DependencyError(f"{path}: expected a network in a .keras file, without code: {brief(error)}") from None
 
@@ -114,7 +115,7 @@ def _laid_out(network: keras.Model, pixels: keras.KerasTensor, x: keras.KerasTen
     if not isinstance(network, keras.Sequential) and not hasattr(network, "operations"):
         raise UsageError(f"{path}: expected a Sequential or functional network, found {type(network).__name__}.")
     try:
-        return classifiers.anew(keras.Model(pixels, network.call(x)))
+        return anew(keras.Model(pixels, network.call(x)))
     except (ValueError, TypeError) as error:
         raise UsageError(
             f"{path}: expected a network for images [n, {x.shape[1]}, {x.shape[2]}, 3], found one for "

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.data.images.ranges import IMAGENET, SYMMETRIC, Range
 from tasks.networks import backend
-from tasks.networks.backbones import Backbone, Choice
+from tasks.networks.backbones import Choice
 from tasks.networks.backbones import _hub_graphs as graphs
+from tasks.networks.cutting import Backbone
 from tasks.networks.weights import arrays, files, presets
 from tasks.runtime.errors import DependencyError, UsageError
 

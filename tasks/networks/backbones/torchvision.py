@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 from tasks.data.images import ranges
 from tasks.networks import backend
-from tasks.networks.backbones import Backbone, Choice
+from tasks.networks.backbones import Choice
+from tasks.networks.cutting import Backbone
 from tasks.networks.weights import files
 from tasks.networks.weights.fill import fill
 from tasks.networks.weights.published import Published

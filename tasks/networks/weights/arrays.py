@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.networks import classifiers
+from tasks.networks import files
 
 if TYPE_CHECKING:
     import keras
@@ -21,7 +21,7 @@ def assign(model: keras.Model, path: Path) -> None:
     where they do not fit, or where a `.keras` file holds code.
     """
     if path.suffix == ".keras":
-        _assign(model, classifiers.load(path).get_weights())
+        _assign(model, files.load(path).get_weights())
     else:
         _of_h5(model, path)
 

@@ -5,9 +5,7 @@ Lance commits a batch of rows whole or not at all, and lets several processes ap
 """
 
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -169,31 +167,6 @@ def _opened(uri: str) -> Any:
         raise
 
 
-@contextmanager
-def folder(kind: str, digest: str) -> Iterator[tuple[Path, str]]:
-    """A folder to write results into, moved to its place only when the block ends without an error.
-
-    Yields (where to write now, the final path relative to the home folder).
-    """
-    relative = f"store/{kind}/{digest}"
-    final = home() / relative
-    final.parent.mkdir(parents=True, exist_ok=True)
-    working = final.with_name(f".{uuid4().hex}-{digest}")
-    working.mkdir()
-    try:
-        yield working, relative
-        if final.exists():
-            shutil.rmtree(final)
-        working.replace(final)
-    finally:
-        shutil.rmtree(working, ignore_errors=True)
-
-
-def missing(paths: Iterable[str]) -> list[str]:
-    """Those of the paths (relative to the home folder) that are not there."""
-    return [path for path in paths if not (home() / path).exists()]
-
-
 class Rows:
     """A plain append-only table with named columns, for what is remembered of files and not addressed by content."""
 
@@ -247,8 +220,3 @@ def drop(name: str) -> None:
     system.delete_dir(f"{root}/{name}.lance")
     for flat in (home() / "store" / "mapped").glob(f"{name}.*.npy"):
         flat.unlink()
-
-
-def frame(path: str) -> pd.DataFrame:
-    """The Parquet table at a record's path."""
-    return pd.read_parquet(home() / path)

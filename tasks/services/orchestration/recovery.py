@@ -5,6 +5,7 @@ its process is gone has crashed. Its finished stages stay in the cache, and the 
 Prefect's slots are let go with its run, locks of a database with the process.
 """
 
+import os
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +18,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
 from tasks.runtime import processes
+from tasks.runtime.processes import PARENT
 from tasks.services import tracking
 
 UNDER_WAY = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
@@ -26,7 +28,7 @@ PAGE = 200
 def repair() -> list[str]:
     """Close what is left of dead processes of this machine; a sentence for each run and server."""
     said = []
-    for server in processes.servers_left():
+    for server in servers_left():
         with suppress(psutil.NoSuchProcess):
             server.terminate()
             said.append(f"The Prefect server of a process that was killed has been ended (process {server.pid}).")
@@ -66,3 +68,20 @@ def _close(client: SyncPrefectClient, run: FlowRun) -> None:
 
 def _in(of_state: Any, of_type: Any) -> Any:
     return of_state(type=of_type(any_=UNDER_WAY))
+
+
+def servers_left() -> list[psutil.Process]:
+    """Prefect servers of this home folder whose starter was ended before it could end them."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if "prefect.server.api.server:create_app" not in (process.info["cmdline"] or []):
+            continue
+        try:
+            environment = process.environ()
+        except psutil.Error:
+            continue
+        if environment.get("PREFECT_HOME") == os.environ.get("PREFECT_HOME") and processes.gone(
+            environment.get(PARENT, "")
+        ):
+            found.append(process)
+    return found

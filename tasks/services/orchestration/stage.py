@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from tasks.records import Record, StageLog, digest
 from tasks.runtime import outages, progress
-from tasks.runtime.store import tables as store
+from tasks.runtime.store import folders, tables
 from tasks.services import tracking
 from tasks.training import checkpoints
 
@@ -112,7 +112,9 @@ class Stage:
 def stage(
     version: int,
     reads: Callable[..., Any] = lambda *args: None,
-    there: Callable[[Any], bool] = lambda record: not store.missing(record.files) and not store.absent(record.stored),
+    there: Callable[[Any], bool] = lambda record: (
+        not folders.missing(record.files) and not tables.absent(record.stored)
+    ),
 ) -> Callable[[Callable[..., Any]], Stage]:
     """Make a function a stage.
 

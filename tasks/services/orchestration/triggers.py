@@ -8,26 +8,17 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from typing import Any
 
-from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas import filters
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments import run_deployment
-from prefect.events import Event, Resource, emit_event
-from prefect.events.clients import get_events_client
 from prefect.exceptions import ObjectNotFound
-from prefect.utilities.asyncutils import run_coro_as_sync
 from prefect.variables import Variable
 
 from tasks.runtime.errors import UsageError
 
-#: Events: a recipe's data have changed; its gates could not decide. And the resource that they are about.
-EVENT, UNDECIDED, RESOURCE = "headstart.data", "headstart.undecided", "headstart.recipe."
-#: A run has failed, and the resource: its flow's name and its deployment's id come after it.
-FAILED, RUN = "headstart.failed", "headstart.run."
 WAITING = [StateType.SCHEDULED, StateType.PENDING]
 
 
@@ -62,41 +53,6 @@ def start(recipe: str, deployment: str, fingerprint: str, why: str) -> str:
         said = f"{run.name} was started: {why}"
     Variable.set(_variable(recipe), json.dumps({"recipe": recipe, "fingerprint": fingerprint}), overwrite=True)
     return said
-
-
-def announce(recipe: str, why: str) -> None:
-    """Emit the event that the recipe's deployment waits for."""
-    _emit(Event(event=EVENT, resource=Resource(_resource(recipe)), payload={"recipe": recipe, "why": why}))
-
-
-def failed(flow: Flow[..., Any], run: FlowRun, state: State) -> None:
-    """A flow's `on_failure`: emit the event that alerts wait for.
-
-    Prefect's own event of a scheduled run's failure is acted on 15 minutes later: it follows the event of its
-    scheduling, which was never emitted.
-    """
-    resource = {"prefect.resource.id": f"{RUN}{flow.name}.{run.deployment_id}", "prefect.resource.name": flow.name}
-    payload = {"run": run.name, "message": state.message or ""}
-    _emit(Event(event=FAILED, resource=Resource(resource), payload=payload))
-
-
-def undecided(recipe: str, version: str, reason: str) -> None:
-    """Emit the event that alerts wait for (`flows/deployments/alerts.py`), from inside a flow run."""
-    emit_event(UNDECIDED, _resource(recipe), payload={"version": version, "reason": reason})
-
-
-def _emit(event: Event) -> None:
-    """Returns once the server has it."""
-
-    async def emit() -> None:
-        async with get_events_client(checkpoint_every=1) as client:
-            await client.emit(event)
-
-    run_coro_as_sync(emit())
-
-
-def _resource(recipe: str) -> dict[str, str]:
-    return {"prefect.resource.id": f"{RESOURCE}{recipe}", "prefect.resource.name": recipe}
 
 
 def _waiting(deployment: str) -> list[FlowRun]:

@@ -5,11 +5,11 @@ import pandas as pd
 
 from tasks.data import datasets
 from tasks.evaluation import learning_curves
-from tasks.evaluation.statistics import gains
+from tasks.evaluation.statistics import bootstrap
 from tasks.records import CurvesRef, DatasetRef, Gap, PointRef, digest
 from tasks.reports import figures, sentences
 from tasks.runtime.home import home
-from tasks.runtime.store import tables as store
+from tasks.runtime.store import folders
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 
@@ -21,13 +21,13 @@ def compare(dataset: DatasetRef, points: tuple[PointRef, ...], notes: tuple[str,
     All on the validation images, which also chose each network's epoch; test images are not touched.
     """
     labels = datasets.labels(datasets.rows(dataset, "validation"), dataset.classes)
-    hits = [gains.correct(labels, np.load(home() / point.predictions, allow_pickle=False)) for point in points]
+    hits = [bootstrap.correct(labels, np.load(home() / point.predictions, allow_pickle=False)) for point in points]
     found = learning_curves.levels(list(zip(points, hits, strict=True)), seed)
     levels, gaps = [level for level, _ in found], learning_curves.gaps(found, seed)
     chance = 1 - np.bincount(labels).max() / len(labels)
     reached = learning_curves.catches_up(levels, gaps[-1], chance) if gaps else None
     address = digest("curves", dataset, points, notes, seed)
-    with store.folder("curves", address) as (working, path):
+    with folders.folder("curves", address) as (working, path):
         pd.DataFrame(levels).to_csv(working / "curves.csv", index=False)
         _flat(gaps).to_csv(working / "gains.csv", index=False)
         figures.learning_curves(levels, working / "curves.png")

@@ -3,11 +3,11 @@
 import time
 
 from tasks.data import subsets
-from tasks.evaluation import learning_curves
+from tasks.features.batches import jittered, repeated, subset, train_and_validation
 from tasks.records import ImagesRef, PointRef, digest
 from tasks.services.orchestration.stage import stage
 from tasks.settings import Backbone, Images, Loss
-from tasks.training import fit, from_scratch
+from tasks.training import fit, from_scratch, saving
 
 
 @stage(version=1)
@@ -26,13 +26,13 @@ def learn(
     """
     fit.seed_everything(seed)
     model = from_scratch.network(backbone, images.size, len(images.dataset.classes))
-    every, validation = fit.pair(images, ("identity",))
+    every, validation = train_and_validation(images, ("identity",))
     chosen = subsets.rows(every.labels, part, seed)
-    train = subsets.of(fit.jittered(every, augment.views, 0.0, seed), chosen, len(every.labels))
+    train = subset(jittered(every, augment.views, 0.0, seed), chosen, len(every.labels))
     started = time.perf_counter()
     plan = from_scratch.plan(epochs, loss, seed)
-    history = fit.fit(model, subsets.repeated(train, from_scratch.EPOCH), validation.in_memory(), plan)
+    history = fit.fit(model, repeated(train, from_scratch.EPOCH), validation.in_memory(), plan)
     seconds = time.perf_counter() - started
     address = digest("learn", images, backbone, epochs, loss, augment.views, part, seed)
     method = "scratch" if backbone else "small_cnn"
-    return learning_curves.point(address, method, len(chosen), images.size, seed, model, validation, history, seconds)
+    return saving.point(address, method, len(chosen), images.size, seed, model, validation, history, seconds)

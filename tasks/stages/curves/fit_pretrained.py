@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tasks.data import subsets
-from tasks.evaluation import learning_curves
-from tasks.networks import backbones, classifiers
+from tasks.features.batches import repeated, subset, train_and_validation
+from tasks.networks import backbones, classifiers, pooling
 from tasks.records import FeaturesRef, ImagesRef, PointRef, digest
 from tasks.runtime import plugins
-from tasks.runtime.store import tables as store
+from tasks.runtime.store.tables import Table
 from tasks.services.orchestration.stage import stage
 from tasks.settings import Backbone, Extract, FineTune, Head, Images, Loss
-from tasks.training import fine_tuning, fit, from_scratch
+from tasks.training import fine_tuning, fit, from_scratch, saving
 
 if TYPE_CHECKING:
     import keras
@@ -35,12 +35,12 @@ def adapt(
 ) -> PointRef:
     """A head fitted on a part of the frozen features and stopped early; then with `tuning` the last blocks too."""
     fit.seed_everything(seed)
-    table = store.Table(features.table, features.shape, features.dtype)
-    every, validation = fit.pair(images, augment.views, table)
+    table = Table(features.table, features.shape, features.dtype)
+    every, validation = train_and_validation(images, augment.views, table)
     count = images.dataset.counts["train"]
     chosen = subsets.rows(every.labels[:: len(every.labels) // count], part, seed)
     model = plugins.entry("heads", head.kind)(features.shape, len(images.dataset.classes), **head.options)
-    train = subsets.repeated(subsets.of(every, chosen, count).in_memory(), from_scratch.EPOCH)
+    train = repeated(subset(every, chosen, count).in_memory(), from_scratch.EPOCH)
     started = time.perf_counter()
     history = fit.fit(model, train, validation.in_memory(), fit.plan(head, head.learning_rate, loss, seed))
     seconds = time.perf_counter() - started
@@ -49,7 +49,7 @@ def adapt(
         model, validation, seconds = tuned.model, tuned.validation, seconds + more
     address = digest("adapt", images, features, backbone, head, tuning, loss, augment.views, part, seed)
     method = "fine_tuned" if tuning else "frozen"
-    return learning_curves.point(address, method, len(chosen), images.size, seed, model, validation, history, seconds)
+    return saving.point(address, method, len(chosen), images.size, seed, model, validation, history, seconds)
 
 
 def _tuned(
@@ -65,9 +65,9 @@ def _tuned(
 ) -> tuple[fine_tuning.Upper, fit.History, float]:
     """The last blocks after the head, as the ladder trains them, on the chosen images; and what training took."""
     built = backbones.load(backbone, images.size)
-    network = classifiers.classifier(classifiers.pooled(built, backbone.pooling), head)
+    network = classifiers.classifier(pooling.pooled(built, backbone.pooling), head)
     part = fine_tuning.of(network, built.blocks, settings, images, extract, augment, seed)
-    train = subsets.repeated(subsets.of(part.train, chosen, images.dataset.counts["train"]), from_scratch.EPOCH)
+    train = repeated(subset(part.train, chosen, images.dataset.counts["train"]), from_scratch.EPOCH)
     part = replace(part, train=train)
     started = time.perf_counter()
     trained = fine_tuning.train(part, network, built.blocks, settings, loss, seed)

@@ -13,7 +13,8 @@ from tasks.data.audits import classes, duplicates, labels, shortcuts, views
 from tasks.records import SPLITS, AuditRef, DuplicatePair, FeaturesRef, ImagesRef, LabelSuspect, Shortcut, digest
 from tasks.reports.sections import audits as report
 from tasks.runtime.home import home
-from tasks.runtime.store import tables as store
+from tasks.runtime.store import folders
+from tasks.runtime.store.tables import Table
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 from tasks.settings import Audit
@@ -31,7 +32,7 @@ def audit(images: ImagesRef, features: FeaturesRef, settings: Audit, name: str, 
         return AuditRef(address, notes=("Nothing was looked for: audit.enabled is false.",))
     rows, seconds = datasets.rows(images.dataset), dict[str, float]()
     vectors, read = _vectors(features, rows), datasets.pixel_reader(images, rows)
-    with store.folder("audits", address) as (working, path), _one_thread():
+    with folders.folder("audits", address) as (working, path), _one_thread():
         with _timed(seconds, "duplicates"):
             pairs, shown = _duplicates(images, rows, vectors, settings)
             pairs.to_csv(working / "duplicates.csv", index=False)
@@ -63,7 +64,7 @@ def audit(images: ImagesRef, features: FeaturesRef, settings: Audit, name: str, 
 
 def _vectors(features: FeaturesRef, rows: pd.DataFrame) -> np.ndarray:
     """Features of the rows, float32[n, c]; of a map the mean over height and width."""
-    found = store.Table(features.table, features.shape, features.dtype).read(list(rows["key"]))
+    found = Table(features.table, features.shape, features.dtype).read(list(rows["key"]))
     return (found if found.ndim == 2 else found.mean(axis=(1, 2), dtype=np.float32)).astype(np.float32)
 
 

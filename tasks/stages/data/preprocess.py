@@ -6,7 +6,7 @@ from tasks.data import datasets
 from tasks.data.images import pipeline
 from tasks.records import DatasetRef, ImagesRef, digest
 from tasks.runtime import progress
-from tasks.runtime.store import tables as store
+from tasks.runtime.store.tables import Table
 from tasks.services.orchestration.stage import stage
 from tasks.settings import Images
 
@@ -30,7 +30,7 @@ def preprocess(dataset: DatasetRef, images: Images) -> ImagesRef:
     return replace(ref, computed=computed, reused=sum(dataset.counts.values()) - computed)
 
 
-def decode_into(table: store.Table, images: ImagesRef) -> int:
+def decode_into(table: Table, images: ImagesRef) -> int:
     """Decode the photos that the table lacks; returns how many."""
     rows = datasets.rows(images.dataset)
     new = rows[~rows["key"].isin(table.keys())]

@@ -9,7 +9,7 @@ from tasks.records import SPLITS, DatasetRef, FactsRef, digest
 from tasks.runtime import plugins
 from tasks.runtime.errors import DataError
 from tasks.runtime.home import home
-from tasks.runtime.store import tables as store
+from tasks.runtime.store import folders
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 from tasks.settings import Validation
@@ -18,16 +18,16 @@ from tasks.settings import Validation
 @stage(version=2)
 def validate(facts: FactsRef, validation: Validation) -> DatasetRef:
     """The data set to train on. Raises `DataError`, one line a failed critical expectation."""
-    images = store.frame(facts.path)
+    images = folders.frame(facts.path)
     address = digest(facts, validation)
-    with store.folder("docs", address) as (docs, docs_path):
+    with folders.folder("docs", address) as (docs, docs_path):
         findings = findings_of(images, validation, docs)
     images[images["error"].notna()][["uri", "label", "error"]].to_csv(home() / docs_path / "rejected.csv", index=False)
     tracking.log_files(home() / docs_path, "data_docs")
     refuse(findings, home() / docs_path)
     accepted = images[images["error"].isna()].drop_duplicates("key").sort_values("key", ignore_index=True)
     content = digest(accepted.drop(columns=["mtime"]).to_csv(index=False))
-    with store.folder("datasets", content) as (working, path):
+    with folders.folder("datasets", content) as (working, path):
         accepted.to_parquet(working / "images.parquet")
     dataset = DatasetRef(
         path=f"{path}/images.parquet",

@@ -9,10 +9,11 @@ import pandas as pd
 from tasks.data import datasets
 from tasks.evaluation import calibration
 from tasks.evaluation.metrics import ece
-from tasks.networks import classifiers, engines
+from tasks.networks import cutting, engines, files
 from tasks.records import CalibrationRef, FeaturesRef, ImagesRef, ModelRef, Terms, digest
 from tasks.runtime.home import home
-from tasks.runtime.store import tables as store
+from tasks.runtime.store import folders
+from tasks.runtime.store.tables import Table
 from tasks.services.orchestration.stage import stage
 from tasks.settings import Calibration
 from tasks.training import fit
@@ -78,7 +79,7 @@ def _reference(
     if found is None:
         return "", np.empty(0)
     reference, others = found[: len(known)], found[len(known) :]
-    with store.folder("calibrations", address) as (working, path):
+    with folders.folder("calibrations", address) as (working, path):
         np.save(working / "reference.npy", reference)
     neighbours = min(settings.neighbours, len(reference))
     return f"{path}/reference.npy", calibration.distances(others, reference, neighbours)
@@ -89,10 +90,10 @@ def _features(images: ImagesRef, features: FeaturesRef, model: ModelRef, rows: p
     if not model.path.endswith(".keras"):
         return None
     if model.on_frozen:
-        stored = store.Table(features.table, features.shape, features.dtype).batches(list(rows["key"]), BATCH)
+        stored = Table(features.table, features.shape, features.dtype).batches(list(rows["key"]), BATCH)
         return np.concatenate([_vectors(part) for part in stored])
-    network = classifiers.load(home() / model.path)
-    tensor = classifiers.features_of(network)
+    network = files.load(home() / model.path)
+    tensor = cutting.features_of(network)
     if tensor is None:
         return None
     engine = engines.own(lambda: _cut_at(network, tensor), home())

@@ -9,12 +9,14 @@ import pandas as pd
 from tasks.data import datasets
 from tasks.evaluation import calibration_check, metrics, slices
 from tasks.evaluation.slices import classes
-from tasks.networks import classifiers, engines
+from tasks.features.batches import table_batches
+from tasks.networks import classifiers, engines, files
 from tasks.records import CalibrationRef, FeaturesRef, ImagesRef, LadderRef, ModelRef, Report, digest
 from tasks.reports import figures
 from tasks.runtime import progress
 from tasks.runtime.home import home
-from tasks.runtime.store import tables as store
+from tasks.runtime.store import folders
+from tasks.runtime.store.tables import Table
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 from tasks.serving import calibrated
@@ -51,9 +53,10 @@ def evaluate(
     of_probe = probabilities
     if probe.rung != model.rung:
         of_probe, _ = _answers(probe, None, features, images, rows)
-    parts = slices.judge(slices.of(images.dataset, settings), labels, probabilities, of_probe, settings, seed)
+    values = slices.test_values(datasets.rows(images.dataset), settings)
+    parts = slices.judge(values, labels, probabilities, of_probe, settings, seed)
     address = digest("report", images, model, calibration, ladder, settings, seed)
-    with store.folder("reports", address) as (working, path):
+    with folders.folder("reports", address) as (working, path):
         _predictions(rows, images.dataset.classes, probabilities).to_parquet(working / "predictions.parquet")
         slices.table(parts).to_csv(working / "slices.csv", index=False)
         pd.DataFrame(each).to_csv(working / "classes.csv", index=False)
@@ -86,11 +89,11 @@ def _answers(
     Of a head on the frozen backbone out of the stored features, where they give what the pixels give. Without a
     calibration: the network's own probabilities.
     """
-    network = classifiers.load(home() / model.path)
+    network = files.load(home() / model.path)
     if model.on_frozen and model.path.endswith(".keras"):  # the head of a SavedModel cannot be taken out
-        table = store.Table(features.table, features.shape, features.dtype)
+        table = Table(features.table, features.shape, features.dtype)
         labels = datasets.labels(rows, images.dataset.classes)
-        stored = fit.of_table(rows, labels, table, ("identity",))
+        stored = table_batches(rows, labels, table, ("identity",))
         found = fit.predict(_joined(classifiers.answers(network, features.shape), calibration), stored)
         # Where the answers are least certain, a difference shows most.
         first = np.argsort(np.sort(found[:, : len(images.dataset.classes)], axis=1)[:, -1], kind="stable")[:PROBE]

@@ -9,10 +9,10 @@ import pandas as pd
 from tasks.data import datasets
 from tasks.evaluation import gates, slices, test_set_budget
 from tasks.evaluation.gates import Case
-from tasks.networks import classifiers, engines
+from tasks.networks import engines, files
 from tasks.records import ImagesRef, ModelRef, Report, Verdict, digest
 from tasks.runtime.home import home
-from tasks.runtime.store import tables as store
+from tasks.runtime.store import folders
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 from tasks.services.registry import versions
@@ -40,11 +40,11 @@ def gate(images: ImagesRef, model: ModelRef, report: Report, settings: Gates) ->
     case = Case(
         datasets.labels(rows, classes),
         classes,
-        np.stack(store.frame(report.predictions)["probabilities"].to_list()),
+        np.stack(folders.frame(report.predictions)["probabilities"].to_list()),
         champion,
         level,
         settings.decision.power,
-        slices.masks(slices.of(images.dataset, settings.slices)),
+        slices.masks(slices.test_values(datasets.rows(images.dataset), settings.slices)),
         partial(_milliseconds, model, images, rows),
         settings.seed,
     )
@@ -59,14 +59,14 @@ def gate(images: ImagesRef, model: ModelRef, report: Report, settings: Gates) ->
 
 def _keep(address: str, rows: pd.DataFrame, probabilities: np.ndarray) -> str:
     """The champion's answers beside the challenger's, for the report."""
-    with store.folder("verdicts", address) as (working, path):
+    with folders.folder("verdicts", address) as (working, path):
         rows[["key"]].assign(probabilities=list(probabilities)).to_parquet(working / "champion.parquet")
     return f"{path}/champion.parquet"
 
 
 def _milliseconds(model: ModelRef, images: ImagesRef, rows: pd.DataFrame) -> float:
     """Median time for one prepared image, after some that do not count."""
-    engine = engines.own(lambda: classifiers.load(home() / model.path), home())
+    engine = engines.own(lambda: files.load(home() / model.path), home())
     pixels = next(datasets.pixels(images, rows[:1], 1))
     taken = []
     for _ in engine.run(pixels for _ in range(WARM + TIMED)):

@@ -4,12 +4,11 @@ import numpy as np
 import pandas as pd
 
 from tasks.data import datasets, subsets
-from tasks.features import extraction, probes
-from tasks.features import tables as features
+from tasks.features import extraction, probes, tables
 from tasks.networks import backbones
 from tasks.records import FeaturesRef, ImagesRef, TransferRef, digest
 from tasks.reports import sentences
-from tasks.runtime.store import tables as store
+from tasks.runtime.store.tables import Table
 from tasks.services.orchestration.stage import stage
 from tasks.settings import Backbone, Extract, Images, TransferCheck
 
@@ -37,7 +36,7 @@ def check_transfer(
     name = "identity" if "identity" in augment.views else augment.views[0]
     train, validation = (_sample(images, split, settings.images, seed) for split in ("train", "validation"))
     tables = {
-        "pretrained": store.Table(trained.table, trained.shape, trained.dtype),
+        "pretrained": Table(trained.table, trained.shape, trained.dtype),
         "random": _random(images, other, extract, backend, pd.concat([train, validation]), name),
     }
     found = {who: (_vectors(table, train, name), _vectors(table, validation)) for who, table in tables.items()}
@@ -63,18 +62,18 @@ def _sample(images: ImagesRef, split: str, most: int, seed: int) -> pd.DataFrame
 
 def _random(
     images: ImagesRef, backbone: Backbone, extract: Extract, backend: str, rows: pd.DataFrame, name: str
-) -> store.Table:
+) -> Table:
     """The table of features with random weights, with these rows in it."""
     # A map is averaged afterwards anyhow; and 16 bits do not hold numbers as small as these may be.
     pooling = "avg" if backbone.pooling == "none" else backbone.pooling
     network, how = backbone.model_copy(update={"pooling": pooling}), extract.model_copy(update={"dtype": "float32"})
     found = extraction.start(images, network, how, backend)
     views = {"train": (name,), "validation": ("identity",)}
-    features.fill(found.table, images, views, found.engine, how.batch_size, "random weights", rows=rows)
+    tables.fill(found.table, images, views, found.engine, how.batch_size, "random weights", rows=rows)
     return found.table
 
 
-def _vectors(table: store.Table, rows: pd.DataFrame, name: str = "identity") -> np.ndarray:
+def _vectors(table: Table, rows: pd.DataFrame, name: str = "identity") -> np.ndarray:
     """Features of the rows, float[n, c]; of a map the mean over height and width."""
-    values = table.read([features.row_key(key, name) for key in rows["key"]])
+    values = table.read([tables.row_key(key, name) for key in rows["key"]])
     return values if values.ndim == 2 else values.mean(axis=(1, 2), dtype=np.float64)

@@ -2,8 +2,7 @@
 
 from prefect import task
 
-from tasks.features import extraction
-from tasks.features import tables as features
+from tasks.features import extraction, tables
 from tasks.networks import backbones
 from tasks.networks.backend import use
 from tasks.records import FeaturesRef, ImagesRef, digest
@@ -32,7 +31,7 @@ def extract(
     found = extraction.start(images, backbone, settings, backend, cut)
     tracking.log_tag("headstart.engine", f"{found.engine.name}: {found.engine.reason}")
     views = _views(augment, refit)
-    computed = features.fill(
+    computed = tables.fill(
         found.table, images, views, found.engine, settings.batch_size, "extract", beside=_beside(found, views)
     )
     return FeaturesRef(
@@ -64,7 +63,7 @@ def shard(
     """
     use(backend)
     found, views = extraction.start(images, backbone, settings, backend, cut), _views(augment, refit)
-    return features.fill(
+    return tables.fill(
         found.table,
         images,
         views,
@@ -76,9 +75,9 @@ def shard(
     )
 
 
-def _beside(found: extraction.Frozen, views: dict[str, tuple[str, ...]]) -> features.Beside | None:
+def _beside(found: extraction.Frozen, views: dict[str, tuple[str, ...]]) -> tables.Beside | None:
     """Nothing is trained on test images."""
-    return features.Beside(found.crossing, views | {"test": ()}) if found.crossing else None
+    return tables.Beside(found.crossing, views | {"test": ()}) if found.crossing else None
 
 
 def _views(augment: Images, refit: bool) -> dict[str, tuple[str, ...]]:

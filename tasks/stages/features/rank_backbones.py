@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.data import datasets
-from tasks.features import extraction, transferability
-from tasks.features import tables as features
+from tasks.features import extraction, tables, transferability
 from tasks.networks import backbones
 from tasks.networks.engines import Engine
 from tasks.records import ImagesRef, RankedBackbone, RankingRef, digest
@@ -63,7 +62,7 @@ def _tried(
         parameters = int(found.build().count_params())
     except HeadstartError as error:
         return RankedBackbone(name, candidate.model_dump(), skipped=str(error))
-    features.fill(found.table, images, {"train": ("identity",)}, found.engine, settings.batch_size, name, rows=rows)
+    tables.fill(found.table, images, {"train": ("identity",)}, found.engine, settings.batch_size, name, rows=rows)
     labels = datasets.labels(rows, images.dataset.classes)
     scores = transferability.evaluate(found.table.read(list(rows["key"])), labels)
     speed = _speed(found.engine, next(datasets.pixels(images, rows, PROBE)))

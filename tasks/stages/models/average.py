@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from tasks.networks import classifiers, ensembles
+from tasks.features.batches import batches_of
+from tasks.networks import ensembles, files
 from tasks.records import ImagesRef, ModelRef, digest
 from tasks.runtime.home import home
 from tasks.services.orchestration.stage import stage
@@ -26,10 +27,10 @@ def average(
     `again`: the rung that was the average of these before they were trained once more.
     """
     started = time.perf_counter()
-    members = {f"{model.rung}_{n}": classifiers.load(home() / model.path) for n, model in enumerate(models, 1)}
+    members = {f"{model.rung}_{n}": files.load(home() / model.path) for n, model in enumerate(models, 1)}
     blocks = {name: model.blocks for name, model in zip(members, models, strict=True)}
     network = ensembles.averaged(members, views, blocks)
-    validation = fit.rows_of(images, ("validation",), ("identity",))
+    validation = batches_of(images, ("validation",), ("identity",))
 
     def logits() -> np.ndarray:
         return np.log(np.maximum(fit.predict(network, validation), np.finfo(np.float32).tiny))

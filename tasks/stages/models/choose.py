@@ -3,6 +3,7 @@
 import numpy as np
 
 from tasks.data import datasets
+from tasks.evaluation import model_choice
 from tasks.evaluation.statistics import bootstrap
 from tasks.records import DatasetRef, LadderRef, ModelRef, RungScore, digest
 from tasks.runtime.home import home
@@ -18,7 +19,7 @@ def choose(dataset: DatasetRef, rungs: tuple[ModelRef, ...], settings: Ladder, r
     """
     labels = datasets.labels(datasets.rows(dataset, "validation"), dataset.classes)
     each = [bootstrap.losses(labels, np.load(home() / rung.predictions, allow_pickle=False)) for rung in rungs]
-    taken, gaps = bootstrap.cheapest(each, settings.confidence, seed)
+    taken, gaps = model_choice.cheapest(each, settings.confidence, seed)
     names = [rung.rung for rung in rungs]
     if named := settings.ship in names:
         taken = names.index(settings.ship)

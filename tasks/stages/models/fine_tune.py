@@ -6,7 +6,7 @@ Linear probing, then fine-tuning: Kumar et al. 2022, https://arxiv.org/abs/2202.
 import time
 from functools import partial
 
-from tasks.networks import classifiers
+from tasks.networks import files
 from tasks.records import ImagesRef, ModelRef, digest
 from tasks.reports import figures
 from tasks.runtime.home import home
@@ -35,7 +35,7 @@ def fine_tune(
     address = digest("fine_tune", head, settings, loss, augment, seed, again)
     fit.seed_everything(seed)
     with distribution.scope(settings.strategy):
-        network = classifiers.load(home() / head.path)
+        network = files.load(home() / head.path)
         part = fine_tuning.of(network, head.blocks, settings, images, extract, augment, seed, refit=again is not None)
     if part.engine:
         tracking.log_tag("headstart.engine", part.engine)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.networks import classifiers, freezing
+from tasks.networks import files, freezing
 from tasks.records import ImagesRef, ModelRef, digest
 from tasks.runtime.home import home
 from tasks.services import tracking
@@ -38,7 +38,7 @@ def interpolate(
     that lay between the two before they were trained once more; its share is taken.
     """
     started = time.perf_counter()
-    frozen, network = (classifiers.load(home() / each.path) for each in (head, tuned))
+    frozen, network = (files.load(home() / each.path) for each in (head, tuned))
     part = fine_tuning.of(network, head.blocks, settings, images, extract, augment, seed, again is not None)
     pairs = between.moved(frozen, network)
     same = freezing.others(network, [variable for variable, _, _ in pairs] + freezing.statistics(part.model))

@@ -3,10 +3,11 @@
 import time
 from typing import TYPE_CHECKING
 
-from tasks.networks import backbones, classifiers, freezing
+from tasks.features.batches import Batches, batches_of
+from tasks.networks import backbones, classifiers, freezing, pooling
 from tasks.records import FeaturesRef, ImagesRef, ModelRef, digest
 from tasks.runtime import plugins
-from tasks.runtime.store import tables as store
+from tasks.runtime.store.tables import Table
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 from tasks.settings import Backbone, Head, Images, Loss
@@ -36,12 +37,12 @@ def train_head(
     address = digest("head", images, features, backbone, head, loss, augment.views, seed, again)
     built = backbones.load(backbone, images.size)
     fit.seed_everything(seed)
-    table = store.Table(features.table, features.shape, features.dtype)
+    table = Table(features.table, features.shape, features.dtype)
     splits = ("train", "validation") if again else ("train",)
-    train = fit.rows_of(images, splits, augment.views, table).in_memory()
-    validation = fit.rows_of(images, ("validation",), ("identity",), table).in_memory()
+    train = batches_of(images, splits, augment.views, table).in_memory()
+    validation = batches_of(images, ("validation",), ("identity",), table).in_memory()
     model = _head(head, features.shape, len(images.dataset.classes), train)
-    network = classifiers.classifier(classifiers.pooled(built, backbone.pooling), model)
+    network = classifiers.classifier(pooling.pooled(built, backbone.pooling), model)
     frozen = built.model.variables
     before = freezing.fingerprint(frozen)
     history = fit.History()
@@ -64,7 +65,7 @@ def train_head(
     )
 
 
-def _head(settings: Head, shape: tuple[int, ...], classes: int, train: fit.Batches) -> "keras.Model":
+def _head(settings: Head, shape: tuple[int, ...], classes: int, train: Batches) -> "keras.Model":
     """The head to train, or one that has learned all it can from a look at the training features."""
     options = plugins.bind("heads", settings.kind, settings.options, "head.options")
     module = plugins.load("heads", settings.kind)

@@ -7,12 +7,13 @@ import numpy as np
 from tasks.data import datasets
 from tasks.evaluation.statistics import cross_validation
 from tasks.features.tables import row_key
-from tasks.networks import backbones, classifiers
+from tasks.networks import backbones
+from tasks.networks.pooling import part
 from tasks.records import FeaturesRef, ImagesRef, TunedRef, digest
-from tasks.reports import trials as figures
+from tasks.reports import figures
 from tasks.runtime import progress
 from tasks.runtime.home import home
-from tasks.runtime.store import tables as store
+from tasks.runtime.store.tables import Table
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 from tasks.settings import Backbone, Head, Images, Loss, Tune
@@ -75,7 +76,7 @@ def _rows(
         wanted[rows["split"] == "validation", 1:] = False
     places = np.where(wanted, np.cumsum(wanted).reshape(wanted.shape) - 1, -1)
     keys = [row_key(rows["key"][image], names[view]) for image, view in np.argwhere(wanted)]
-    values = store.Table(features.table, features.shape, features.dtype).read(keys).astype(np.float32)
+    values = Table(features.table, features.shape, features.dtype).read(keys).astype(np.float32)
     return head_search.Rows(values, places, labels, cross_validation.split(rows, labels, turns, seed))
 
 
@@ -92,7 +93,7 @@ def _space(
     poolings: dict[str, slice] = {backbone.pooling: slice(None)}
     if len(settings.poolings) > 1:
         channels = backbones.load(backbone, images.size).model.output.shape[-1]
-        poolings = {name: classifiers.part(name, channels) for name in settings.poolings}
+        poolings = {name: part(name, channels) for name in settings.poolings}
     views = {"all": tuple(names.index(view) for view in augment.views)}
     if settings.views and augment.views != ("identity",):
         views["identity"] = (0,)

@@ -10,7 +10,7 @@ from tasks.records import Findings, ImagesRef, PageRef, StageLog, digest
 from tasks.reports import card, figures, page
 from tasks.reports.sections import provenance
 from tasks.runtime.home import home
-from tasks.runtime.store import tables as store
+from tasks.runtime.store import folders
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 from tasks.services.registry import versions
@@ -28,7 +28,7 @@ def publish(found: Findings, images: ImagesRef, recipe: Recipe, *, stages: dict[
     """One HTML file that says it all, and a card, which becomes the version's description with a link to the page."""
     address = digest("page", found, recipe, tracking.newest("compare", found.dataset.digest))
     facts = _facts(found, recipe)
-    with store.folder("pages", address) as (working, path):
+    with folders.folder("pages", address) as (working, path):
         figures_there = (home() / found.report.path).parent
         pictures = {heading: figures_there / name for heading, name in FILES.items()}
         if found.verdict.champion:
@@ -65,8 +65,8 @@ def _negative_flips(found: Findings, images: ImagesRef, to: Path) -> Path:
     """Test images that the champion has right and this model has not, the most confident mistakes first."""
     rows, classes = datasets.rows(images.dataset, "test"), images.dataset.classes
     labels = datasets.labels(rows, classes)
-    ours = np.stack(store.frame(found.report.predictions)["probabilities"].to_list())
-    theirs = np.stack(store.frame(found.verdict.champion)["probabilities"].to_list())
+    ours = np.stack(folders.frame(found.report.predictions)["probabilities"].to_list())
+    theirs = np.stack(folders.frame(found.verdict.champion)["probabilities"].to_list())
     said = ours.argmax(axis=1)
     flips = np.flatnonzero((said != labels) & (theirs.argmax(axis=1) == labels))
     flips = flips[np.argsort(-ours.max(axis=1)[flips], kind="stable")]

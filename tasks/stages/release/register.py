@@ -3,7 +3,7 @@
 from tasks.data import datasets
 from tasks.records import CalibrationRef, DatasetRef, ModelRef, Report, Verdict, VersionRef, digest
 from tasks.runtime.home import home
-from tasks.runtime.store import tables as store
+from tasks.runtime.store import folders
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 from tasks.services.registry import promotion, versions
@@ -25,10 +25,10 @@ def register(
 ) -> VersionRef:
     """A new version with alias `challenger`; `champion` instead, where the gates said `promote` and nobody is asked."""
     address = digest("served", model, calibration, images.size, images.fit, images.max_pixels, dataset.classes)
-    with store.folder("served", address) as (working, path):
+    with folders.folder("served", address) as (working, path):
         package.write(working, home() / model.path, dataset.classes, images, calibration)
-    with store.folder("golden", digest("golden", report, settings)) as (working, expected):
-        predictions = store.frame(report.predictions)
+    with folders.folder("golden", digest("golden", report, settings)) as (working, expected):
+        predictions = folders.frame(report.predictions)
         golden.write(working / "golden", predictions, dataset.classes, settings.golden, settings.tolerance)
     tags = {
         "headstart.digest": model.digest,

@@ -21,7 +21,8 @@ from tasks.records import ScoresRef, digest
 from tasks.runtime import progress
 from tasks.runtime.errors import DataError
 from tasks.runtime.home import home
-from tasks.runtime.store import tables as store
+from tasks.runtime.store import folders
+from tasks.runtime.store.tables import Table
 from tasks.services.orchestration.stage import stage
 from tasks.services.registry import verification, versions
 from tasks.serving import calibrated, golden, package, pyfunc
@@ -54,7 +55,7 @@ def score(source: Source, name: str, version: str, settings: Scoring) -> ScoresR
     with verification.opened(name, version, fingerprint) as folder:
         served = package.read(verification.served(folder))
         width = len(served.spec.classes) + (calibrated.NOVELTY in served.network.output)
-        table = store.Table(f"answers-{fingerprint[:20]}", (width,), "float32")
+        table = Table(f"answers-{fingerprint[:20]}", (width,), "float32")
         rows = _keyed(sources.listing(source), served.spec.images["max_pixels"])
         engine = _engine(served, folder, fingerprint, settings)
         started = time.perf_counter()
@@ -62,7 +63,7 @@ def score(source: Source, name: str, version: str, settings: Scoring) -> ScoresR
         seconds = time.perf_counter() - started
     rows["error"] = rows["error"].where(rows["error"].notna(), rows["key"].map(errors))
     address = digest("scores", fingerprint, rows[["uri", "key", "error"]].to_csv(index=False))
-    with store.folder("scores", address) as (working, path):
+    with folders.folder("scores", address) as (working, path):
         said = _write(working / "scores.parquet", rows, table, served.spec, {"model": name, "version": version})
     return _summed(f"{path}/scores.parquet", address, rows, said, served.spec, computed, seconds, name, version)
 
@@ -103,7 +104,7 @@ def _engine(served: "Served", folder: Path, fingerprint: str, settings: Scoring)
 
 
 def _fill(
-    table: store.Table, rows: pd.DataFrame, spec: package.Spec, engine: Engine, batch_size: int
+    table: Table, rows: pd.DataFrame, spec: package.Spec, engine: Engine, batch_size: int
 ) -> tuple[int, dict[str, str]]:
     """Answer and commit what the table lacks; how many that was, and why an image cannot be read, by its key."""
     there = table.keys()
@@ -143,7 +144,7 @@ def _unreadable(uri: str, spec: package.Spec) -> str:
     return ""
 
 
-def _write(to: Path, rows: pd.DataFrame, table: store.Table, spec: package.Spec, named: dict[str, str]) -> pd.DataFrame:
+def _write(to: Path, rows: pd.DataFrame, table: Table, spec: package.Spec, named: dict[str, str]) -> pd.DataFrame:
     """The file, some rows at a time, in the order of the source; gives what is summed up of the answers."""
     kept = []
     with pq.ParquetWriter(to, SCHEMA) as writer:

@@ -5,10 +5,10 @@ import pandas as pd
 
 from tasks.data import changes, datasets, subsets
 from tasks.evaluation import drift
-from tasks.evaluation.statistics import bootstrap, gains
+from tasks.evaluation.statistics import bootstrap
 from tasks.features import probes
 from tasks.records import Accuracy, Drift, FeaturesRef, Gain, ImagesRef, NewsRef, WeighedRef, digest
-from tasks.runtime.store import tables as store
+from tasks.runtime.store.tables import Table
 from tasks.services.orchestration.stage import stage
 from tasks.services.registry import versions
 from tasks.settings import Retrain
@@ -33,7 +33,7 @@ def weigh(
     changed = changes.between(before, rows)
     fresh = rows["key"].isin({*changed.new, *changed.relabelled})
     level = settings.significance / 3
-    table = store.Table(features.table, features.shape, features.dtype)
+    table = Table(features.table, features.shape, features.dtype)
     drifted = _drift(table, rows[rows["key"].isin(changed.new)], rows[~fresh], images.dataset.classes, seed, level)
     champion = versions.opponent(name, "")
     worse = _champion(name, champion, rows[fresh], images.dataset.classes, seed) if champion else None
@@ -63,7 +63,7 @@ def because(drifted: Drift | None, champion: Accuracy | None, probe: Gain | None
 
 
 def _drift(
-    table: store.Table, new: pd.DataFrame, before: pd.DataFrame, classes: tuple[str, ...], seed: int, level: float
+    table: Table, new: pd.DataFrame, before: pd.DataFrame, classes: tuple[str, ...], seed: int, level: float
 ) -> Drift | None:
     if not len(new) or not len(before):
         return None
@@ -82,14 +82,14 @@ def _champion(name: str, version: str, rows: pd.DataFrame, classes: tuple[str, .
     labels = datasets.labels(rows, classes)
     part = subsets.at_most(labels, MOST, seed)
     said = versions.score(name, version, list(rows["uri"].iloc[part]), classes)
-    right = int(gains.correct(labels[part], said).sum())
+    right = int(bootstrap.correct(labels[part], said).sum())
     table = [[right, len(part) - right], [before[0], before[1] - before[0]]]
     p = float(fisher_exact(table, alternative="less").pvalue)
     return Accuracy(len(part), right / len(part), before[0] / before[1], p)
 
 
 def _probe(
-    table: store.Table,
+    table: Table,
     rows: pd.DataFrame,
     before: pd.DataFrame,
     fresh: pd.Series,
@@ -119,7 +119,7 @@ def _probe(
     return Gain(float(gain.mean()), *bootstrap.interval(gain, 1 - level, seed))
 
 
-def _vectors(table: store.Table, rows: pd.DataFrame) -> np.ndarray:
+def _vectors(table: Table, rows: pd.DataFrame) -> np.ndarray:
     """Features of the images as they are, float[n, values]; of a map the means over it."""
     values = table.read(list(rows["key"])).astype(np.float32)
     return values.mean(axis=tuple(range(1, values.ndim - 1)))

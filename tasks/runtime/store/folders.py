@@ -1,0 +1,41 @@
+"""Folders and files of derived data in the home folder."""
+
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pandas as pd
+
+from tasks.runtime.home import home
+
+
+@contextmanager
+def folder(kind: str, digest: str) -> Iterator[tuple[Path, str]]:
+    """A folder to write results into, moved to its place only when the block ends without an error.
+
+    Yields (where to write now, the final path relative to the home folder).
+    """
+    relative = f"store/{kind}/{digest}"
+    final = home() / relative
+    final.parent.mkdir(parents=True, exist_ok=True)
+    working = final.with_name(f".{uuid4().hex}-{digest}")
+    working.mkdir()
+    try:
+        yield working, relative
+        if final.exists():
+            shutil.rmtree(final)
+        working.replace(final)
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+
+
+def missing(paths: Iterable[str]) -> list[str]:
+    """Those of the paths (relative to the home folder) that are not there."""
+    return [path for path in paths if not (home() / path).exists()]
+
+
+def frame(path: str) -> pd.DataFrame:
+    """The Parquet table at a record's path."""
+    return pd.read_parquet(home() / path)

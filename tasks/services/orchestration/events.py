@@ -1,0 +1,49 @@
+"""Events that Headstart tells a Prefect server of."""
+
+from typing import Any
+
+from prefect import Flow
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.events import Event, Resource, emit_event
+from prefect.events.clients import get_events_client
+from prefect.utilities.asyncutils import run_coro_as_sync
+
+#: Events: a recipe's data have changed; its gates could not decide. And the resource that they are about.
+EVENT, UNDECIDED, RESOURCE = "headstart.data", "headstart.undecided", "headstart.recipe."
+#: A run has failed, and the resource: its flow's name and its deployment's id come after it.
+FAILED, RUN = "headstart.failed", "headstart.run."
+
+
+def announce(recipe: str, why: str) -> None:
+    """Emit the event that the recipe's deployment waits for."""
+    _emit(Event(event=EVENT, resource=Resource(_resource(recipe)), payload={"recipe": recipe, "why": why}))
+
+
+def failed(flow: Flow[..., Any], run: FlowRun, state: State) -> None:
+    """A flow's `on_failure`: emit the event that alerts wait for.
+
+    Prefect's own event of a scheduled run's failure is acted on 15 minutes later: it follows the event of its
+    scheduling, which was never emitted.
+    """
+    resource = {"prefect.resource.id": f"{RUN}{flow.name}.{run.deployment_id}", "prefect.resource.name": flow.name}
+    payload = {"run": run.name, "message": state.message or ""}
+    _emit(Event(event=FAILED, resource=Resource(resource), payload=payload))
+
+
+def undecided(recipe: str, version: str, reason: str) -> None:
+    """Emit the event that alerts wait for (`flows/deployments/alerts.py`), from inside a flow run."""
+    emit_event(UNDECIDED, _resource(recipe), payload={"version": version, "reason": reason})
+
+
+def _emit(event: Event) -> None:
+    """Returns once the server has it."""
+
+    async def emit() -> None:
+        async with get_events_client(checkpoint_every=1) as client:
+            await client.emit(event)
+
+    run_coro_as_sync(emit())
+
+
+def _resource(recipe: str) -> dict[str, str]:
+    return {"prefect.resource.id": f"{RESOURCE}{recipe}", "prefect.resource.name": recipe}
