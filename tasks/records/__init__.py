@@ -1,4 +1,71 @@
-"""Records."""
+"""The records that travel between stages: paths, digests and numbers, never arrays or models.
 
-from tasks.records.base import *  # noqa: F403
-from tasks.records.curves import *  # noqa: F403
+Paths are relative to the home folder, so that a home can be moved. A record's `digest` names the content that it
+refers to; the cache key of the next stage is made of it.
+"""
+
+from tasks.records.audit import AuditRef, DuplicatePair, LabelSuspect, Shortcut
+from tasks.records.base import SPLITS, Gain, Record, StageLog, digest
+from tasks.records.curves import SCRATCH, TRANSFER, Comparison, CurvesRef, Gap, Level, PointRef
+from tasks.records.data import PREFIX, Corrections, DatasetRef, FactsRef, ImagesRef
+from tasks.records.decision import GateResult, Verdict
+from tasks.records.evaluation import Belief, CalibrationRef, ClassScore, Coverage, Report, SliceScore, Terms
+from tasks.records.features import AgreementRef, FeaturesRef, Predicted, RankedBackbone, RankingRef, TransferRef
+from tasks.records.models import LadderRef, ModelRef, RungScore, TunedRef
+from tasks.records.outcome import Findings, Outcome, Retraining
+from tasks.records.release import LedgerEntry, PageRef, ScoresRef, VersionRef
+from tasks.records.retraining import Accuracy, Drift, NewsRef, WeighedRef
+
+__all__ = [
+    "PREFIX",
+    "SCRATCH",
+    "SPLITS",
+    "TRANSFER",
+    "Accuracy",
+    "AgreementRef",
+    "AuditRef",
+    "Belief",
+    "CalibrationRef",
+    "ClassScore",
+    "Comparison",
+    "Corrections",
+    "Coverage",
+    "CurvesRef",
+    "DatasetRef",
+    "Drift",
+    "DuplicatePair",
+    "FactsRef",
+    "FeaturesRef",
+    "Findings",
+    "Gain",
+    "Gap",
+    "GateResult",
+    "ImagesRef",
+    "LabelSuspect",
+    "LadderRef",
+    "LedgerEntry",
+    "Level",
+    "ModelRef",
+    "NewsRef",
+    "Outcome",
+    "PageRef",
+    "PointRef",
+    "Predicted",
+    "RankedBackbone",
+    "RankingRef",
+    "Record",
+    "Report",
+    "Retraining",
+    "RungScore",
+    "ScoresRef",
+    "Shortcut",
+    "SliceScore",
+    "StageLog",
+    "Terms",
+    "TransferRef",
+    "TunedRef",
+    "Verdict",
+    "VersionRef",
+    "WeighedRef",
+    "digest",
+]

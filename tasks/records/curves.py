@@ -6,7 +6,8 @@ from typing import Any
 
 from typing_extensions import override
 
-from tasks.records import DatasetRef, Gain, Record, StageLog
+from tasks.records.base import Gain, Record, StageLog
+from tasks.records.data import DatasetRef
 from tasks.runtime.home import home
 
 #: Methods that start from pretrained weights, and methods that start from random ones.

@@ -1,3 +1,56 @@
-"""Settings."""
+"""Every setting of a run: checked once, here, then frozen. A recipe is a TOML file with the differences from these."""
 
-from tasks.settings.base import *  # noqa: F403
+from tasks.settings.base import Settings, Share
+from tasks.settings.curves import Compare, Method
+from tasks.settings.data import Audit, Images, Source, Split, Validation, View
+from tasks.settings.evaluation import Calibration, Decision, Gates, Slices
+from tasks.settings.features import Backbone, Candidate, Extract, Pooling, Select, TransferCheck
+from tasks.settings.loading import check, check_engine, check_trained, check_tune, check_weights, load
+from tasks.settings.models import TUNED, FineTune, Head, Ladder, Loss, Rung, Training, Tune, Tuning, Whole
+from tasks.settings.recipe import Observe, Recipe
+from tasks.settings.release import Promotion, Scoring
+from tasks.settings.retraining import Retrain
+
+__all__ = [
+    "TUNED",
+    "Audit",
+    "Backbone",
+    "Calibration",
+    "Candidate",
+    "Compare",
+    "Decision",
+    "Extract",
+    "FineTune",
+    "Gates",
+    "Head",
+    "Images",
+    "Ladder",
+    "Loss",
+    "Method",
+    "Observe",
+    "Pooling",
+    "Promotion",
+    "Recipe",
+    "Retrain",
+    "Rung",
+    "Scoring",
+    "Select",
+    "Settings",
+    "Share",
+    "Slices",
+    "Source",
+    "Split",
+    "Training",
+    "TransferCheck",
+    "Tune",
+    "Tuning",
+    "Validation",
+    "View",
+    "Whole",
+    "check",
+    "check_engine",
+    "check_trained",
+    "check_tune",
+    "check_weights",
+    "load",
+]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from tasks.records import digest
-from tasks.records.base import PREFIX
+from tasks.records.data import PREFIX
 from tasks.runtime import plugins
 from tasks.runtime.errors import DataError
 from tasks.settings import Source

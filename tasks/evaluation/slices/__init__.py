@@ -10,7 +10,7 @@ import pandas as pd
 
 from tasks.evaluation.slices import columns
 from tasks.evaluation.statistics import simultaneous
-from tasks.records import SliceScore, base
+from tasks.records import SliceScore, data
 from tasks.runtime import plugins
 from tasks.settings import Slices
 
@@ -30,7 +30,7 @@ def test_values(rows: pd.DataFrame, settings: Slices) -> pd.DataFrame:
 
 def masks(parts: pd.DataFrame) -> dict[str, np.ndarray]:
     """Which rows, bool[n], are in each slice, by its name; `parts` from `test_values`."""
-    return {f"{column.removeprefix(base.PREFIX)} {value}": mask for (column, value), mask in _slices(parts).items()}
+    return {f"{column.removeprefix(data.PREFIX)} {value}": mask for (column, value), mask in _slices(parts).items()}
 
 
 def judge(
@@ -51,7 +51,7 @@ def judge(
     worse = simultaneous.WORSE[settings.metric]
     scores = [
         SliceScore(
-            column=column.removeprefix(base.PREFIX),
+            column=column.removeprefix(data.PREFIX),
             value=value,
             images=int(masks[:, at].sum()),
             metrics=_metrics(labels[masks[:, at]], shipped[masks[:, at]]),

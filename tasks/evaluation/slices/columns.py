@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from tasks.records.base import PREFIX
+from tasks.records.data import PREFIX
 from tasks.runtime.errors import UsageError
 from tasks.settings import Slices
 

@@ -1,0 +1,191 @@
+"""Records of how a model does on the test images, and how far its answers can be trusted."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from typing_extensions import override
+
+from tasks.records.base import Record
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a version says of its own answers: it is packed with them."""
+
+    #: Its logits are divided by.
+    temperature: float
+    #: Probability from which on each class is in the set, for the wanted `coverage`.
+    set_thresholds: tuple[float, ...]
+    coverage: float
+    #: Confidence below which it abstains, for the wanted `precision`; and whether validation images show that.
+    sure_from: float
+    precision: float
+    shown: bool
+    #: It is new when its so-manieth neighbour is farther than the limit; None where no features can be had.
+    neighbours: int
+    limit: float | None
+    false_alarms: float
+
+    def summary(self) -> dict[str, Any]:
+        """All of it, as JSON has it."""
+        return dataclasses.asdict(self) | {"set_thresholds": list(self.set_thresholds)}
+
+
+@dataclass(frozen=True)
+class CalibrationRef(Record):
+    """How far the answers of a model can be believed, as the validation images say."""
+
+    digest: str
+    terms: Terms
+    #: Features of some training images, float32[n, values], in NumPy's format; "" where they cannot be had.
+    reference: str
+    #: Validation images, and their log loss (nats) and calibration error before and after.
+    images: int
+    log_loss: tuple[float, float]
+    ece: tuple[float, float]
+    #: Share of them that it does not abstain from, and that it calls new.
+    answered: float
+    novel: float
+    #: How many of them it calls by each class' name.
+    said: tuple[int, ...]
+
+    @property
+    @override
+    def files(self) -> tuple[str, ...]:
+        return (self.reference,) if self.reference else ()
+
+    @property
+    @override
+    def numbers(self) -> dict[str, float]:
+        names = ("temperature", "sure_from")
+        pairs = {"log_loss": self.log_loss, "ece": self.ece}
+        return (
+            {name: float(getattr(self.terms, name)) for name in names}
+            | {f"{name}_{when}": v[i] for name, v in pairs.items() for i, when in enumerate(("before", "after"))}
+            | {"answered": self.answered, "called_new": self.novel}
+        )
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How often sets held the label, with Wilson's 95 % interval: of all test images, or of those of one class."""
+
+    name: str
+    images: int
+    value: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Belief:
+    """How what a version says of its own answers held on the test images."""
+
+    #: Of all, and of each class.
+    coverage: Coverage
+    classes: tuple[Coverage, ...]
+    #: Mean number of classes in a set.
+    set_size: float
+    #: Share of the images that it does not abstain from, and how often those answers are right; 0 where it always does.
+    answered: float
+    precision: float
+    precision_interval: tuple[float, float]
+    #: Share that it calls new; None where it cannot tell.
+    novel: float | None
+    #: Calibration error without the temperature.
+    uncalibrated_ece: float
+
+    def summary(self) -> dict[str, Any]:
+        """What `--json` says of it."""
+        each = [dataclasses.asdict(one) | {"interval": list(one.interval)} for one in (self.coverage, *self.classes)]
+        ends = {"precision_interval": list(self.precision_interval)}
+        return dataclasses.asdict(self) | ends | {"coverage": each[0], "classes": each[1:]}
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """What MLflow keeps of it."""
+        novel = {} if self.novel is None else {"called_new": self.novel}
+        names = ("set_size", "answered", "precision", "uncalibrated_ece")
+        each = {"answered_precision" if name == "precision" else name: float(getattr(self, name)) for name in names}
+        return each | {"coverage": self.coverage.value} | novel
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """How the model does on one class of the test images."""
+
+    name: str
+    images: int
+    precision: float
+    recall: float
+    f1: float
+    #: Of the recall: 95 %, Wilson's.
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class SliceScore:
+    """How the shipped model does on a part of the test images against the rest, and what fine-tuning did to that."""
+
+    column: str
+    value: str
+    images: int
+    #: On the slice alone.
+    metrics: dict[str, float]
+    #: What gaps are in.
+    metric: str
+    #: The metric on the slice less that on the rest, with an interval that holds for all slices together.
+    gap: float
+    interval: tuple[float, float]
+    #: `worse`, `better` or `no sure gap`.
+    verdict: str
+    #: The gap of the probe on the frozen network, and the interval of the gap less that one.
+    probe_gap: float
+    change_interval: tuple[float, float]
+    #: `reduced`, `grown` or `no sure change`.
+    change: str
+
+    @property
+    def flagged(self) -> bool:
+        """Whether the gap's interval leaves out zero."""
+        return self.interval[0] > 0 or self.interval[1] < 0
+
+    @property
+    def changed(self) -> bool:
+        """Whether the interval of the change leaves out zero."""
+        return self.change_interval[0] > 0 or self.change_interval[1] < 0
+
+
+@dataclass(frozen=True)
+class Report(Record):
+    """The scores of a model on the test rows, with 95 % intervals, and the files that show them."""
+
+    #: Table of the scores by class; the figures lie beside it.
+    path: str
+    digest: str
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    predictions: str
+    belief: Belief
+    classes: tuple[ClassScore, ...] = ()
+    #: The worst first; and the rung on the frozen network that their gaps are compared with.
+    slices: tuple[SliceScore, ...] = ()
+    probe: str = ""
+
+    @property
+    @override
+    def numbers(self) -> dict[str, float]:
+        bounds = {f"{name}_{end}": v[i] for name, v in self.intervals.items() for i, end in enumerate(("low", "high"))}
+        worst = {"worst_slice_gap": self.slices[0].gap} if self.slices else {}
+        flagged = {"flagged_slices": sum(score.flagged for score in self.slices)}
+        return self.metrics | bounds | worst | flagged | self.belief.numbers
+
+    def slices_summary(self) -> dict[str, Any]:
+        """What `--json` says of the slices."""
+        shown = ("column", "value", "images", "metric", "gap", "interval", "flagged", "probe_gap", "change")
+        return {
+            "judged": len(self.slices),
+            "flagged": sum(score.flagged for score in self.slices),
+            "probe": self.probe,
+            "worst": next(({name: getattr(score, name) for name in shown} for score in self.slices), None),
+        }

@@ -1,0 +1,124 @@
+"""What a whole run ends with."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.records import base
+from tasks.records.audit import AuditRef
+from tasks.records.base import StageLog
+from tasks.records.data import DatasetRef
+from tasks.records.decision import Verdict
+from tasks.records.evaluation import CalibrationRef, Report
+from tasks.records.features import AgreementRef, RankingRef, TransferRef
+from tasks.records.models import LadderRef, ModelRef, TunedRef
+from tasks.records.release import PageRef, VersionRef
+from tasks.records.retraining import NewsRef, WeighedRef
+from tasks.runtime.home import home
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What a run found, for its page and its answer."""
+
+    dataset: DatasetRef
+    model: ModelRef
+    ladder: LadderRef
+    transfer: TransferRef
+    calibration: CalibrationRef
+    report: Report
+    verdict: Verdict
+    version: VersionRef
+    #: Where the recipe left the backbone open.
+    ranking: RankingRef | None = None
+    #: Where the recipe wanted a search.
+    tuned: TunedRef | None = None
+    audit: AuditRef | None = None
+
+    @property
+    def digest(self) -> str:
+        """Of all of it."""
+        return base.digest("findings", *(getattr(self, field.name) for field in dataclasses.fields(Findings)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome(Findings):
+    """What a training run ends with; the command prints it."""
+
+    run_id: str
+    page: PageRef
+    stages: dict[str, StageLog]
+    seconds: float
+    agreement: AgreementRef | None = None
+
+    def summary(self) -> dict[str, Any]:
+        """The JSON object that `headstart train --json` prints."""
+        return {
+            "run_id": self.run_id,
+            "model": self.version.name,
+            "version": self.version.version,
+            "aliases": list(self.version.aliases),
+            "note": self.version.note,
+            "decision": self.verdict.decision,
+            "reason": self.verdict.reason,
+            "gates": [dataclasses.asdict(result) for result in self.verdict.gates],
+            "test_set": {"worn": self.verdict.worn, "level": self.verdict.level},
+            "rung": self.model.rung,
+            "backbones": [dataclasses.asdict(row) for row in self.ranking.rows] if self.ranking else [],
+            "tuned": dataclasses.asdict(self.tuned) if self.tuned else None,
+            "ladder": [score.summary() for score in self.ladder.scores],
+            "transfer": dataclasses.asdict(self.transfer),
+            "metrics": {name: round(value, 6) for name, value in self.report.metrics.items()},
+            "intervals": {name: [round(end, 6) for end in ends] for name, ends in self.report.intervals.items()},
+            "calibration": self.calibration.terms.summary() | {"test": self.report.belief.summary()},
+            "slices": self.report.slices_summary(),
+            "audit": self.audit.summary() if self.audit else None,
+            "stages": {name: dataclasses.asdict(log) for name, log in self.stages.items()},
+            "seconds": round(self.seconds, 3),
+            "report": (home() / self.page.path).as_uri(),
+            "figures": (home() / self.report.path).parent.as_uri(),
+        } | self.dataset.summary()
+
+    def markdown(self) -> str:
+        """The verdict, the scores and the stages, for Prefect's page of the flow run."""
+        low_high = self.report.intervals
+        scores = [
+            f"| {n} | {v:.4f} | {low_high[n][0]:.4f} to {low_high[n][1]:.4f} |" for n, v in self.report.metrics.items()
+        ]
+        stages = [f"| {n} | {log.seconds:.1f} | {'yes' if log.cached else 'no'} |" for n, log in self.stages.items()]
+        return "\n".join(
+            [
+                f"# {self.version.name} version {self.version.version}: {self.verdict.decision}",
+                f"{self.verdict.reason}",
+                "",
+                "| metric | value | 95 % interval |\n|---|---|---|",
+                *scores,
+                "",
+                "| stage | seconds | cached |\n|---|---|---|",
+                *stages,
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """What a look at the data ended with."""
+
+    recipe: str
+    decision: str
+    reason: str
+    #: What had it looked at: a schedule, new data, a person.
+    why: str
+    news: NewsRef
+    weighed: WeighedRef | None
+    #: Where it was trained.
+    outcome: "Outcome | None" = None
+
+    def summary(self) -> dict[str, Any]:
+        """The JSON object that `headstart retrain --json` prints."""
+        weighed = dataclasses.asdict(self.weighed) if self.weighed else None
+        if self.weighed and weighed and self.weighed.drift:
+            weighed |= {"drift": self.weighed.drift.summary()}
+        told = {name: getattr(self, name) for name in ("recipe", "decision", "reason", "why")}
+        trained = self.outcome.summary() if self.outcome else None
+        return told | {"news": dataclasses.asdict(self.news), "weighed": weighed, "trained": trained}

@@ -1,0 +1,109 @@
+"""Records of the model registry: versions, the ledger, reports, scored sources."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from typing_extensions import override
+
+from tasks.records.base import Record
+from tasks.runtime.home import home
+
+
+@dataclass(frozen=True)
+class VersionRef(Record):
+    """A version in the model registry."""
+
+    name: str
+    version: str
+    aliases: tuple[str, ...]
+    digest: str
+    #: Why it is no champion although the gates would have it; what to do.
+    note: str = ""
+
+    @property
+    @override
+    def numbers(self) -> dict[str, float]:
+        return {"version": float(self.version)}
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """What was done to the champion of a registered model, or was refused to be done."""
+
+    number: int
+    #: `promote`, `rollback`, `repair` (an interrupted one was undone) or `reject` (a person said no).
+    action: str
+    version: str
+    who: str
+    #: UTC, ISO 8601.
+    when: str
+    #: The champion before and after; "" for none.
+    before: str
+    after: str
+    why: str
+    #: The MLflow run that the version came from.
+    evidence: str
+
+    def summary(self) -> dict[str, Any]:
+        """As it is kept and shown: the champions are `from` and `to`."""
+        names = {"before": "from", "after": "to"}
+        return {names.get(name, name): value for name, value in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def of(cls, summary: dict[str, Any]) -> "LedgerEntry":
+        """The entry that has this summary."""
+        names = {"from": "before", "to": "after"}
+        return cls(**{names.get(name, name): value for name, value in summary.items()})
+
+
+@dataclass(frozen=True)
+class PageRef(Record):
+    """The report of a run and its model card."""
+
+    path: str
+    card: str
+    digest: str
+
+    @property
+    @override
+    def files(self) -> tuple[str, ...]:
+        return (self.path, self.card)
+
+
+@dataclass(frozen=True)
+class ScoresRef(Record):
+    """What a version says of the images of a source: a Parquet file, a row an image."""
+
+    path: str
+    digest: str
+    model: str
+    version: str
+    images: int
+    #: Files that are no readable image; they have a row with the reason.
+    unreadable: int
+    #: Images that were not answered before.
+    computed: int
+    #: How many are called by each class' name, abstained from, and called new; None where that cannot be told.
+    said: dict[str, int]
+    abstained: int
+    novel: int | None
+    #: How the images differ from those that the version was made from, a sentence each; and with what p-value.
+    drift: tuple[str, ...]
+    p: dict[str, float]
+    #: Of answering, without imports and start.
+    seconds: float
+
+    @property
+    @override
+    def numbers(self) -> dict[str, float]:
+        rate = {"images_per_second": self.computed / self.seconds} if self.computed else {}
+        counts = {"images": self.images, "unreadable": self.unreadable, "computed": self.computed}
+        shares = {"abstained": self.abstained / max(self.images, 1)}
+        if self.novel is not None:
+            shares["called_new"] = self.novel / max(self.images, 1)
+        return counts | shares | rate | {f"drift_p_{name}": p for name, p in self.p.items()}
+
+    def summary(self) -> dict[str, Any]:
+        """What `--json` says of it."""
+        return dataclasses.asdict(self) | {"drift": list(self.drift), "path": str(home() / self.path)}

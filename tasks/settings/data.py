@@ -1,0 +1,76 @@
+"""Settings of the data: source, split, validation, preparation, audit."""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from tasks.settings.base import Settings, Share
+
+View = Literal["identity", "flip_left_right", "flip_up_down", "rotate_180", "rotate_90", "rotate_270"]
+
+
+class Source(Settings):
+    """Where photos and labels come from."""
+
+    kind: str = Field("folder", description="Where the photos are: a name from `headstart sources`")
+    options: dict[str, Any] = Field({}, description="What the source takes, e.g. `path`")
+    licence: str = Field("", description="Licence of the photos, for the model card")
+
+
+class Split(Settings):
+    """How the images are shared out."""
+
+    test: Share = Field(0.2, description="Share of the images kept for evaluate")
+    validation: Share = Field(0.15, description="Share of the images that training is steered by")
+    salt: str = Field("headstart", description="Another salt draws another split")
+
+    @model_validator(mode="after")
+    def leaves_training_data(self) -> "Split":
+        """All three splits get images."""
+        if self.test + self.validation >= 1 or not self.test or not self.validation:
+            raise ValueError("test and validation must each be above 0 and leave some images to train on")
+        return self
+
+
+class Validation(Settings):
+    """What the data must be like."""
+
+    suites: tuple[str, ...] = Field(("images",), description="Expectation suites, files of `tasks/data/expectations`")
+    max_rejected: Share = Field(0.01, description="Share of files that may be unreadable before the run stops")
+    classes: tuple[str, ...] = Field((), description="The labels that may occur; empty: any")
+    min_images: int = Field(1, ge=1, description="Images that each class needs in each split")
+    min_side: int = Field(8, ge=1, description="Smallest width and height, pixels")
+    max_side: int = Field(20_000, ge=1, description="Largest width and height, pixels")
+    max_aspect: float = Field(10.0, ge=1, description="Longer side over shorter side; more is a warning")
+    min_balance: Share = Field(0.1, description="Smallest class over largest class; less is a warning")
+
+
+class Images(Settings):
+    """How photos become network input."""
+
+    size: int = Field(224, ge=32, le=2048, description="Side of the prepared square, pixels")
+    fit: Literal["squash", "crop", "pad"] = Field(
+        "crop", description="How a photo becomes square: `crop` to its middle, `squash`, or `pad` with black"
+    )
+    max_pixels: int = Field(100_000_000, ge=1, description="Photos with more pixels are set aside unread")
+    views: tuple[View, ...] = Field(
+        ("identity", "flip_left_right"), min_length=1, description="Fixed augmented copies that training sees"
+    )
+    keep: bool = Field(True, description="Keep prepared images; else they are decoded whenever they are needed")
+
+
+class Audit(Settings):
+    """What is looked for in the data that would spoil the verdict; nothing is changed by it."""
+
+    enabled: bool = Field(True, description="Look for copies across splits, wrong labels and shortcuts in every run")
+    similarity: float = Field(
+        0.95,
+        gt=0.5,
+        lt=1,
+        description="Correlation of their fine structure from which on two images are near-duplicates",
+    )
+    images: int = Field(20_000, ge=2, description="Images among which near-duplicates are looked for at most")
+    shortcut_margin: Share = Field(
+        0.1,
+        description="Balanced accuracy above chance that brightness, size or format must surely exceed to be flagged",
+    )

@@ -1,0 +1,67 @@
+"""Settings of calibration, slices and decisions."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from tasks.settings.base import Settings
+
+
+class Slices(Settings):
+    """Parts of the test images that the model is scored on one by one; nothing is decided by them."""
+
+    columns: tuple[str, ...] = Field(
+        (), description="Columns of the source to slice by; empty: all that have at most 20 values"
+    )
+    derived: tuple[Literal["brightness", "size", "sharpness"], ...] = Field(
+        ("brightness", "size", "sharpness"),
+        description="What is read of the photos to slice by, in quarters of the training images (`size`: pixels)",
+    )
+    metric: Literal["accuracy", "log_loss"] = Field("accuracy", description="What gaps between slices are in")
+    min_images: int = Field(30, ge=2, description="Test images that a slice needs to be judged, and the rest too")
+
+
+class Calibration(Settings):
+    """What every version says of its own answers, read off the validation images."""
+
+    coverage: float = Field(
+        0.9,
+        gt=0.5,
+        lt=1,
+        description="Chance that the set of classes that a version answers with holds the label, whichever it is",
+    )
+    precision: float = Field(
+        0.95, gt=0.5, lt=1, description="Share of right answers, at least, among those that it does not abstain from"
+    )
+    false_alarms: float = Field(
+        0.05, gt=0, lt=0.5, description="Share, at most, of images like the others that it calls new"
+    )
+    neighbours: int = Field(
+        5, ge=1, le=50, description="An image is as new as its so-manieth nearest training image is far"
+    )
+    reference: int = Field(512, ge=1, le=5000, description="Training images that it keeps the features of, at most")
+
+
+class Decision(Settings):
+    """How sure a decision between two models has to be."""
+
+    significance: float = Field(
+        0.05,
+        gt=0,
+        lt=0.5,
+        description="Chance, at most, that any decision on the same test images sees a difference that is not there; "
+        "the first has half of it, the next less and less",
+    )
+    power: float = Field(
+        0.8, gt=0, lt=1, description="Chance that as many images as `undecided` asks for show today's difference"
+    )
+
+
+class Gates(Settings):
+    """What the gate stage reads: the registered model, the conditions, and how they are judged."""
+
+    model: str
+    gates: dict[str, dict[str, Any]]
+    decision: Decision
+    slices: Slices
+    seed: int

@@ -1,0 +1,70 @@
+"""Settings of the pretrained network and of its features."""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from tasks.settings.base import Settings
+
+Pooling = Literal["avg", "avg_max_std", "multi_level", "none"]
+
+
+class Candidate(Settings):
+    """A pretrained network."""
+
+    kind: str = Field(
+        "efficientnet_lite",
+        description="A name from `headstart backbones`, or `auto`: the one of `select.candidates` that ranks first",
+    )
+    options: dict[str, Any] = Field({}, description="What the backbone takes, e.g. `variant`")
+    weights: str = Field(
+        "auto",
+        description="`packaged`, `imagenet` or `random`, as the backbone has them; or a file: a path or "
+        "`package:NAME/FILE`, with an optional `#sha256=…`; `auto`: the backbone's own",
+    )
+
+
+class Backbone(Candidate):
+    """The pretrained network that is used, and what its features are."""
+
+    pooling: Pooling = Field(
+        "avg",
+        description="How the feature map becomes features: `avg`, `avg_max_std`, `multi_level` (at several depths) or "
+        "`none` (the map itself)",
+    )
+
+    @model_validator(mode="after")
+    def is_named_or_open(self) -> "Backbone":
+        """A choice that is left open has no options yet."""
+        if self.kind == "auto" and (self.options or self.weights != "auto"):
+            raise ValueError("kind = 'auto' takes options and weights from select.candidates, and none here")
+        return self
+
+
+class Select(Settings):
+    """Which backbone, where `backbone.kind` is `auto`: candidates are ranked before any training."""
+
+    candidates: tuple[Candidate, ...] = Field(
+        (),
+        description="Tables of `kind`, `options` and `weights`; empty: all whose weights are installed with Headstart",
+    )
+    sample: int = Field(500, ge=10, le=10_000, description="Training images that they are ranked on")
+
+
+class Extract(Settings):
+    """How the frozen network is run; none of it changes what comes out beyond rounding."""
+
+    engine: str = Field("auto", description="`auto`, or a name from `headstart engines`")
+    batch_size: int = Field(32, ge=1, description="Images a step")
+    dtype: Literal["float16", "float32"] = Field("float32", description="How features are stored")
+    runner: Literal["local", "dask"] = Field("local", description="Where extraction runs: in this process, or on Dask")
+    shards: int = Field(8, ge=1, description="With Dask: tasks that the images are split into")
+    workers: int = Field(2, ge=1, description="With Dask and no address: processes of a cluster on this machine")
+    address: str = Field("", description="With Dask: address of a scheduler, such as tcp://host:8786")
+
+
+class TransferCheck(Settings):
+    """Are the pretrained weights better than random ones here?"""
+
+    enabled: bool = Field(True, description="Compare the pretrained weights with random ones in every run")
+    images: int = Field(1000, ge=1, description="Training images, and validation images, that the check takes at most")

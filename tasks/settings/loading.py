@@ -1,0 +1,127 @@
+"""A recipe out of a TOML file and overrides, checked with every plugin that it names."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from tasks.runtime import plugins
+from tasks.runtime.errors import UsageError
+from tasks.settings.features import Backbone, Candidate
+from tasks.settings.models import FineTune, Head, Tune
+from tasks.settings.recipe import Recipe
+
+
+def load(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
+    """A recipe from a TOML file, with overrides such as `head.options.units=256` on top.
+
+    Plugin names and options are checked against the plugins' signatures. Raises `UsageError` with every culprit.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: expected a TOML file, found a mistake: {error}.") from None
+    for override in overrides:
+        _set(values, override)
+    return check(values, str(path))
+
+
+def check(values: dict[str, Any], where: str) -> Recipe:
+    """Values of a recipe as a frozen `Recipe` whose plugins exist and accept their options."""
+    try:
+        recipe = Recipe.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(f"{where}: {plugins.explain(error)}{_suggest(error)}") from None
+    culprits = list(_culprits(recipe))
+    if culprits:
+        raise UsageError(f"{where}: {' '.join(culprits)}")
+    return recipe
+
+
+def check_engine(name: str, backend: str) -> None:
+    """Raise `UsageError` when there is no such engine, or it does not run networks of this backend of Keras."""
+    if name == "auto":
+        return
+    known = plugins.load("engines", name).BACKENDS
+    if backend not in known:
+        raise UsageError(
+            f"extract.engine: {name} runs networks of the backend {' or '.join(known)}, found backend = {backend!r}. "
+            f"Take engine {backend!r} or 'auto'."
+        )
+
+
+def check_weights(backbone: Backbone) -> None:
+    """Raise `UsageError` or `DependencyError` when a file of weights is not there, or is not the one that is meant."""
+    if backbone.weights != "auto" and backbone.kind in plugins.names("backbones"):
+        plugins.load("backbones", backbone.kind).fingerprint(backbone.weights, backbone.options)
+
+
+def check_trained(head: Head, fine_tune: FineTune) -> None:
+    """Raise `UsageError` when a head that is not trained should be fine-tuned."""
+    if fine_tune.enabled and head.kind in plugins.names("heads") and hasattr(plugins.load("heads", head.kind), "learn"):
+        raise UsageError(f"fine_tune.enabled: expected false for head {head.kind}, in which nothing is trained.")
+
+
+def check_tune(tune: Tune, backbone: Backbone) -> None:
+    """Raise `UsageError` when a head of the search is not trained, or feature maps should be pooled after all."""
+    fixed = [name for name in tune.heads if hasattr(plugins.load("heads", name), "learn")]
+    if fixed:
+        raise UsageError(f"tune.heads: expected heads that are trained, found {', '.join(fixed)}.")
+    if tune.enabled and tune.poolings and backbone.pooling == "none":
+        raise UsageError("tune.poolings: expected none with backbone.pooling = 'none', whose heads want the whole map.")
+
+
+def _culprits(recipe: Recipe) -> Iterator[str]:
+    """What is wrong with the plugins that a recipe names, a sentence each."""
+    wanted: list[tuple[str, str, dict[str, Any], str]] = [
+        ("sources", recipe.source.kind, recipe.source.options, "source.options"),
+        ("heads", recipe.head.kind, recipe.head.options, "head.options"),
+    ]
+    networks: list[tuple[str, Candidate]] = [("backbone", recipe.backbone)] if recipe.backbone.kind != "auto" else []
+    networks += [(f"select.candidates.{place}", each) for place, each in enumerate(recipe.select.candidates)]
+    networks += [(f"ladder.backbones.{place}", each) for place, each in enumerate(recipe.ladder.backbones)]
+    wanted += [("backbones", each.kind, each.options, f"{where}.options") for where, each in networks]
+    wanted += [("expectations", suite, {}, "validation.suites") for suite in recipe.validation.suites]
+    wanted += [("gates", gate, options, f"gates.{gate}") for gate, options in recipe.gates.items()]
+    for kind, name, options, where in wanted:
+        try:
+            plugins.bind(kind, name, options, where)
+        except UsageError as error:
+            yield str(error) if where in str(error) else f"{where.removesuffix('.options')}: {error}"
+    for check, parts in (
+        (check_engine, (recipe.extract.engine, recipe.backend)),
+        (check_weights, (recipe.backbone,)),
+        (check_trained, (recipe.head, recipe.fine_tune)),
+        (check_tune, (recipe.tune, recipe.backbone)),
+    ):
+        try:
+            check(*parts)
+        except UsageError as error:
+            yield str(error)
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key):
+        raise UsageError(f"--set: expected KEY=VALUE such as head.options.units=256, found {override!r}.")
+    *tables, last = key.split(".")
+    for table in tables:
+        values = values.setdefault(table, {})
+        if not isinstance(values, dict):
+            raise UsageError(f"--set {override}: {table} holds a value, so it can have no keys.")
+    try:
+        values[last] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        values[last] = text
+
+
+def _suggest(error: ValidationError) -> str:
+    tables = (getattr(field.annotation, "model_fields", {}) for field in Recipe.model_fields.values())
+    known = set(Recipe.model_fields).union(*tables)
+    wrong = [str(item["loc"][-1]) for item in error.errors() if item["type"] == "extra_forbidden"]
+    close = [match for key in wrong for match in difflib.get_close_matches(key, sorted(known), 1)]
+    return f" Did you mean {', '.join(close)}?" if close else ""

@@ -1,0 +1,179 @@
+"""Settings of training: the head, the search for it, fine-tuning, and the ladder of models."""
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, model_validator
+
+from tasks.settings.base import Settings, Share
+from tasks.settings.features import Candidate
+
+
+class Training(Settings):
+    """How weights are trained, whichever they are: AdamW, with the weights of the best epoch kept."""
+
+    epochs: int = Field(100, ge=1, description="Most passes over the training images and their views")
+    patience: int = Field(10, ge=1, description="Epochs without a better validation loss before training stops")
+    weight_decay: float = Field(1e-2, ge=0, description="AdamW weight decay")
+    batch_size: int = Field(64, ge=1, description="Images a step")
+    warm_up: Share = Field(0.0, description="Share of the steps in which the step size rises from 0")
+    clip_norm: float = Field(0.0, ge=0, description="Gradients are scaled down to this norm; 0: left as they are")
+    ema: Share = Field(
+        0.0, description="Momentum of the moving average of the weights, which is then what is validated; 0: none"
+    )
+
+
+class Head(Training):
+    """The new last layers, and how they are trained."""
+
+    kind: str = Field("linear", description="A name from `headstart heads`")
+    options: dict[str, Any] = Field({}, description="What the head takes, e.g. `units`")
+    learning_rate: float = Field(1e-3, gt=0, description="AdamW step size")
+
+
+class Tune(Settings):
+    """A search for the head's settings on stored features, before the ladder."""
+
+    enabled: bool = Field(False, description="Search for the head's settings on stored features first")
+    trials: int = Field(50, ge=1, description="Trials of the search; those of an interrupted one count")
+    minutes: float = Field(0.0, ge=0, description="No trial is begun after so long; 0: no bound")
+    heads: tuple[str, ...] = Field(
+        ("linear", "mlp", "cosine"), min_length=1, description="Heads to try, of those that are trained"
+    )
+    poolings: tuple[Literal["avg", "avg_max_std", "multi_level"], ...] = Field(
+        (), description="Poolings to try; empty: the backbone's own. The best is then `backbone.pooling`"
+    )
+    views: bool = Field(
+        False, description="Also try the photos as they are, without their other views; the best is then `images.views`"
+    )
+    folds: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+        "auto",
+        description="Parts of the training and validation images that take turns in validating; 0: the validation "
+        "images alone do; `auto`: 5 for fewer than 1,000 images, else 0",
+    )
+    epochs: int = Field(10, ge=1, description="Most epochs of a trial")
+    batch_size: int = Field(256, ge=1, description="Images a step, in the trials and then in `head`")
+
+    @model_validator(mode="after")
+    def folds_are_several(self) -> "Tune":
+        """One part cannot take turns."""
+        if self.folds == 1:
+            raise ValueError("folds = 1 leaves nothing to train on; take 0, or 2 and more")
+        return self
+
+    def turns(self, counts: dict[str, int]) -> int:
+        """Folds for a data set with so many images in each split; 0: none."""
+        if self.folds != "auto":
+            return self.folds
+        return 5 if counts["train"] + counts["validation"] < 1000 else 0
+
+
+class Loss(Settings):
+    """What training counts as wrong, in train head and fine-tune alike."""
+
+    balance: Literal["none", "weights", "sampling"] = Field(
+        "none",
+        description="Unequal classes: `weights` counts images of a rare class for more, `sampling` draws every class "
+        "equally often",
+    )
+    label_smoothing: Share = Field(0.0, description="Share of a label that is spread over all classes")
+
+
+class Tuning(Training):
+    """Training of the network itself, after the head."""
+
+    patience: int = Field(2, ge=1, description="Epochs without a better validation loss before training stops")
+    learning_rate: Annotated[float, Field(gt=0)] | Literal["find"] = Field(
+        3e-4, description="AdamW step size at first; falls along a cosine to 0. `find`: read off a trial run"
+    )
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="Step size of a block over that of the block above it, the head has it whole"
+    )
+    strategy: Literal["auto", "mirrored", "none"] = Field(
+        "auto",
+        description="`auto`: copies of the network on every GPU where there are several; `mirrored`: always; "
+        "`none`: never",
+    )
+    precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = Field(
+        "auto", description="What is multiplied; `auto`: mixed where a GPU is seen, float32 elsewhere"
+    )
+    jitter: Share = Field(
+        0.0, description="With a live trunk: largest random change of brightness and contrast, and views at random"
+    )
+
+
+class FineTune(Tuning):
+    """Training of the last blocks after the head."""
+
+    enabled: bool = Field(True, description="Train the last blocks too, starting from the trained head")
+    blocks: int = Field(5, ge=1, description="How many of the backbone's last blocks are trained")
+    epochs: int = Field(3, ge=1, description="Most passes over the training images and their views")
+    trunk: Literal["cached", "live"] = Field(
+        "cached", description="`cached`: the frozen blocks see each view once; `live`: they run in every epoch"
+    )
+
+    @model_validator(mode="after")
+    def jitters_live(self) -> "FineTune":
+        """What is cached cannot be changed at random."""
+        if self.jitter and self.trunk == "cached":
+            raise ValueError('jitter changes pixels at random, which needs trunk = "live"')
+        return self
+
+
+class Whole(Tuning):
+    """Training of the whole network after the head, from pixels; batch normalisation stays as it was."""
+
+    epochs: int = Field(10, ge=1, description="Most passes over the training images, in a random view each time")
+    layer_decay: float = Field(
+        0.8, gt=0, le=1, description="Step size of a block over that of the block above it, the head has it whole"
+    )
+
+
+#: From the cheapest to the dearest; what is shipped is the first that is not significantly worse than the best.
+Rung = Literal["knn", "probe", "head", "blocks", "whole"]
+#: Those that train the network itself.
+TUNED = ("blocks", "whole")
+
+
+class Ladder(Settings):
+    """Which models are tried, and which of them is shipped; decided on validation images alone."""
+
+    start_at: Literal["knn", "probe", "head"] = Field("knn", description="The first rung")
+    stop_at: Rung = Field(
+        "blocks",
+        description="The last rung: `knn` (nearest neighbours), `probe` (linear head), `head` (the recipe's), `blocks` "
+        "(the last blocks too), `whole` (every block)",
+    )
+    interpolate: bool = Field(True, description="Try weights between the frozen network's and the fine-tuned ones too")
+    average: tuple[Literal["views", "rungs"], ...] = Field(
+        (),
+        description="Try the mean of several answers too: to all `views` of a photo, of two `rungs` (the best on the "
+        "frozen network and the best that trained it), or both; each answer costs its time",
+    )
+    seeds: int = Field(
+        1,
+        ge=1,
+        le=10,
+        description="So often the best rung that trained the network is trained for the average, each time with other "
+        "random numbers",
+    )
+    backbones: tuple[Candidate, ...] = Field(
+        (),
+        description="Other backbones that are trained like the recipe's own for the average: tables of `kind`, "
+        "`options` and `weights`",
+    )
+    max_minutes: float = Field(0.0, ge=0, description="No rung is begun after this time; 0: no bound")
+    confidence: float = Field(
+        0.95, gt=0.5, lt=1, description="How sure it must be that a cheaper rung is worse before a dearer one is taken"
+    )
+    ship: Literal["", Rung, "interpolated", "averaged"] = Field(
+        "", description="Ship this rung, whatever the others give; empty: the cheapest that is not surely worse"
+    )
+    refit: bool = Field(False, description="Train the chosen rung again with the validation images among the others")
+
+    @model_validator(mode="after")
+    def goes_up(self) -> "Ladder":
+        """The last rung is not below the first."""
+        rungs = get_args(Rung)
+        if rungs.index(self.stop_at) < rungs.index(self.start_at):
+            raise ValueError(f"start_at = {self.start_at!r} lies above stop_at = {self.stop_at!r}")
+        return self

@@ -1,0 +1,106 @@
+"""A whole recipe: one experiment, and the model that it keeps in the registry."""
+
+from typing import Any, Literal, get_args
+
+from pydantic import Field, model_validator
+
+from tasks.settings.base import Settings
+from tasks.settings.curves import Compare
+from tasks.settings.data import Audit, Images, Source, Split, Validation
+from tasks.settings.evaluation import Calibration, Decision, Gates, Slices
+from tasks.settings.features import Backbone, Extract, Select, TransferCheck
+from tasks.settings.models import TUNED, FineTune, Head, Ladder, Loss, Rung, Tune, Whole
+from tasks.settings.release import Promotion
+from tasks.settings.retraining import Retrain
+
+
+class Observe(Settings):
+    """What a run is watched by; none of it changes a result."""
+
+    system_metrics: bool = Field(
+        True, description="Processor, memory, disk, network and GPUs, as MLflow's system metrics"
+    )
+    every: float = Field(10.0, ge=1, description="Seconds between two looks at the machine")
+    energy: str = Field(
+        "",
+        pattern="^([A-Z]{3})?$",
+        description="Country, as three ISO letters, with whose power energy and CO2 are estimated; empty: not at all",
+    )
+
+
+class Recipe(Settings):
+    """One experiment, and the model that it keeps in the registry."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", description="Experiment and registered model")
+    seed: int = Field(0, ge=0, lt=2**31, description="Same seed, same machine: same result")
+    backend: Literal["tensorflow", "torch", "jax"] = Field(
+        "tensorflow", description="What Keras computes with; `torch` and `jax` are extras to install"
+    )
+    source: Source = Source()
+    split: Split = Split()
+    validation: Validation = Validation()
+    images: Images = Images()
+    backbone: Backbone = Backbone()
+    select: Select = Select()
+    extract: Extract = Extract()
+    tune: Tune = Tune()
+    head: Head = Head()
+    loss: Loss = Loss()
+    fine_tune: FineTune = FineTune()
+    whole: Whole = Whole()
+    ladder: Ladder = Ladder()
+    slices: Slices = Slices()
+    audit: Audit = Audit()
+    transfer_check: TransferCheck = TransferCheck()
+    compare: Compare = Compare()
+    calibration: Calibration = Calibration()
+    gates: dict[str, dict[str, Any]] = Field(
+        {"not_worse_than_champion": {}}, description="Gates by name, with their options; all must pass"
+    )
+    decision: Decision = Decision()
+    promotion: Promotion = Promotion()
+    retrain: Retrain = Retrain()
+    observe: Observe = Observe()
+
+    @property
+    def judging(self) -> Gates:
+        """What the gate stage reads."""
+        return Gates(model=self.name, gates=self.gates, decision=self.decision, slices=self.slices, seed=self.seed)
+
+    @property
+    def rungs(self) -> tuple[str, ...]:
+        """The rungs that the recipe wants, from the cheapest to the dearest."""
+        names, wanted = get_args(Rung), self.ladder
+        rungs = list(names[names.index(wanted.start_at) : names.index(wanted.stop_at) + 1])
+        if not self.fine_tune.enabled:
+            rungs = [rung for rung in rungs if rung not in TUNED]
+        if wanted.interpolate and any(rung in TUNED for rung in rungs):
+            rungs.append("interpolated")
+        several = wanted.average or wanted.seeds > 1 or wanted.backbones
+        return (*rungs, "averaged") if several else tuple(rungs)
+
+    def backbones_of(self, rung: str) -> tuple[Backbone, ...]:
+        """The backbones inside a rung's model: the recipe's own and, in the average, the others, pooled alike."""
+        others = self.ladder.backbones if rung == "averaged" else ()
+        return (self.backbone, *(self.backbone.model_copy(update=dict(each)) for each in others))
+
+    @property
+    def cut(self) -> int:
+        """Last blocks of the backbone that will be trained on what the others give, kept; 0: none."""
+        return self.fine_tune.blocks if "blocks" in self.rungs and self.fine_tune.trunk == "cached" else 0
+
+    @model_validator(mode="after")
+    def ships_what_it_climbs(self) -> "Recipe":
+        """The rung to ship is one of those that are tried."""
+        if self.ladder.ship not in ("", *self.rungs):
+            raise ValueError(
+                f"ladder.ship = {self.ladder.ship!r} is none of the rungs that are tried: {', '.join(self.rungs)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def mirrors_with_tensorflow(self) -> "Recipe":
+        """Copies on several GPUs are TensorFlow's."""
+        if "mirrored" in (self.fine_tune.strategy, self.whole.strategy) and self.backend != "tensorflow":
+            raise ValueError('strategy = "mirrored" needs backend = "tensorflow"')
+        return self

@@ -1,0 +1,25 @@
+"""Settings of promotion and of scoring."""
+
+from pydantic import Field
+
+from tasks.settings.base import Settings
+
+
+class Promotion(Settings):
+    """How a version becomes the champion, and what it is checked by."""
+
+    approval: bool = Field(False, description="A version that the gates let through waits for a person's yes")
+    golden: int = Field(8, ge=1, le=64, description="Test images kept inside each version, as they are, to check it by")
+    tolerance: float = Field(
+        1e-3,
+        gt=0,
+        lt=1,
+        description="How far a probability of such an image may be from that of evaluate, on whichever machine",
+    )
+
+
+class Scoring(Settings):
+    """How a version answers many images; none of it changes what it says beyond rounding."""
+
+    engine: str = Field("auto", description="`auto`, or a name from `headstart engines`")
+    batch_size: int = Field(32, ge=1, description="Images a step")
