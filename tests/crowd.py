@@ -11,8 +11,7 @@ from typing import Any
 
 from tasks.runtime.errors import DataError
 from tasks.services import tracking
-from tasks.services.registry import ledger, promotion
-from tasks.services.registry import versions as registry
+from tasks.services.registry import ledger, promotion, registered_models
 
 STORES = ("tracking", "model_registry")
 #: What a promotion writes, in this order: the intent, previous, champion, challenger, the entry, no intent, the note.
@@ -76,7 +75,7 @@ def race(name: str, versions: list[str], rounds: int) -> list[str]:
     try:
         for number in range(rounds):
             force, before = number % 2 == 0, len(ledger.entries(name))
-            champion = registry.aliases_of(name).get("champion", "")
+            champion = registered_models.aliases_of(name).get("champion", "")
             for version in [] if force else versions:
                 tracking.client().set_model_version_tag(name, version, "headstart.opponent", champion)
             turned = versions[number % len(versions) :] + versions[: number % len(versions)]
@@ -100,7 +99,7 @@ def race(name: str, versions: list[str], rounds: int) -> list[str]:
 
 def disorder(name: str) -> list[str]:
     """Where ledger and aliases do not go together."""
-    entries, aliases = ledger.entries(name), registry.aliases_of(name)
+    entries, aliases = ledger.entries(name), registered_models.aliases_of(name)
     found = []
     if [entry.number for entry in entries] != list(range(1, len(entries) + 1)):
         found.append(f"the ledger has a gap: {[entry.number for entry in entries]}")

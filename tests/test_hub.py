@@ -11,7 +11,7 @@ from tasks.networks.backbones import _hub_graphs as graphs
 from tasks.networks.backbones import hub
 from tasks.networks.weights import presets
 from tasks.runtime.errors import DependencyError, UsageError
-from tasks.services.registry import versions
+from tasks.services.registry import registration
 
 VIT = {"patch_size": 16, "num_layers": 3, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 32}
 ENCODER = {"patch_size": 16, "num_layers": 3, "num_heads": 2, "hidden_dim": 16, "intermediate_dim": 32}
@@ -263,7 +263,7 @@ def test_a_saved_network_is_read_where_kerashub_was_not_imported(tmp_path):
 @pytest.mark.parametrize(("family", "needed"), [("ViT", False), ("DINOV2", True)])
 def test_a_version_asks_for_kerashub_where_its_layers_are(family, needed, tmp_path):
     hub.build(64, "random", family=family, config=EVERY[family]).model.save(tmp_path / "network.keras")
-    found = versions.requirements(tmp_path / "network.keras")
+    found = registration.requirements(tmp_path / "network.keras")
     assert any(line.startswith("keras==") for line in found)
     assert any(line.startswith("keras-hub==") for line in found) == needed
 

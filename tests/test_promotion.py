@@ -11,12 +11,12 @@ import tiny_versions
 from flows import promote as promote_flows
 from tasks.runtime.errors import DataError, DependencyError, UsageError
 from tasks.services import tracking
-from tasks.services.registry import ledger, locks, promotion, versions
+from tasks.services.registry import ledger, locks, promotion, registered_models, versions
 from tasks.serving import golden
 
 
 def aliases(name):
-    return versions.aliases_of(name)
+    return registered_models.aliases_of(name)
 
 
 def actions(name):
@@ -104,7 +104,7 @@ def test_the_next_one_repairs_what_a_killed_promotion_left(pair, point):
     name = pair
     bad = tiny_versions.register(name, 6.0, opponent="1")
     spoil(tiny_versions.files(name, bad) / "MLmodel")
-    versions.place(name, {"champion": "1", "challenger": "2"})
+    registered_models.place(name, {"champion": "1", "challenger": "2"})
     before = aliases(name)
     number = len(ledger.entries(name))
     crowd.kill(name, ["2"], bad, point)
@@ -181,7 +181,7 @@ def test_a_model_that_does_not_answer_as_it_was_scored_becomes_no_version(home, 
     monkeypatch.setattr(versions, "predictions", lambda folder, weight: scored(folder, weight + 1))
     with pytest.raises(DataError, match="It is not registered"):
         tiny_versions.register("unlike")
-    assert not versions.known("unlike")
+    assert not registered_models.known("unlike")
 
 
 def test_a_model_that_was_taken_back_waits_for_a_person(pair):

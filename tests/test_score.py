@@ -8,7 +8,7 @@ import tiny_versions
 
 from flows.score import of_words, score
 from tasks.runtime.errors import DataError, UsageError
-from tasks.services.registry import versions
+from tasks.services.registry import predict
 from tasks.stages.release.score import _answers
 
 
@@ -42,7 +42,7 @@ def test_each_file_has_a_row_with_what_the_version_says_or_why_it_says_nothing(s
     assert {helpers.Path(uri).name for uri in bad["uri"]} == {"notes.txt", "cut.png"}
     assert bad["label"].isna().all()
     good = table[table["error"].isna()]
-    alone = pd.DataFrame(versions.answers(model, [helpers.Path(uri) for uri in good["uri"]]))
+    alone = pd.DataFrame(predict.answers(model, [helpers.Path(uri) for uri in good["uri"]]))
     np.testing.assert_allclose(good["probability"], alone["probability"], atol=1e-5)
     np.testing.assert_allclose(good["novelty"], alone["novelty"], rtol=1e-3, atol=1e-3)
     for column in ("label", "abstain", "novel"):

@@ -19,7 +19,7 @@ from tasks.runtime.errors import DataError, UsageError
 from tasks.runtime.home import home
 from tasks.runtime.store import folders
 from tasks.services import tracking
-from tasks.services.registry import versions
+from tasks.services.registry import predict, registered_models, versions
 
 BEFORE = ["ingest", "validate", "preprocess", "extract", "audit"]
 LADDER = ["knn", "probe", "train_head", "fine_tune", "interpolate", "choose"]
@@ -174,12 +174,12 @@ def test_a_worse_challenger_is_kept_back_and_the_champion_stays(second, server, 
     assert "not_worse_than_champion" in outcome.verdict.reason
     assert outcome.verdict.opponent == "1"
     assert outcome.version.aliases == ("challenger",)
-    assert str(versions.alias("colours", "champion").version) == "1"
+    assert str(registered_models.alias("colours", "champion").version) == "1"
     assert outcome.stages["extract"].cached
     again = train(lazy)
     assert all(log.cached for log in again.stages.values())
     assert again.verdict == outcome.verdict
-    tags = versions.alias("colours", "challenger").tags
+    tags = registered_models.alias("colours", "challenger").tags
     assert tags["headstart.gate"] == "keep"
     assert tags["headstart.gate.not_worse_than_champion"] == "failed"
 
@@ -189,8 +189,8 @@ def test_a_better_challenger_replaces_the_champion_which_becomes_previous(server
     weak, strong = train(lazy), train(_recipe(colours, tmp_path, "climb"))
     assert strong.report.metrics["balanced_accuracy"] > weak.report.metrics["balanced_accuracy"]
     assert strong.verdict.decision == "promote"
-    assert str(versions.alias("climb", "champion").version) == "2"
-    assert str(versions.alias("climb", "previous").version) == "1"
+    assert str(registered_models.alias("climb", "champion").version) == "2"
+    assert str(registered_models.alias("climb", "previous").version) == "1"
     # Rescored today on the same test images, by the version in the registry.
     numbers = strong.verdict.gates[0].numbers
     assert numbers["champion_accuracy"] == pytest.approx(weak.report.metrics["accuracy"])
@@ -344,7 +344,7 @@ def test_the_version_answers_in_a_process_without_this_project(first, tmp_path):
 
 def test_answers_equal_what_evaluate_found(first):
     predictions = folders.frame(first.report.predictions).head(4)
-    found = list(versions.answers("colours@champion", [helpers.Path(uri) for uri in predictions["uri"]]))
+    found = list(predict.answers("colours@champion", [helpers.Path(uri) for uri in predictions["uri"]]))
     assert [answer["label"] for answer in found] == predictions["predicted"].tolist()
     np.testing.assert_allclose([a["probability"] for a in found], predictions["probability"], atol=1e-4)
 
@@ -360,7 +360,7 @@ def test_a_head_on_a_savedmodel_becomes_a_version_that_answers(server, colours, 
     more = ("fine_tune.enabled=false", "validation.max_rejected=0.1")
     done = train(settings.load(tmp_path / "r.toml", (*words, *more)))
     predictions = folders.frame(done.report.predictions).head(4)
-    found = list(versions.answers("of_graph@champion", [helpers.Path(uri) for uri in predictions["uri"]]))
+    found = list(predict.answers("of_graph@champion", [helpers.Path(uri) for uri in predictions["uri"]]))
     np.testing.assert_allclose([a["probability"] for a in found], predictions["probability"], atol=1e-4)
 
 

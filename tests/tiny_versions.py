@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.services import tracking
-from tasks.services.registry import promotion, versions
+from tasks.services.registry import promotion, registration, versions
 from tasks.serving import golden
 
 SCRIPT = Path(__file__).with_name("tiny_model.py")
@@ -28,7 +28,7 @@ def register(name: str, weight: float = 4.0, **tags: str) -> str:
         golden.write(folder / "golden", predictions(folder, weight), CLASSES, 4, 1e-3)
         stage = tracking.stage("register", "digest", {})
         with tracking.run(name, "train", {}), stage, mock.patch.object(versions, "SCRIPT", SCRIPT):
-            version = versions.add(name, folder / "served", folder / "golden", named, CLASSES)
+            version = registration.add(name, folder / "served", folder / "golden", named, CLASSES)
     promotion.introduce(name, version, "keep", "", False)
     return version
 
@@ -56,7 +56,7 @@ def real(name: str, photos: list[Path]) -> str:
         answers = said[["label", "probabilities"]].assign(key=keys, uri=[str(photo) for photo in photos])
         golden.write(folder / "golden", answers, classes, 4, 1e-3)
         with tracking.run(name, "train", {}), tracking.stage("register", "digest", {}):
-            version = versions.add(name, folder / "served", folder / "golden", {}, classes)
+            version = registration.add(name, folder / "served", folder / "golden", {}, classes)
     promotion.introduce(name, version, "promote", "", False)
     return version
 

@@ -4,17 +4,19 @@ Third-party libraries write to both streams at will (TensorFlow's C++ code among
 process' own standard output and error go to the log file; what is meant for the user goes to where they were.
 """
 
+import json
 import os
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import typer
 
@@ -34,6 +36,42 @@ class Session:
     out: TextIO  # standard output, for JSON
     log: Path
 
+    def show(self, found: Any, as_json: bool, told: Callable[[], None]) -> None:
+        """Print what a command found: as one JSON object where `as_json`, else as `told` tells people."""
+        if as_json:
+            print(json.dumps(found), file=self.out)
+        else:
+            told()
+
+    def say(self, text: str, style: str = "") -> None:
+        """A paragraph on standard output."""
+        self.answers.print(text, style=style or None, markup=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class _Streams:
+    """Where a command's answers and messages go; what libraries write goes into its log file."""
+
+    out: TextIO
+    err: TextIO
+
+
+#: Set while the command owns its process; inside another one, such as the tests', it leaves streams and signals alone.
+_own: ContextVar[_Streams | None] = ContextVar("own", default=None)
+
+
+@contextmanager
+def own_process() -> Iterator[None]:
+    """Inside, a session turns the process' streams to its log file, and SIGTERM ends it as Ctrl-C does."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with os.fdopen(os.dup(1), "w") as out, os.fdopen(os.dup(2), "w") as err:
+        token = _own.set(_Streams(out, err))
+        try:
+            yield
+        finally:
+            _own.reset(token)
+
 
 @contextmanager
 def session(command: str, folder: Path | None = None) -> Iterator[Session]:
@@ -41,7 +79,40 @@ def session(command: str, folder: Path | None = None) -> Iterator[Session]:
     from rich.console import Console
 
     asked = threading.Event()
+    own = _own.get()
+    streams = own or _Streams(sys.stdout, sys.stderr)
+    if own:
+        _listen(asked)
+    root = home.configure(folder)
+    log = root / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{command}.log"
+    log.parent.mkdir(exist_ok=True)
+    console = Console(file=streams.err, highlight=False)
+    # In a pipe there is no width to keep to.
+    answers = Console(file=streams.out, highlight=False, width=None if streams.out.isatty() else 160)
+    with log.open("a", buffering=1) as file:
+        if own:
+            # The streams stay with the log file: what libraries say at exit is not for the user either.
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        progress.console = console
+        try:
+            yield Session(console, answers, streams.out, log)
+        except typer.Exit:
+            raise
+        except HeadstartError as error:
+            _tell(console, file, str(error), error.exit_code)
+        except (Exception, KeyboardInterrupt) as error:
+            # Where it meets a library that waits for others, an interrupt comes out as an error of theirs.
+            if asked.is_set() or isinstance(error, KeyboardInterrupt):
+                _tell(console, file, f"Interrupted. The same command goes on where this one stopped. Log: {log}", 130)
+            _tell(console, file, f"{outages.told(error) or _unforeseen(error)} The trace is in {log}", 3)
+        finally:
+            progress.console = None
+            streams.out.flush()
+            streams.err.flush()
 
+
+def _listen(asked: threading.Event) -> None:
     def interrupt(number: int, frame: object) -> None:
         asked.set()
         raise KeyboardInterrupt
@@ -49,39 +120,10 @@ def session(command: str, folder: Path | None = None) -> Iterator[Session]:
     # SIGTERM as Ctrl-C: the Prefect server that this process started would stay behind otherwise.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
-    root = home.configure(folder)
-    log = root / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{command}.log"
-    log.parent.mkdir(exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    out, err = os.fdopen(os.dup(1), "w"), os.fdopen(os.dup(2), "w")
-    console = Console(file=err, highlight=False)
-    # In a pipe there is no width to keep to.
-    answers = Console(file=out, highlight=False, width=None if out.isatty() else 160)
-    with log.open("a", buffering=1) as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-        progress.console = console
-        try:
-            yield Session(console, answers, out, log)
-        except typer.Exit:
-            raise
-        except HeadstartError as error:
-            _tell(console, str(error), error.exit_code)
-        except (Exception, KeyboardInterrupt) as error:
-            # Where it meets a library that waits for others, an interrupt comes out as an error of theirs.
-            if asked.is_set() or isinstance(error, KeyboardInterrupt):
-                _tell(console, f"Interrupted. The same command goes on where this one stopped. Log: {log}", 130)
-            _tell(console, f"{outages.told(error) or _unforeseen(error)} The trace is in {log}", 3)
-        finally:
-            # The streams stay with the log file: what libraries say at exit is not for the user either.
-            progress.console = None
-            out.close()
-            err.close()
 
 
-def _tell(console: "Console", text: str, code: int) -> NoReturn:
-    traceback.print_exc()
+def _tell(console: "Console", log: TextIO, text: str, code: int) -> NoReturn:
+    traceback.print_exc(file=log)
     console.print(f"[bold red]Error.[/] {_escape(text)}" if code != 130 else _escape(text), soft_wrap=True)
     raise typer.Exit(code)
 

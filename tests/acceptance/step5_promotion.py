@@ -50,19 +50,21 @@ def kills() -> Shown:
         import crowd
         import tiny_versions
 
-        from tasks.services.registry import ledger, promotion, versions
+        from tasks.services.registry import ledger, promotion, registered_models, versions
 
         first, second, bad = (tiny_versions.register("kills", 2.0 + number, opponent="") for number in range(3))
         _flip(tiny_versions.files("kills", bad) / "MLmodel", 40)
         promotion.promote("kills", first)
         told, problems = 0, []
         for moment in crowd.moments(20):
-            order = [second, first] if versions.aliases_of("kills").get("champion") == first else [first, second]
-            versions.place("kills", versions.aliases_of("kills") | {"challenger": order[0]})
+            order = (
+                [second, first] if registered_models.aliases_of("kills").get("champion") == first else [first, second]
+            )
+            registered_models.place("kills", registered_models.aliases_of("kills") | {"challenger": order[0]})
             crowd.kill("kills", order, bad, moment)
-            pointed = set(versions.aliases_of("kills").values())
+            pointed = set(registered_models.aliases_of("kills").values())
             told += "interrupted" in _told("models", "kills")
-            for each in pointed | set(versions.aliases_of("kills").values()):
+            for each in pointed | set(registered_models.aliases_of("kills").values()):
                 versions.verify("kills", each)  # raises where a version is not what it should be
             problems += [f"{moment}: {text}" for text in crowd.disorder("kills")]
             problems += [f"{moment}: it is still pending"] if ledger.begun("kills") else []

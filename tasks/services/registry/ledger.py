@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tasks.records import LedgerEntry
-from tasks.services.registry import versions
+from tasks.services.registry import registered_models
 
 ENTRY, INTENT = "headstart.ledger.", "headstart.pending"
 #: Characters of a reason. A tag of a registered model has 5,000 in PostgreSQL; an intent holds more than the reason.
@@ -30,7 +30,7 @@ class Intent:
 
 def entries(name: str) -> list[LedgerEntry]:
     """All entries, the oldest first; their numbers are 1, 2, … without a gap."""
-    tags = versions.model(name).tags
+    tags = registered_models.model(name).tags
     found = [LedgerEntry.of(json.loads(text)) for tag, text in tags.items() if tag.startswith(ENTRY)]
     return sorted(found, key=lambda entry: entry.number)
 
@@ -48,18 +48,18 @@ def next_entry(
 
 def write(name: str, entry: LedgerEntry) -> None:
     """Add an entry."""
-    versions.tag_model(name, f"{ENTRY}{entry.number:06}", _text(entry.summary()))
+    registered_models.tag_model(name, f"{ENTRY}{entry.number:06}", _text(entry.summary()))
 
 
 def begin(name: str, intent: Intent) -> None:
     """Write down what is about to be done, for whoever comes after a crash."""
     parts = {"entry": intent.entry.summary(), "before": intent.before, "after": intent.after}
-    versions.tag_model(name, INTENT, _text(parts))
+    registered_models.tag_model(name, INTENT, _text(parts))
 
 
 def begun(name: str) -> Intent | None:
     """What was begun and not ended; None where nothing was."""
-    text = versions.model(name).tags.get(INTENT)
+    text = registered_models.model(name).tags.get(INTENT)
     if not text:
         return None
     parts = json.loads(text)
@@ -68,7 +68,7 @@ def begun(name: str) -> Intent | None:
 
 def end(name: str) -> None:
     """Nothing is being done any more."""
-    versions.untag_model(name, INTENT)
+    registered_models.untag_model(name, INTENT)
 
 
 def withdrawn(written: list[LedgerEntry]) -> dict[str, LedgerEntry]:

@@ -13,9 +13,9 @@ from typing import Any
 from tasks.records import LedgerEntry
 from tasks.runtime import progress
 from tasks.runtime.errors import DataError, DependencyError, brief
-from tasks.services.registry import ledger, locks, versions
+from tasks.services.registry import ledger, locks, registered_models, versions
 from tasks.services.registry.ledger import Intent
-from tasks.services.registry.versions import CHALLENGER, CHAMPION, PREVIOUS
+from tasks.services.registry.registered_models import CHALLENGER, CHAMPION, PREVIOUS
 
 #: Tags of a version: what begins like a gate's answer, and the digest of its training.
 GATE, MODEL = "headstart.gate.", "headstart.digest"
@@ -36,7 +36,7 @@ def promote(
     if not verified:
         versions.verify(name, version)
     with _alone(name):
-        now = versions.aliases_of(name)
+        now = registered_models.aliases_of(name)
         if now.get(CHAMPION) == version:
             return None
         if not force:
@@ -50,7 +50,7 @@ def rollback(name: str, why: str = "", who: str = "") -> LedgerEntry:
     Raises `DataError` where there is no `previous`, or where it does not show its fingerprint.
     """
     repair(name)
-    seen = versions.aliases_of(name)
+    seen = registered_models.aliases_of(name)
     version = seen.get(PREVIOUS)
     if version is None:
         raise DataError(
@@ -59,7 +59,7 @@ def rollback(name: str, why: str = "", who: str = "") -> LedgerEntry:
         )
     versions.verify(name, version)
     with _alone(name):
-        now = versions.aliases_of(name)
+        now = registered_models.aliases_of(name)
         if any(now.get(alias) != seen.get(alias) for alias in (CHAMPION, PREVIOUS)):
             raise DataError(
                 f"Expected {_told(seen)}, found that {name} has moved meanwhile to {_told(now)}. Look again."
@@ -70,7 +70,7 @@ def rollback(name: str, why: str = "", who: str = "") -> LedgerEntry:
 def reject(name: str, version: str, why: str = "", who: str = "") -> LedgerEntry:
     """Write down that a person did not want this version; nothing else changes."""
     with _alone(name):
-        champion = versions.aliases_of(name).get(CHAMPION, "")
+        champion = registered_models.aliases_of(name).get(CHAMPION, "")
         run = versions.version_of(name, version).run_id or ""
         entry = ledger.next_entry(name, "reject", version, champion, champion, why, run, who)
         ledger.write(name, entry)
@@ -84,7 +84,7 @@ def introduce(name: str, version: str, decision: str, reason: str, approval: boo
     A person is waited for where `approval` is wanted, and where the same model was champion and was taken back.
     """
     with _alone(name):
-        versions.place(name, versions.aliases_of(name) | {CHALLENGER: version})
+        registered_models.place(name, registered_models.aliases_of(name) | {CHALLENGER: version})
         taken_back = _taken_back(name, version)
     if decision == "keep" or (decision == "undecided" and not approval):
         return
@@ -107,7 +107,7 @@ def verify(address: str) -> dict[str, Any]:
 def verdict(name: str, version: str) -> str:
     """What a person has to know who is asked about a version, Markdown."""
     tags = versions.version_of(name, version).tags
-    champion = versions.aliases_of(name).get(CHAMPION)
+    champion = registered_models.aliases_of(name).get(CHAMPION)
     gates = [f"- {tag.removeprefix(GATE)}: {value}" for tag, value in sorted(tags.items()) if tag.startswith(GATE)]
     lines = [
         f"# Shall version {version} be the champion of {name}?",
@@ -122,9 +122,9 @@ def verdict(name: str, version: str) -> str:
 def overview(name: str | None) -> list[dict[str, Any]]:
     """Every version of one model or of all, the newest first, each with its entries in the ledger."""
     found = []
-    for model in versions.names() if name is None else [name]:
+    for model in registered_models.names() if name is None else [name]:
         repair(model)
-        written = ledger.entries(model) if versions.known(model) else []
+        written = ledger.entries(model) if registered_models.known(model) else []
         for version, aliases in versions.versions(model):
             entries = [entry.summary() for entry in written if entry.version == str(version.version)]
             found.append(versions.describe(version, aliases) | {"ledger": entries})
@@ -139,15 +139,15 @@ def history(name: str) -> list[dict[str, Any]]:
 
 def repair(name: str) -> str:
     """Undo a move that was begun and not ended, by a process that is no more; says what was done, "" for nothing."""
-    if not versions.known(name) or ledger.begun(name) is None:
+    if not registered_models.known(name) or ledger.begun(name) is None:
         return ""
-    with locks.held(versions.address(), name):  # whoever is still at it ends first
+    with locks.held(registered_models.address(), name):  # whoever is still at it ends first
         return _settle(name)
 
 
 @contextmanager
 def _alone(name: str) -> Iterator[None]:
-    with locks.held(versions.address(), name):
+    with locks.held(registered_models.address(), name):
         _settle(name)
         yield
 
@@ -159,7 +159,7 @@ def _move(name: str, action: str, version: str, now: dict[str, str], why: str, e
         wanted[PREVIOUS] = entry.before
     try:
         ledger.begin(name, Intent(entry, now, wanted))
-        versions.place(name, wanted)
+        registered_models.place(name, wanted)
         ledger.write(name, entry)
     except BaseException as error:
         done = _settle(name)
@@ -178,11 +178,11 @@ def _settle(name: str) -> str:
     move = f"The {begun.action} of {name} version {begun.version} by {begun.who} at {begun.when}"
     written = {entry.number: entry for entry in ledger.entries(name)}.get(begun.number)
     if written is not None and written.action == begun.action:
-        versions.place(name, intent.after)
+        registered_models.place(name, intent.after)
         said = f"{move} was interrupted when it was done; nothing had to be undone."
     else:
-        there = {alias: version for alias, version in intent.before.items() if versions.there(name, version)}
-        versions.place(name, there)
+        there = {alias: version for alias, version in intent.before.items() if versions.find(name, version)}
+        registered_models.place(name, there)
         said = f"{move} was interrupted; the aliases are as they were before: {_told(there)}."
         champion = intent.before.get(CHAMPION, "")
         if written is None:
@@ -196,7 +196,7 @@ def _settle(name: str) -> str:
 
 def _as_compared(name: str, version: str) -> None:
     """Raise `DataError` where the champion is not the one that the version was compared with."""
-    champion = versions.aliases_of(name).get(CHAMPION, "")
+    champion = registered_models.aliases_of(name).get(CHAMPION, "")
     compared = versions.version_of(name, version).tags.get("headstart.opponent", "")
     if champion in (compared, version) or (champion and _same_model(name, champion, version)):
         return
@@ -228,7 +228,7 @@ def _champion(version: str) -> str:
 def _taken_back(name: str, version: str) -> LedgerEntry | None:
     """The entry with which a version of the same model was taken back, if any."""
     entries = ledger.withdrawn(ledger.entries(name)).items()
-    return next((e for other, e in entries if versions.there(name, other) and _same_model(name, other, version)), None)
+    return next((e for other, e in entries if versions.find(name, other) and _same_model(name, other, version)), None)
 
 
 def _told(aliases: dict[str, str]) -> str:

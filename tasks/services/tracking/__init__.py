@@ -1,3 +1,71 @@
-"""MLflow for runs."""
+"""MLflow for runs: a parent run for each flow run, a nested run for each stage, data sets and models.
 
-from tasks.services.tracking.runs import *  # noqa: F403
+Every call names its run, since MLflow's own stack of active runs is one per thread. MLflow's client waits for a server
+that is away (`tasks/runtime/outages.py`), and sends again what had no answer: what makes something new is written so
+that it is there once all the same; the rest may be sent twice.
+"""
+
+from tasks.services.tracking.client import client
+from tasks.services.tracking.context import (
+    Run,
+    current,
+    stage_digest,
+    stage_run_id,
+)
+from tasks.services.tracking.history import (
+    RETRAIN,
+    artifact_uri,
+    decided,
+    fetched,
+    last,
+    newest,
+    results,
+    skipped,
+    table,
+)
+from tasks.services.tracking.log import (
+    link,
+    log_curve,
+    log_dataset,
+    log_drawn,
+    log_file,
+    log_files,
+    log_result,
+    log_series,
+    log_tag,
+    log_trial,
+)
+from tasks.services.tracking.runs import FLOW_RUN, PROCESS, close_dead, finish_stage, run, stage
+
+__all__ = [
+    "FLOW_RUN",
+    "PROCESS",
+    "RETRAIN",
+    "Run",
+    "artifact_uri",
+    "client",
+    "close_dead",
+    "current",
+    "decided",
+    "fetched",
+    "finish_stage",
+    "last",
+    "link",
+    "log_curve",
+    "log_dataset",
+    "log_drawn",
+    "log_file",
+    "log_files",
+    "log_result",
+    "log_series",
+    "log_tag",
+    "log_trial",
+    "newest",
+    "results",
+    "run",
+    "skipped",
+    "stage",
+    "stage_digest",
+    "stage_run_id",
+    "table",
+]

@@ -15,17 +15,19 @@ from tasks.runtime.home import home
 from tasks.runtime.store import folders
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
-from tasks.services.registry import versions
+from tasks.services.registry import predict, registered_models
 from tasks.settings import Gates
 
 #: Images that are answered before the time is taken, and then one at a time.
 WARM, TIMED = 3, 20
 
 
-@stage(version=2, reads=lambda images, model, report, settings: versions.opponent(settings.model, model.digest))
+@stage(
+    version=2, reads=lambda images, model, report, settings: registered_models.opponent(settings.model, model.digest)
+)
 def gate(images: ImagesRef, model: ModelRef, report: Report, settings: Gates) -> Verdict:
     """`promote` when every gate passes, `keep` when one fails, else `undecided`."""
-    opponent = versions.opponent(settings.model, model.digest)
+    opponent = registered_models.opponent(settings.model, model.digest)
     rows, classes = datasets.rows(images.dataset, "test"), images.dataset.classes
     test_set, sketch = digest("test set", list(rows["key"]), list(rows["label"])), test_set_budget.sketch(rows["key"])
     worn = test_set_budget.worn(
@@ -35,7 +37,7 @@ def gate(images: ImagesRef, model: ModelRef, report: Report, settings: Gates) ->
     address = digest("verdict", model, report, settings, opponent)
     champion, kept = None, ""
     if opponent:
-        champion = versions.score(settings.model, opponent, list(rows["uri"]), classes)
+        champion = predict.score(settings.model, opponent, list(rows["uri"]), classes)
         kept = _keep(address, rows, champion)
     case = Case(
         datasets.labels(rows, classes),

@@ -6,7 +6,7 @@ from tasks.runtime.home import home
 from tasks.runtime.store import folders
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
-from tasks.services.registry import promotion, versions
+from tasks.services.registry import promotion, registration, versions
 from tasks.serving import golden, package
 from tasks.settings import Backbone, Images, Promotion
 
@@ -44,6 +44,6 @@ def register(
     } | {f"headstart.gate.{result.gate}": result.outcome for result in verdict.gates}
     rows = datasets.rows(dataset)[["key", "label", "split"]]
     tracking.log_drawn(versions.DATA, rows.to_parquet)
-    version = versions.add(name, home() / path, home() / expected / "golden", tags, dataset.classes)
+    version = registration.add(name, home() / path, home() / expected / "golden", tags, dataset.classes)
     promotion.introduce(name, version, verdict.decision, verdict.reason, settings.approval)
     return versions.refreshed(VersionRef(name, version, (), digest(name, version, model, calibration, verdict)))

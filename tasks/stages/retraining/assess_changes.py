@@ -10,7 +10,7 @@ from tasks.features import probes
 from tasks.records import Accuracy, Drift, FeaturesRef, Gain, ImagesRef, NewsRef, WeighedRef, digest
 from tasks.runtime.store.tables import Table
 from tasks.services.orchestration.stage import stage
-from tasks.services.registry import versions
+from tasks.services.registry import predict, registered_models, versions
 from tasks.settings import Retrain
 
 #: Images that a question takes at most.
@@ -18,7 +18,7 @@ MOST = 1000
 NOTHING = "they are like those before, the champion answers them as well, and a probe gains nothing by them"
 
 
-@stage(version=2, reads=lambda images, features, found, settings, name, seed: versions.opponent(name, ""))
+@stage(version=2, reads=lambda images, features, found, settings, name, seed: registered_models.opponent(name, ""))
 def weigh(
     images: ImagesRef, features: FeaturesRef, found: NewsRef, settings: Retrain, name: str, seed: int
 ) -> WeighedRef:
@@ -35,7 +35,7 @@ def weigh(
     level = settings.significance / 3
     table = Table(features.table, features.shape, features.dtype)
     drifted = _drift(table, rows[rows["key"].isin(changed.new)], rows[~fresh], images.dataset.classes, seed, level)
-    champion = versions.opponent(name, "")
+    champion = registered_models.opponent(name, "")
     worse = _champion(name, champion, rows[fresh], images.dataset.classes, seed) if champion else None
     gained = _probe(table, rows, before, fresh, images.dataset.classes, seed, level)
     reasons = because(drifted, worse, gained, level)
@@ -81,7 +81,7 @@ def _champion(name: str, version: str, rows: pd.DataFrame, classes: tuple[str, .
         return None
     labels = datasets.labels(rows, classes)
     part = subsets.at_most(labels, MOST, seed)
-    said = versions.score(name, version, list(rows["uri"].iloc[part]), classes)
+    said = predict.score(name, version, list(rows["uri"].iloc[part]), classes)
     right = int(bootstrap.correct(labels[part], said).sum())
     table = [[right, len(part) - right], [before[0], before[1] - before[0]]]
     p = float(fisher_exact(table, alternative="less").pvalue)

@@ -1,0 +1,137 @@
+"""Commands on registered versions: list, promote, roll back, verify, export, predict, score."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli import output
+from flows.cli.arguments import Home, Json, Model, Why
+from flows.cli.session import Session, session
+
+if TYPE_CHECKING:
+    from tasks.records import LedgerEntry
+
+
+def models(
+    name: Annotated[str | None, typer.Argument(help="A registered model; all when left out")] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Versions in the registry: aliases, gate results, data; with NAME also the ledger of its champions."""
+    with session("models", home) as s:
+        from tasks.services.registry import promotion
+
+        found = promotion.overview(name)
+        ledger = promotion.history(name) if name and found and not as_json else []
+        s.show(found, as_json, lambda: output.versions(s, name, found, ledger))
+
+
+def promote(
+    name: Annotated[str, typer.Argument(help="A registered model")],
+    version: Annotated[str, typer.Argument(help="The number of one of its versions")],
+    why: Why = "",
+    force: Annotated[bool, typer.Option("--force", help="Whichever champion it was compared with")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Make a version the champion, after it is verified; the champion before it becomes `previous`."""
+    with session("promote", home) as s:
+        from tasks.services.registry import promotion
+
+        entry = promotion.promote(name, version, why, force)
+        _moved(s, entry, f"{name} version {version} is the champion already.", as_json)
+
+
+def rollback(
+    name: Annotated[str, typer.Argument(help="A registered model")],
+    why: Why = "",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Make `previous` the champion again; a second rollback undoes the first."""
+    with session("rollback", home) as s:
+        from tasks.services.registry import promotion
+
+        _moved(s, promotion.rollback(name, why), "", as_json)
+
+
+def verify(model: Model, home: Home = None, as_json: Json = False) -> None:
+    """Is a version as it was registered, and does it answer the same here? Every file, and its golden images."""
+    with session("verify", home) as s:
+        from tasks.services.registry import promotion
+
+        found = promotion.verify(model)
+        s.show(
+            found,
+            as_json,
+            lambda: s.say(
+                f"{found['model']} version {found['version']} is as it was registered: every file is the same, and "
+                f"the answers for {found['images']} golden images differ by at most {found['largest_difference']:.1e}."
+            ),
+        )
+
+
+def export(
+    model: Model,
+    format: Annotated[str, typer.Option("--format", help="saved_model, onnx, openvino or tflite")],
+    to: Annotated[Path | None, typer.Option("--to", help="A new folder [default: NAME-VERSION-FORMAT, here]")] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Write a version as files for another runtime, and check that they answer its golden images as it does."""
+    with session("export", home) as s:
+        from tasks.services.registry.export import export as written
+
+        found = written(model, format, to)
+        s.show(
+            found,
+            as_json,
+            lambda: s.say(
+                f"{found['model']} version {found['version']} as {format} is in {found['folder']}; its answers differ "
+                f"from the version's by at most {found['largest_difference']:.1e}."
+            ),
+        )
+
+
+def predict(
+    model: Model,
+    images: Annotated[list[Path], typer.Argument(help="Image files", metavar="IMAGE...")],
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Label and probability of images, by a registered version."""
+    with session("predict", home) as s:
+        from tasks.services.registry.predict import answers
+
+        # A line an image, as soon as it is known.
+        for answer in answers(model, images):
+            line = f"{answer['label']}\t{answer['probability']:.6f}\t{answer['image']}"
+            print(json.dumps(answer) if as_json else line, file=s.out)
+
+
+def score(
+    model: Model,
+    source: Annotated[
+        str,
+        typer.Argument(help="A folder, a CSV or Parquet table, or a recipe, whose source is taken", metavar="SOURCE"),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The Parquet file to write")],
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """What a registered version says of every image of a source, as a Parquet file; a killed run goes on."""
+    with session("score", home) as s:
+        from flows.cli import startup
+        from flows.score import of_words
+        from flows.score import score as flow
+
+        with startup.up():
+            found = flow(model, of_words(source), out)
+        s.show(found.summary() | {"out": str(out)}, as_json, lambda: output.scores(s, found, out))
+
+
+def _moved(s: Session, entry: "LedgerEntry | None", otherwise: str, as_json: bool) -> None:
+    found = entry.summary() if entry else {"action": "none", "why": otherwise}
+    s.show(found, as_json, lambda: output.moved(s, entry, otherwise))

@@ -1,0 +1,179 @@
+"""What commands print for people, on standard output."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.cli.session import Session
+
+if TYPE_CHECKING:
+    from tasks.records import Comparison, DatasetRef, LedgerEntry, Outcome, Retraining, ScoresRef
+
+
+def listed(s: Session, title: str, rows: list[dict[str, Any]]) -> None:
+    """A table of rows that may be none."""
+    if rows:
+        _table(s, title, rows)
+    else:
+        s.console.print(f"{title}: none.")
+
+
+def outcome(s: Session, found: "Outcome") -> None:
+    """A training run: stages, scores, what was found in the data, and the verdict."""
+    summary = found.summary()
+    stages = [
+        {"stage": name, "seconds": f"{log['seconds']:.1f}", "cached": log["cached"]}
+        for name, log in summary["stages"].items()
+    ]
+    _table(s, "Stages", stages)
+    _ranking(s, found)
+    if found.tuned:
+        s.say(f"Search: {found.tuned.sentence}")
+    metrics = [
+        {
+            "metric": name,
+            "value": f"{value:.4f}",
+            "95 % interval": "{:.4f} to {:.4f}".format(*summary["intervals"][name]),
+        }
+        for name, value in summary["metrics"].items()
+    ]
+    _table(s, "Test images", metrics)
+    if worst := summary["slices"]["worst"]:
+        low, high = worst["interval"]
+        s.say(
+            f"Worst of {summary['slices']['judged']} slices: {worst['column']} {worst['value']}, {worst['metric']} "
+            f"{worst['gap']:+.4f} against the rest ({low:+.4f} to {high:+.4f})"
+            f"{', flagged' if worst['flagged'] else ''}"
+        )
+    s.say(f"Transfer: {found.transfer.sentence}")
+    _audit(s, found, summary)
+    _data(s, summary)
+    s.say(f"Report: {summary['report']}\nLog: {s.log}")
+    s.say(
+        f"{summary['model']} version {summary['version']} ({', '.join(summary['aliases'])}): "
+        f"{found.verdict.decision}. {found.verdict.reason}.",
+        style="bold green" if found.verdict.decision == "promote" else "bold yellow",
+    )
+    if found.version.note:
+        s.say(f"Version {summary['version']} {found.version.note}")
+    s.say(f"Verdict in {found.seconds:.0f} s.")
+
+
+def retraining(s: Session, found: "Retraining") -> None:
+    """A look at the data, and the training run that it led to."""
+    if found.outcome:
+        outcome(s, found.outcome)
+    s.say(f"{found.decision}: {found.reason}.")
+
+
+def dataset(s: Session, found: "DatasetRef") -> None:
+    """The data as they were checked."""
+    held = found.expectations - len(found.warnings)
+    s.say(f"{held} of {found.expectations} expectations hold; the rest are warnings.")
+    _data(s, found.summary())
+
+
+def comparison(s: Session, found: "Comparison") -> None:
+    """Learning curves, what transfer gains, and the verdict."""
+    curves, gains = found.tables()
+    _table(s, "Learning curves, on the validation images", curves)
+    if gains:
+        _table(s, "What transfer gains, in points of accuracy", gains)
+    summary = found.summary()
+    for text in summary["notes"]:
+        s.say(f"Note: {text}")
+    s.say(f"Table: {summary['table']}\nFigure: {summary['figure']}")
+    s.say(summary["verdict"], style="bold")
+
+
+def versions(s: Session, name: str | None, found: list[dict[str, Any]], ledger: list[dict[str, Any]]) -> None:
+    """Versions in the registry, their notes, and the ledger of one model."""
+    if not found:
+        s.console.print(f"No registered model{f' named {name}' if name else ''} yet: headstart train RECIPE makes one.")
+        return
+    brief = ("model", "version", "aliases", "gate", "backbone", "rung", "made")
+    _table(s, "Registered models", [{column: row[column] for column in brief} for row in found])
+    for row in found:
+        if row["note"]:
+            s.say(f"{row['model']} version {row['version']} {row['note']}")
+    if ledger:
+        _table(s, "Ledger", ledger)
+
+
+def moved(s: Session, entry: "LedgerEntry | None", otherwise: str) -> None:
+    """What a promotion or rollback has done; `otherwise`, where it had nothing to do."""
+    if entry is None:
+        s.say(otherwise)
+        return
+    before = f"version {entry.before} was it before" if entry.before else "there was none before"
+    s.say(f"Version {entry.after} is the champion; {before}. Entry {entry.number} of the ledger.")
+
+
+def scores(s: Session, found: "ScoresRef", out: Path) -> None:
+    """What a version says of a source: counts, drift, and where the table is."""
+    rows = [{"label": name, "images": n, "share": f"{n / max(found.images, 1):.1%}"} for name, n in found.said.items()]
+    _table(s, f"{found.model} version {found.version}", rows)
+    rate = f", {found.computed / found.seconds:.0f} a second" if found.computed else ""
+    novel = "" if found.novel is None else f", {found.novel} called new"
+    s.say(
+        f"{found.images} images: {found.computed} answered now{rate}, {found.images - found.computed} before; "
+        f"{found.abstained} abstained from{novel}; {found.unreadable} files are no readable image."
+    )
+    for sentence in found.drift:
+        s.say(sentence)
+    s.say(f"Table: {out.absolute()}")
+
+
+def corrected(s: Session, recipe: str, changes: list[dict[str, Any]]) -> None:
+    """Labels that a person has corrected, or taken back."""
+    if not changes:
+        s.console.print("Nothing to change: the labels are so already.")
+        return
+    _table(s, f"Labels of {recipe} that change", changes)
+    test = sum(change["split"] == "test" for change in changes)
+    if test:
+        s.say(f"{test} of them are test images: scores of earlier versions do not compare with later ones.")
+    s.say(f"The next run of {recipe} uses them.")
+
+
+def _table(s: Session, title: str, rows: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left")
+    for column in rows[0]:
+        table.add_column(column.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(
+            *(Text("yes" if value is True else "no" if value is False else str(value)) for value in row.values())
+        )
+    s.answers.print(table)
+
+
+def _audit(s: Session, found: "Outcome", summary: dict[str, Any]) -> None:
+    audit = found.audit
+    if audit is None or not audit.path:
+        return
+    told = ", ".join(f"{one.facts} {one.score:.2f}" for one in audit.shortcuts if one.flagged) or "none"
+    s.say(
+        f"Data: {audit.copied['test']} test images have a copy in another split; {sum(audit.suspected.values())} label "
+        f"suspects; shortcuts (balanced accuracy): {told}. Tables: {summary['audit']['duplicates_table']}, "
+        f"{summary['audit']['suspects_table']}"
+    )
+
+
+def _ranking(s: Session, found: "Outcome") -> None:
+    if found.ranking:
+        _table(s, "Backbones, from the most promising on", found.ranking.table())
+    if found.agreement and found.agreement.spearman is not None:
+        _table(s, "Predicted against what came out", found.agreement.table())
+        s.say(f"Spearman's rank correlation with the validation log loss: {found.agreement.spearman:.2f}")
+
+
+def _data(s: Session, summary: dict[str, Any]) -> None:
+    counts = ", ".join(f"{n} {split}" for split, n in summary["images"].items())
+    s.say(f"Images: {counts}")
+    if summary["corrected_labels"]:
+        s.say(f"Labels that a person has corrected: {summary['corrected_labels']} (headstart labels list)")
+    for text in summary["warnings"]:
+        s.say(f"Warning: {text}")
+    s.say(f"Data Docs: {summary['data_docs']}")

@@ -1,0 +1,77 @@
+"""Commands that run a recipe: train, retrain, check, compare."""
+
+from typing import Annotated
+
+import typer
+
+from flows.cli import output
+from flows.cli.arguments import Home, Json, Overrides, RecipeName, recipe_of
+from flows.cli.session import session
+
+
+def train(
+    recipe: RecipeName,
+    overrides: Overrides = [],  # noqa: B006 - Typer reads the default, nobody changes it
+    refresh: Annotated[bool, typer.Option("--refresh", help="Compute every stage again")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Run a recipe: validate, preprocess, extract, train, evaluate, gate, register."""
+    with session("train", home) as s:
+        checked = recipe_of(recipe, overrides)
+        from flows.cli import startup
+        from flows.train import train as flow
+        from tasks.networks import backend
+        from tasks.services.orchestration.stage import refreshing
+
+        backend.use(checked.backend)  # before TensorFlow, which imports Keras
+        with startup.up(checked), refreshing(refresh):
+            outcome = flow(checked)
+        s.show(outcome.summary(), as_json, lambda: output.outcome(s, outcome))
+        raise typer.Exit(1 if outcome.verdict.decision == "keep" else 0)
+
+
+def retrain(
+    recipe: RecipeName,
+    overrides: Overrides = [],  # noqa: B006
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Train again where enough is new and it pays: drift, a weaker champion, a probe that gains; else say why not."""
+    with session("retrain", home) as s:
+        checked = recipe_of(recipe, overrides)
+        from flows.cli import startup
+        from flows.retrain import retrain as flow
+        from tasks.networks import backend
+
+        backend.use(checked.backend)
+        with startup.up(checked):
+            found = flow(str(recipe), list(overrides))
+        s.show(found.summary(), as_json, lambda: output.retraining(s, found))
+        raise typer.Exit(1 if found.outcome and found.outcome.verdict.decision == "keep" else 0)
+
+
+def check(recipe: RecipeName, overrides: Overrides = [], home: Home = None, as_json: Json = False) -> None:  # noqa: B006
+    """Ingest and validate only: is the data fit to train on?"""
+    with session("check", home) as s:
+        checked = recipe_of(recipe, overrides)
+        from flows.cli import startup
+        from flows.train import check as flow
+
+        with startup.up(checked):
+            dataset = flow(checked)
+        s.show(dataset.summary(), as_json, lambda: output.dataset(s, dataset))
+
+
+def compare(recipe: RecipeName, overrides: Overrides = [], home: Home = None, as_json: Json = False) -> None:  # noqa: B006
+    """Does transfer help? Learning curves from pretrained and from random weights, and a verdict."""
+    with session("compare", home) as s:
+        checked = recipe_of(recipe, overrides)
+        from flows.cli import startup
+        from flows.compare import compare as flow
+        from tasks.networks import backend
+
+        backend.use(checked.backend)
+        with startup.up(checked):
+            found = flow(checked)
+        s.show(found.summary(), as_json, lambda: output.comparison(s, found))

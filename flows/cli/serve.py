@@ -1,0 +1,79 @@
+"""Commands on the Prefect server: serve, notify, alerts."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from flows.cli.arguments import Home, Overrides, RecipeName, Why, recipe_of
+from flows.cli.session import session
+
+
+def serve(
+    recipes: Annotated[list[str] | None, typer.Argument(help="Recipes to retrain", metavar="[RECIPE]...")] = None,
+    overrides: Overrides = [],  # noqa: B006
+    cron: Annotated[str | None, typer.Option("--cron", help='When to retrain, such as "0 3 * * *"')] = None,
+    watch: Annotated[
+        float | None, typer.Option("--watch", help="Look for new files every so many seconds [default: never]")
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Serve retraining on a schedule and on new data, promotion, rollback and scoring, until interrupted.
+
+    On the Prefect server that PREFECT_API_URL names; where it names none, on one that is started for it.
+    """
+    with session("serve", home) as s:
+        from flows.deployments import servers
+
+        with servers.prefect() as address:
+            from prefect import serve as until_interrupted
+
+            from flows.deployments import alerts
+            from flows.deployments.definitions import everything
+
+            found = everything(recipes or [], overrides, cron, watch)
+            s.console.print(f"Prefect: {address}/deployments", soft_wrap=True)
+            s.console.print(f"MLflow: {servers.tracking_address()}", soft_wrap=True)
+            for each in found:
+                s.console.print(f"{each.flow_name}/{each.name} is served", soft_wrap=True)
+            if hook := os.environ.get(alerts.VARIABLE):
+                for name in alerts.install(hook):
+                    s.console.print(f"Alert: {name}", markup=False)
+            until_interrupted(*found, print_starting_message=False)
+
+
+def notify(
+    recipe: RecipeName,
+    overrides: Overrides = [],  # noqa: B006
+    why: Why = "new data was announced",
+    home: Home = None,
+) -> None:
+    """Say that a recipe's data have changed: its deployment answers with a run of `retrain`."""
+    with session("notify", home) as s:
+        checked = recipe_of(recipe, overrides)
+        _server_is_named()
+        from tasks.services.orchestration import events
+
+        events.announce(checked.name, why)
+        s.say(f"Announced: the data of {checked.name} have changed.")
+
+
+def alerts(home: Home = None) -> None:
+    """Have the Prefect server call the webhook HEADSTART_WEBHOOK when a run fails or a verdict is undecided."""
+    with session("alerts", home) as s:
+        _server_is_named()
+        from flows.deployments import alerts
+        from tasks.runtime.errors import UsageError
+
+        if not (address := os.environ.get(alerts.VARIABLE)):
+            raise UsageError(f"Expected {alerts.VARIABLE} to hold the address of a webhook, found none.")
+        for name in alerts.install(address):
+            s.say(f"Alert: {name}")
+
+
+def _server_is_named() -> None:
+    """A server that a command starts for itself hears nothing and tells nobody."""
+    from tasks.runtime.errors import UsageError
+
+    if not os.environ.get("PREFECT_API_URL"):
+        raise UsageError("Expected PREFECT_API_URL to name the Prefect server of headstart serve, found none.")

@@ -1,0 +1,51 @@
+"""What a version answers."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tasks.runtime.errors import DataError, UsageError
+from tasks.services.registry import versions
+
+
+def load(name: str, version: str) -> Any:
+    """The version as MLflow's generic Python model."""
+    import mlflow
+
+    return mlflow.pyfunc.load_model(f"models:/{name}/{version}")
+
+
+def predict(model: Any, paths: list[str], batch: int = 256) -> Iterator[pd.DataFrame]:
+    """The model's answers for image files, some at a time, in order."""
+    for start in range(0, len(paths), batch):
+        yield model.predict(pd.DataFrame({"image": [Path(path).read_bytes() for path in paths[start : start + batch]]}))
+
+
+def score(name: str, version: str, paths: list[str], classes: tuple[str, ...]) -> np.ndarray:
+    """A version's probabilities for image files, float64[n, classes]; 0 for a class that it does not know."""
+    model = load(name, version)
+    own = {label: i for i, label in enumerate(model.metadata.metadata["classes"])}
+    found = np.concatenate([np.stack(part["probabilities"].to_list()) for part in predict(model, paths)])
+    columns = [found[:, own[label]] if label in own else np.zeros(len(found)) for label in classes]
+    return np.stack(columns, axis=1)
+
+
+def answers(address: str, images: list[Path]) -> Iterator[dict[str, Any]]:
+    """Of each image file, what the version at `address` says: label and probability, and how far to believe them.
+
+    Raises `UsageError` for a file that is not there, `DataError` for one that is no readable image.
+    """
+    absent = [str(path) for path in images if not path.is_file()]
+    if absent:
+        raise UsageError(f"Expected image files, found none at {', '.join(absent)}.")
+    model = load(*versions.resolve(address))
+    for path in images:
+        try:
+            answer = next(predict(model, [str(path)])).iloc[0]
+        except Exception as error:
+            raise DataError(f"Expected an image that TensorFlow reads, found {path}: {str(error)[:200]}.") from error
+        said = answer.drop("probabilities").to_dict()
+        yield {"image": str(path)} | {name: getattr(value, "item", lambda v=value: v)() for name, value in said.items()}

@@ -1,0 +1,122 @@
+"""Registered models: their tags, and the aliases that Headstart moves."""
+
+from typing import TYPE_CHECKING
+
+from tasks.runtime.errors import DependencyError, UsageError
+from tasks.services import tracking
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+
+CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
+
+
+def known(name: str) -> bool:
+    """Whether there is a registered model of this name."""
+    return _model(name) is not None
+
+
+def names() -> list[str]:
+    """All registered models."""
+    return [found.name for found in tracking.client().search_registered_models()]
+
+
+def model(name: str) -> "RegisteredModel":
+    """The registered model, with its tags and aliases. Raises `UsageError` where there is none."""
+    found = _model(name)
+    if found is None:
+        there = ", ".join(names()) or "none"
+        raise UsageError(f"Expected a registered model, found none named {name}. There is: {there}.")
+    return found
+
+
+def _model(name: str) -> "RegisteredModel | None":
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return tracking.client().get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+
+
+def tag_model(name: str, tag: str, text: str) -> None:
+    """Set a tag of the registered model."""
+    tracking.client().set_registered_model_tag(name, tag, text)
+
+
+def untag_model(name: str, tag: str) -> None:
+    """Remove a tag of the registered model."""
+    tracking.client().delete_registered_model_tag(name, tag)
+
+
+def address() -> str:
+    """Where the registry is."""
+    import mlflow
+
+    return str(mlflow.get_registry_uri())
+
+
+def create(name: str) -> None:
+    """Make a registered model of this name, unless there is one."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        tracking.client().create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another run was faster, or this one asked twice
+            raise
+
+
+def place(name: str, wanted: dict[str, str]) -> None:
+    """Make champion, challenger and previous what is wanted, no less and no more, and read them back."""
+    client, now = tracking.client(), aliases_of(name)
+    for which in (PREVIOUS, CHAMPION, CHALLENGER):
+        if wanted.get(which, "") != now.get(which, ""):
+            if which in wanted:
+                client.set_registered_model_alias(name, which, wanted[which])
+            else:
+                client.delete_registered_model_alias(name, which)
+    found = aliases_of(name)
+    if found != wanted:
+        raise DependencyError(f"Expected the aliases {wanted} of {name} after moving them, found {found}.")
+
+
+def aliases_of(name: str) -> dict[str, str]:
+    """Version by alias, of the aliases that Headstart moves."""
+    found = model(name).aliases
+    return {which: str(found[which]) for which in (CHALLENGER, CHAMPION, PREVIOUS) if which in found}
+
+
+def alias(name: str, wanted: str) -> "ModelVersion | None":
+    """The version that carries an alias, or None."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return tracking.client().get_model_version_by_alias(name, wanted)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+def aliases(name: str, version: str) -> tuple[str, ...]:
+    """Aliases of a version, sorted. Search results omit them (mlflow#16734): the model's own entry is asked."""
+    model = tracking.client().get_registered_model(name)
+    return tuple(sorted(alias for alias, v in model.aliases.items() if str(v) == str(version)))
+
+
+def opponent(name: str, digest: str) -> str:
+    """The version that a model with this digest has to be compared with; "" where there is none.
+
+    A model that already is the champion is compared with what it replaced, so that the same run again gives the same
+    verdict.
+    """
+    champion = alias(name, CHAMPION)
+    if champion is None:
+        return ""
+    if champion.tags.get("headstart.digest") == digest:
+        return champion.tags.get("headstart.opponent", "")
+    return str(champion.version)

@@ -1,0 +1,93 @@
+"""How a trained network becomes a version."""
+
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pandas as pd
+
+from tasks.services import tracking
+from tasks.services.registry import registered_models, verification
+from tasks.services.registry.versions import FINGERPRINT
+
+#: What a process needs to load a version; the versions are those that it was made with.
+REQUIREMENTS = ("mlflow", "keras", "tensorflow", "numpy", "pandas")
+SCRIPT = Path(__file__).parents[2] / "serving" / "pyfunc.py"
+
+
+def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: tuple[str, ...]) -> str:
+    """Log the served folder as a model of the stage that is running, and register it; returns the version.
+
+    `expected`: a folder named `golden`. What was uploaded is fetched again, sealed, and asked for the golden images:
+    only a model that shows its fingerprint becomes a version. Raises `DataError` for one that does not. A stage has one
+    version, also where it is tried again and where a request was sent twice because its answer was lost.
+    """
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import Array
+
+    run_id = tracking.stage_run_id()
+    if made := _of_run(run_id):
+        return made
+    signature = ModelSignature(
+        Schema([ColSpec(DataType.binary, "image")]),
+        Schema(
+            [
+                ColSpec(DataType.string, "label"),
+                ColSpec(DataType.double, "probability"),
+                ColSpec(Array(DataType.double), "probabilities"),
+                ColSpec(Array(DataType.string), "set"),
+                ColSpec(DataType.boolean, "abstain"),
+                ColSpec(DataType.double, "novelty"),
+                ColSpec(DataType.boolean, "novel"),
+            ]
+        ),
+    )
+    with mlflow.start_run(run_id=run_id):
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(SCRIPT),
+            artifacts={"classifier": str(folder), "golden": str(expected)},
+            signature=signature,
+            input_example=_example(),
+            pip_requirements=requirements(folder / "network.keras"),
+            metadata={"classes": list(classes)},
+        )
+    client = tracking.client()
+    for other in client.search_logged_models([tracking.current().experiment], f"source_run_id = '{run_id}'"):
+        if other.model_id != logged.model_id:
+            client.delete_logged_model(other.model_id)
+    tags = tags | {FINGERPRINT: verification.seal(name, logged.model_uri, logged.model_id)}
+    if not registered_models.known(name):
+        registered_models.create(name)
+    client.create_model_version(name, logged.model_uri, run_id, tags=tags, model_id=logged.model_id)
+    return _of_run(run_id)
+
+
+def _of_run(run_id: str) -> str:
+    """The version that a stage's run made, "" for none; of several, which differ in nothing, the first stays alone."""
+    found = sorted(tracking.client().search_model_versions(f"run_id = '{run_id}'"), key=lambda v: int(v.version))
+    for again in found[1:]:
+        tracking.client().delete_model_version(again.name, again.version)
+    return str(found[0].version) if found else ""
+
+
+def _example() -> pd.DataFrame:
+    import io
+
+    from PIL import Image
+
+    data = io.BytesIO()
+    Image.new("RGB", (32, 32), "grey").save(data, "PNG")
+    return pd.DataFrame({"image": [data.getvalue()]})
+
+
+def requirements(network: Path) -> list[str]:
+    """Packages, with the versions that are here, that a process needs to answer with a network."""
+    hub = False
+    if network.is_file():  # a `.keras` file, not the folder of a SavedModel
+        with zipfile.ZipFile(network) as file:
+            hub = "keras_hub" in file.read("config.json").decode()
+    packages = (*REQUIREMENTS, "keras-hub") if hub else REQUIREMENTS
+    return [f"{package}=={metadata.version(package)}" for package in packages]
