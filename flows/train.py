@@ -14,6 +14,7 @@ from tasks.data import corrections, datasets
 from tasks.evaluation import slices
 from tasks.networks import backend
 from tasks.records import DatasetRef, Findings, Outcome
+from tasks.reports.outcome import markdown
 from tasks.services.orchestration import events, monitoring
 from tasks.services.registry import versions
 from tasks.settings import Recipe
@@ -82,7 +83,7 @@ def train(recipe: Recipe) -> Outcome:
         seconds=time.perf_counter() - started,
         agreement=agreement,
     )
-    create_markdown_artifact(outcome.markdown(), key=_artifact_key(r.name), description=f"Outcome of {r.name}")
+    create_markdown_artifact(markdown(outcome), key=_artifact_key(r.name), description=f"Outcome of {r.name}")
     return outcome
 
 

@@ -247,7 +247,7 @@ def test_every_method_is_measured_at_every_size(compared):
     assert len(table) == 6
     assert list(table.columns) == [field.name for field in dataclasses.fields(Level)]
     assert (home() / compared.curves.figure).read_bytes().startswith(b"\x89PNG")
-    assert [len(rows) for rows in compared.tables()] == [6, 2]
+    assert [len(rows) for rows in transfers.tables(compared.curves)] == [6, 2]
 
 
 def test_the_curves_are_in_mlflow_over_the_number_of_images(compared):

@@ -19,6 +19,8 @@ def listed(s: Session, title: str, rows: list[dict[str, Any]]) -> None:
 
 def outcome(s: Session, found: "Outcome") -> None:
     """A training run: stages, scores, what was found in the data, and the verdict."""
+    from tasks.reports import sentences
+
     summary = found.summary()
     stages = [
         {"stage": name, "seconds": f"{log['seconds']:.1f}", "cached": log["cached"]}
@@ -27,7 +29,7 @@ def outcome(s: Session, found: "Outcome") -> None:
     _table(s, "Stages", stages)
     _ranking(s, found)
     if found.tuned:
-        s.say(f"Search: {found.tuned.sentence}")
+        s.say(f"Search: {sentences.search(found.tuned)}")
     metrics = [
         {
             "metric": name,
@@ -74,7 +76,9 @@ def dataset(s: Session, found: "DatasetRef") -> None:
 
 def comparison(s: Session, found: "Comparison") -> None:
     """Learning curves, what transfer gains, and the verdict."""
-    curves, gains = found.tables()
+    from tasks.reports.sections import transfers
+
+    curves, gains = transfers.tables(found.curves)
     _table(s, "Learning curves, on the validation images", curves)
     if gains:
         _table(s, "What transfer gains, in points of accuracy", gains)
@@ -162,10 +166,12 @@ def _audit(s: Session, found: "Outcome", summary: dict[str, Any]) -> None:
 
 
 def _ranking(s: Session, found: "Outcome") -> None:
+    from tasks.reports.sections import ranking
+
     if found.ranking:
-        _table(s, "Backbones, from the most promising on", found.ranking.table())
+        _table(s, "Backbones, from the most promising on", ranking.candidates(found.ranking))
     if found.agreement and found.agreement.spearman is not None:
-        _table(s, "Predicted against what came out", found.agreement.table())
+        _table(s, "Predicted against what came out", ranking.agreement(found.agreement))
         s.say(f"Spearman's rank correlation with the validation log loss: {found.agreement.spearman:.2f}")
 
 

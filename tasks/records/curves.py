@@ -117,29 +117,3 @@ class Comparison:
             "table": (home() / self.curves.path).as_uri(),
             "figure": (home() / self.curves.figure).as_uri(),
         } | self.dataset.summary()
-
-    def tables(self) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-        """Curves and gains as people read them, a row a line."""
-        curves = [
-            {
-                "method": level.method,
-                "images": f"{level.images:,}",
-                "pixels": str(level.side),
-                "accuracy": f"{level.accuracy:.4f}",
-                "95 % interval": f"{level.low:.4f} to {level.high:.4f}",
-                "log loss": f"{level.log_loss:.4f}",
-                "seconds": f"{level.seconds:.1f}",
-            }
-            for level in self.curves.levels
-        ]
-        gains = [
-            {
-                "images": f"{gap.images:,}",
-                "transfer": gap.transfer,
-                "from scratch": gap.scratch,
-                "gain, points": f"{100 * gap.gain.value:+.1f}",
-                "95 % interval": f"{100 * gap.gain.low:+.1f} to {100 * gap.gain.high:+.1f}",
-            }
-            for gap in self.curves.gaps
-        ]
-        return curves, gains

@@ -52,20 +52,6 @@ class RankingRef(Record):
             for name, value in (row.scores | {"rank": row.rank, "images_per_second": row.images_per_second}).items()
         }
 
-    def table(self) -> list[dict[str, Any]]:
-        """A row for each candidate, for people."""
-        return [
-            {"backbone": row.name, "rank": "" if row.skipped else round(row.rank, 2)}
-            | {name: round(row.scores[name], 4) if row.scores else "" for name in self.chosen.scores}
-            | {
-                "parameters": row.parameters or "",
-                "images_per_second": row.images_per_second or "",
-                "seconds": round(row.seconds, 1) or "",
-                "skipped": row.skipped,
-            }
-            for row in self.rows
-        ]
-
 
 @dataclass(frozen=True)
 class Predicted:
@@ -90,18 +76,6 @@ class AgreementRef(Record):
     @override
     def numbers(self) -> dict[str, float]:
         return {} if self.spearman is None else {"spearman": self.spearman}
-
-    def table(self) -> list[dict[str, Any]]:
-        """A row for each backbone, for people."""
-        return [
-            {
-                "backbone": row.name,
-                "predicted rank": round(row.predicted_rank, 2),
-                "validation log loss": "" if row.log_loss is None else round(row.log_loss, 4),
-                "validation accuracy": "" if row.accuracy is None else round(row.accuracy, 4),
-            }
-            for row in self.rows
-        ]
 
 
 @dataclass(frozen=True)

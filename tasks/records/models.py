@@ -9,11 +9,6 @@ from typing_extensions import override
 from tasks.records.base import Record
 
 
-def _short(value: Any) -> str:
-    """A setting for people: three digits of a number."""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
 @dataclass(frozen=True)
 class TunedRef(Record):
     """What a search found best: settings of the head, as plain values, the pooling and the views."""
@@ -31,19 +26,6 @@ class TunedRef(Record):
     folds: int
     #: What all trials took.
     seconds: float
-
-    @property
-    def sentence(self) -> str:
-        """What was searched and found, for people."""
-        head = self.head
-        options = "".join(f", {name} {_short(value)}" for name, value in head["options"].items())
-        images = f"in {self.folds} folds" if self.folds > 1 else "on the validation images"
-        return (
-            f"{self.trials} trials in {self.seconds:.0f} s, {self.pruned} of them ended early. The best, with a loss "
-            f"of {self.validation_loss:.4f} {images}: head {head['kind']}{options}, step size "
-            f"{_short(head['learning_rate'])}, weight decay {_short(head['weight_decay'])}, pooling {self.pooling}, "
-            f"views {', '.join(self.views)}."
-        )
 
     @property
     @override

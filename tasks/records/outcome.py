@@ -79,26 +79,6 @@ class Outcome(Findings):
             "figures": (home() / self.report.path).parent.as_uri(),
         } | self.dataset.summary()
 
-    def markdown(self) -> str:
-        """The verdict, the scores and the stages, for Prefect's page of the flow run."""
-        low_high = self.report.intervals
-        scores = [
-            f"| {n} | {v:.4f} | {low_high[n][0]:.4f} to {low_high[n][1]:.4f} |" for n, v in self.report.metrics.items()
-        ]
-        stages = [f"| {n} | {log.seconds:.1f} | {'yes' if log.cached else 'no'} |" for n, log in self.stages.items()]
-        return "\n".join(
-            [
-                f"# {self.version.name} version {self.version.version}: {self.verdict.decision}",
-                f"{self.verdict.reason}",
-                "",
-                "| metric | value | 95 % interval |\n|---|---|---|",
-                *scores,
-                "",
-                "| stage | seconds | cached |\n|---|---|---|",
-                *stages,
-            ]
-        )
-
 
 @dataclass(frozen=True)
 class Retraining:

@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 
 from tasks.records import DatasetRef, Findings, LadderRef, ModelRef, StageLog, TunedRef
+from tasks.reports import sentences
 from tasks.reports.sections import audits, calibration, decision, provenance, scores, slices, transfers
 from tasks.reports.sections import ranking as backbones
 from tasks.reports.sections.html import table
@@ -87,7 +88,7 @@ def _summary(model: ModelRef, ladder: LadderRef) -> str:
 
 def _search(tuned: TunedRef | None) -> str:
     """What a search for a head found; nothing where the recipe named it."""
-    return f"<p>{escape(tuned.sentence)}</p>" if tuned else ""
+    return f"<p>{escape(sentences.search(tuned))}</p>" if tuned else ""
 
 
 def _data(dataset: DatasetRef) -> str:

@@ -1,8 +1,9 @@
-"""Whether transfer helps, in words."""
+"""Findings in words: whether transfer helps, and what a search found."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from tasks.records import Gain, Gap
+from tasks.records import Gain, Gap, TunedRef
 
 
 def weights(scores: dict[str, dict[str, float]], gains: dict[str, Gain]) -> str:
@@ -90,3 +91,21 @@ def _points(gain: Gain, sign: int = 1) -> str:
     """A gain in percentage points with its interval."""
     low, high = sorted((sign * gain.low, sign * gain.high))
     return f"{100 * sign * gain.value:.1f} points ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def search(tuned: TunedRef) -> str:
+    """What was searched, and the best that was found."""
+    head = tuned.head
+    options = "".join(f", {name} {_short(value)}" for name, value in head["options"].items())
+    images = f"in {tuned.folds} folds" if tuned.folds > 1 else "on the validation images"
+    return (
+        f"{tuned.trials} trials in {tuned.seconds:.0f} s, {tuned.pruned} of them ended early. The best, with a loss "
+        f"of {tuned.validation_loss:.4f} {images}: head {head['kind']}{options}, learning rate "
+        f"{_short(head['learning_rate'])}, weight decay {_short(head['weight_decay'])}, pooling {tuned.pooling}, "
+        f"views {', '.join(tuned.views)}."
+    )
+
+
+def _short(value: Any) -> str:
+    """A setting for people: three digits of a number."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from tasks.records import RankingRef
+from tasks.records import AgreementRef, RankingRef
 from tasks.reports.sections.html import table
 
 
@@ -15,11 +15,39 @@ def write(rows: list[dict[str, Any]], to: Path) -> None:
     pd.DataFrame(rows).to_csv(to, index=False)
 
 
+def candidates(ranking: RankingRef) -> list[dict[str, Any]]:
+    """A row for each candidate, the most promising first."""
+    return [
+        {"backbone": row.name, "rank": "" if row.skipped else round(row.rank, 2)}
+        | {name: round(row.scores[name], 4) if row.scores else "" for name in ranking.chosen.scores}
+        | {
+            "parameters": row.parameters or "",
+            "images_per_second": row.images_per_second or "",
+            "seconds": round(row.seconds, 1) or "",
+            "skipped": row.skipped,
+        }
+        for row in ranking.rows
+    ]
+
+
+def agreement(found: AgreementRef) -> list[dict[str, Any]]:
+    """A row for each backbone: the rank that was predicted, and what training gave."""
+    return [
+        {
+            "backbone": row.name,
+            "predicted rank": round(row.predicted_rank, 2),
+            "validation log loss": "" if row.log_loss is None else round(row.log_loss, 4),
+            "validation accuracy": "" if row.accuracy is None else round(row.accuracy, 4),
+        }
+        for row in found.rows
+    ]
+
+
 def section(ranking: RankingRef | None) -> str:
     """HTML: the candidates from the most promising on; nothing where the recipe named its backbone."""
     if ranking is None:
         return ""
-    found = ranking.table()
+    found = candidates(ranking)
     columns = {column.replace("_", " "): False for column in found[0]}
     return (
         f"<p>{escape(ranking.chosen.name)} was taken. The scores are of the frozen features of "

@@ -1,8 +1,8 @@
-"""The part of an evaluation's page that says whether the pretrained weights helped."""
+"""Whether the pretrained weights helped: a part of a run's page, and the tables of `headstart compare`."""
 
 from html import escape
 
-from tasks.records import TransferRef
+from tasks.records import CurvesRef, TransferRef
 from tasks.reports.sections.html import table
 
 NAMES = {
@@ -24,3 +24,30 @@ def section(transfer: TransferRef) -> str:
         f"{text}<p>Fitted on {transfer.images} training images, standardised, scored on validation images. In brackets "
         f"stand 95 % intervals.</p>{table({'what': False, 'accuracy': True, 'log loss': True}, rows)}"
     )
+
+
+def tables(curves: CurvesRef) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """Learning curves, and what transfer gains at each number of images; a row a line."""
+    levels = [
+        {
+            "method": level.method,
+            "images": f"{level.images:,}",
+            "pixels": str(level.side),
+            "accuracy": f"{level.accuracy:.4f}",
+            "95 % interval": f"{level.low:.4f} to {level.high:.4f}",
+            "log loss": f"{level.log_loss:.4f}",
+            "seconds": f"{level.seconds:.1f}",
+        }
+        for level in curves.levels
+    ]
+    gains = [
+        {
+            "images": f"{gap.images:,}",
+            "transfer": gap.transfer,
+            "from scratch": gap.scratch,
+            "gain, points": f"{100 * gap.gain.value:+.1f}",
+            "95 % interval": f"{100 * gap.gain.low:+.1f} to {100 * gap.gain.high:+.1f}",
+        }
+        for gap in curves.gaps
+    ]
+    return levels, gains

@@ -48,7 +48,7 @@ def rank_backbones(images: ImagesRef, select: Select, settings: Extract, backend
     address = digest("ranking", images, select, settings.dtype, backend, [row.name for row in ordered])
     ranking = RankingRef(address, ordered, len(rows))
     tracking.log_tag("headstart.backbone", ranking.chosen.name)
-    tracking.log_drawn("ranking.csv", partial(report.write, ranking.table()))
+    tracking.log_drawn("ranking.csv", partial(report.write, report.candidates(ranking)))
     return ranking
 
 

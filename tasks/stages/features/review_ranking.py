@@ -33,5 +33,5 @@ def review_ranking(ranking: RankingRef, comparable: str) -> AgreementRef:
     pairs = [(row.predicted_rank, row.log_loss) for row in rows if row.log_loss is not None]
     found = transferability.spearman([rank for rank, _ in pairs], [loss for _, loss in pairs])
     agreement = AgreementRef(digest("agreement", ranking, rows), rows, found)
-    tracking.log_drawn("predicted_against_real.csv", partial(report.write, agreement.table()))
+    tracking.log_drawn("predicted_against_real.csv", partial(report.write, report.agreement(agreement)))
     return agreement
