@@ -172,12 +172,13 @@ def run(batches):
         with open(sys.argv[3], "a") as log:
             log.write("".join(f"{float(image.mean()):.6f}\\n" for image in batch))
         yield batch.mean((1, 2), dtype="float32")
-from tasks import features, store
-features.COMMIT = 6
+from tasks.features import tables
+from tasks.runtime.store.tables import Table
+tables.COMMIT = 6
 images = t.images_of(Path(sys.argv[1]), sys.argv[2])
-table = store.Table(f"features-{sys.argv[2]}", (3,), "float32")
+table = Table(f"features-{sys.argv[2]}", (3,), "float32")
 print("ready", flush=True)
-features.fill(table, images, t.VIEWS, t.Engine("slow", (3,), run), 3, "x")
+tables.fill(table, images, t.VIEWS, t.Engine("slow", (3,), run), 3, "x")
 """
 
 

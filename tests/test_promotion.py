@@ -178,7 +178,7 @@ def test_large_and_changed_images_are_passed_over(tmp_path, monkeypatch):
 
 def test_a_model_that_does_not_answer_as_it_was_scored_becomes_no_version(home, monkeypatch):
     scored = tiny_versions.predictions
-    monkeypatch.setattr(versions, "predictions", lambda folder, weight: scored(folder, weight + 1))
+    monkeypatch.setattr(tiny_versions, "predictions", lambda folder, weight: scored(folder, weight + 1))
     with pytest.raises(DataError, match="It is not registered"):
         tiny_versions.register("unlike")
     assert not registered_models.known("unlike")

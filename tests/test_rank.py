@@ -13,7 +13,7 @@ from prefect import flow
 from rich.console import Console
 from test_features import images_of
 
-from flows.cli.app import _show_ranking
+from flows.cli.output import _ranking
 from flows.cli.session import Session
 from flows.parts.backbone import reviewed
 from flows.train import train
@@ -244,6 +244,6 @@ def test_what_came_out_is_set_against_what_was_predicted(chosen, recipe):
         assert [row["validation log loss"] for row in csv.DictReader(lines)] == ["0.3", "0.9", "0.4"]
     shown = io.StringIO()
     console = Console(file=shown, width=160)
-    _show_ranking(Session(console, console, shown, Path()), replace(chosen, agreement=three))
+    _ranking(Session(console, console, shown, Path()), replace(chosen, agreement=three))
     assert "Spearman's rank correlation with the validation log loss: 0.50" in shown.getvalue()
     assert all(row.name in shown.getvalue() for row in chosen.ranking.rows[:2])

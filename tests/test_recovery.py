@@ -56,11 +56,13 @@ from tasks.runtime.home import configure
 configure(Path(sys.argv[1]))
 import json
 from prefect.client.orchestration import get_client
-from tasks import recovery, tracking
+from tasks.services import tracking
+from tasks.services.orchestration import recovery
+from tasks.services.tracking import runs as tracked
 with get_client(sync_client=True) as client:
     prefect = [run.name for run in recovery._under_way(client)]
 experiments = [each.experiment_id for each in tracking.client().search_experiments()]
-runs = tracking._running(experiments, "tags.`mlflow.runName` != ''")
+runs = tracked._running(experiments, "tags.`mlflow.runName` != ''")
 print(json.dumps([prefect, [run.info.run_name for run in runs]]))
 """
 

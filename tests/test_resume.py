@@ -227,14 +227,14 @@ def test_the_order_of_an_epoch_is_the_same_wherever_training_began(balance, firs
 #: The command, which is killed once fine-tuning has finished its second epoch.
 KILLED = """
 import os, signal
-from tasks.training import resume
-resume.SECONDS, resume.SHARE = 0.0, float("inf")
-add = resume.Epochs.add
+from tasks.training import checkpoints
+checkpoints.SECONDS, checkpoints.SHARE = 0.0, float("inf")
+add = checkpoints.Epochs.add
 def killed(self, epoch, logs):
     add(self, epoch, logs)
     if epoch == 1 and any("conv" in variable.path for variable in self.variables):
         os.kill(os.getpid(), signal.SIGKILL)
-resume.Epochs.add = killed
+checkpoints.Epochs.add = killed
 from flows.cli.app import main
 main()
 """

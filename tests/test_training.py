@@ -239,7 +239,8 @@ import tensorflow as tf
 two = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
 import test_training as t
-from tasks.training import fit, strategy
+from tasks.training import distribution, fit
+from tasks.networks import cutting, freezing
 import numpy as np
 tf.distribute.MirroredStrategy.__init__.__defaults__ = (["CPU:0", "CPU:1"], None)
 random = np.random.default_rng(0)
@@ -247,13 +248,13 @@ labels = random.integers(0, 2, 96)
 images = random.normal(size=(96, 8, 8, 3)).astype("float32") + labels[:, None, None, None]
 losses = []
 for wanted in ("none", "mirrored"):
-    with strategy.scope(wanted):
+    with distribution.scope(wanted):
         network = t._network()
-        top = t.networks.cut(network, "norm_1")[1]
+        top = cutting.cut(network, "norm_1")[1]
     print(wanted, top.distribute_strategy.num_replicas_in_sync)
-    t.thaw.thaw(top)
+    freezing.thaw(top)
     fit.seed_everything(0)
-    batches = t._batches(t.networks.cut(network, "norm_1")[0].predict(images, verbose=0), labels)
+    batches = t._batches(cutting.cut(network, "norm_1")[0].predict(images, verbose=0), labels)
     # All rows in one batch: the order, which two devices draw otherwise, does not matter.
     losses.append(fit.fit(top, batches, batches, fit.Plan(**{**t.PLAN.__dict__, "batch_size": 96})).loss)
 np.testing.assert_allclose(*losses, rtol=1e-4)

@@ -28,13 +28,17 @@ from pathlib import Path
 from tasks.runtime.home import configure
 configure()
 import numpy as np, pandas as pd
-from tasks import backbones, datasets, engines, features, ingest, preprocess, settings, sources, store
-from tasks.runtime.home import home
+from tasks import settings
+from tasks.data import datasets, fact_table, sources
+from tasks.features import tables
+from tasks.networks import backbones, classifiers, cutting, engines, pooling
 from tasks.records import DatasetRef, ImagesRef
-from tasks.training import networks
+from tasks.runtime.home import home
+from tasks.runtime.store.tables import Table
+from tasks.stages.data import preprocess
 def tell(**values): print(json.dumps(values))
 def elpv(copies=1):
-    rows = ingest.with_facts(sources.listing(settings.Source(kind="tfds", options={"name": "elpv"})), 10**8)
+    rows = fact_table.with_facts(sources.listing(settings.Source(kind="tfds", options={"name": "elpv"})), 10**8)
     rows["split"] = "test"
     many = [rows.assign(key=rows["key"] + f"-{n}") for n in range(copies)]
     return pd.concat(many, ignore_index=True)
@@ -44,7 +48,7 @@ def dataset(rows, name):
 def images(rows, name, kept=False):
     return ImagesRef(dataset(rows, name), f"images-{name}", name, 224, "crop", 10**8, kept, 0)
 def engine(name="auto"):
-    build = lambda: networks.pooled(backbones.load(settings.Backbone(), 224), "avg")
+    build = lambda: pooling.pooled(backbones.load(settings.Backbone(), 224), "avg")
     return engines.start(name, build, home() / "store" / "engines" / "bench", 224)
 def as_files(rows, folder):
     for row in rows.itertuples():
@@ -75,10 +79,10 @@ def extraction() -> list[dict[str, Any]]:
             """
 import tensorflow
 run, ref = engine(), images(elpv(), f"kept-{os.getpid()}", True)
-table = store.Table(f"features-kept-{os.getpid()}", run.shape, "float32")
+table = Table(f"features-kept-{os.getpid()}", run.shape, "float32")
 start = time.perf_counter()
 preprocess.decode_into(datasets.pixel_table(ref), ref)
-count = features.fill(table, ref, VIEWS, run, 32, "x")
+count = tables.fill(table, ref, VIEWS, run, 32, "x")
 tell(images=count, seconds=time.perf_counter() - start, engine=run.name)"""
         ),
         "bare engine on ready tensors": lambda: part(
@@ -94,7 +98,7 @@ tell(images=count, seconds=time.perf_counter() - start, engine=run.name)"""
 import keras
 folder = home() / "photos"
 as_files(elpv(), folder)
-model = networks.pooled(backbones.load(settings.Backbone(), 224), "avg")
+model = pooling.pooled(backbones.load(settings.Backbone(), 224), "avg")
 data = keras.utils.image_dataset_from_directory(folder, image_size=(224, 224), batch_size=32, shuffle=False)
 start = time.perf_counter()
 count = len(model.predict(data, verbose=0))
@@ -126,9 +130,9 @@ def streamed(**env: str) -> dict[str, Any]:
         """
 import tensorflow
 run, ref = engine(), images(elpv(), "stream")
-table = store.Table(f"features-stream-{os.getpid()}", run.shape, "float32")
+table = Table(f"features-stream-{os.getpid()}", run.shape, "float32")
 start = time.perf_counter()
-count = features.fill(table, ref, VIEWS, run, 32, "x")
+count = tables.fill(table, ref, VIEWS, run, 32, "x")
 tell(images=count, seconds=time.perf_counter() - start, engine=run.name)""",
         **env,
     )
@@ -188,19 +192,21 @@ def _prefect_server(folder: Path) -> Iterator[str]:
 
 EPOCHS = """
 import keras
-from tasks import plugins
-from tasks.training import fit, thaw, upper
+from tasks.features.batches import train_and_validation
+from tasks.networks import freezing
+from tasks.runtime import plugins
+from tasks.training import fine_tuning, fit
 rows = elpv()[:1280].assign(split=["train"] * 1024 + ["validation"] * 256)
 ref = images(rows, "epochs", True)
 preprocess.decode_into(datasets.pixel_table(ref), ref)
 backbone = backbones.load(settings.Backbone(), 224)
-pooled = networks.pooled(backbone, "avg")
+pooled = pooling.pooled(backbone, "avg")
 head = plugins.entry("heads", "linear")(pooled.output_shape[1:], 2)
-network = networks.classifier(pooled, head)
+network = classifiers.classifier(pooled, head)
 augment, boundary = settings.Images(views=("identity",)), backbone.blocks[-6]
 def tune(trunk):
     tuned = settings.FineTune(trunk=trunk)
-    part = upper.of(network, backbone.blocks, tuned, ref, settings.Extract(), augment, 0)
+    part = fine_tuning.of(network, backbone.blocks, tuned, ref, settings.Extract(), augment, 0)
     fit.fit(part.model, part.train, part.validation, plan, epoch); result()
 plan = fit.Plan(epochs=EPOCHS, patience=99, learning_rate=3e-4, weight_decay=0.01, batch_size=64, seed=0)
 fit.seed_everything(0)
@@ -211,12 +217,12 @@ def plain(trainable):
     folder = home() / "epochs-photos"
     for split, part in rows.groupby("split"): as_files(part, folder / split)
     read = lambda split: keras.utils.image_dataset_from_directory(folder / split, image_size=(224, 224), batch_size=64)
-    thaw.freeze(network)
+    freezing.freeze(network)
     for layer in network.layers if trainable else [network.get_layer("head")]:
         layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
     if trainable:
-        for layer in networks.cut(network, boundary)[0].layers: layer.trainable = False
-    model = networks.to_logits(network)
+        for layer in cutting.cut(network, boundary)[0].layers: layer.trainable = False
+    model = classifiers.to_logits(network)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.AdamW(3e-4), loss)
     end = keras.callbacks.LambdaCallback(on_epoch_end=epoch)
@@ -232,9 +238,9 @@ def fine_tune() -> list[dict[str, Any]]:
         "head, cached features": (
             20,
             """
-table = store.Table("features-epochs", (1280,), "float32")
-features.fill(table, ref, {"train": ("identity",), "validation": ("identity",)}, engine(), 32, "x")
-train, validation = (each.in_memory() for each in fit.pair(ref, ("identity",), table))
+table = Table("features-epochs", (1280,), "float32")
+tables.fill(table, ref, {"train": ("identity",), "validation": ("identity",)}, engine(), 32, "x")
+train, validation = (each.in_memory() for each in train_and_validation(ref, ("identity",), table))
 fit.fit(head, train, validation, plan, epoch); result()""",
         ),
         "head, plain Keras": (2, "plain(False)"),
@@ -265,7 +271,7 @@ def memory() -> list[dict[str, Any]]:
 import tensorflow
 run, ref = engine(), images(elpv(8)[:{count}], "many-{count}", True)
 preprocess.decode_into(datasets.pixel_table(ref), ref)
-features.fill(store.Table("features-many-{count}", run.shape, "float32"), ref, VIEWS, run, 32, "x")
+tables.fill(Table("features-many-{count}", run.shape, "float32"), ref, VIEWS, run, 32, "x")
 tell(peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"""
         rows.append({"images": count, "peak MiB": part(code)["peak"]})
     return [row | {"of the first": row["peak MiB"] / rows[0]["peak MiB"]} for row in rows]
@@ -279,14 +285,14 @@ def seconds(function, *args):
     start = time.perf_counter(); function(*args); return time.perf_counter() - start
 values = np.random.default_rng(0).normal(size=(100_000, 1280)).astype("float16")
 keys, file = [f"{n:064x}" for n in range(100_000)], home() / "values.npy"
-table, many = store.Table("features-speed", (1280,), "float16"), store.Table("features-million", (4,), "float16")
+table, many = Table("features-speed", (1280,), "float16"), Table("features-million", (4,), "float16")
 million = [f"{n:064x}" for n in range(1_000_000)]
 many.append(million, np.zeros((1_000_000, 4), "float16"))
 wanted = [million[i] for i in np.random.default_rng(1).permutation(1_000_000)]
 frame = pd.DataFrame({"key": million, "row": range(1_000_000)})
 def append():
-    for start in range(0, 100_000, features.COMMIT):
-        part = slice(start, start + features.COMMIT)
+    for start in range(0, 100_000, tables.COMMIT):
+        part = slice(start, start + tables.COMMIT)
         table.append(keys[part], values[part])
 tell(rows=[
     ["append 100,000 rows, 512 a commit", seconds(append), seconds(np.save, file, values)],
@@ -302,15 +308,15 @@ tell(rows=[
 EXTRACTION = """
 import tensorflow
 run, ref, log = engine(), images(elpv(4), "killed"), home() / "computed"
-table = store.Table("features-killed", run.shape, "float32")
-outputs = features._outputs
+table = Table("features-killed", run.shape, "float32")
+outputs = tables._outputs
 def logged(*args):
     for keys, values in outputs(*args):
         with log.open("a") as file: file.write("".join(f"{key}\\n" for key in keys))
         yield keys, values
-features._outputs = logged
+tables._outputs = logged
 print("ready", flush=True)
-features.fill(table, ref, VIEWS, run, 32, "x")
+tables.fill(table, ref, VIEWS, run, 32, "x")
 tell(done=True)"""
 
 
