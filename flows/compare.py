@@ -6,23 +6,19 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from flows.parts.backbone import with_backbone
-from flows.parts.extraction import extract_in_shards
-from tasks.data import corrections, datasets, subsets
+from flows.parts.extraction import checked, prepared
+from tasks.data import datasets, subsets
 from tasks.networks import backbones, backend
 from tasks.records import Comparison, CurvesRef, FeaturesRef, ImagesRef, PointRef
 from tasks.runtime.errors import UsageError
 from tasks.services import tracking
 from tasks.services.orchestration import monitoring
 from tasks.services.orchestration.stage import Stage
-from tasks.settings import Head, Recipe
+from tasks.settings import Recipe, ScratchTraining
 from tasks.stages.curves.compare import compare as curves
-from tasks.stages.curves.fit_from_scratch import learn
-from tasks.stages.curves.fit_pretrained import adapt
-from tasks.stages.data.ingest import ingest
+from tasks.stages.curves.fit_from_scratch import fit_from_scratch
+from tasks.stages.curves.fit_pretrained import fit_pretrained
 from tasks.stages.data.preprocess import preprocess
-from tasks.stages.data.validate import validate
-from tasks.stages.features.extract import extract
 
 
 @flow(name="compare", flow_run_name="compare {recipe.name}", validate_parameters=True)
@@ -33,12 +29,8 @@ def compare(recipe: Recipe) -> Comparison:
         raise UsageError("backbone.weights: expected pretrained weights to compare with random ones, found random.")
     backend.use(r.backend)
     with monitoring.run(r.name, "compare", r.model_dump(), r.observe) as run:
-        facts = ingest(r.source, r.split, r.images, corrections.of(r.name))
-        dataset = validate(facts, r.validation)
-        images = preprocess(dataset, r.images)
-        r, _ = with_backbone(r, images)
-        extract_in_shards(images, r)
-        features = extract(images, r.backbone, r.extract, r.images, r.backend, r.ladder.refit)
+        dataset = checked(r)
+        r, images, features = prepared(r, dataset)
         points, notes = _points(images, features, r, started)
         found = curves(dataset, points, notes, r.seed)
         _log(found)
@@ -59,32 +51,37 @@ def _points(
         if missing := _missing(method, r):
             notes.append(missing)
             continue
-        stage, args = _method(method, images, features, r)
+        seen = _seen(method, images, r)
         for count, part in parts.items():
             minutes = (time.perf_counter() - started) / 60
-            seeds = range(r.seed, r.seed + r.compare.seeds)
-            there = all(stage.cached(*args, part, seed) for seed in seeds)
+            seeded = [r.model_copy(update={"seed": seed}) for seed in range(r.seed, r.seed + r.compare.seeds)]
+            calls = [(_point(method, seen, features, each, part), each.seed) for each in seeded]
+            there = all(stage.cached(*args) for (stage, args), _ in calls)
             if not there and 0 < r.compare.max_minutes < minutes:
                 notes.append(_late(method, count, r.compare.max_minutes))
                 break
-            for seed in seeds:
-                points.append(stage.labelled(_label(method, count, seed, r))(*args, part, seed))
+            for (stage, args), seed in calls:
+                points.append(stage.labelled(_label(method, count, seed, r))(*args))
     return tuple(points), tuple(notes)
 
 
-def _method(method: str, images: ImagesRef, features: FeaturesRef, r: Recipe) -> tuple[Stage, tuple[Any, ...]]:
-    """The stage that trains a point of the method, and its arguments before the part and the seed."""
+def _point(
+    method: str, images: ImagesRef, features: FeaturesRef, r: Recipe, part: subsets.Part
+) -> tuple[Stage, tuple[Any, ...]]:
+    """The stage that trains a point of the method on a part of the images, and its arguments."""
     if method in ("frozen", "fine_tuned"):
-        tuning = r.fine_tune if method == "fine_tuned" else None
-        return adapt, (images, features, r.backbone, Head(), tuning, r.loss, r.extract, r.images)
-    small = method == "small_cnn"
-    resized = _resized(images, r, r.compare.small_size if small else r.compare.scratch_size)
-    network = None if small else backbones.randomised(r.backbone)
-    return learn, (resized, network, r.compare.epochs, r.loss, r.images)
+        tuning = r.tuning("blocks") if method == "fine_tuned" else None
+        return fit_pretrained, (images, features, r.training("probe"), tuning, part)
+    network = None if method == "small_cnn" else backbones.randomised(r.backbone)
+    settings = ScratchTraining(
+        backbone=network, epochs=r.compare.epochs, loss=r.loss, views=r.images.views, seed=r.seed
+    )
+    return fit_from_scratch, (images, settings, part)
 
 
-def _resized(images: ImagesRef, r: Recipe, side: int) -> ImagesRef:
-    """The images with this side; as they are where it is 0 or not smaller."""
+def _seen(method: str, images: ImagesRef, r: Recipe) -> ImagesRef:
+    """The images with the side that the method sees them with."""
+    side = {"small_cnn": r.compare.small_size, "scratch": r.compare.scratch_size}.get(method, 0)
     if not 0 < side < images.size:
         return images
     return preprocess.labelled(f"{preprocess.name}_{side}")(images.dataset, r.images.model_copy(update={"size": side}))

@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from flows.parts.backbone import reviewed, with_backbone
-from flows.parts.extraction import extract_in_shards
+from flows.parts.extraction import checked, extracted
 from flows.parts.head_search import with_head
 from flows.parts.ladder import climb, refitted
 from flows.promote import ask
@@ -26,7 +26,6 @@ from tasks.stages.evaluation.calibrate import calibrate
 from tasks.stages.evaluation.evaluate import evaluate
 from tasks.stages.evaluation.gate import gate
 from tasks.stages.features.check_transfer import check_transfer
-from tasks.stages.features.extract import extract
 from tasks.stages.release.publish import publish
 from tasks.stages.release.register import register
 
@@ -37,25 +36,23 @@ def train(recipe: Recipe) -> Outcome:
     r, started = recipe, time.perf_counter()
     backend.use(r.backend)
     with monitoring.run(r.name, "train", r.model_dump(), r.observe) as run:
-        facts = ingest(r.source, r.split, r.images, corrections.of(r.name))
+        facts = ingest(r.source, r.split, r.images, corrections.from_corrections(r.name))
         dataset = validate(facts, r.validation)
         slices.check(datasets.rows(dataset), r.slices)
         images = preprocess(dataset, r.images)
         r, ranking = with_backbone(r, images)
         r, tuned = with_head(r, images)
-        extract_in_shards(images, r)
-        features = extract(images, r.backbone, r.extract, r.images, r.backend, r.ladder.refit, cut=r.cut)
+        features = extracted(r, images)
         audited = audit(images, features, r.audit, r.name, r.seed)
         ladder = climb(images, features, r, started)
         agreement = reviewed(r, ranking, images, ladder)
         model = refitted(images, features, r, ladder)
-        checked = check_transfer.labelled("transfer_check")
-        transfer = checked(images, features, r.backbone, r.extract, r.images, r.backend, r.transfer_check, r.seed)
+        transfer_check = check_transfer.labelled("transfer_check")
+        transfer = transfer_check(images, features, r.extraction, r.transfer_check, r.seed)
         calibration = calibrate(images, features, model, r.calibration)
         report = evaluate(images, features, model, calibration, ladder, r.slices, r.seed)
         verdict = gate(images, model, report, r.judging)
-        inside = r.backbones_of(model.rung)
-        version = register(dataset, model, calibration, report, verdict, r.images, inside, r.promotion, r.name)
+        version = register(dataset, model, calibration, report, verdict, r.release(model.rung))
         version = versions.refreshed(version)
         findings = Findings(
             dataset=dataset,
@@ -91,10 +88,7 @@ def train(recipe: Recipe) -> Outcome:
 def check(recipe: Recipe) -> DatasetRef:
     """Ingest and validate only."""
     with monitoring.run(recipe.name, "check", recipe.model_dump(), recipe.observe):
-        facts = ingest(recipe.source, recipe.split, recipe.images, corrections.of(recipe.name))
-        dataset = validate(facts, recipe.validation)
-        slices.check(datasets.rows(dataset), recipe.slices)
-        return dataset
+        return checked(recipe)
 
 
 def _artifact_key(name: str) -> str:

@@ -206,14 +206,14 @@ def test_corrections_are_kept_changed_and_taken_back(table):
         ("a", "train", "cat", "dog"),
         ("d", "test", "dog", "cat"),
     ]
-    assert corrections.of("pets") == Corrections({"a": "dog", "d": "cat"})
+    assert corrections.from_corrections("pets") == Corrections({"a": "dog", "d": "cat"})
     assert corrections.apply(table(a="dog"))[1] == []
     assert corrections.recipes() == ["pets"]
     # Back to what the source says: no correction any more.
     assert [c["to"] for c in corrections.apply(table(d="dog"))[1]] == ["dog"]
-    assert corrections.of("pets").labels == {"a": "dog"}
+    assert corrections.from_corrections("pets").labels == {"a": "dog"}
     assert [(c["from"], c["to"]) for c in corrections.undo(table(a="dog", b="dog"))[1]] == [("dog", "cat")]
-    assert corrections.of("pets") == Corrections()
+    assert corrections.from_corrections("pets") == Corrections()
     assert corrections.recipes() == []
 
 

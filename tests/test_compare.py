@@ -301,11 +301,11 @@ def test_the_check_of_a_run_sees_the_same_images_with_both_weights(server, colou
     def prepared():
         with tracking.run(r.name, "test", {}):
             images = preprocess(validate(ingest(r.source, r.split, r.images), r.validation), r.images)
-            return images, extract(images, r.backbone, r.extract, r.images, r.backend, r.ladder.refit)
+            return images, extract(images, r.extraction)
 
     images, features = prepared()
     less = settings.TransferCheck(images=12)
-    args = (images, features, r.backbone, r.extract, r.images, r.backend)
+    args = (images, features, r.extraction)
     found = check_transfer.body(*args, less, 0)
     assert found.images == 12
     assert set(found.scores) == {"pretrained", "random", "majority"}
@@ -315,7 +315,10 @@ def test_the_check_of_a_run_sees_the_same_images_with_both_weights(server, colou
     off = check_transfer.body(*args, settings.TransferCheck(enabled=False), 0)
     assert "enabled is false" in off.sentence
     assert transfers.section(off) == f"<p>{off.sentence}</p>"
-    random = (images, features, r.backbone.model_copy(update={"weights": "random"}), *args[3:])
-    assert "own weights are random" in check_transfer.body(*random, less, 0).sentence
-    file = (images, features, settings.Backbone(kind="file", weights="x.keras"), *args[3:])
-    assert "kind file there is none with random weights" in check_transfer.body(*file, less, 0).sentence
+
+    def of(backbone):
+        return check_transfer.body(images, features, r.extraction.model_copy(update={"backbone": backbone}), less, 0)
+
+    assert "own weights are random" in of(r.backbone.model_copy(update={"weights": "random"})).sentence
+    file = settings.Backbone(kind="file", weights="x.keras")
+    assert "kind file there is none with random weights" in of(file).sentence

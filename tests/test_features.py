@@ -15,6 +15,7 @@ from tasks.data import datasets
 from tasks.data.images.augment import view
 from tasks.features import tables
 from tasks.features.batches import Batches, jittered
+from tasks.features.extraction import Frozen
 from tasks.networks import backend
 from tasks.networks.engines import Engine
 from tasks.records import DatasetRef, ImagesRef
@@ -50,6 +51,11 @@ def means(seen: list[int] | None = None) -> Engine:
     return Engine("means", (3,), run)
 
 
+def frozen(engine: Engine, table: Table, batch_size: int = 5, crossing: Table | None = None) -> Frozen:
+    """An engine with the table that it fills, as `extraction.start` gives them."""
+    return Frozen(lambda: pytest.fail("built"), lambda: engine, batch_size, table, crossing)
+
+
 VIEWS = {"train": ("identity", "flip_left_right"), "validation": (), "test": ("identity",)}
 
 
@@ -57,11 +63,11 @@ def test_every_view_of_every_image_has_its_row_and_nothing_is_computed_twice(tmp
     folder = helpers.photos(tmp_path, each=8)
     images, seen = images_of(folder, "filled"), []
     table = Table("features-filled", (3,), "float32")
-    assert tables.fill(table, images, VIEWS, means(seen), 5, "x") == 12 * 2 + 12
+    assert frozen(means(seen), table).fill(images, VIEWS, "x") == 12 * 2 + 12
     assert sum(seen) == 36
-    assert tables.fill(table, images, VIEWS, means(seen), 5, "x") == 0
+    assert frozen(means(seen), table).fill(images, VIEWS, "x") == 0
     more = {**VIEWS, "test": ("identity", "rotate_180")}
-    assert tables.fill(table, images, more, means(seen), 5, "x") == 12
+    assert frozen(means(seen), table).fill(images, more, "x") == 12
     assert sum(seen) == 48
     assert len(table.keys()) == 48
     pixels = datasets.pixel_reader(images, folders.frame(images.dataset.path))(np.arange(24))
@@ -81,17 +87,19 @@ def test_one_pass_fills_a_second_table_with_the_rest_of_each_output(tmp_path):
             found = batch.mean((1, 2), dtype="float32")
             yield np.concatenate([found, found[:, :2] / 2], axis=1)
 
-    engine, beside = Engine("both", (5,), run), tables.Beside(rest, {"train": ("identity",), "test": ()})
-    assert tables.lacks(rest, images, beside.views)
-    assert tables.fill(table, images, VIEWS, engine, 5, "x", beside=beside) == 36
-    assert not tables.lacks(rest, images, beside.views)
+    both = frozen(Engine("both", (5,), run), table, crossing=rest)
+    first, crossing = VIEWS | {"train": ("identity",)}, frozen(means(), rest)
+    assert crossing.lacks(images, first)
+    assert both.fill(images, first, "x") == 24
+    # No test image's: nothing is trained on them.
+    assert not crossing.lacks(images, first | {"test": ()})
     train = sorted(rest.keys())
     assert train == sorted(datasets.rows(images.dataset, "train")["key"])
     np.testing.assert_allclose(rest.read(train), table.read(train)[:, :2] / 2, rtol=1e-3)
     # Rows that the first table has are not computed for the second.
-    more = tables.Beside(rest, {"train": ("identity", "flip_left_right"), "test": ()})
-    assert tables.fill(table, images, VIEWS, engine, 5, "x", beside=more) == 0
-    assert tables.lacks(rest, images, more.views)
+    assert frozen(means(), table).fill(images, VIEWS, "x") == 12
+    assert both.fill(images, VIEWS, "x") == 0
+    assert crossing.lacks(images, VIEWS | {"test": ()})
 
 
 @pytest.mark.parametrize(("factor", "found"), [(1000, r"up to \d{5}"), (np.nan, "up to nan")])
@@ -104,7 +112,7 @@ def test_outputs_that_cannot_be_stored_are_refused(tmp_path, factor, found):
             yield batch.mean((1, 2), dtype="float32") * factor
 
     with pytest.raises(DataError, match=f"expected numbers in float16, found {found}.* for image refused"):
-        tables.fill(table, images, VIEWS, Engine("large", (3,), run), 5, "x")
+        frozen(Engine("large", (3,), run), table).fill(images, VIEWS, "x")
     assert not table.keys()
 
 
@@ -120,7 +128,7 @@ def test_kept_and_decoded_images_give_the_same_rows(tmp_path):
             for positions, pixels in pipeline.prepared(list(rows["uri"]), SIDE, "crop", 10**6):
                 datasets.pixel_table(images).append([rows["key"][i] for i in positions], pixels)
         table = Table(f"features-kept-{kept}", (3,), "float32")
-        tables.fill(table, images, VIEWS, means(), 5, "x")
+        frozen(means(), table).fill(images, VIEWS, "x")
         found[kept] = table.read(list(rows["key"]))
     np.testing.assert_array_equal(found[False], found[True])
 
@@ -130,7 +138,7 @@ def test_half_precision_takes_half_the_space_and_rounds(tmp_path):
     values = {}
     for dtype in ("float16", "float32"):
         table = Table(f"features-{dtype}", (3,), dtype)
-        tables.fill(table, images, VIEWS, means(), 5, "x")
+        frozen(means(), table).fill(images, VIEWS, "x")
         keys = sorted(table.keys())
         values[dtype] = table.read(keys)
     assert values["float16"].dtype == np.float16
@@ -152,7 +160,10 @@ def test_new_images_cost_what_they_are_and_other_names_nothing(tmp_path):
         assert len(keys) == len(rows)
         rows[pick].to_parquet(home() / ref.dataset.path)
         images = preprocess.body(replace(ref.dataset, digest=f"{folder} {pick} {backbone}"), augment)
-        return images.computed, extract.body(images, backbone, how, augment, "tensorflow").computed
+        wanted = settings.Extraction(
+            backbone=backbone, extract=how, views=augment.views, backend="tensorflow", refit=False
+        )
+        return images.computed, extract.body(images, wanted).computed
 
     photos = helpers.photos(tmp_path / "photos", each=8)
     assert cost(photos, slice(0, 20)) == (20, 20 + 10)
@@ -178,7 +189,7 @@ tables.COMMIT = 6
 images = t.images_of(Path(sys.argv[1]), sys.argv[2])
 table = Table(f"features-{sys.argv[2]}", (3,), "float32")
 print("ready", flush=True)
-tables.fill(table, images, t.VIEWS, t.Engine("slow", (3,), run), 3, "x")
+t.frozen(t.Engine("slow", (3,), run), table, 3).fill(images, t.VIEWS, "x")
 """
 
 
@@ -202,7 +213,7 @@ def test_a_killed_extraction_loses_no_committed_row_and_repeats_none(tmp_path):
     assert subprocess.run(command, cwd=root, capture_output=True).returncode == 0
     assert len(table.keys()) == 30 * 2 + 30
     whole = Table("features-undisturbed", (3,), "float32")
-    tables.fill(whole, images_of(folder, name), VIEWS, means(), 3, "x")
+    frozen(means(), whole, 3).fill(images_of(folder, name), VIEWS, "x")
     keys = sorted(whole.keys())
     assert table.read(keys).tobytes() == whole.read(keys).tobytes()
 
@@ -237,16 +248,14 @@ def test_a_cached_trunk_trains_as_a_live_one_does(tmp_path, network):
     rows = folders.frame(images.dataset.path)
     rows["split"] = ["train", "validation"] * (len(rows) // 2)
     rows.to_parquet(home() / images.dataset.path)
-    augment, how = (
-        settings.Images(size=SIDE, views=("identity", "flip_left_right")),
-        settings.Extract(engine=backend.current()),
-    )
+    views, how = ("identity", "flip_left_right"), settings.Extract(engine=backend.current())
     tuned = {}
     for trunk_kind in ("cached", "live"):
         model = keras.models.clone_model(network)
         model.set_weights(network.get_weights())
         choice = settings.FineTune(trunk=trunk_kind, blocks=1, epochs=3, batch_size=8)
-        part = fine_tuning.of(model, ("block_0", "block_1"), choice, images, how, augment, 0)
+        wanted = settings.NetworkTraining(tuning=choice, loss=settings.Loss(), extract=how, views=views, seed=0)
+        part = fine_tuning.part_above_cut(model, ("block_0", "block_1"), wanted, images)
         fit.seed_everything(0)
         plan = fit.plan(choice, 1e-2, settings.Loss(), 0)
         tuned[trunk_kind] = fit.fit(part.model, part.train, part.validation, plan)

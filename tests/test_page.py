@@ -36,14 +36,10 @@ def _findings() -> r.Findings:
         path="models/x/network.keras",
         digest="0" * 20,
         rung="blocks",
-        validation={"accuracy": 0.9, "log_loss": 0.3},
-        predictions="models/x/validation.npy",
-        seconds=12.0,
-        tables=(),
         blocks=(),
-        epochs=3,
-        frozen_variables=200,
-        trained_variables=60,
+        validation=r.ModelScores({"accuracy": 0.9, "log_loss": 0.3}, "models/x/validation.npy"),
+        training=r.TrainingLog(12.0, 3, frozen_variables=200, trained_variables=60),
+        origin=r.Origin(tables=()),
     )
     rung = r.RungScore("blocks", 0.3, (0.2, 0.4), 0.9, 0.0, (0.0, 0.0), 12.0, shipped=True)
     part = r.SliceScore(

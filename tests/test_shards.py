@@ -13,6 +13,7 @@ from test_features import images_of
 from tasks import settings
 from tasks.runtime.store import tables
 from tasks.runtime.store.tables import Table
+from tasks.services import tracking
 
 
 @pytest.fixture
@@ -43,8 +44,7 @@ def killed_worker(own_home):
 
 
 def test_a_killed_workers_shard_is_done_again_and_no_row_twice(server, tmp_path, killed_worker):
-    from flows.parts.extraction import extract_in_shards
-    from tasks.stages.features.extract import extract
+    from flows.parts.extraction import extracted
 
     images = images_of(helpers.photos(tmp_path / "photos", each=134), "shards", side=224)
     recipe = settings.Recipe(
@@ -52,9 +52,9 @@ def test_a_killed_workers_shard_is_done_again_and_no_row_twice(server, tmp_path,
         images={"views": ["identity", "flip_left_right", "rotate_90", "rotate_180"]},
         extract={"runner": "dask", "shards": 4},
     )
-    extract_in_shards(images, recipe)
+    with tracking.run(recipe.name, "test", {}):
+        whole = extracted(recipe, images)
     assert len(killed_worker) == 1
-    whole = extract.body(images, recipe.backbone, recipe.extract, recipe.images, recipe.backend, cut=recipe.cut)
     assert whole.computed == 0
     # What reaches the blocks that are trained came from the same pass, and no test image needs it.
     assert _rows("features-") == {"rows": 201 * 4 + 201, "keys": 201 * 4 + 201}

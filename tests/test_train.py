@@ -210,7 +210,7 @@ def test_every_rung_is_scored_and_the_cheapest_good_one_is_shipped(first):
     assert all(score.gap_interval[0] > 0 for score in scores[:shipped])
     assert scores[shipped].gap_interval[0] <= 0
     for model in first.ladder.rungs:
-        assert model.frozen_variables > 0
+        assert model.training.frozen_variables > 0
     text = (home() / first.page.path).read_text()
     assert "trained again" not in text
     assert all(f"<td>{score.rung}" in text for score in scores)
@@ -223,14 +223,14 @@ def test_the_whole_network_and_a_refit_of_the_rung_that_was_chosen(server, colou
     # A confidence of a half takes the rung with the lowest loss.
     done = train(settings.load(tmp_path / "r.toml", (*words, "ladder.confidence=0.501", "whole.learning_rate=find")))
     assert [score.rung for score in done.ladder.scores] == ["head", "blocks", "whole", "averaged"]
-    tuned = min(done.ladder.rungs[1:3], key=lambda rung: rung.validation["log_loss"]).rung
-    assert done.model.averages == ("head", tuned, tuned)
+    tuned = min(done.ladder.rungs[1:3], key=lambda rung: rung.validation.scores["log_loss"]).rung
+    assert done.model.origin.averages == ("head", tuned, tuned)
     stage = {"blocks": "fine_tune", "whole": "whole"}[tuned]
     assert {f"{stage}_2", f"refit_{stage}", f"refit_{stage}_2", "refit_average"} <= done.stages.keys()
     assert done.model.rung == done.ladder.chosen.rung
     assert done.model.digest != done.ladder.chosen.digest
     assert any(name.startswith("refit_") for name in done.stages)
-    assert done.model.epochs == done.ladder.chosen.epochs
+    assert done.model.training.epochs == done.ladder.chosen.training.epochs
     # It has seen the validation images; what the page says of them is from before.
     assert done.model.validation == done.ladder.chosen.validation
     assert "trained again with the validation images" in (home() / done.page.path).read_text()
@@ -242,7 +242,7 @@ def test_weights_in_between_are_refitted_at_the_share_that_was_chosen(first, ser
     (tmp_path / "r.toml").write_text(helpers.recipe(colours, "between", "[validation]\nmax_rejected = 0.1"))
     done = train(settings.load(tmp_path / "r.toml", ("ladder.ship=interpolated", "ladder.refit=true")))
     tried = {rung.rung: rung for rung in first.ladder.rungs}["interpolated"]
-    assert (done.model.share, done.model.renewed) == (tried.share, tried.renewed)
+    assert (done.model.origin.share, done.model.origin.renewed) == (tried.origin.share, tried.origin.renewed)
     assert done.model.digest != tried.digest
     assert {"refit_train_head", "refit_fine_tune", "refit_interpolate"} <= done.stages.keys()
 
@@ -253,7 +253,7 @@ def test_answers_averaged_over_views_and_backbones_are_a_rung_and_are_refitted(s
     words += ('ladder.backbones=[{ weights = "random" }]', "ladder.ship=averaged")
     done = train(settings.load(tmp_path / "r.toml", words))
     assert [score.rung for score in done.ladder.scores] == ["head", "averaged"]
-    assert (done.model.rung, done.model.averages) == ("averaged", ("head", "head"))
+    assert (done.model.rung, done.model.origin.averages) == ("averaged", ("head", "head"))
     other = {"extract_backbone_2", "train_head_backbone_2", "refit_train_head_backbone_2"}
     assert {"average", "refit_train_head", "refit_average", *other} <= done.stages.keys()
     page = (home() / done.page.path).read_text()

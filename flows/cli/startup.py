@@ -32,7 +32,9 @@ def up(recipe: Recipe | None = None) -> Iterator[None]:
     os.environ[processes.PARENT] = processes.own()
     server = None if os.environ.get("PREFECT_API_URL") else _server()
     try:
-        if recipe and not ingest.cached(recipe.source, recipe.split, recipe.images, corrections.of(recipe.name)):
+        if recipe and not ingest.cached(
+            recipe.source, recipe.split, recipe.images, corrections.from_corrections(recipe.name)
+        ):
             for name in LIBRARIES:
                 import_module(name)
         tracking.client()

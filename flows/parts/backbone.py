@@ -25,7 +25,7 @@ def with_backbone(recipe: Recipe, images: ImagesRef) -> tuple[Recipe, RankingRef
 def reviewed(recipe: Recipe, ranking: RankingRef | None, images: ImagesRef, ladder: LadderRef) -> AgreementRef | None:
     """Note what came out with this backbone; with a ranking, compare it with all that was noted so far."""
     comparable = digest(images, recipe.model_dump(exclude=APART), recipe.backbone.pooling)
-    validation = ladder.chosen.validation
+    validation = ladder.chosen.validation.scores
     tracking.log_result(
         {BACKBONE: backbones.label(recipe.backbone), COMPARABLE: comparable},
         {LOG_LOSS: validation["log_loss"], ACCURACY: validation["accuracy"]},

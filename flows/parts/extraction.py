@@ -1,42 +1,54 @@
-"""Extraction spread over several machines, before the stage `extract` finds all its rows there."""
+"""The front half of the DAG: checked data, prepared images, and features, on one machine or on several."""
 
 from typing import Any
 
 from prefect import flow, unmapped
 from prefect.futures import wait
 
-from tasks.records import ImagesRef
+from flows.parts.backbone import with_backbone
+from tasks.data import corrections, datasets
+from tasks.evaluation import slices
+from tasks.records import DatasetRef, FeaturesRef, ImagesRef
 from tasks.runtime.errors import DependencyError
 from tasks.settings import Extract, Recipe
+from tasks.stages.data.ingest import ingest
+from tasks.stages.data.preprocess import preprocess
+from tasks.stages.data.validate import validate
 from tasks.stages.features.extract import extract, shard
 
 
-def extract_in_shards(images: ImagesRef, recipe: Recipe) -> None:
-    """Fill the table of features with the task runner that the recipe names, unless that is done."""
-    r = recipe
-    if r.extract.runner == "local" or extract.cached(
-        images, r.backbone, r.extract, r.images, r.backend, r.ladder.refit
-    ):
-        return
-    run = fill_in_shards.with_options(task_runner=_runner(recipe.extract), flow_run_name=f"extract {recipe.name}")
-    run(images, recipe)
+def checked(recipe: Recipe) -> DatasetRef:
+    """The recipe's data, ingested and validated, once they are known to have the columns that slices need."""
+    facts = ingest(recipe.source, recipe.split, recipe.images, corrections.from_corrections(recipe.name))
+    dataset = validate(facts, recipe.validation)
+    slices.check(datasets.rows(dataset), recipe.slices)
+    return dataset
+
+
+def prepared(recipe: Recipe, dataset: DatasetRef) -> tuple[Recipe, ImagesRef, FeaturesRef]:
+    """The recipe with its backbone, where that was left open, and the data as images and as features."""
+    images = preprocess(dataset, recipe.images)
+    recipe, _ = with_backbone(recipe, images)
+    return recipe, images, extracted(recipe, images)
+
+
+def extracted(recipe: Recipe, images: ImagesRef, label: str = extract.name) -> FeaturesRef:
+    """The features of the images; spread over several machines first, where the recipe names a task runner.
+
+    `label`: name of the stage's run, where a flow extracts several times.
+    """
+    if recipe.extract.runner != "local" and not extract.cached(images, recipe.extraction):
+        run = fill_in_shards.with_options(task_runner=_runner(recipe.extract), flow_run_name=f"extract {recipe.name}")
+        run(images, recipe)
+    return extract.labelled(label)(images, recipe.extraction, cut=recipe.cut)
 
 
 @flow(name="extract in shards", validate_parameters=False)
 def fill_in_shards(images: ImagesRef, recipe: Recipe) -> list[int]:
     """One task for each shard; returns how many rows each had to compute."""
-    r, parts = recipe, recipe.extract.shards
-    futures = shard.map(
-        unmapped(images),
-        unmapped(r.backbone),
-        unmapped(r.extract),
-        unmapped(r.images),
-        unmapped(r.backend),
-        unmapped(r.ladder.refit),
-        unmapped(r.cut),
-        range(parts),
-        parts=unmapped(parts),
-    )
+    parts = recipe.extract.shards
+    settings, cut = unmapped(recipe.extraction), unmapped(recipe.cut)
+    futures = shard.map(unmapped(images), settings, cut, range(parts), parts=unmapped(parts))
     wait(futures)
     return [future.result() for future in futures]
 

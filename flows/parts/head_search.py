@@ -1,9 +1,8 @@
 """The search for a head, between the images and the ladder: one extraction serves all poolings that are tried."""
 
-from flows.parts.extraction import extract_in_shards
+from flows.parts.extraction import extracted
 from tasks.records import ImagesRef, TunedRef
 from tasks.settings import Head, Recipe
-from tasks.stages.features.extract import extract
 from tasks.stages.models.tune import tune
 
 #: Each holds the features of those before it.
@@ -14,22 +13,26 @@ def with_head(recipe: Recipe, images: ImagesRef) -> tuple[Recipe, TunedRef | Non
     """The recipe with the head, pooling and views that a search found best, where it wants one, and the search."""
     if not recipe.tune.enabled:
         return recipe, None
-    r = _wide(recipe)
-    extract_in_shards(images, r)
-    every = r.ladder.refit or r.tune.turns(images.dataset.counts) > 0
-    features = extract.labelled("extract_for_tuning")(images, r.backbone, r.extract, r.images, r.backend, every)
-    found = tune(images, features, r.backbone, r.tune, r.head, r.loss, recipe.images, r.seed)
+    wide = _wide(recipe, images)
+    features = extracted(wide, images, "extract_for_tuning")
+    search = wide.search.model_copy(update={"views": recipe.images.views})
+    found = tune(images, features, search)
     return _with(recipe, found), found
 
 
-def _wide(r: Recipe) -> Recipe:
-    """The recipe with the widest pooling that is to be tried, and photos as they are among their views."""
+def _wide(r: Recipe, images: ImagesRef) -> Recipe:
+    """The recipe with the widest pooling that is to be tried, and photos as they are among their views.
+
+    Where validation images take turns in training, they are wanted in every view too.
+    """
+    every = r.ladder.refit or r.tune.turns(images.dataset.counts) > 0
     pooling = max(r.tune.poolings, key=POOLINGS.index, default=r.backbone.pooling)
     views = tuple(dict.fromkeys(("identity", *r.images.views)))
     return r.model_copy(
         update={
             "backbone": r.backbone.model_copy(update={"pooling": pooling}),
             "images": r.images.model_copy(update={"views": views}),
+            "ladder": r.ladder.model_copy(update={"refit": every}),
         }
     )
 

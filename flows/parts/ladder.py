@@ -4,11 +4,10 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache, partial
 
-from flows.parts.extraction import extract_in_shards
+from flows.parts.extraction import extracted
 from tasks.records import FeaturesRef, ImagesRef, LadderRef, ModelRef, digest
 from tasks.services.orchestration.stage import Stage
-from tasks.settings import TUNED, Head, Recipe
-from tasks.stages.features.extract import extract
+from tasks.settings import TUNED, Recipe
 from tasks.stages.models.average import average
 from tasks.stages.models.choose import choose
 from tasks.stages.models.fine_tune import fine_tune
@@ -47,10 +46,10 @@ def refitted(images: ImagesRef, features: FeaturesRef, recipe: Recipe, ladder: L
     def again(name: str) -> ModelRef:
         """A rung, after those that it rests on."""
         rung = rungs[name]
-        if rung.averages:
-            members = [again(each) for each in dict.fromkeys(rung.averages)]
+        if rung.origin.averages:
+            members = [again(each) for each in dict.fromkeys(rung.origin.averages)]
             return _averaged(images, _repeated(images, members, r, partial(again, "head"), rungs), r, rung)
-        if name in _heads(r):
+        if name in r.heads:
             return _head(images, features, r, name, rung)
         if name != "interpolated":
             return _tuned(images, again("head"), r, name, rung)
@@ -64,7 +63,7 @@ def _steps(
     images: ImagesRef, features: FeaturesRef, r: Recipe, rungs: dict[str, ModelRef]
 ) -> Iterator[tuple[str, Callable[[], ModelRef]]]:
     """Name of each rung that the recipe wants, and what trains it once those before are there."""
-    for rung, head in _heads(r).items():
+    for rung, head in r.heads.items():
         repeated = rung != "head" and "head" in r.rungs and head == r.head
         crowded = rung == "knn" and images.dataset.counts["train"] > KNN_IMAGES
         if rung in r.rungs and not repeated and not crowded:
@@ -80,16 +79,11 @@ def _steps(
         yield "averaged", lambda: _averaged(images, _repeated(images, best, r, lambda: rungs["head"]), r)
 
 
-def _heads(r: Recipe) -> dict[str, Head]:
-    """The rungs on the frozen network, from the cheapest to the dearest."""
-    return {"knn": Head(kind="knn"), "probe": Head(), "head": r.head}
-
-
 def _head(
     images: ImagesRef, features: FeaturesRef, r: Recipe, rung: str, again: ModelRef | None = None, which: str = ""
 ) -> ModelRef:
     stage = _labelled(train_head, rung, again, which)
-    return stage(images, features, r.backbone, _heads(r)[rung], r.loss, r.images, r.seed, rung, again)
+    return stage(images, features, r.training(rung), again)
 
 
 def _tuned(
@@ -103,15 +97,13 @@ def _tuned(
 ) -> ModelRef:
     """`number`: of the training, each with random numbers of its own; the first's are those of the recipe's seed."""
     stage = _labelled(fine_tune, rung, again, which)
-    settings = r.fine_tune if rung == "blocks" else r.whole
-    return stage(images, head, settings, r.loss, r.extract, r.images, _seed(r, number), again)
+    return stage(images, head, r.tuning(rung).model_copy(update={"seed": _seed(r, number)}), again)
 
 
 def _between(
     images: ImagesRef, head: ModelRef, tuned: ModelRef, r: Recipe, rung: str, again: ModelRef | None = None
 ) -> ModelRef:
-    stage, settings = _labelled(interpolate, "interpolated", again), r.fine_tune if rung == "blocks" else r.whole
-    return stage(images, head, tuned, settings, r.extract, r.images, r.seed, again)
+    return _labelled(interpolate, "interpolated", again)(images, head, tuned, r.tuning(rung), again)
 
 
 def _averaged(images: ImagesRef, models: list[ModelRef], r: Recipe, again: ModelRef | None = None) -> ModelRef:
@@ -145,9 +137,7 @@ def _elsewhere(images: ImagesRef, r: Recipe, rung: str, which: str, refit: bool)
 
     `refit`: with the validation images among the others, for as long as it was trained without them.
     """
-    extract_in_shards(images, r)
-    stage = extract.labelled(f"extract{which}")
-    features = stage(images, r.backbone, r.extract, r.images, r.backend, r.ladder.refit, cut=r.cut)
+    features = extracted(r, images, f"extract{which}")
     lower = "head" if rung in TUNED else rung
 
     def trained(head: ModelRef | None = None, tuned: ModelRef | None = None) -> tuple[ModelRef, ModelRef]:
@@ -162,7 +152,7 @@ def _to_average(r: Recipe, rungs: dict[str, ModelRef]) -> list[ModelRef]:
     """The best rung, or the best on the frozen network and the best that trained it."""
 
     def best(some: Iterable[ModelRef]) -> list[ModelRef]:
-        return sorted(some, key=lambda rung: rung.validation["log_loss"])[:1]
+        return sorted(some, key=lambda rung: rung.validation.scores["log_loss"])[:1]
 
     every = rungs.values()
     if "rungs" not in r.ladder.average:

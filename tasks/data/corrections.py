@@ -22,7 +22,7 @@ NEEDED = ("recipe", "dataset", "key", "corrected")
 KEPT = ("key", "uri", "label", "corrected")
 
 
-def of(recipe: str) -> Corrections:
+def from_corrections(recipe: str) -> Corrections:
     """All corrections of a recipe."""
     return Corrections({row["key"]: row["corrected"] for row in kept(recipe)})
 

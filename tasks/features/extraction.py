@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from tasks.data import datasets
+from tasks.data.images.augment import view
+from tasks.features import tables
 from tasks.networks import backbones, cutting, engines, freezing, pooling
 from tasks.networks.backend import current
 from tasks.records import ImagesRef, digest
+from tasks.runtime import progress
 from tasks.runtime.home import home
 from tasks.runtime.store.tables import Table
-from tasks.settings import Backbone, Extract
 
 if TYPE_CHECKING:
     import keras
+    import pandas as pd
+
+    from tasks.settings import Extract, Extraction
 
 #: What crosses a cut is stored with 11 bits of precision: half the space, a relative error of 5e-4.
 CROSSING = "float16"
+#: For each split, the views that its images need.
+Views = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,8 @@ class Frozen:
     #: Makes the network; an engine that was prepared before does without.
     build: Callable[[], keras.Model]
     started: Callable[[], engines.Engine]
+    #: Images a step.
+    batch_size: int
     table: Table
     #: Of what crosses a cut, where the engine gives that too, after what belongs into `table`.
     crossing: Table | None = None
@@ -37,17 +50,61 @@ class Frozen:
         """The engine, the same each time."""
         return self.started()
 
+    def lacks(self, images: ImagesRef, views: Views) -> bool:
+        """Whether `fill` would have anything to compute."""
+        return not tables.missing(self.table, datasets.rows(images.dataset), views)[0].empty
 
-def start(images: ImagesRef, backbone: Backbone, settings: Extract, backend: str, cut: int = 0) -> Frozen:
+    def fill(
+        self,
+        images: ImagesRef,
+        views: Views,
+        what: str,
+        rows: pd.DataFrame | None = None,
+        shard: tuple[int, int] = (0, 1),
+    ) -> int:
+        """Compute and commit the rows that the table lacks; returns how many.
+
+        `what`: for progress and errors. `rows`: of these images alone, instead of all. `shard`: (i, n) takes every n-th
+        image, from the i-th. What crosses the cut is kept of the same rows, but for test images, on which nothing is
+        trained. Decoding, views and inference overlap. Raises `DataError` where the network gives no number, or one
+        that the table's type cannot hold.
+        """
+        part, parts = shard
+        every = datasets.rows(images.dataset) if rows is None else rows
+        rows, wanted = tables.missing(self.table, every[part::parts], views)
+        total = sum(len(names) for names in wanted)
+        if not total:
+            return 0
+        own = math.prod(self.table.shape)
+        waiting = [tables.Waiting(self.table, slice(own), what)]
+        if self.crossing:
+            beside = set(tables.keys_of(*tables.missing(self.crossing, rows, {**views, "test": ()})))
+            # First: what is missing is told by the rows of `table`.
+            waiting.insert(0, tables.Waiting(self.crossing, slice(own, None), what, beside))
+        counted = ((batch, len(batch[0])) for batch in _outputs(self, images, rows, wanted))
+        for keys, outputs in progress.counted(counted, total, what):
+            for each in waiting:
+                each.add(keys, outputs)
+            if len(waiting[-1].keys) >= tables.COMMIT:
+                for each in waiting:
+                    each.commit()
+        for each in waiting:
+            each.commit()
+        return total
+
+
+def start(images: ImagesRef, settings: Extraction, cut: int = 0) -> Frozen:
     """The engine of the settings on the backbone with its pooling, and its table; equal networks on equal images share.
 
     `cut`: give what crosses the cut below so many of the last blocks in the same pass. Each backend has tables of its
     own. Raises `UsageError` or `DependencyError` where the weights are needed and cannot be had, and `UsageError` where
     there are not that many blocks.
     """
+    backbone, how = settings.backbone, settings.extract
     weights = backbones.weights(backbone)
-    address = digest("network", weights, backbone.kind, backbone.options, images.size, backbone.pooling, backend)
-    name = f"features-{digest('features', address, images.table, settings.dtype)}"
+    identity = (weights, backbone.kind, backbone.options, images.size, backbone.pooling, settings.backend)
+    address = digest("network", *identity)
+    name = f"features-{digest('features', address, images.table, how.dtype)}"
 
     # Made once for all that the start wants of it, and not kept beyond.
     @cache
@@ -59,13 +116,13 @@ def start(images: ImagesRef, backbone: Backbone, settings: Extract, backend: str
         return backbones.load(backbone, images.size)
 
     if not cut:
-        started = _starter(settings, build, address, images)
-        return Frozen(build, started, Table(name, started().shape, settings.dtype))
+        started = _starter(how, build, address, images)
+        return Frozen(build, started, how.batch_size, Table(name, started().shape, how.dtype))
     layer = cutting.boundary(loaded().blocks, cut)
     below = cutting.trunk(build(), layer)
-    started = _starter(settings, lambda: cutting.both(build(), below), digest("both", address, layer), images)
-    features = Table(name, build().output_shape[1:], settings.dtype)
-    return Frozen(build, started, features, trunk(images, below, layer, settings).table)
+    started = _starter(how, lambda: cutting.both(build(), below), digest("both", address, layer), images)
+    features = Table(name, build().output_shape[1:], how.dtype)
+    return Frozen(build, started, how.batch_size, features, trunk(images, below, layer, how).table)
 
 
 def trunk(images: ImagesRef, network: keras.Model, layer: str, settings: Extract) -> Frozen:
@@ -73,10 +130,28 @@ def trunk(images: ImagesRef, network: keras.Model, layer: str, settings: Extract
     weights = freezing.fingerprint(network.variables)
     address = digest("trunk", weights, layer, network.output_shape, images.size, current())
     table = Table(f"activations-{digest(address, images.table, CROSSING)}", network.output_shape[1:], CROSSING)
-    return Frozen(lambda: network, _starter(settings, lambda: network, address, images), table)
+    return Frozen(lambda: network, _starter(settings, lambda: network, address, images), settings.batch_size, table)
 
 
 def _starter(
     settings: Extract, build: Callable[[], keras.Model], address: str, images: ImagesRef
 ) -> Callable[[], engines.Engine]:
     return cache(lambda: engines.start(settings.engine, build, home() / "store" / "engines" / address, images.size))
+
+
+def _outputs(
+    frozen: Frozen, images: ImagesRef, rows: pd.DataFrame, wanted: list[list[str]]
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    keys = tables.keys_of(rows, wanted)
+    batches = engines.ahead(_views(datasets.pixels(images, rows, frozen.batch_size), wanted))
+    start = 0
+    for outputs in frozen.engine.run(batches):
+        yield keys[start : start + len(outputs)], outputs
+        start += len(outputs)
+
+
+def _views(batches: Iterator[np.ndarray], wanted: list[list[str]]) -> Iterator[np.ndarray]:
+    """Each image's wanted views, one after the other: uint8[sum of views, side, side, 3] a batch."""
+    names = iter(wanted)
+    for batch in batches:
+        yield np.stack([view(image, name) for image, own in zip(batch, names, strict=False) for name in own])

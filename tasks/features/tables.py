@@ -1,17 +1,10 @@
-"""Tables of what a frozen network gives for images and their views: filled once, read by training."""
+"""Tables of what a frozen network gives for images and their views: their keys, what they lack, what is in them."""
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from tasks.data import datasets
-from tasks.data.images.augment import view
-from tasks.networks import engines
-from tasks.records import ImagesRef
-from tasks.runtime import progress
 from tasks.runtime.errors import DataError
 from tasks.runtime.store.tables import Table
 
@@ -19,62 +12,7 @@ from tasks.runtime.store.tables import Table
 COMMIT = 512
 
 
-@dataclass(frozen=True)
-class Beside:
-    """A second table that one pass fills with the rest of what a network gives, and the views that it needs."""
-
-    table: Table
-    views: Mapping[str, Sequence[str]]
-
-
-def fill(
-    table: Table,
-    images: ImagesRef,
-    views: Mapping[str, Sequence[str]],
-    engine: engines.Engine,
-    batch_size: int,
-    what: str,
-    shard: tuple[int, int] = (0, 1),
-    rows: pd.DataFrame | None = None,
-    beside: Beside | None = None,
-) -> int:
-    """Compute and commit the rows that the table lacks; returns how many.
-
-    `views`: for each split, the views that its images need. `shard`: (i, n) takes every n-th image, from the i-th.
-    `rows`: of these images alone, instead of all. `beside`: where the rest of each output goes, for the rows that are
-    computed. Decoding, views and inference overlap. Raises `DataError` where the network gives no number, or one that
-    the table's type cannot hold.
-    """
-    part, parts = shard
-    every = datasets.rows(images.dataset) if rows is None else rows
-    rows, wanted = _missing(table, every[part::parts], views)
-    total = sum(len(names) for names in wanted)
-    if not total:
-        return 0
-    counted = ((batch, len(batch[0])) for batch in _outputs(rows, wanted, images, engine, batch_size))
-    own = math.prod(table.shape)
-    waiting = [_Waiting(table, slice(own), what)]
-    if beside:
-        wanted_beside = set(_keys(*_missing(beside.table, rows, beside.views)))
-        # First: what is missing is told by the rows of `table`.
-        waiting.insert(0, _Waiting(beside.table, slice(own, None), what, wanted_beside))
-    for keys, outputs in progress.counted(counted, total, what):
-        for each in waiting:
-            each.add(keys, outputs)
-        if len(waiting[-1].keys) >= COMMIT:
-            for each in waiting:
-                each.commit()
-    for each in waiting:
-        each.commit()
-    return total
-
-
-def lacks(table: Table, images: ImagesRef, views: Mapping[str, Sequence[str]]) -> bool:
-    """Whether `fill` would have anything to compute."""
-    return not _missing(table, datasets.rows(images.dataset), views)[0].empty
-
-
-class _Waiting:
+class Waiting:
     """Rows of a table that are not committed yet."""
 
     def __init__(self, table: Table, columns: slice, what: str, wanted: set[str] | None = None) -> None:
@@ -116,7 +54,7 @@ def row_key(key: str, view_name: str) -> str:
     return key if view_name == "identity" else f"{key}:{view_name}"
 
 
-def _missing(
+def missing(
     table: Table, rows: pd.DataFrame, views: Mapping[str, Sequence[str]]
 ) -> tuple[pd.DataFrame, list[list[str]]]:
     """The rows that lack something, and the views that each of them lacks."""
@@ -129,24 +67,16 @@ def _missing(
     return rows[some].reset_index(drop=True), [names for names in lacking if names]
 
 
-def _keys(rows: pd.DataFrame, wanted: list[list[str]]) -> list[str]:
+def keys_of(rows: pd.DataFrame, wanted: list[list[str]]) -> list[str]:
     """The addresses of each image's views, one image after the other."""
     return [row_key(key, name) for key, names in zip(rows["key"], wanted, strict=True) for name in names]
 
 
-def _outputs(
-    rows: pd.DataFrame, wanted: list[list[str]], images: ImagesRef, engine: engines.Engine, batch_size: int
-) -> Iterator[tuple[list[str], np.ndarray]]:
-    keys = _keys(rows, wanted)
-    batches = engines.ahead(_views(datasets.pixels(images, rows, batch_size), wanted))
-    start = 0
-    for outputs in engine.run(batches):
-        yield keys[start : start + len(outputs)], outputs
-        start += len(outputs)
+def vectors(table: Table, rows: pd.DataFrame, view_name: str = "identity") -> np.ndarray:
+    """Features of the rows in one view, float32[n, values]; of a feature map the mean over height and width."""
+    return means(table.read([row_key(key, view_name) for key in rows["key"]]))
 
 
-def _views(batches: Iterator[np.ndarray], wanted: list[list[str]]) -> Iterator[np.ndarray]:
-    """Each image's wanted views, one after the other: uint8[sum of views, side, side, 3] a batch."""
-    names = iter(wanted)
-    for batch in batches:
-        yield np.stack([view(image, name) for image, own in zip(batch, names, strict=False) for name in own])
+def means(features: np.ndarray) -> np.ndarray:
+    """[n, …, values] to float32[n, values]: means over what is between."""
+    return features.astype(np.float32).mean(axis=tuple(range(1, features.ndim - 1)))

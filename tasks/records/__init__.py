@@ -11,7 +11,7 @@ from tasks.records.data import PREFIX, Corrections, DatasetRef, FactsRef, Images
 from tasks.records.decision import GateResult, Verdict
 from tasks.records.evaluation import Belief, CalibrationRef, ClassScore, Coverage, Report, SliceScore, Terms
 from tasks.records.features import AgreementRef, FeaturesRef, Predicted, RankedBackbone, RankingRef, TransferRef
-from tasks.records.models import LadderRef, ModelRef, RungScore, TunedRef
+from tasks.records.models import LadderRef, ModelRef, ModelScores, Origin, RungScore, TrainingLog, TunedRef
 from tasks.records.outcome import Findings, Outcome, Retraining
 from tasks.records.release import LedgerEntry, PageRef, ScoresRef, VersionRef
 from tasks.records.retraining import Accuracy, Drift, NewsRef, WeighedRef
@@ -46,7 +46,9 @@ __all__ = [
     "LedgerEntry",
     "Level",
     "ModelRef",
+    "ModelScores",
     "NewsRef",
+    "Origin",
     "Outcome",
     "PageRef",
     "PointRef",
@@ -62,6 +64,7 @@ __all__ = [
     "SliceScore",
     "StageLog",
     "Terms",
+    "TrainingLog",
     "TransferRef",
     "TunedRef",
     "Verdict",

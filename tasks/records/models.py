@@ -35,32 +35,52 @@ class TunedRef(Record):
 
 
 @dataclass(frozen=True)
-class ModelRef(Record):
-    """A whole network from prepared pixels to class probabilities, saved in Keras' format."""
+class ModelScores:
+    """How a model does on the validation images; of one that was trained on them too, the rung that it repeats."""
 
-    path: str
-    digest: str
-    rung: str
-    #: Scores of the validation images; of a network that was trained on them too, those of the rung that it repeats.
-    validation: dict[str, float]
-    #: Probabilities of the validation images, float32[n, classes], in NumPy's format.
+    #: Accuracy, and log loss in nats.
+    scores: dict[str, float]
+    #: Probabilities, float32[n, classes], in NumPy's format.
     predictions: str
-    #: What training took.
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """How a model was trained."""
+
     seconds: float
-    #: Tables of images and features that it was trained from.
-    tables: tuple[str, ...]
-    #: Layers of the backbone at which it can be cut, from the input to the last block.
-    blocks: tuple[str, ...]
     #: Epochs after which the weights were as they stayed.
     epochs: int
     frozen_variables: int
     trained_variables: int
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a model was made from."""
+
+    #: Tables of images and features that it was trained from.
+    tables: tuple[str, ...]
     #: Share of the fine-tuned weights, where the weights lie between those of two rungs.
     share: float = 1.0
     #: And whether batch normalisation's statistics were taken again there.
     renewed: bool = False
     #: The rungs whose answers are averaged, where they are.
     averages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelRef(Record):
+    """A whole network from prepared pixels to class probabilities, saved in Keras' format or as a SavedModel."""
+
+    path: str
+    digest: str
+    rung: str
+    #: Layers of the backbone at which it can be cut, from the input to the last block.
+    blocks: tuple[str, ...]
+    validation: ModelScores
+    training: TrainingLog
+    origin: Origin
 
     @property
     def on_frozen(self) -> bool:
@@ -69,13 +89,18 @@ class ModelRef(Record):
 
     @property
     @override
+    def files(self) -> tuple[str, ...]:
+        return (self.path, self.validation.predictions)
+
+    @property
+    @override
     def numbers(self) -> dict[str, float]:
-        scores = {f"validation_{name}": value for name, value in self.validation.items()}
-        return scores | {
-            "epochs": self.epochs,
-            "training_seconds": self.seconds,
-            "frozen_variables": self.frozen_variables,
-            "trained_variables": self.trained_variables,
+        training = self.training
+        return {f"validation_{name}": value for name, value in self.validation.scores.items()} | {
+            "epochs": training.epochs,
+            "training_seconds": training.seconds,
+            "frozen_variables": training.frozen_variables,
+            "trained_variables": training.trained_variables,
         }
 
 

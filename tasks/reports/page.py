@@ -77,11 +77,12 @@ def _picture(heading: str, file: Path) -> str:
 
 
 def _summary(model: ModelRef, ladder: LadderRef) -> str:
+    found, training = model.validation.scores, model.training
     refitted = " Then it was trained again with the validation images among the others."
     return (
-        f"<p>{scores.RUNGS[model.rung]} was taken: validation log loss {model.validation['log_loss']:.4f}, "
-        f"accuracy {model.validation['accuracy']:.2%}. {model.frozen_variables} variables were frozen and are "
-        f"unchanged bit for bit; {model.trained_variables} were trained for {model.epochs} epochs."
+        f"<p>{scores.RUNGS[model.rung]} was taken: validation log loss {found['log_loss']:.4f}, "
+        f"accuracy {found['accuracy']:.2%}. {training.frozen_variables} variables were frozen and are "
+        f"unchanged bit for bit; {training.trained_variables} were trained for {training.epochs} epochs."
         f"{refitted if model.digest != ladder.chosen.digest else ''}</p>"
     )
 

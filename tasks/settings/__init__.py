@@ -1,14 +1,29 @@
 """Every setting of a run: checked once, here, then frozen. A recipe is a TOML file with the differences from these."""
 
-from tasks.settings.base import Settings, Share
+from tasks.settings.base import Settings, Share, StageSettings
 from tasks.settings.curves import Compare, Method
 from tasks.settings.data import Audit, Images, Source, Split, Validation, View
 from tasks.settings.evaluation import Calibration, Decision, Gates, Slices
-from tasks.settings.features import Backbone, Candidate, Extract, Pooling, Select, TransferCheck
+from tasks.settings.features import Backbone, Candidate, Extract, Extraction, Pooling, Select, TransferCheck
 from tasks.settings.loading import check, check_engine, check_trained, check_tune, check_weights, load
-from tasks.settings.models import TUNED, FineTune, Head, Ladder, Loss, Rung, Training, Tune, Tuning, Whole
+from tasks.settings.models import (
+    TUNED,
+    FineTune,
+    Head,
+    HeadSearch,
+    HeadTraining,
+    Ladder,
+    Loss,
+    NetworkTraining,
+    Rung,
+    ScratchTraining,
+    Training,
+    Tune,
+    Tuning,
+    Whole,
+)
 from tasks.settings.recipe import Observe, Recipe
-from tasks.settings.release import Promotion, Scoring
+from tasks.settings.release import Promotion, Release, Scoring
 from tasks.settings.retraining import Retrain
 
 __all__ = [
@@ -20,26 +35,33 @@ __all__ = [
     "Compare",
     "Decision",
     "Extract",
+    "Extraction",
     "FineTune",
     "Gates",
     "Head",
+    "HeadSearch",
+    "HeadTraining",
     "Images",
     "Ladder",
     "Loss",
     "Method",
+    "NetworkTraining",
     "Observe",
     "Pooling",
     "Promotion",
     "Recipe",
+    "Release",
     "Retrain",
     "Rung",
     "Scoring",
+    "ScratchTraining",
     "Select",
     "Settings",
     "Share",
     "Slices",
     "Source",
     "Split",
+    "StageSettings",
     "Training",
     "TransferCheck",
     "Tune",

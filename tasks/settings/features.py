@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from tasks.settings.base import Settings
+from tasks.settings.base import Settings, StageSettings
+from tasks.settings.data import View
 
 Pooling = Literal["avg", "avg_max_std", "multi_level", "none"]
 
@@ -68,3 +69,14 @@ class TransferCheck(Settings):
 
     enabled: bool = Field(True, description="Compare the pretrained weights with random ones in every run")
     images: int = Field(1000, ge=1, description="Training images, and validation images, that the check takes at most")
+
+
+class Extraction(StageSettings):
+    """What extraction reads: the network, how it is run, and the views of each image."""
+
+    backbone: Backbone
+    extract: Extract
+    views: tuple[View, ...]
+    backend: str
+    #: Validation images will be trained on too, hence in every view.
+    refit: bool

@@ -4,8 +4,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from tasks.settings.base import Settings, Share
-from tasks.settings.features import Candidate
+from tasks.settings.base import Settings, Share, StageSettings
+from tasks.settings.data import View
+from tasks.settings.features import Backbone, Candidate, Extract
 
 
 class Training(Settings):
@@ -177,3 +178,45 @@ class Ladder(Settings):
         if rungs.index(self.stop_at) < rungs.index(self.start_at):
             raise ValueError(f"start_at = {self.start_at!r} lies above stop_at = {self.stop_at!r}")
         return self
+
+
+class HeadTraining(StageSettings):
+    """What training of a head on the frozen network reads."""
+
+    rung: str
+    backbone: Backbone
+    head: Head
+    loss: Loss
+    views: tuple[View, ...]
+    seed: int
+
+
+class NetworkTraining(StageSettings):
+    """What training of the network itself reads, and what looks for weights between it and the frozen one."""
+
+    tuning: FineTune | Whole
+    loss: Loss
+    extract: Extract
+    views: tuple[View, ...]
+    seed: int
+
+
+class ScratchTraining(StageSettings):
+    """What training from random weights reads; without a backbone it is a small network of its own."""
+
+    backbone: Backbone | None
+    epochs: int
+    loss: Loss
+    views: tuple[View, ...]
+    seed: int
+
+
+class HeadSearch(StageSettings):
+    """What the search for a head reads."""
+
+    tune: Tune
+    backbone: Backbone
+    head: Head
+    loss: Loss
+    views: tuple[View, ...]
+    seed: int

@@ -8,9 +8,21 @@ from tasks.settings.base import Settings
 from tasks.settings.curves import Compare
 from tasks.settings.data import Audit, Images, Source, Split, Validation
 from tasks.settings.evaluation import Calibration, Decision, Gates, Slices
-from tasks.settings.features import Backbone, Extract, Select, TransferCheck
-from tasks.settings.models import TUNED, FineTune, Head, Ladder, Loss, Rung, Tune, Whole
-from tasks.settings.release import Promotion
+from tasks.settings.features import Backbone, Extract, Extraction, Select, TransferCheck
+from tasks.settings.models import (
+    TUNED,
+    FineTune,
+    Head,
+    HeadSearch,
+    HeadTraining,
+    Ladder,
+    Loss,
+    NetworkTraining,
+    Rung,
+    Tune,
+    Whole,
+)
+from tasks.settings.release import Promotion, Release
 from tasks.settings.retraining import Retrain
 
 
@@ -61,6 +73,59 @@ class Recipe(Settings):
     promotion: Promotion = Promotion()
     retrain: Retrain = Retrain()
     observe: Observe = Observe()
+
+    @property
+    def extraction(self) -> Extraction:
+        """What extraction reads."""
+        return Extraction(
+            backbone=self.backbone,
+            extract=self.extract,
+            views=self.images.views,
+            backend=self.backend,
+            refit=self.ladder.refit,
+        )
+
+    @property
+    def heads(self) -> dict[str, Head]:
+        """The rungs on the frozen network, from the cheapest to the dearest."""
+        return {"knn": Head(kind="knn"), "probe": Head(), "head": self.head}
+
+    def training(self, rung: str) -> HeadTraining:
+        """What training reads of a rung on the frozen network: one of `heads`."""
+        return HeadTraining(
+            rung=rung,
+            backbone=self.backbone,
+            head=self.heads[rung],
+            loss=self.loss,
+            views=self.images.views,
+            seed=self.seed,
+        )
+
+    def tuning(self, rung: str) -> NetworkTraining:
+        """What training reads of a rung that trains the network itself: one of `TUNED`."""
+        return NetworkTraining(
+            tuning=self.fine_tune if rung == "blocks" else self.whole,
+            loss=self.loss,
+            extract=self.extract,
+            views=self.images.views,
+            seed=self.seed,
+        )
+
+    @property
+    def search(self) -> HeadSearch:
+        """What the search for a head reads."""
+        return HeadSearch(
+            tune=self.tune,
+            backbone=self.backbone,
+            head=self.head,
+            loss=self.loss,
+            views=self.images.views,
+            seed=self.seed,
+        )
+
+    def release(self, rung: str) -> Release:
+        """What registration reads, of a model of this rung."""
+        return Release(name=self.name, images=self.images, backbones=self.backbones_of(rung), promotion=self.promotion)
 
     @property
     def judging(self) -> Gates:

@@ -2,7 +2,9 @@
 
 from pydantic import Field
 
-from tasks.settings.base import Settings
+from tasks.settings.base import Settings, StageSettings
+from tasks.settings.data import Images
+from tasks.settings.features import Backbone
 
 
 class Promotion(Settings):
@@ -23,3 +25,12 @@ class Scoring(Settings):
 
     engine: str = Field("auto", description="`auto`, or a name from `headstart engines`")
     batch_size: int = Field(32, ge=1, description="Images a step")
+
+
+class Release(StageSettings):
+    """What registration reads: the model's name, how it prepares images, the backbones in it, and who approves it."""
+
+    name: str
+    images: Images
+    backbones: tuple[Backbone, ...]
+    promotion: Promotion

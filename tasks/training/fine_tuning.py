@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tasks.features import extraction, tables
+from tasks.features import extraction
 from tasks.features.batches import Batches, batches_of, jittered
 from tasks.networks import classifiers, cutting, freezing
 from tasks.records import ImagesRef
-from tasks.settings import Extract, FineTune, Images, Loss, Tuning
+from tasks.settings import FineTune, NetworkTraining
 from tasks.training import fit, lr_finder, optimizers, precision
 
 if TYPE_CHECKING:
@@ -44,73 +44,67 @@ class Trained:
     found: lr_finder.Found | None
 
 
-def of(
-    network: keras.Model,
-    blocks: tuple[str, ...],
-    settings: Tuning,
-    images: ImagesRef,
-    extract: Extract,
-    augment: Images,
-    seed: int,
-    refit: bool = False,
+def part_above_cut(
+    network: keras.Model, blocks: tuple[str, ...], settings: NetworkTraining, images: ImagesRef, refit: bool = False
 ) -> Upper:
     """What `settings` train of the network, thawed, with all below frozen.
 
     `refit`: validation images are among the rows to train on. Raises `UsageError` where there are not enough blocks.
     """
-    splits = ("train", "validation") if refit else ("train",)
-    if isinstance(settings, FineTune):
-        layer = cutting.boundary(blocks, settings.blocks)
+    splits, tuning = ("train", "validation") if refit else ("train",), settings.tuning
+    if isinstance(tuning, FineTune):
+        layer = cutting.boundary(blocks, tuning.blocks)
         trunk, top = cutting.cut(network, layer)
         freezing.freeze(trunk)
         freezing.thaw(top)
-        if settings.trunk == "cached":
-            views = {split: augment.views if split in splits else ("identity",) for split in ("train", "validation")}
-            found, engine = extraction.trunk(images, trunk, layer, extract), ""
-            table, wanted = found.table, views | {"test": ()}
-            if tables.lacks(table, images, wanted):  # extract leaves them where it knows of the cut
+        if tuning.trunk == "cached":
+            found, engine = extraction.trunk(images, trunk, layer, settings.extract), ""
+            views = {split: settings.views if split in splits else ("identity",) for split in ("train", "validation")}
+            if found.lacks(images, views | {"test": ()}):  # extract leaves them where it knows of the cut
                 engine = f"{found.engine.name}: {found.engine.reason}"
-                tables.fill(table, images, wanted, found.engine, extract.batch_size, "activations")
-            train = batches_of(images, splits, augment.views, table)
-            return Upper(top, train, batches_of(images, ("validation",), ("identity",), table), (table.name,), engine)
+                found.fill(images, views | {"test": ()}, "activations")
+            train = batches_of(images, splits, settings.views, found.table)
+            validation = batches_of(images, ("validation",), ("identity",), found.table)
+            return Upper(top, train, validation, (found.table.name,), engine)
     else:
         freezing.thaw(network)
-    train = _live(images, splits, settings, augment, seed)
-    return Upper(classifiers.to_logits(network), train, batches_of(images, ("validation",), ("identity",)), (), "")
+    train, validation = _live(images, splits, settings), batches_of(images, ("validation",), ("identity",))
+    return Upper(classifiers.to_logits(network), train, validation, (), "")
 
 
 def train(
     part: Upper,
     network: keras.Model,
     blocks: tuple[str, ...],
-    settings: Tuning,
-    loss: Loss,
-    seed: int,
+    settings: NetworkTraining,
     only: int = 0,
     address: str = "",
 ) -> Trained:
     """Train the part of the network in place; all that is frozen is proved to be as it was.
 
     `only`: end after so many of the epochs, without a look at the validation rows. `address`: see `fit.fit`. Raises
-    `thaw.FrozenChanged`.
+    `freezing.FrozenChanged`.
     """
-    frozen = freezing.frozen_variables(network)
+    frozen, tuning = freezing.frozen_variables(network), settings.tuning
     before = freezing.fingerprint(frozen)
     found = None
-    with precision.mixed(part.model, settings.precision):
-        rate = settings.learning_rate
+    with precision.mixed(part.model, tuning.precision):
+        rate = tuning.learning_rate
         if rate == "find":
-            found = lr_finder.rate(part.model, part.train, fit.plan(settings, lr_finder.LOWEST, loss, seed))
+            plan = fit.plan(tuning, lr_finder.LOWEST, settings.loss, settings.seed)
+            found = lr_finder.rate(part.model, part.train, plan)
             rate = found.rate
-        plan = fit.plan(settings, rate, loss, seed, optimizers.layer_wise(network, blocks, settings.layer_decay))
+        shares = optimizers.layer_wise(network, blocks, tuning.layer_decay)
+        plan = fit.plan(tuning, rate, settings.loss, settings.seed, shares)
         stop = None if only else part.validation
         history = fit.fit(part.model, part.train, stop, plan, only=only, address=address)
     freezing.check_frozen(before, frozen)
     return Trained(history, len(frozen), found)
 
 
-def _live(images: ImagesRef, splits: tuple[str, ...], settings: Tuning, augment: Images, seed: int) -> Batches:
+def _live(images: ImagesRef, splits: tuple[str, ...], settings: NetworkTraining) -> Batches:
     """Rows as pixels: every view, or with jitter and for the whole network a random one each time."""
-    if isinstance(settings, FineTune) and not settings.jitter:
-        return batches_of(images, splits, augment.views)
-    return jittered(batches_of(images, splits, ("identity",)), augment.views, settings.jitter, seed)
+    tuning = settings.tuning
+    if isinstance(tuning, FineTune) and not tuning.jitter:
+        return batches_of(images, splits, settings.views)
+    return jittered(batches_of(images, splits, ("identity",)), settings.views, tuning.jitter, settings.seed)

@@ -9,7 +9,7 @@ import numpy as np
 
 from tasks.features.batches import Batches
 from tasks.networks import files
-from tasks.records import PointRef
+from tasks.records import ModelScores
 from tasks.runtime.store import folders
 from tasks.training import fit
 
@@ -25,8 +25,7 @@ class Kept(TypedDict):
     """The fields of a `ModelRef` that saving gives."""
 
     path: str
-    predictions: str
-    validation: dict[str, float]
+    validation: ModelScores
 
 
 def keep(
@@ -44,10 +43,10 @@ def keep(
     with folders.folder("models", address) as (working, path):
         file = f"{path}/{files.save(network, working)}"
         if again:
-            return Kept(path=file, predictions=again.predictions, validation=again.validation)
+            return Kept(path=file, validation=again.validation)
         found = logits()
         said = f"{path}/{write_probabilities(working, found)}"
-        return Kept(path=file, predictions=said, validation=fit.scores(found, labels))
+        return Kept(path=file, validation=ModelScores(fit.scores(found, labels), said))
 
 
 def write_probabilities(folder: Path, logits: np.ndarray) -> str:
@@ -62,29 +61,9 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
-def point(
-    address: str,
-    method: str,
-    images: int,
-    side: int,
-    seed: int,
-    model: keras.Model,
-    validation: Batches,
-    history: fit.History,
-    seconds: float,
-) -> PointRef:
-    """A point of the method's curve: the model is asked for the validation rows, and what it says is kept."""
+def scored(address: str, model: keras.Model, validation: Batches) -> ModelScores:
+    """Ask a model for the validation rows of a point of a learning curve, and keep what it says."""
     logits = fit.predict(model, validation)
     with folders.folder("points", address) as (working, path):
         name = write_probabilities(working, logits)
-    return PointRef(
-        digest=address,
-        method=method,
-        images=images,
-        side=side,
-        seed=seed,
-        validation=fit.scores(logits, validation.labels),
-        predictions=f"{path}/{name}",
-        seconds=round(seconds, 3),
-        epochs=history.best,
-    )
+    return ModelScores(fit.scores(logits, validation.labels), f"{path}/{name}")

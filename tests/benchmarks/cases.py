@@ -30,7 +30,7 @@ configure()
 import numpy as np, pandas as pd
 from tasks import settings
 from tasks.data import datasets, fact_table, sources
-from tasks.features import tables
+from tasks.features import extraction, tables
 from tasks.networks import backbones, classifiers, cutting, engines, pooling
 from tasks.records import DatasetRef, ImagesRef
 from tasks.runtime.home import home
@@ -50,6 +50,7 @@ def images(rows, name, kept=False):
 def engine(name="auto"):
     build = lambda: pooling.pooled(backbones.load(settings.Backbone(), 224), "avg")
     return engines.start(name, build, home() / "store" / "engines" / "bench", 224)
+def fill(table, ref, views, run): return extraction.Frozen(None, lambda: run, 32, table).fill(ref, views, "x")
 def as_files(rows, folder):
     for row in rows.itertuples():
         target = folder / row.label / Path(row.uri).name
@@ -82,7 +83,7 @@ run, ref = engine(), images(elpv(), f"kept-{os.getpid()}", True)
 table = Table(f"features-kept-{os.getpid()}", run.shape, "float32")
 start = time.perf_counter()
 preprocess.decode_into(datasets.pixel_table(ref), ref)
-count = tables.fill(table, ref, VIEWS, run, 32, "x")
+count = fill(table, ref, VIEWS, run)
 tell(images=count, seconds=time.perf_counter() - start, engine=run.name)"""
         ),
         "bare engine on ready tensors": lambda: part(
@@ -132,7 +133,7 @@ import tensorflow
 run, ref = engine(), images(elpv(), "stream")
 table = Table(f"features-stream-{os.getpid()}", run.shape, "float32")
 start = time.perf_counter()
-count = tables.fill(table, ref, VIEWS, run, 32, "x")
+count = fill(table, ref, VIEWS, run)
 tell(images=count, seconds=time.perf_counter() - start, engine=run.name)""",
         **env,
     )
@@ -203,10 +204,12 @@ backbone = backbones.load(settings.Backbone(), 224)
 pooled = pooling.pooled(backbone, "avg")
 head = plugins.entry("heads", "linear")(pooled.output_shape[1:], 2)
 network = classifiers.classifier(pooled, head)
-augment, boundary = settings.Images(views=("identity",)), backbone.blocks[-6]
+boundary = backbone.blocks[-6]
 def tune(trunk):
     tuned = settings.FineTune(trunk=trunk)
-    part = fine_tuning.of(network, backbone.blocks, tuned, ref, settings.Extract(), augment, 0)
+    parts = dict(tuning=tuned, loss=settings.Loss(), extract=settings.Extract(), views=("identity",), seed=0)
+    wanted = settings.NetworkTraining(**parts)
+    part = fine_tuning.part_above_cut(network, backbone.blocks, wanted, ref)
     fit.fit(part.model, part.train, part.validation, plan, epoch); result()
 plan = fit.Plan(epochs=EPOCHS, patience=99, learning_rate=3e-4, weight_decay=0.01, batch_size=64, seed=0)
 fit.seed_everything(0)
@@ -239,7 +242,7 @@ def fine_tune() -> list[dict[str, Any]]:
             20,
             """
 table = Table("features-epochs", (1280,), "float32")
-tables.fill(table, ref, {"train": ("identity",), "validation": ("identity",)}, engine(), 32, "x")
+fill(table, ref, {"train": ("identity",), "validation": ("identity",)}, engine())
 train, validation = (each.in_memory() for each in train_and_validation(ref, ("identity",), table))
 fit.fit(head, train, validation, plan, epoch); result()""",
         ),
@@ -271,7 +274,7 @@ def memory() -> list[dict[str, Any]]:
 import tensorflow
 run, ref = engine(), images(elpv(8)[:{count}], "many-{count}", True)
 preprocess.decode_into(datasets.pixel_table(ref), ref)
-tables.fill(Table("features-many-{count}", run.shape, "float32"), ref, VIEWS, run, 32, "x")
+fill(Table("features-many-{count}", run.shape, "float32"), ref, VIEWS, run)
 tell(peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"""
         rows.append({"images": count, "peak MiB": part(code)["peak"]})
     return [row | {"of the first": row["peak MiB"] / rows[0]["peak MiB"]} for row in rows]
@@ -309,14 +312,14 @@ EXTRACTION = """
 import tensorflow
 run, ref, log = engine(), images(elpv(4), "killed"), home() / "computed"
 table = Table("features-killed", run.shape, "float32")
-outputs = tables._outputs
+outputs = extraction._outputs
 def logged(*args):
     for keys, values in outputs(*args):
         with log.open("a") as file: file.write("".join(f"{key}\\n" for key in keys))
         yield keys, values
-tables._outputs = logged
+extraction._outputs = logged
 print("ready", flush=True)
-tables.fill(table, ref, VIEWS, run, 32, "x")
+fill(table, ref, VIEWS, run)
 tell(done=True)"""
 
 

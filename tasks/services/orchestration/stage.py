@@ -24,6 +24,7 @@ from tasks.records import Record, StageLog, digest
 from tasks.runtime import outages, progress
 from tasks.runtime.store import folders, tables
 from tasks.services import tracking
+from tasks.settings import StageSettings
 from tasks.training import checkpoints
 
 #: Libraries whose errors tell of a server or a database that did not answer.
@@ -84,7 +85,12 @@ class Stage:
         """
         started = time.perf_counter()
         key = self.digest(*args)
-        settings = {type(a).__name__.lower(): a.model_dump() for a in args if isinstance(a, BaseModel)}
+        settings: dict[str, Any] = {}
+        for each in args:
+            if isinstance(each, StageSettings):
+                settings |= each.model_dump()
+            elif isinstance(each, BaseModel):
+                settings[type(each).__name__.lower()] = each.model_dump()
         with tracking.stage(self.label, key, settings):
             record, cached = self._run(args, hints, key)
             checkpoints.forget(record.digest)
@@ -101,12 +107,13 @@ class Stage:
             refresh_cache=_refresh.get(),
         )
         state = run(*args, **hints, return_state=True)
-        record = state.result()
-        if state.name == "Cached" and not self.there(record):
-            # The cache remembers what someone has deleted since.
-            record = run.with_options(refresh_cache=True)(*args, **hints)
-            return record, False
-        return record, state.name == "Cached"
+        if state.name != "Cached":
+            return state.result(), False
+        record = _kept(state)
+        if record is None or not self.there(record):
+            # The cache remembers what someone has deleted since, or what another version has written otherwise.
+            return run.with_options(refresh_cache=True)(*args, **hints), False
+        return record, True
 
 
 def stage(
@@ -122,6 +129,18 @@ def stage(
     what a cached record refers to still exists.
     """
     return lambda body: Stage(body, version, reads, there)
+
+
+def _kept(state: State[Any]) -> Record | None:
+    """The record of a cached state; None where it is no record that this version knows.
+
+    Prefect gives a plain dictionary for a class that is no longer there, and an error for fields that are others.
+    """
+    try:
+        record = state.result()
+    except (TypeError, ValueError):  # pydantic's errors are ValueErrors
+        return None
+    return record if isinstance(record, Record) else None
 
 
 def _rate(record: Record, seconds: float) -> dict[str, float]:

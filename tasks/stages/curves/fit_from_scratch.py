@@ -1,4 +1,4 @@
-"""Learn: a point of a learning curve without transfer, a network from random weights trained on some images."""
+"""Fit from scratch: a point of a learning curve without transfer, trained from random weights on some images."""
 
 import time
 
@@ -6,33 +6,35 @@ from tasks.data import subsets
 from tasks.features.batches import jittered, repeated, subset, train_and_validation
 from tasks.records import ImagesRef, PointRef, digest
 from tasks.services.orchestration.stage import stage
-from tasks.settings import Backbone, Images, Loss
+from tasks.settings import ScratchTraining
 from tasks.training import fit, from_scratch, saving
 
 
 @stage(version=1)
-def learn(
-    images: ImagesRef,
-    backbone: Backbone | None,
-    epochs: int,
-    loss: Loss,
-    augment: Images,
-    part: subsets.Part,
-    seed: int,
-) -> PointRef:
+def fit_from_scratch(images: ImagesRef, settings: ScratchTraining, part: subsets.Part) -> PointRef:
     """All of a network trained from pixels, each image in a random view each time; the best epoch's weights are scored.
 
-    `backbone`: settings with random weights; None for a small CNN.
+    Without a backbone it is a small CNN.
     """
-    fit.seed_everything(seed)
-    model = from_scratch.network(backbone, images.size, len(images.dataset.classes))
+    fit.seed_everything(settings.seed)
+    model = from_scratch.network(settings.backbone, images.size, len(images.dataset.classes))
     every, validation = train_and_validation(images, ("identity",))
-    chosen = subsets.rows(every.labels, part, seed)
-    train = subset(jittered(every, augment.views, 0.0, seed), chosen, len(every.labels))
+    chosen = subsets.rows(every.labels, part, settings.seed)
+    train = subset(jittered(every, settings.views, 0.0, settings.seed), chosen, len(every.labels))
     started = time.perf_counter()
-    plan = from_scratch.plan(epochs, loss, seed)
+    plan = from_scratch.plan(settings.epochs, settings.loss, settings.seed)
     history = fit.fit(model, repeated(train, from_scratch.EPOCH), validation.in_memory(), plan)
     seconds = time.perf_counter() - started
-    address = digest("learn", images, backbone, epochs, loss, augment.views, part, seed)
-    method = "scratch" if backbone else "small_cnn"
-    return saving.point(address, method, len(chosen), images.size, seed, model, validation, history, seconds)
+    address = digest("fit from scratch", images, settings, part)
+    found = saving.scored(address, model, validation)
+    return PointRef(
+        digest=address,
+        method="scratch" if settings.backbone else "small_cnn",
+        images=len(chosen),
+        side=images.size,
+        seed=settings.seed,
+        validation=found.scores,
+        predictions=found.predictions,
+        seconds=round(seconds, 3),
+        epochs=history.best,
+    )

@@ -10,6 +10,7 @@ import pandas as pd
 
 from tasks.data import datasets
 from tasks.data.audits import classes, duplicates, labels, shortcuts, views
+from tasks.features import tables
 from tasks.records import SPLITS, AuditRef, DuplicatePair, FeaturesRef, ImagesRef, LabelSuspect, Shortcut, digest
 from tasks.reports.sections import audits as report
 from tasks.runtime.home import home
@@ -31,7 +32,8 @@ def audit(images: ImagesRef, features: FeaturesRef, settings: Audit, name: str, 
     if not settings.enabled:
         return AuditRef(address, notes=("Nothing was looked for: audit.enabled is false.",))
     rows, seconds = datasets.rows(images.dataset), dict[str, float]()
-    vectors, read = _vectors(features, rows), datasets.pixel_reader(images, rows)
+    vectors = tables.vectors(Table(features.table, features.shape, features.dtype), rows)
+    read = datasets.pixel_reader(images, rows)
     with folders.folder("audits", address) as (working, path), _one_thread():
         with _timed(seconds, "duplicates"):
             pairs, shown = _duplicates(images, rows, vectors, settings)
@@ -60,12 +62,6 @@ def audit(images: ImagesRef, features: FeaturesRef, settings: Audit, name: str, 
         notes=tuple(_notes(images, rows, settings)),
         seconds=seconds,
     )
-
-
-def _vectors(features: FeaturesRef, rows: pd.DataFrame) -> np.ndarray:
-    """Features of the rows, float32[n, c]; of a map the mean over height and width."""
-    found = Table(features.table, features.shape, features.dtype).read(list(rows["key"]))
-    return (found if found.ndim == 2 else found.mean(axis=(1, 2), dtype=np.float32)).astype(np.float32)
 
 
 def _duplicates(

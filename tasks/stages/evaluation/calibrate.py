@@ -1,27 +1,19 @@
 """Calibrate: how far the model's answers can be believed, read off the validation images."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 
 from tasks.data import datasets
 from tasks.evaluation import calibration
 from tasks.evaluation.metrics import ece
-from tasks.networks import cutting, engines, files
+from tasks.features import inference
 from tasks.records import CalibrationRef, FeaturesRef, ImagesRef, ModelRef, Terms, digest
 from tasks.runtime.home import home
 from tasks.runtime.store import folders
-from tasks.runtime.store.tables import Table
 from tasks.services.orchestration.stage import stage
 from tasks.settings import Calibration
 from tasks.training import fit
 
-if TYPE_CHECKING:
-    import keras
-
-BATCH = 32
 #: Validation images that say how far one is from the training images, at most.
 MOST = 1000
 
@@ -31,7 +23,7 @@ def calibrate(images: ImagesRef, features: FeaturesRef, model: ModelRef, setting
     """The terms under which a version answers: its temperature, and the thresholds of sets, abstention and novelty."""
     rows = datasets.rows(images.dataset, "validation")
     labels = datasets.labels(rows, images.dataset.classes)
-    raw = np.load(home() / model.predictions, allow_pickle=False).astype(np.float64)
+    raw = np.load(home() / model.validation.predictions, allow_pickle=False).astype(np.float64)
     temperature = calibration.temperature(labels, raw)
     probabilities = calibration.tempered(raw, temperature)
     sure_from, shown = calibration.surest(labels, probabilities, settings.precision)
@@ -75,7 +67,7 @@ def _reference(
     """
     known = datasets.stratified(datasets.rows(images.dataset, "train"), settings.reference)
     fresh = datasets.stratified(datasets.rows(images.dataset, "validation"), MOST)
-    found = _features(images, features, model, pd.concat([known, fresh], ignore_index=True))
+    found = inference.head_inputs(model, features, images, pd.concat([known, fresh], ignore_index=True))
     if found is None:
         return "", np.empty(0)
     reference, others = found[: len(known)], found[len(known) :]
@@ -83,33 +75,3 @@ def _reference(
         np.save(working / "reference.npy", reference)
     neighbours = min(settings.neighbours, len(reference))
     return f"{path}/reference.npy", calibration.distances(others, reference, neighbours)
-
-
-def _features(images: ImagesRef, features: FeaturesRef, model: ModelRef, rows: pd.DataFrame) -> np.ndarray | None:
-    """What the head of the model takes of each image, float32[n, values]: as it was stored, else from pixels."""
-    if not model.path.endswith(".keras"):
-        return None
-    if model.on_frozen:
-        stored = Table(features.table, features.shape, features.dtype).batches(list(rows["key"]), BATCH)
-        return np.concatenate([_vectors(part) for part in stored])
-    network = files.load(home() / model.path)
-    tensor = cutting.features_of(network)
-    if tensor is None:
-        return None
-    engine = engines.own(lambda: _cut_at(network, tensor), home())
-    return np.concatenate([_vectors(part) for part in engine.run(engines.ahead(_pixels(images, rows)))])
-
-
-def _cut_at(network: "keras.Model", tensor: "keras.KerasTensor") -> "keras.Model":
-    import keras
-
-    return keras.Model(network.input, tensor)
-
-
-def _pixels(images: ImagesRef, rows: pd.DataFrame) -> Iterator[np.ndarray]:
-    return datasets.pixels(images, rows, BATCH)
-
-
-def _vectors(features: np.ndarray) -> np.ndarray:
-    """[n, …, values] to float32[n, values], means over what is between."""
-    return features.astype(np.float32).mean(axis=tuple(range(1, features.ndim - 1)))

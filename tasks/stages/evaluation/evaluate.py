@@ -9,24 +9,20 @@ import pandas as pd
 from tasks.data import datasets
 from tasks.evaluation import calibration_check, metrics, slices
 from tasks.evaluation.slices import classes
-from tasks.features.batches import table_batches
-from tasks.networks import classifiers, engines, files
+from tasks.features import inference
+from tasks.networks import classifiers, files
 from tasks.records import CalibrationRef, FeaturesRef, ImagesRef, LadderRef, ModelRef, Report, digest
 from tasks.reports import figures
-from tasks.runtime import progress
 from tasks.runtime.home import home
 from tasks.runtime.store import folders
-from tasks.runtime.store.tables import Table
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 from tasks.serving import calibrated
 from tasks.settings import Slices
-from tasks.training import fit
 
 if TYPE_CHECKING:
     import keras
 
-BATCH = 32
 #: Images that are answered both from pixels and from stored features, and how far the probabilities may be apart.
 PROBE, TOLERANCE = 8, 1e-3
 
@@ -89,32 +85,21 @@ def _answers(
     Of a head on the frozen backbone out of the stored features, where they give what the pixels give. Without a
     calibration: the network's own probabilities.
     """
-    network = files.load(home() / model.path)
-    if model.on_frozen and model.path.endswith(".keras"):  # the head of a SavedModel cannot be taken out
-        table = Table(features.table, features.shape, features.dtype)
-        labels = datasets.labels(rows, images.dataset.classes)
-        stored = table_batches(rows, labels, table, ("identity",))
-        found = fit.predict(_joined(classifiers.answers(network, features.shape), calibration), stored)
+    network, classes = files.load(home() / model.path), len(images.dataset.classes)
+    if inference.stored(model):
+        head = _joined(classifiers.answers(network, features.shape), calibration)
+        found = inference.from_features(head, features, rows)
         # Where the answers are least certain, a difference shows most.
-        first = np.argsort(np.sort(found[:, : len(images.dataset.classes)], axis=1)[:, -1], kind="stable")[:PROBE]
-        probe = _from_pixels(_joined(network, calibration), images, rows.iloc[first])
+        first = np.argsort(np.sort(found[:, :classes], axis=1)[:, -1], kind="stable")[:PROBE]
+        probe = inference.from_pixels(_joined(network, calibration), images, rows.iloc[first])
         if np.abs(found[first] - probe).max() <= TOLERANCE:
-            return calibrated.parted(found, len(images.dataset.classes))
-    from_pixels = _from_pixels(_joined(network, calibration), images, rows)
-    return calibrated.parted(from_pixels, len(images.dataset.classes))
+            return calibrated.parted(found, classes)
+    return calibrated.parted(inference.from_pixels(_joined(network, calibration), images, rows), classes)
 
 
 def _joined(network: "keras.Model", calibration: CalibrationRef | None) -> "keras.Model":
     """The network as a version has it, with all that it says in one vector."""
     return calibrated.joined(calibrated.of(network, calibration)) if calibration else network
-
-
-def _from_pixels(network: "keras.Model", images: ImagesRef, rows: pd.DataFrame) -> np.ndarray:
-    # The backend itself, as the registered version does: what is scored is what will answer.
-    engine = engines.own(lambda: network, home())
-    batches = engines.ahead(datasets.pixels(images, rows, BATCH))
-    counted = progress.counted(((part, len(part)) for part in engine.run(batches)), len(rows), "evaluate")
-    return np.concatenate(list(counted))
 
 
 def _predictions(rows: pd.DataFrame, classes: tuple[str, ...], probabilities: np.ndarray) -> pd.DataFrame:

@@ -1,45 +1,40 @@
 """Check transfer: are features of the pretrained weights worth more here than those of random ones?"""
 
-import numpy as np
 import pandas as pd
 
 from tasks.data import datasets, subsets
-from tasks.features import extraction, probes, tables
+from tasks.features import probes
+from tasks.features.extraction import start
+from tasks.features.tables import vectors
 from tasks.networks import backbones
 from tasks.records import FeaturesRef, ImagesRef, TransferRef, digest
 from tasks.reports import sentences
 from tasks.runtime.store.tables import Table
 from tasks.services.orchestration.stage import stage
-from tasks.settings import Backbone, Extract, Images, TransferCheck
+from tasks.settings import Backbone, Extraction, TransferCheck
 
 
-@stage(version=1)
+@stage(version=2)
 def check_transfer(
-    images: ImagesRef,
-    trained: FeaturesRef,
-    backbone: Backbone,
-    extract: Extract,
-    augment: Images,
-    backend: str,
-    settings: TransferCheck,
-    seed: int,
+    images: ImagesRef, trained: FeaturesRef, extraction: Extraction, settings: TransferCheck, seed: int
 ) -> TransferRef:
     """Linear probes on pretrained and on random frozen weights, and the most frequent class, on validation images.
 
     The three see the same sample. Where there is nothing to compare with, the sentence says why.
     """
-    address = digest("transfer", images, trained, backbone, settings, backend, seed)
+    backbone = extraction.backbone
+    address = digest("transfer", images, trained, backbone, settings, extraction.backend, seed)
     other = backbones.randomised(backbone)
     if other is None or other == backbone or not settings.enabled:
         return TransferRef(address, _why_not(backbone, settings), 0, {}, {})
     # As it is, where that is among the views that training sees.
-    name = "identity" if "identity" in augment.views else augment.views[0]
+    name = "identity" if "identity" in extraction.views else extraction.views[0]
     train, validation = (_sample(images, split, settings.images, seed) for split in ("train", "validation"))
-    tables = {
+    both = {
         "pretrained": Table(trained.table, trained.shape, trained.dtype),
-        "random": _random(images, other, extract, backend, pd.concat([train, validation]), name),
+        "random": _random(images, extraction, other, pd.concat([train, validation]), name),
     }
-    found = {who: (_vectors(table, train, name), _vectors(table, validation)) for who, table in tables.items()}
+    found = {who: (vectors(table, train, name), vectors(table, validation)) for who, table in both.items()}
     classes = images.dataset.classes
     labels, truth = datasets.labels(train, classes), datasets.labels(validation, classes)
     scores, gained = probes.compared(found, labels, truth, len(classes), seed)
@@ -60,20 +55,12 @@ def _sample(images: ImagesRef, split: str, most: int, seed: int) -> pd.DataFrame
     return rows.iloc[chosen].reset_index(drop=True)
 
 
-def _random(
-    images: ImagesRef, backbone: Backbone, extract: Extract, backend: str, rows: pd.DataFrame, name: str
-) -> Table:
+def _random(images: ImagesRef, settings: Extraction, backbone: Backbone, rows: pd.DataFrame, name: str) -> Table:
     """The table of features with random weights, with these rows in it."""
     # A map is averaged afterwards anyhow; and 16 bits do not hold numbers as small as these may be.
     pooling = "avg" if backbone.pooling == "none" else backbone.pooling
-    network, how = backbone.model_copy(update={"pooling": pooling}), extract.model_copy(update={"dtype": "float32"})
-    found = extraction.start(images, network, how, backend)
-    views = {"train": (name,), "validation": ("identity",)}
-    tables.fill(found.table, images, views, found.engine, how.batch_size, "random weights", rows=rows)
+    network = backbone.model_copy(update={"pooling": pooling})
+    how = settings.extract.model_copy(update={"dtype": "float32"})
+    found = start(images, settings.model_copy(update={"backbone": network, "extract": how}))
+    found.fill(images, {"train": (name,), "validation": ("identity",)}, "random weights", rows)
     return found.table
-
-
-def _vectors(table: Table, rows: pd.DataFrame, name: str = "identity") -> np.ndarray:
-    """Features of the rows, float[n, c]; of a map the mean over height and width."""
-    values = table.read([tables.row_key(key, name) for key in rows["key"]])
-    return values if values.ndim == 2 else values.mean(axis=(1, 2), dtype=np.float64)

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from tasks.data import datasets
-from tasks.features import extraction, tables, transferability
+from tasks.features import transferability
+from tasks.features.extraction import start
 from tasks.networks import backbones
 from tasks.networks.engines import Engine
 from tasks.records import ImagesRef, RankedBackbone, RankingRef, digest
@@ -15,7 +16,7 @@ from tasks.reports.sections import ranking as report
 from tasks.runtime.errors import DependencyError, HeadstartError
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
-from tasks.settings import Backbone, Candidate, Extract, Select
+from tasks.settings import Backbone, Candidate, Extract, Extraction, Select
 
 #: Images that a network's speed is read on.
 PROBE = 64
@@ -58,16 +59,22 @@ def _tried(
     """Scores and costs of one candidate, or why there are none."""
     started, name = time.perf_counter(), backbones.label(candidate)
     try:
-        found = extraction.start(images, Backbone(**candidate.model_dump(), pooling="avg"), settings, backend)
+        found = start(images, _extraction(candidate, settings, backend))
         parameters = int(found.build().count_params())
     except HeadstartError as error:
         return RankedBackbone(name, candidate.model_dump(), skipped=str(error))
-    tables.fill(found.table, images, {"train": ("identity",)}, found.engine, settings.batch_size, name, rows=rows)
+    found.fill(images, {"train": ("identity",)}, name, rows)
     labels = datasets.labels(rows, images.dataset.classes)
     scores = transferability.evaluate(found.table.read(list(rows["key"])), labels)
     speed = _speed(found.engine, next(datasets.pixels(images, rows, PROBE)))
     seconds = round(time.perf_counter() - started, 3)
     return RankedBackbone(name, candidate.model_dump(), scores, 0.0, parameters, speed, seconds)
+
+
+def _extraction(candidate: Candidate, settings: Extract, backend: str) -> Extraction:
+    """Of the photos as they are, averaged over the feature map."""
+    backbone = Backbone(**candidate.model_dump(), pooling="avg")
+    return Extraction(backbone=backbone, extract=settings, views=("identity",), backend=backend, refit=False)
 
 
 def _speed(engine: Engine, pixels: np.ndarray) -> float:

@@ -18,7 +18,7 @@ from tasks.services.orchestration.stage import stage
 from tasks.training import fit, saving
 
 
-@stage(version=2)
+@stage(version=3)
 def average(
     images: ImagesRef, models: tuple[ModelRef, ...], views: tuple[str, ...], again: ModelRef | None = None
 ) -> ModelRef:
@@ -41,7 +41,10 @@ def average(
         **saving.keep(address, network, logits, validation.labels, again),
         digest=address,
         rung="averaged",
-        seconds=round(time.perf_counter() - started, 3),
-        tables=tuple(dict.fromkeys(table for model in models for table in model.tables)),
-        averages=tuple(model.rung for model in models),
+        training=replace(models[-1].training, seconds=round(time.perf_counter() - started, 3)),
+        origin=replace(
+            models[-1].origin,
+            tables=tuple(dict.fromkeys(table for model in models for table in model.origin.tables)),
+            averages=tuple(model.rung for model in models),
+        ),
     )

@@ -11,14 +11,16 @@ from tasks.services.orchestration.stage import stage
 from tasks.settings import Ladder
 
 
-@stage(version=1)
+@stage(version=2)
 def choose(dataset: DatasetRef, rungs: tuple[ModelRef, ...], settings: Ladder, reason: str, seed: int) -> LadderRef:
     """Every rung's score on the validation images with its interval, and the rung to ship.
 
     `rungs` are in the order of their cost; `reason` says why there are no more.
     """
     labels = datasets.labels(datasets.rows(dataset, "validation"), dataset.classes)
-    each = [bootstrap.losses(labels, np.load(home() / rung.predictions, allow_pickle=False)) for rung in rungs]
+    each = [
+        bootstrap.losses(labels, np.load(home() / rung.validation.predictions, allow_pickle=False)) for rung in rungs
+    ]
     taken, gaps = model_choice.cheapest(each, settings.confidence, seed)
     names = [rung.rung for rung in rungs]
     if named := settings.ship in names:
@@ -29,10 +31,10 @@ def choose(dataset: DatasetRef, rungs: tuple[ModelRef, ...], settings: Ladder, r
             rung=rung.rung,
             log_loss=float(losses.mean()),
             interval=bootstrap.interval(losses, settings.confidence, seed),
-            accuracy=rung.validation["accuracy"],
+            accuracy=rung.validation.scores["accuracy"],
             gap=float(losses.mean() - lowest),
             gap_interval=gap,
-            seconds=rung.seconds,
+            seconds=rung.training.seconds,
             shipped=at == taken,
         )
         for at, (rung, losses, gap) in enumerate(zip(rungs, each, gaps, strict=True))

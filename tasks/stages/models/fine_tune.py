@@ -7,40 +7,31 @@ import time
 from functools import partial
 
 from tasks.networks import files
-from tasks.records import ImagesRef, ModelRef, digest
+from tasks.records import ImagesRef, ModelRef, Origin, TrainingLog, digest
 from tasks.reports import figures
 from tasks.runtime.home import home
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
-from tasks.settings import Extract, FineTune, Images, Loss, Tuning
+from tasks.settings import FineTune, NetworkTraining
 from tasks.training import distribution, fine_tuning, fit, saving
 
 
-@stage(version=5)
-def fine_tune(
-    images: ImagesRef,
-    head: ModelRef,
-    settings: Tuning,
-    loss: Loss,
-    extract: Extract,
-    augment: Images,
-    seed: int,
-    again: ModelRef | None = None,
-) -> ModelRef:
+@stage(version=6)
+def fine_tune(images: ImagesRef, head: ModelRef, settings: NetworkTraining, again: ModelRef | None = None) -> ModelRef:
     """The network as fine-tuned, with the weights of the epoch that served the validation images best.
 
     `again`: a rung that is trained for as many epochs once more, with the validation images among the others.
     """
     started = time.perf_counter()
-    address = digest("fine_tune", head, settings, loss, augment, seed, again)
-    fit.seed_everything(seed)
-    with distribution.scope(settings.strategy):
+    address = digest("fine_tune", head, settings.tuning, settings.loss, settings.views, settings.seed, again)
+    fit.seed_everything(settings.seed)
+    with distribution.scope(settings.tuning.strategy):
         network = files.load(home() / head.path)
-        part = fine_tuning.of(network, head.blocks, settings, images, extract, augment, seed, refit=again is not None)
+        part = fine_tuning.part_above_cut(network, head.blocks, settings, images, refit=again is not None)
     if part.engine:
         tracking.log_tag("headstart.engine", part.engine)
-    only = again.epochs if again else 0
-    trained = fine_tuning.train(part, network, head.blocks, settings, loss, seed, only, address)
+    only = again.training.epochs if again else 0
+    trained = fine_tuning.train(part, network, head.blocks, settings, only, address)
     tracking.log_series("loss", trained.history.loss)
     tracking.log_series("validation_loss", trained.history.validation_loss)
     if found := trained.found:
@@ -49,11 +40,13 @@ def fine_tune(
     return ModelRef(
         **saving.keep(address, network, lambda: fit.predict(part.model, validation), validation.labels, again),
         digest=address,
-        rung="blocks" if isinstance(settings, FineTune) else "whole",
-        seconds=round(time.perf_counter() - started, 3),
-        tables=head.tables + part.tables,
+        rung="blocks" if isinstance(settings.tuning, FineTune) else "whole",
         blocks=head.blocks,
-        epochs=trained.history.best,
-        frozen_variables=trained.frozen,
-        trained_variables=len(part.model.trainable_variables),
+        training=TrainingLog(
+            seconds=round(time.perf_counter() - started, 3),
+            epochs=trained.history.best,
+            frozen_variables=trained.frozen,
+            trained_variables=len(part.model.trainable_variables),
+        ),
+        origin=Origin(tables=head.origin.tables + part.tables),
     )

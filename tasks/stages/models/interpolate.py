@@ -12,7 +12,7 @@ from tasks.records import ImagesRef, ModelRef, digest
 from tasks.runtime.home import home
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
-from tasks.settings import Extract, Images, Tuning
+from tasks.settings import NetworkTraining
 from tasks.training import fine_tuning, fit, saving
 from tasks.training import interpolation as between
 
@@ -20,16 +20,9 @@ if TYPE_CHECKING:
     import keras
 
 
-@stage(version=3)
+@stage(version=4)
 def interpolate(
-    images: ImagesRef,
-    head: ModelRef,
-    tuned: ModelRef,
-    settings: Tuning,
-    extract: Extract,
-    augment: Images,
-    seed: int,
-    again: ModelRef | None = None,
+    images: ImagesRef, head: ModelRef, tuned: ModelRef, settings: NetworkTraining, again: ModelRef | None = None
 ) -> ModelRef:
     """The best of the networks between the two on validation images.
 
@@ -39,12 +32,12 @@ def interpolate(
     """
     started = time.perf_counter()
     frozen, network = (files.load(home() / each.path) for each in (head, tuned))
-    part = fine_tuning.of(network, head.blocks, settings, images, extract, augment, seed, again is not None)
+    part = fine_tuning.part_above_cut(network, head.blocks, settings, images, again is not None)
     pairs = between.moved(frozen, network)
     same = freezing.others(network, [variable for variable, _, _ in pairs] + freezing.statistics(part.model))
     before = freezing.fingerprint(same)
-    wanted = [(again.share, again.renewed)] if again else list(product(between.SHARES, (False, True)))
-    tried = _tried(network, part, pairs, wanted, seed)
+    wanted = [(again.origin.share, again.origin.renewed)] if again else list(product(between.SHARES, (False, True)))
+    tried = _tried(network, part, pairs, wanted, settings.seed)
     share, renewed = min(tried, key=lambda key: tried[key][2]["log_loss"])
     logits, weights, _ = tried[share, renewed]
     network.set_weights(weights)
@@ -52,15 +45,14 @@ def interpolate(
     for kind, name in ((False, "kept"), (True, "renewed")):
         losses = [found["log_loss"] for (_, own), (*_, found) in tried.items() if own == kind]
         tracking.log_series(f"validation_loss_statistics_{name}", losses)
-    address = digest("interpolated", head, tuned, augment, seed, again)
+    address = digest("interpolated", head, tuned, settings.views, settings.seed, again)
     return replace(
         tuned,
         **saving.keep(address, network, lambda: logits, part.validation.labels, again),
         digest=address,
         rung="interpolated",
-        seconds=round(time.perf_counter() - started, 3),
-        share=share,
-        renewed=renewed,
+        training=replace(tuned.training, seconds=round(time.perf_counter() - started, 3)),
+        origin=replace(tuned.origin, share=share, renewed=renewed),
     )
 
 

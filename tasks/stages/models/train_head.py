@@ -5,41 +5,35 @@ from typing import TYPE_CHECKING
 
 from tasks.features.batches import Batches, batches_of
 from tasks.networks import backbones, classifiers, freezing, pooling
-from tasks.records import FeaturesRef, ImagesRef, ModelRef, digest
+from tasks.records import FeaturesRef, ImagesRef, ModelRef, Origin, TrainingLog, digest
 from tasks.runtime import plugins
 from tasks.runtime.store.tables import Table
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
-from tasks.settings import Backbone, Head, Images, Loss
+from tasks.settings import Head, HeadTraining
 from tasks.training import fit, saving
 
 if TYPE_CHECKING:
     import keras
 
 
-@stage(version=5)
+@stage(version=6)
 def train_head(
-    images: ImagesRef,
-    features: FeaturesRef,
-    backbone: Backbone,
-    head: Head,
-    loss: Loss,
-    augment: Images,
-    seed: int,
-    rung: str,
-    again: ModelRef | None = None,
+    images: ImagesRef, features: FeaturesRef, settings: HeadTraining, again: ModelRef | None = None
 ) -> ModelRef:
     """The backbone as it was, with a head fitted on the training features and stopped early on validation.
 
     `again`: a rung that is trained for as many epochs once more, with the validation images among the others.
     """
     started = time.perf_counter()
-    address = digest("head", images, features, backbone, head, loss, augment.views, seed, again)
+    backbone, head, loss = settings.backbone, settings.head, settings.loss
+    views, seed = settings.views, settings.seed
+    address = digest("head", images, features, backbone, head, loss, views, seed, again)
     built = backbones.load(backbone, images.size)
     fit.seed_everything(seed)
     table = Table(features.table, features.shape, features.dtype)
     splits = ("train", "validation") if again else ("train",)
-    train = batches_of(images, splits, augment.views, table).in_memory()
+    train = batches_of(images, splits, views, table).in_memory()
     validation = batches_of(images, ("validation",), ("identity",), table).in_memory()
     model = _head(head, features.shape, len(images.dataset.classes), train)
     network = classifiers.classifier(pooling.pooled(built, backbone.pooling), model)
@@ -47,7 +41,7 @@ def train_head(
     before = freezing.fingerprint(frozen)
     history = fit.History()
     if model.trainable:
-        plan, only = fit.plan(head, head.learning_rate, loss, seed), again.epochs if again else 0
+        plan, only = fit.plan(head, head.learning_rate, loss, seed), again.training.epochs if again else 0
         history = fit.fit(model, train, None if again else validation, plan, only=only, address=address)
     freezing.check_frozen(before, frozen)
     tracking.log_series("loss", history.loss)
@@ -55,13 +49,15 @@ def train_head(
     return ModelRef(
         **saving.keep(address, network, lambda: fit.predict(model, validation), validation.labels, again),
         digest=address,
-        rung=rung,
-        seconds=round(time.perf_counter() - started, 3),
-        tables=(images.table, features.table),
+        rung=settings.rung,
         blocks=built.blocks,
-        epochs=history.best,
-        frozen_variables=len(frozen),
-        trained_variables=len(model.trainable_variables),
+        training=TrainingLog(
+            seconds=round(time.perf_counter() - started, 3),
+            epochs=history.best,
+            frozen_variables=len(frozen),
+            trained_variables=len(model.trainable_variables),
+        ),
+        origin=Origin(tables=(images.table, features.table)),
     )
 
 

@@ -16,7 +16,7 @@ from tasks.runtime.home import home
 from tasks.runtime.store.tables import Table
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
-from tasks.settings import Backbone, Head, Images, Loss, Tune
+from tasks.settings import HeadSearch, Tune
 from tasks.training import head_search
 
 if TYPE_CHECKING:
@@ -24,28 +24,21 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
-@stage(version=1)
-def tune(
-    images: ImagesRef,
-    features: FeaturesRef,
-    backbone: Backbone,
-    settings: Tune,
-    head: Head,
-    loss: Loss,
-    augment: Images,
-    seed: int,
-) -> TunedRef:
+@stage(version=2)
+def tune(images: ImagesRef, features: FeaturesRef, settings: HeadSearch) -> TunedRef:
     """The best head of a search, with its pooling and views; what an earlier one has tried already counts.
 
-    `features` are those of `backbone`, whose pooling holds all that are tried.
+    `features` are those of the settings' backbone, whose pooling holds all that are tried.
     """
-    names = tuple(dict.fromkeys(("identity", *augment.views)))
-    rows = _rows(images, features, names, settings, seed)
-    space = _space(images, backbone, settings, head, loss, augment, names, seed)
-    tried = settings.model_dump(exclude={"enabled", "trials", "minutes"})
-    name = f"head-{digest(head_search.VERSION, images, features, tried, head, loss, augment.views, seed)}"
+    wanted, seed = settings.tune, settings.seed
+    names = tuple(dict.fromkeys(("identity", *settings.views)))
+    rows = _rows(images, features, names, wanted, seed)
+    space = _space(images, settings, names)
+    tried = wanted.model_dump(exclude={"enabled", "trials", "minutes"})
+    parts = (images, features, tried, settings.head, settings.loss, settings.views, seed)
+    name = f"head-{digest(head_search.VERSION, *parts)}"
     study = head_search.opened(home() / "tune.db", name)
-    _run(study, rows, space, settings)
+    _run(study, rows, space, wanted)
     best, pooling, views = head_search.best(study, space)
     _draw(study, seed)
     every = head_search.finished(study)
@@ -80,27 +73,17 @@ def _rows(
     return head_search.Rows(values, places, labels, cross_validation.split(rows, labels, turns, seed))
 
 
-def _space(
-    images: ImagesRef,
-    backbone: Backbone,
-    settings: Tune,
-    head: Head,
-    loss: Loss,
-    augment: Images,
-    names: tuple[str, ...],
-    seed: int,
-) -> head_search.Space:
+def _space(images: ImagesRef, settings: HeadSearch, names: tuple[str, ...]) -> head_search.Space:
+    wanted, backbone = settings.tune, settings.backbone
     poolings: dict[str, slice] = {backbone.pooling: slice(None)}
-    if len(settings.poolings) > 1:
+    if len(wanted.poolings) > 1:
         channels = backbones.load(backbone, images.size).model.output.shape[-1]
-        poolings = {name: part(name, channels) for name in settings.poolings}
-    views = {"all": tuple(names.index(view) for view in augment.views)}
-    if settings.views and augment.views != ("identity",):
+        poolings = {name: part(name, channels) for name in wanted.poolings}
+    views = {"all": tuple(names.index(view) for view in settings.views)}
+    if wanted.views and settings.views != ("identity",):
         views["identity"] = (0,)
-    head = head.model_copy(update={"batch_size": settings.batch_size})
-    return head_search.Space(
-        settings.heads, poolings, views, len(images.dataset.classes), settings.epochs, head, loss, seed
-    )
+    head, classes = settings.head.model_copy(update={"batch_size": wanted.batch_size}), len(images.dataset.classes)
+    return head_search.Space(wanted.heads, poolings, views, classes, wanted.epochs, head, settings.loss, settings.seed)
 
 
 def _run(study: "Study", rows: head_search.Rows, space: head_search.Space, settings: Tune) -> None:

@@ -8,42 +8,40 @@ from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 from tasks.services.registry import promotion, registration, versions
 from tasks.serving import golden, package
-from tasks.settings import Backbone, Images, Promotion
+from tasks.settings import Release
 
 
-@stage(version=4, there=versions.exists)
+@stage(version=5, there=versions.exists)
 def register(
     dataset: DatasetRef,
     model: ModelRef,
     calibration: CalibrationRef,
     report: Report,
     verdict: Verdict,
-    images: Images,
-    backbones: tuple[Backbone, ...],
-    settings: Promotion,
-    name: str,
+    settings: Release,
 ) -> VersionRef:
     """A new version with alias `challenger`; `champion` instead, where the gates said `promote` and nobody is asked."""
+    name, images, promoted = settings.name, settings.images, settings.promotion
     address = digest("served", model, calibration, images.size, images.fit, images.max_pixels, dataset.classes)
     with folders.folder("served", address) as (working, path):
         package.write(working, home() / model.path, dataset.classes, images, calibration)
-    with folders.folder("golden", digest("golden", report, settings)) as (working, expected):
+    with folders.folder("golden", digest("golden", report, promoted)) as (working, expected):
         predictions = folders.frame(report.predictions)
-        golden.write(working / "golden", predictions, dataset.classes, settings.golden, settings.tolerance)
+        golden.write(working / "golden", predictions, dataset.classes, promoted.golden, promoted.tolerance)
     tags = {
         "headstart.digest": model.digest,
         "headstart.data": dataset.digest,
-        "headstart.backbone": "; ".join(f"{each.kind} {each.options or ''}".strip() for each in backbones),
+        "headstart.backbone": "; ".join(f"{each.kind} {each.options or ''}".strip() for each in settings.backbones),
         "headstart.rung": model.rung,
         "headstart.gate": verdict.decision,
         "headstart.gate_reason": verdict.reason,
         "headstart.opponent": verdict.opponent,
-        "headstart.tables": " ".join(model.tables),
+        "headstart.tables": " ".join(model.origin.tables),
         "headstart.test_right": str(round(report.metrics["accuracy"] * dataset.counts["test"])),
         "headstart.test_images": str(dataset.counts["test"]),
     } | {f"headstart.gate.{result.gate}": result.outcome for result in verdict.gates}
     rows = datasets.rows(dataset)[["key", "label", "split"]]
     tracking.log_drawn(versions.DATA, rows.to_parquet)
     version = registration.add(name, home() / path, home() / expected / "golden", tags, dataset.classes)
-    promotion.introduce(name, version, verdict.decision, verdict.reason, settings.approval)
+    promotion.introduce(name, version, verdict.decision, verdict.reason, promoted.approval)
     return versions.refreshed(VersionRef(name, version, (), digest(name, version, model, calibration, verdict)))

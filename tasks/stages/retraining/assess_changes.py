@@ -1,12 +1,11 @@
 """Weigh: does it pay to train again on what is new? Three questions on features that are cached anyway."""
 
-import numpy as np
 import pandas as pd
 
 from tasks.data import changes, datasets, subsets
 from tasks.evaluation import drift
 from tasks.evaluation.statistics import bootstrap
-from tasks.features import probes
+from tasks.features import probes, tables
 from tasks.records import Accuracy, Drift, FeaturesRef, Gain, ImagesRef, NewsRef, WeighedRef, digest
 from tasks.runtime.store.tables import Table
 from tasks.services.orchestration.stage import stage
@@ -19,7 +18,7 @@ NOTHING = "they are like those before, the champion answers them as well, and a 
 
 
 @stage(version=2, reads=lambda images, features, found, settings, name, seed: registered_models.opponent(name, ""))
-def weigh(
+def assess_changes(
     images: ImagesRef, features: FeaturesRef, found: NewsRef, settings: Retrain, name: str, seed: int
 ) -> WeighedRef:
     """`train` where the new images are unlike the old ones, the champion does worse on them, or a probe gains by them.
@@ -69,7 +68,9 @@ def _drift(
         return None
     sampled = before.iloc[subsets.at_most(datasets.labels(before, classes), MOST, seed)]
     ours, theirs = (datasets.labels(rows, classes) for rows in (new, sampled))
-    return drift.of_features(_vectors(table, new), _vectors(table, sampled), ours, theirs, classes, seed, level)
+    return drift.of_features(
+        tables.vectors(table, new), tables.vectors(table, sampled), ours, theirs, classes, seed, level
+    )
 
 
 def _champion(name: str, version: str, rows: pd.DataFrame, classes: tuple[str, ...], seed: int) -> Accuracy | None:
@@ -108,18 +109,12 @@ def _probe(
     then = then[then["label"].isin(classes)]
     if not (training & fresh).any() or then["label"].nunique() < 2:
         return None
-    truth, seen = datasets.labels(validation, classes), _vectors(table, validation)
+    truth, seen = datasets.labels(validation, classes), tables.vectors(table, validation)
     losses = []
     for part in (then, rows[training]):
         chosen = part.iloc[subsets.at_most(datasets.labels(part, classes), MOST * 5, seed)]
-        said = probes.probe(_vectors(table, chosen), datasets.labels(chosen, classes), seen, truth, len(classes))
+        said = probes.probe(tables.vectors(table, chosen), datasets.labels(chosen, classes), seen, truth, len(classes))
         losses.append(bootstrap.losses(truth, said))
     without, with_them = losses
     gain = without - with_them
     return Gain(float(gain.mean()), *bootstrap.interval(gain, 1 - level, seed))
-
-
-def _vectors(table: Table, rows: pd.DataFrame) -> np.ndarray:
-    """Features of the images as they are, float[n, values]; of a map the means over it."""
-    values = table.read(list(rows["key"])).astype(np.float32)
-    return values.mean(axis=tuple(range(1, values.ndim - 1)))

@@ -14,8 +14,8 @@ def _state(name: str) -> tuple[str, int]:
 
 
 @stage(version=1, reads=lambda dataset, settings, name: _state(name))
-def look(dataset: DatasetRef, settings: Retrain, name: str) -> NewsRef:
-    """What is new, and `train` or `skip` where that is enough to tell, with the reason; else "" for `weigh` to tell."""
+def detect_changes(dataset: DatasetRef, settings: Retrain, name: str) -> NewsRef:
+    """What is new, and `train` or `skip` where that is enough to decide; "" where `assess_changes` has to."""
     version, skips = _state(name)
     address = digest("news", dataset, settings, name, version, skips)
     if not version:
