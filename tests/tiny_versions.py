@@ -27,7 +27,7 @@ def register(name: str, weight: float = 4.0, **tags: str) -> str:
         served(folder / "served", weight)
         golden.write(folder / "golden", predictions(folder, weight), CLASSES, 4, 1e-3)
         stage = tracking.stage("register", "digest", {})
-        with tracking.run(name, "train", {}), stage, mock.patch.object(versions, "SCRIPT", SCRIPT):
+        with tracking.run(name, "train", {}), stage, mock.patch.object(registration, "SCRIPT", SCRIPT):
             version = registration.add(name, folder / "served", folder / "golden", named, CLASSES)
     promotion.introduce(name, version, "keep", "", False)
     return version
