@@ -1,4 +1,4 @@
-"""What the ladder is made of: step sizes, the search for one, weights in between, and the choice of a rung."""
+"""What the ladder is made of: learning rates, the search for one, weights in between, and the choice of a rung."""
 
 import helpers
 import numpy as np
@@ -70,7 +70,7 @@ def test_blocks_nearer_to_the_input_move_less(data):
     assert optimizers.layer_wise(network, BLOCKS, 1.0) == {}
 
 
-def test_the_step_size_rises_then_falls():
+def test_the_learning_rate_rises_then_falls():
     schedule = optimizers.schedule(0.1, 100, warm_up=0.2, cosine=True)
     at = [float(schedule(step)) for step in (0, 10, 20, 60, 100)]
     np.testing.assert_allclose(at, [0, 0.05, 0.1, 0.05, 0], atol=1e-6)
@@ -106,7 +106,7 @@ def test_gradients_are_clipped(data):
     assert optimizers.optimizer(lambda share: 0.1 * share, {}, 0.0, 0.0, 0.0).global_clipnorm is None
 
 
-def test_a_step_size_is_found_and_the_weights_stay(data):
+def test_a_learning_rate_is_found_and_the_weights_stay(data):
     network = _network()
     before = [v.numpy() for v in network.variables]
     found = lr_finder.rate(classifiers.to_logits(network), data, _plan())
@@ -118,7 +118,7 @@ def test_a_step_size_is_found_and_the_weights_stay(data):
     assert changed.random.bit_generator.state == drawn
     assert len(found.rates) == len(found.losses) <= 80
     assert 1e-5 < found.rate < 3e-2
-    # It trains, and better than a step size a thousand times smaller.
+    # It trains, and better than a learning rate a thousand times smaller.
     logits = classifiers.to_logits(network)
     good = min(fit.fit(logits, data, data, _plan(learning_rate=found.rate)).validation_loss)
     slow = min(

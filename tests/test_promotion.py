@@ -208,7 +208,7 @@ def test_with_a_tracking_server_the_lock_is_a_slot_of_the_prefect_server(server,
     monkeypatch.setattr(locks, "WAIT", 1)
     with (
         locks.held("http://127.0.0.1:9", "pets"),
-        pytest.raises(DependencyError, match="another process has been at it"),
+        pytest.raises(DependencyError, match="held the promotion lock on"),
         locks.held("http://127.0.0.1:9", "pets"),
     ):
         pytest.fail("two at once")

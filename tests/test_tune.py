@@ -50,7 +50,7 @@ def _space(**others):
 
 
 def _cheap(monkeypatch, seconds=0.0):
-    """Trials that fit nothing: the nearer to a step size of 0.01, the better."""
+    """Trials that fit nothing: the nearer to a learning rate of 0.01, the better."""
 
     def objective(trial, rows, space):
         time.sleep(seconds)

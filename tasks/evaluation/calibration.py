@@ -92,7 +92,7 @@ def surest(labels: np.ndarray, probabilities: np.ndarray, precision: float) -> t
 
 
 def distances(features: np.ndarray, reference: np.ndarray, neighbours: int) -> np.ndarray:
-    """Cosine distance from each image to its so-manieth nearest reference image, 0 to 2, float64[n].
+    """Cosine distance from each image to its k-th nearest reference image, 0 to 2, float64[n].
 
     Both are features, float[n, values]. Sun et al. 2022, https://arxiv.org/abs/2204.06507, tell by it what is out of
     distribution.

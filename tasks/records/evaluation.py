@@ -22,7 +22,7 @@ class Terms:
     sure_from: float
     precision: float
     shown: bool
-    #: It is new when its so-manieth neighbour is farther than the limit; None where no features can be had.
+    #: It is new when its k-th neighbour is farther than the limit; None where no features can be had.
     neighbours: int
     limit: float | None
     false_alarms: float

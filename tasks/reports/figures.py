@@ -55,12 +55,12 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, to: Path) -> None
 
 
 def learning_rate(rates: Sequence[float], losses: Sequence[float], taken: float, to: Path) -> None:
-    """The smoothed loss of a trial run over its growing step size, and the step size that was taken."""
+    """The smoothed loss of a trial run over its growing learning rate, and the learning rate that was taken."""
     figure = blank(6, 4)
     axes = figure.subplots()
     axes.plot(rates, losses)
     axes.axvline(taken, color="grey", linestyle="--", label=f"taken: {taken:.1e}")
-    axes.set(xscale="log", xlabel="step size", ylabel="loss, smoothed", title="Search for a step size")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss, smoothed", title="Search for a learning rate")
     axes.legend()
     figure.savefig(to)
 

@@ -36,9 +36,7 @@ class Calibration(Settings):
     false_alarms: float = Field(
         0.05, gt=0, lt=0.5, description="Share, at most, of images like the others that it calls new"
     )
-    neighbours: int = Field(
-        5, ge=1, le=50, description="An image is as new as its so-manieth nearest training image is far"
-    )
+    neighbours: int = Field(5, ge=1, le=50, description="k: novelty is the distance to the k-th nearest training image")
     reference: int = Field(512, ge=1, le=5000, description="Training images that it keeps the features of, at most")
 
 

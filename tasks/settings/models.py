@@ -16,7 +16,7 @@ class Training(Settings):
     patience: int = Field(10, ge=1, description="Epochs without a better validation loss before training stops")
     weight_decay: float = Field(1e-2, ge=0, description="AdamW weight decay")
     batch_size: int = Field(64, ge=1, description="Images a step")
-    warm_up: Share = Field(0.0, description="Share of the steps in which the step size rises from 0")
+    warm_up: Share = Field(0.0, description="Share of the steps in which the learning rate rises from 0")
     clip_norm: float = Field(0.0, ge=0, description="Gradients are scaled down to this norm; 0: left as they are")
     ema: Share = Field(
         0.0, description="Momentum of the moving average of the weights, which is then what is validated; 0: none"
@@ -28,7 +28,7 @@ class Head(Training):
 
     kind: str = Field("linear", description="A name from `headstart heads`")
     options: dict[str, Any] = Field({}, description="What the head takes, e.g. `units`")
-    learning_rate: float = Field(1e-3, gt=0, description="AdamW step size")
+    learning_rate: float = Field(1e-3, gt=0, description="AdamW learning rate")
 
 
 class Tune(Settings):
@@ -84,7 +84,7 @@ class Tuning(Training):
 
     patience: int = Field(2, ge=1, description="Epochs without a better validation loss before training stops")
     learning_rate: Annotated[float, Field(gt=0)] | Literal["find"] = Field(
-        3e-4, description="AdamW step size at first; falls along a cosine to 0. `find`: read off a trial run"
+        3e-4, description="AdamW learning rate at first; falls along a cosine to 0. `find`: read off a trial run"
     )
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="Step size of a block over that of the block above it, the head has it whole"

@@ -40,7 +40,7 @@ class Trained:
     history: fit.History
     #: Variables that were proved to be as they were.
     frozen: int
-    #: The search for the step size, where there was one.
+    #: The search for the learning rate, where there was one.
     found: lr_finder.Found | None
 
 

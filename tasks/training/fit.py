@@ -33,7 +33,7 @@ class Plan:
     clip_norm: float = 0.0
     ema: float = 0.0
     cosine: bool = False
-    #: Each variable's share of the step size, by its path; empty: all of it.
+    #: Each variable's share of the learning rate, by its path; empty: all of it.
     shares: Mapping[str, float] = field(default_factory=dict)
     loss: Loss = field(default_factory=Loss)
 
@@ -115,7 +115,7 @@ def fit(
 def losses(
     model: keras.Model, train: Batches, plan: Plan, learning_rates: tuple[float, ...], diverged: float
 ) -> list[float]:
-    """The loss of each step of training in place with these step sizes, until it is `diverged` times its smallest."""
+    """The loss of each step of training in place at these rates, until it is `diverged` times its smallest."""
     found: list[float] = []
     with distribution.of(model):
         _compile(model, plan, len(learning_rates))
@@ -130,11 +130,11 @@ def losses(
 
 
 def _compile(model: keras.Model, plan: Plan, steps: int) -> None:
-    def step_size(share: float) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    def learning_rate(share: float) -> float | keras.optimizers.schedules.LearningRateSchedule:
         return optimizers.schedule(plan.learning_rate * share, steps, plan.warm_up, plan.cosine)
 
     model.compile(
-        optimizer=optimizers.optimizer(step_size, plan.shares, plan.weight_decay, plan.clip_norm, plan.ema),
+        optimizer=optimizers.optimizer(learning_rate, plan.shares, plan.weight_decay, plan.clip_norm, plan.ema),
         loss=_cross_entropy(plan.loss.label_smoothing),
         # JAX needs it. With TensorFlow XLA takes 1.6 times as long on a CPU, and has no deterministic operations.
         jit_compile=backend.current() == "jax",
@@ -163,7 +163,7 @@ def _cross_entropy(smoothing: float) -> Callable[[Any, Any], Any]:
 def plan(
     settings: Head | Tuning, rate: float, loss: Loss, seed: int, shares: Mapping[str, float] | None = None
 ) -> Plan:
-    """The settings of a stage with a step size as a plan; tuning of the network lets it fall along a cosine."""
+    """The settings of a stage with a learning rate as a plan; tuning of the network lets it fall along a cosine."""
     values = {name: getattr(settings, name) for name in Training.model_fields}
     cosine = isinstance(settings, Tuning)
     return Plan(**values, learning_rate=rate, seed=seed, cosine=cosine, loss=loss, shares=shares or {})

@@ -36,7 +36,7 @@ def network(backbone: Backbone | None, size: int, classes: int) -> keras.Model:
 
 
 def plan(epochs: int, loss: Loss, seed: int) -> fit.Plan:
-    """AdamW with a step size that rises over a tenth of the steps, then falls to 0; the best epoch's weights stay."""
+    """AdamW; the learning rate rises over a tenth of the steps, then falls to 0; the best epoch's weights stay."""
     return fit.Plan(
         epochs=epochs,
         patience=epochs,

@@ -1,7 +1,7 @@
-"""The step size that a trial run points to: Smith 2017, Cyclical Learning Rates, https://arxiv.org/abs/1506.01186, 3.3.
+"""The learning rate that a trial run points to: Smith 2017, https://arxiv.org/abs/1506.01186, section 3.3.
 
-The step size grows from step to step; the loss falls, then rises. A tenth of the step size at which the smoothed loss
-was lowest is taken, as in Howard and Gugger 2020, https://arxiv.org/abs/2002.04688.
+It grows from step to step; the loss falls, then rises. A tenth of the rate at which the smoothed loss was lowest is
+taken, as in Howard and Gugger 2020, https://arxiv.org/abs/2002.04688.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DIVERGED = 3.0
 
 @dataclass(frozen=True)
 class Found:
-    """The step size to take, and the curve that it was read off."""
+    """The learning rate to take, and the curve that it was read off."""
 
     rate: float
     rates: tuple[float, ...]
@@ -34,7 +34,7 @@ class Found:
 
 
 def rate(model: keras.Model, train: Batches, plan: fit.Plan, steps: int = 80) -> Found:
-    """Train for so many steps with a growing step size, put all back as it was, and read the curve."""
+    """Train for so many steps with a growing learning rate, put all back as it was, and read the curve."""
     before = model.get_weights()
     drawn = train.random.bit_generator.state if train.random else {}
     grow = (HIGHEST / LOWEST) ** (1 / (steps - 1))

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def optimizer(
-    step_size: Callable[[float], float | keras.optimizers.schedules.LearningRateSchedule],
+    learning_rate: Callable[[float], float | keras.optimizers.schedules.LearningRateSchedule],
     shares: Mapping[str, float],
     weight_decay: float,
     clip_norm: float,
@@ -18,7 +18,7 @@ def optimizer(
 ) -> keras.optimizers.Optimizer:
     """AdamW (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101).
 
-    `step_size` gives a share of it, 0 to 1. `shares`: path of a variable to its share; none: all of it for all.
+    `learning_rate` gives a share of it, 0 to 1. `shares`: path of a variable to its share; none: all of it for all.
     Gradients of variables with the same share are clipped together. `ema`: momentum of the moving average that Keras
     keeps beside the weights.
     """
@@ -26,7 +26,7 @@ def optimizer(
 
     def adamw(share: float) -> keras.optimizers.Optimizer:
         return keras.optimizers.AdamW(
-            step_size(share),
+            learning_rate(share),
             weight_decay=weight_decay,
             global_clipnorm=clip_norm or None,
             use_ema=bool(ema),
@@ -42,7 +42,7 @@ def optimizer(
 def schedule(
     rate: float, steps: int, warm_up: float, cosine: bool
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """The step size itself, or over the steps: from 0 up in the share `warm_up` of them, then along a cosine to 0.
+    """The learning rate itself, or over the steps: from 0 up in the share `warm_up` of them, then along a cosine to 0.
 
     Without `cosine` it stays where it is after the rise. https://arxiv.org/abs/1608.03983, without restarts.
     """
@@ -59,7 +59,7 @@ def schedule(
 
 
 def layer_wise(network: keras.Model, blocks: tuple[str, ...], decay: float) -> dict[str, float]:
-    """Each variable's share of the step size: 1 above the last block, `decay` in it, its square in the one below, ….
+    """Each variable's share of the rate: 1 above the last block, `decay` in it, its square in the one below, ….
 
     Layer-wise learning-rate decay: Howard and Ruder 2018, https://arxiv.org/abs/1801.06146, section 3.2; as used for
     image networks in https://arxiv.org/abs/2106.08254, appendix. Empty where `decay` is 1.

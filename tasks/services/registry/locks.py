@@ -108,6 +108,6 @@ def _of_slot(name: str) -> Iterator[None]:
 
 def _still_held(name: str) -> DependencyError:
     return DependencyError(
-        f"Expected to be the only one who moves aliases of {name}, found that another process has been at it for "
-        f"{WAIT} s. Wait for it, or end it: its lock goes with it."
+        f"Another process has held the promotion lock on {name} for {WAIT} s. Wait until it is done, or end it: its lock "
+        "goes with it."
     )
