@@ -108,6 +108,6 @@ def _of_slot(name: str) -> Iterator[None]:
 
 def _still_held(name: str) -> DependencyError:
     return DependencyError(
-        f"Another process has held the promotion lock on {name} for {WAIT} s. Wait until it is done, or end it: its lock "
+        f"Another process has held the promotion lock on {name} for {WAIT} s. Wait until it ends, or end it: its lock "
         "goes with it."
     )
