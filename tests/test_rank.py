@@ -21,7 +21,7 @@ from tasks import settings
 from tasks.data import datasets
 from tasks.features import transferability
 from tasks.networks import backbones
-from tasks.records import ImagesRef, RankedBackbone
+from tasks.records import ImagesRef, ModelScores, RankedBackbone
 from tasks.runtime import plugins
 from tasks.runtime.errors import DependencyError, UsageError
 from tasks.runtime.home import home
@@ -212,7 +212,7 @@ def test_a_candidate_that_was_not_there_is_tried_again(chosen):
 def _came_out(chosen, recipe, log_loss, ranking=None, **settings_of_it):
     """A run that ended with this validation log loss."""
     images = ImagesRef(chosen.dataset, "none", "came out", 40, "crop", 1, False, 0)
-    model = replace(chosen.ladder.chosen, validation={"log_loss": log_loss, "accuracy": 1 - log_loss})
+    model = replace(chosen.ladder.chosen, validation=ModelScores({"log_loss": log_loss, "accuracy": 1 - log_loss}, ""))
     ladder, of_it = replace(chosen.ladder, chosen=model), recipe.model_copy(update=settings_of_it)
 
     @flow(name="came out")

@@ -13,7 +13,6 @@ from test_features import images_of
 from tasks import settings
 from tasks.runtime.store import tables
 from tasks.runtime.store.tables import Table
-from tasks.services import tracking
 
 
 @pytest.fixture
@@ -44,7 +43,8 @@ def killed_worker(own_home):
 
 
 def test_a_killed_workers_shard_is_done_again_and_no_row_twice(server, tmp_path, killed_worker):
-    from flows.parts.extraction import extracted
+    from flows.parts.extraction import _runner, fill_in_shards
+    from tasks.stages.features.extract import extract
 
     images = images_of(helpers.photos(tmp_path / "photos", each=134), "shards", side=224)
     recipe = settings.Recipe(
@@ -52,9 +52,9 @@ def test_a_killed_workers_shard_is_done_again_and_no_row_twice(server, tmp_path,
         images={"views": ["identity", "flip_left_right", "rotate_90", "rotate_180"]},
         extract={"runner": "dask", "shards": 4},
     )
-    with tracking.run(recipe.name, "test", {}):
-        whole = extracted(recipe, images)
+    fill_in_shards.with_options(task_runner=_runner(recipe.extract))(images, recipe)
     assert len(killed_worker) == 1
+    whole = extract.body(images, recipe.extraction, cut=recipe.cut)
     assert whole.computed == 0
     # What reaches the blocks that are trained came from the same pass, and no test image needs it.
     assert _rows("features-") == {"rows": 201 * 4 + 201, "keys": 201 * 4 + 201}

@@ -249,9 +249,7 @@ def test_a_search_is_a_stage_whose_trials_are_runs_in_mlflow(first):
     assert stages["train_head"].data.params["head.kind"] == best.data.params["head"]
     assert stages["train_head"].data.params["head.learning_rate"] == best.data.params["learning_rate"]
     assert stages["extract"].data.params["backbone.pooling"] == best.data.params["pooling"]
-    assert (stages["extract"].data.params["images.views"] == "('identity',)") == (
-        best.data.params["views"] == "identity"
-    )
+    assert (stages["extract"].data.params["views"] == "('identity',)") == (best.data.params["views"] == "identity")
 
 
 def test_the_search_is_told_on_the_page_and_in_the_answer(first):
