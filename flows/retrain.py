@@ -10,7 +10,7 @@ from flows.parts.extraction import checked, prepared
 from flows.recipes import find
 from flows.train import train
 from tasks.networks import backend
-from tasks.records import NewsRef, Retraining, WeighedRef
+from tasks.records import AssessmentRef, ChangesRef, Retraining
 from tasks.services import tracking
 from tasks.services.orchestration import events, monitoring
 from tasks.settings import Recipe, load
@@ -28,19 +28,19 @@ def retrain(
     r = load(find(recipe), tuple(overrides))
     backend.use(r.backend)
     with monitoring.run(r.name, "retrain", {"why": why} | r.model_dump(), r.observe):
-        news, weighed = _decided(r)
-        found = weighed or news
+        changes, assessment = _decided(r)
+        found = assessment or changes
         tracking.log_result({tracking.RETRAIN: found.decision, "headstart.reason": found.reason}, {})
     said = f"{r.name}: {found.decision}. {found.reason}. It was looked at because of: {why}."
     create_markdown_artifact(said, description="What a look at the data led to")
     outcome = train(r) if found.decision == "train" else None
-    return Retraining(r.name, found.decision, found.reason, why, news, weighed, outcome)
+    return Retraining(r.name, found.decision, found.reason, why, changes, assessment, outcome)
 
 
-def _decided(r: Recipe) -> tuple[NewsRef, WeighedRef | None]:
+def _decided(r: Recipe) -> tuple[ChangesRef, AssessmentRef | None]:
     dataset = checked(r)
-    news = detect_changes(dataset, r.retrain, r.name)
-    if news.decision:
-        return news, None
+    changes = detect_changes(dataset, r.retrain, r.name)
+    if changes.decision:
+        return changes, None
     r, images, features = prepared(r, dataset)
-    return news, assess_changes(images, features, news, r.retrain, r.name, r.seed)
+    return changes, assess_changes(images, features, changes, r.retrain, r.name, r.seed)

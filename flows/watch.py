@@ -21,7 +21,7 @@ def watch(
     checked = load(find(recipe), tuple(overrides))
 
     def now() -> str:
-        return sources.fingerprint(checked.source)
+        return sources.listing_digest(checked.source)
 
     before = triggers.handled(checked.name)
     if now() == before:

@@ -114,7 +114,7 @@ def test_imagenet_weights_are_looked_for_in_the_home_folder(tmp_path, monkeypatc
     monkeypatch.setattr("urllib.request.urlopen", refuse)
     with pytest.raises(DependencyError, match=rf"vgg16_.*_notop\.h5.*put the file here: {tmp_path}/weights/vgg16_"):
         applications.build(64, name="VGG16")
-    assert applications.fingerprint("imagenet", {"name": "VGG16"}) == published.md5
+    assert applications.weights_digest("imagenet", {"name": "VGG16"}) == published.md5
 
     stock = keras.applications.VGG16(weights=None, include_top=False, input_shape=(64, 64, 3))
     published.path.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""How far answers can be believed: what is read off some images holds on others, in the graph as in NumPy."""
+"""Calibration: what is read off some images holds on others, in the graph as in NumPy."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from tasks.evaluation import calibration, calibration_check
 from tasks.networks import classifiers, cutting, ensembles, files
-from tasks.records import CalibrationRef, Terms
+from tasks.records import CalibrationRef, CalibrationTerms
 from tasks.runtime import plugins
 from tasks.serving import calibrated
 from tasks.training import fit
@@ -127,7 +127,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("floa
 
 
 def _calibration(network, folder):
-    """Terms as a run would find them, with the features of 30 of the images."""
+    """CalibrationTerms as a run would find them, with the features of 30 of the images."""
     import keras
 
     tensor = cutting.features_of(network)
@@ -135,7 +135,7 @@ def _calibration(network, folder):
     features = features.reshape(len(features), -1, features.shape[-1]).mean(axis=1)
     np.save(folder / "reference.npy", features[:30])
     apart = calibration.distances(features, features[:30], 3)
-    terms = Terms(1.7, (0.35, 0.35, 0.35), 0.9, 0.42, 0.95, True, 3, calibration.limit(apart[30:], 0.1), 0.1)
+    terms = CalibrationTerms(1.7, (0.35, 0.35, 0.35), 0.9, 0.42, 0.95, True, 3, calibration.limit(apart[30:], 0.1), 0.1)
     return CalibrationRef("c", terms, str(folder / "reference.npy"), 10, (1, 1), (0, 0), 0.5, 0.1, (4, 3, 3)), apart
 
 
@@ -143,7 +143,7 @@ def _calibration(network, folder):
 def test_the_packed_network_says_what_the_functions_say_also_from_a_file(make, tmp_path):
     network = make()
     found, apart = _calibration(network, tmp_path)
-    packed = files.load(tmp_path / files.save(calibrated.of(network, found), tmp_path))
+    packed = files.load(tmp_path / files.save(calibrated.with_calibration(network, found), tmp_path))
     said = {name: np.asarray(value) for name, value in packed(PIXELS).items()}
     raw = np.asarray(network(PIXELS))
     np.testing.assert_allclose(said["probabilities"], calibration.tempered(raw, 1.7), atol=1e-5)
@@ -154,13 +154,13 @@ def test_the_packed_network_says_what_the_functions_say_also_from_a_file(make, t
 def test_how_it_held_is_counted_on_the_images_that_are_given():
     labels = np.array([0, 0, 1, 1])
     said = np.array([[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]])
-    terms = Terms(1.0, (0.35, 0.35), 0.9, 0.65, 0.95, True, 5, 0.1, 0.05)
+    terms = CalibrationTerms(1.0, (0.35, 0.35), 0.9, 0.65, 0.95, True, 5, 0.1, 0.05)
     found = calibration_check.judge(labels, said, np.array([0.5, 1.5, 0.2, 1.0]), terms, ("a", "b"))
     assert (found.coverage.value, found.set_size, found.novel) == (0.75, 1.25, 0.25)
     assert [(each.name, each.images, each.value) for each in found.classes] == [("a", 2, 1.0), ("b", 2, 0.5)]
     assert (found.answered, found.precision) == (0.75, pytest.approx(2 / 3))
     assert calibration_check.judge(labels, said, None, terms, ("a", "b")).novel is None
     none = calibration_check.judge(
-        labels, said, None, Terms(1.0, (0.35, 0.35), 0.9, 1.01, 0.95, False, 5, 0.1, 0.05), ("a", "b")
+        labels, said, None, CalibrationTerms(1.0, (0.35, 0.35), 0.9, 1.01, 0.95, False, 5, 0.1, 0.05), ("a", "b")
     )
     assert (none.answered, none.precision, none.precision_interval) == (0.0, 0.0, (0.0, 1.0))

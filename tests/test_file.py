@@ -36,7 +36,7 @@ def test_a_keras_file_is_a_backbone_that_can_be_cut(saved):
     assert built.model.output_shape == (None, 4, 4, 6)
     assert len(built.blocks) >= 3
     assert all(built.model.get_layer(block) for block in built.blocks)
-    assert len(file.fingerprint(path, {})) == 64
+    assert len(file.weights_digest(path, {})) == 64
     # Another size than it was saved with, and another layer.
     other = file.build(48, path, layer="relu_1")
     assert other.model.output_shape == (None, 12, 12, 5)
@@ -74,7 +74,7 @@ def test_a_savedmodel_is_a_backbone_that_cannot_be_cut(saved, tmp_path):
     np.testing.assert_allclose(built.model(pixels), features(pixels / 255), atol=1e-5)
     assert built.model.output_shape == (None, 4, 4, 6)
     assert built.blocks == ()
-    assert len(file.fingerprint(str(tmp_path / "graph"), {})) == 64
+    assert len(file.weights_digest(str(tmp_path / "graph"), {})) == 64
     # A whole classifier on it comes back from its folder.
     head = keras.Sequential([keras.layers.Dense(2, name="head")])
     network = classifiers.classifier(pooling.pooled(built, "avg"), head)

@@ -163,13 +163,13 @@ def test_a_folder_gives_weights_and_range_and_a_digest(folder, tmp_path, monkeyp
     np.testing.assert_array_equal(_features(by_path.model), _features(built.model))
     assert abs(_features(hub.build(64, "random", preset=str(folder)).model) - expected).max() > 0.01
 
-    digest = hub.fingerprint("preset", {"preset": str(folder)})
+    digest = hub.weights_digest("preset", {"preset": str(folder)})
     monkeypatch.setenv("HEADSTART_HOME", str(tmp_path))
     (tmp_path / "hub").mkdir()
     folder.rename(tmp_path / "hub" / "vit")
-    assert hub.fingerprint("preset", {"preset": "vit"}) == digest
+    assert hub.weights_digest("preset", {"preset": "vit"}) == digest
     (tmp_path / "hub" / "vit" / "image_converter.json").unlink()
-    assert hub.fingerprint("preset", {"preset": "vit"}) != digest
+    assert hub.weights_digest("preset", {"preset": "vit"}) != digest
 
 
 def test_dinov2_takes_any_size_and_vit_says_which(folder, tmp_path):
@@ -189,7 +189,7 @@ def test_without_a_network_the_error_says_which_files_go_where(name, tmp_path, m
         hub.build(224, preset=name)
     assert f"kaggle.com/models/keras/{'vit' if 'vit' in name else 'resnetv1'}/keras/{name}/" in str(caught.value)
     assert str(tmp_path / "hub" / name) in str(caught.value)
-    assert hub.fingerprint("preset", {"preset": name}).startswith("keras/")
+    assert hub.weights_digest("preset", {"preset": name}).startswith("keras/")
 
 
 def _hostile(folder, change):

@@ -22,12 +22,12 @@ FACTS = {
 }
 
 
-TERMS = r.Terms(1.3, (0.2, 0.3, 0.3), 0.9, 0.8, 0.95, True, 5, 0.1, 0.05)
+TERMS = r.CalibrationTerms(1.3, (0.2, 0.3, 0.3), 0.9, 0.8, 0.95, True, 5, 0.1, 0.05)
 
 
-def _belief() -> r.Belief:
+def _calibration() -> r.CalibrationReport:
     held = [r.Coverage(name, 40, 0.9, (0.8, 0.95)) for name in ("all", *CLASSES)]
-    return r.Belief(held[0], tuple(held[1:]), 1.2, 0.6, 0.97, (0.9, 0.99), 0.04, 0.1)
+    return r.CalibrationReport(held[0], tuple(held[1:]), 1.2, 0.6, 0.97, (0.9, 0.99), 0.04, 0.1)
 
 
 def _findings() -> r.Findings:
@@ -74,7 +74,7 @@ def _findings() -> r.Findings:
             {"accuracy": 0.9, "ece": 0.03},
             {"accuracy": (0.8, 0.95), "ece": (0.01, 0.05)},
             "p",
-            _belief(),
+            _calibration(),
             classes,
             (part,),
             "probe",
@@ -103,7 +103,7 @@ def test_the_decision_comes_first_and_all_parts_follow(report):
     assert text.index("Undecided") < text.index("2,300 more") < text.index("Scores on the test images")
     for heading in (
         "Classes",
-        "How far answers can be believed",
+        "Calibration and prediction sets",
         "Data",
         "Ladder",
         "Slices",

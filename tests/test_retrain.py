@@ -102,12 +102,12 @@ def test_each_question_alone_is_a_reason_and_none_is_none():
 def test_new_images_like_those_before_are_no_drift_and_no_worse_for_the_champion(recipe, trained, arrive):
     arrive(12)
     found = retrain(str(recipe[0]))
-    assert not found.weighed.drift.drifted
-    assert found.weighed.champion.images == 36
-    assert found.weighed.champion.p > 0.05 / 3
+    assert not found.assessment.drift.drifted
+    assert found.assessment.champion.images == 36
+    assert found.assessment.champion.p > 0.05 / 3
     # More images may help a probe of so few.
-    assert (found.decision == "train") == (found.weighed.probe.low > 0) == bool(trained)
-    assert found.summary()["weighed"]["drift"]["drifted"] is False
+    assert (found.decision == "train") == (found.assessment.probe.low > 0) == bool(trained)
+    assert found.summary()["assessment"]["drift"]["drifted"] is False
 
 
 def test_new_images_unlike_those_before_are_trained_on(recipe, trained, arrive):
@@ -115,7 +115,7 @@ def test_new_images_unlike_those_before_are_trained_on(recipe, trained, arrive):
     found = retrain(str(recipe[0]))
     assert (found.decision, trained) == ("train", ["fresh"])
     assert "the new images are unlike those before" in found.reason
-    assert found.weighed.drift.drifted
+    assert found.assessment.drift.drifted
 
 
 def test_after_so_many_looks_it_trains_whatever_is_new(recipe, trained, arrive):
@@ -123,7 +123,7 @@ def test_after_so_many_looks_it_trains_whatever_is_new(recipe, trained, arrive):
     found = [retrain(str(recipe[0]), ["retrain.force_after=2"]) for _ in range(4)]
     assert "train" in [look.decision for look in found]
     for look in found:
-        assert (look.decision == "train") == (look.news.skips >= 2)
+        assert (look.decision == "train") == (look.changes.skips >= 2)
         assert ("looks in a row have skipped, which is retrain.force_after" in look.reason) == (
             look.decision == "train"
         )

@@ -145,7 +145,7 @@ def test_published_weights_are_taken_from_the_home_folder(monkeypatch, tmp_path,
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / f"vgg11-{sha256}.pth").write_bytes(data)
     assert same(torchvision.build(32, "imagenet", variant="vgg11").model, model)
-    assert torchvision.fingerprint("imagenet", {"variant": "vgg11"}) == sha256
+    assert torchvision.weights_digest("imagenet", {"variant": "vgg11"}) == sha256
 
 
 def test_without_a_network_the_file_to_get_is_named(monkeypatch, tmp_path):
@@ -156,7 +156,7 @@ def test_without_a_network_the_file_to_get_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
     with pytest.raises(DependencyError, match=r"https://download\.pytorch\.org/models/resnet18-f37072fd\.pth"):
         torchvision.build(32, "imagenet", variant="resnet18")
-    assert torchvision.fingerprint("imagenet", {"variant": "resnet18"}) == "f37072fd"
+    assert torchvision.weights_digest("imagenet", {"variant": "resnet18"}) == "f37072fd"
 
 
 def test_own_weights_come_back_and_the_network_survives_saving(tmp_path, trained):

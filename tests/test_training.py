@@ -68,7 +68,7 @@ def test_one_pass_gives_the_features_and_what_crosses_a_cut(data, pooling, tmp_p
     below = cutting.trunk(features, "norm_1")
     after, _ = cutting.cut(files.load(tmp_path / "network.keras"), "norm_1")
     # What is stored of the one is found by the other.
-    assert freezing.fingerprint(below.variables) == freezing.fingerprint(after.variables)
+    assert freezing.variables_digest(below.variables) == freezing.variables_digest(after.variables)
     both = cutting.both(features, below).predict(data[0], verbose=0)
     apart = [part.predict(data[0], verbose=0).reshape(len(both), -1) for part in (features, after)]
     np.testing.assert_allclose(both, np.concatenate(apart, axis=1), atol=1e-5)
@@ -156,7 +156,7 @@ def test_only_what_is_thawed_changes_statistics_included(data):
     freezing.thaw(top)
     before = {v.path: v.numpy().copy() for v in network.variables}
     frozen = freezing.frozen_variables(network)
-    print_before = freezing.fingerprint(frozen)
+    print_before = freezing.variables_digest(frozen)
     activations = trunk.predict(data[0], verbose=0)
     fit.fit(top, _batches(activations, data[1]), _batches(activations, data[1]), PLAN)
     freezing.check_frozen(print_before, frozen)
@@ -175,7 +175,7 @@ def test_the_documented_idiom_does_not_freeze_and_the_proof_notices(data):
     model = keras.Model(pixels, keras.layers.Dense(2)(x))
     base.trainable = True
     statistics = [v for v in model.variables if "moving" in v.path]
-    before = freezing.fingerprint(statistics)
+    before = freezing.variables_digest(statistics)
     fit.fit(model, _batches(*data), _batches(*data), PLAN)
     with pytest.raises(freezing.FrozenChanged, match="2 frozen variables"):
         freezing.check_frozen(before, statistics)
@@ -189,7 +189,7 @@ def test_the_same_seed_gives_the_same_weights(data):
         inputs = np.random.default_rng(1).normal(size=(96, 8 * 8 * 4)).astype("float32")
         plan = fit.Plan(**{**PLAN.__dict__, "seed": seed})
         fit.fit(top, _batches(inputs, data[1]), _batches(inputs, data[1]), plan)
-        return freezing.fingerprint(network.variables)
+        return freezing.variables_digest(network.variables)
 
     assert trained(0) == trained(0)
     assert trained(0) != trained(1)

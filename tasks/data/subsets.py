@@ -15,7 +15,7 @@ class Part:
     share: float = 1.0
     per_class: int = 0
 
-    def of(self, count: int) -> int:
+    def images_in(self, count: int) -> int:
         """Images that are taken of a class of `count`: at least one, at most all."""
         return min(count, max(1, self.per_class or round(self.share * count)))
 
@@ -24,7 +24,7 @@ def rows(labels: np.ndarray, part: Part, seed: int) -> np.ndarray:
     """Ascending positions of the part among int[n] labels: the first of each class in an order that `seed` draws."""
     order = np.random.default_rng(seed).permutation(len(labels))
     classes = [order[labels[order] == label] for label in np.unique(labels)]
-    return np.sort(np.concatenate([own[: part.of(len(own))] for own in classes]))
+    return np.sort(np.concatenate([own[: part.images_in(len(own))] for own in classes]))
 
 
 def at_most(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
@@ -35,5 +35,5 @@ def at_most(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
 def parts(shares: Sequence[float], per_class: Sequence[int], counts: Sequence[int]) -> dict[int, Part]:
     """Parts of classes of these sizes by the images that they hold, ascending; one where two hold as many."""
     every = [Part(share=share) for share in shares] + [Part(per_class=count) for count in per_class]
-    found = {sum(part.of(count) for count in counts): part for part in every}
+    found = {sum(part.images_in(count) for count in counts): part for part in every}
     return dict(sorted(found.items()))

@@ -1,4 +1,4 @@
-"""How far an answer can be believed: temperature, prediction sets, when to abstain, and how new an image is.
+"""Calibration: temperature, prediction sets, selective prediction (when to abstain), and novelty.
 
 All terms are read off the validation images; labels are int[n], probabilities float[n, classes], whose rows sum to 1.
 """

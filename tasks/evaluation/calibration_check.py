@@ -4,12 +4,16 @@ import numpy as np
 
 from tasks.evaluation import calibration
 from tasks.evaluation.metrics import ece
-from tasks.records import Belief, Coverage, Terms
+from tasks.records import CalibrationReport, CalibrationTerms, Coverage
 
 
 def judge(
-    labels: np.ndarray, probabilities: np.ndarray, novelty: np.ndarray | None, terms: Terms, classes: tuple[str, ...]
-) -> Belief:
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    novelty: np.ndarray | None,
+    terms: CalibrationTerms,
+    classes: tuple[str, ...],
+) -> CalibrationReport:
     """Of labels int[n], calibrated probabilities float[n, classes] and novelty float[n], 1 at the limit."""
     held = calibration.sets(probabilities, np.array(terms.set_thresholds))
     inside = held[np.arange(len(labels)), labels]
@@ -17,7 +21,7 @@ def judge(
     answered = probabilities.max(axis=1) >= terms.sure_from
     of_class = {name: inside[labels == number] for number, name in enumerate(classes)}
     precise = _share("answered", right[answered])
-    return Belief(
+    return CalibrationReport(
         coverage=_share("all", inside),
         classes=tuple(_share(name, each) for name, each in of_class.items()),
         set_size=float(held.sum(axis=1).mean()),

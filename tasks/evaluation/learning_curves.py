@@ -14,7 +14,7 @@ from tasks.records import SCRATCH, TRANSFER, Gap, Level, PointRef
 
 #: Share of the error of always naming the most frequent class below which a method has begun to learn.
 LEARNED = 0.9
-#: A power law is believed through so many points, with so much of the spread explained, and so far beyond them.
+#: A power law is trusted through so many points, with so much of the spread explained, and so far beyond them.
 POINTS, EXPLAINED, BEYOND = 3, 0.9, 30
 #: The error falls with at least this power of the number of images.
 SLOPE = 0.05

@@ -127,7 +127,7 @@ def start(images: ImagesRef, settings: Extraction, cut: int = 0) -> Frozen:
 
 def trunk(images: ImagesRef, network: keras.Model, layer: str, settings: Extract) -> Frozen:
     """The part of a network up to a layer, and the table of what crosses the cut there, which `start` may fill too."""
-    weights = freezing.fingerprint(network.variables)
+    weights = freezing.variables_digest(network.variables)
     address = digest("trunk", weights, layer, network.output_shape, images.size, current())
     table = Table(f"activations-{digest(address, images.table, CROSSING)}", network.output_shape[1:], CROSSING)
     return Frozen(lambda: network, _starter(settings, lambda: network, address, images), settings.batch_size, table)

@@ -53,7 +53,7 @@ def others(model: keras.Model, some: list[keras.Variable]) -> list[keras.Variabl
     return [v for v in model.variables if id(v) not in known and "seed_generator" not in v.path]
 
 
-def fingerprint(variables: list[keras.Variable]) -> str:
+def variables_digest(variables: list[keras.Variable]) -> str:
     """SHA-256 of the values, bit for bit."""
     import numpy as np
 
@@ -65,8 +65,8 @@ def fingerprint(variables: list[keras.Variable]) -> str:
 
 
 def check_frozen(before: str, variables: list[keras.Variable]) -> None:
-    """Raise `FrozenChanged` when the variables no longer have the fingerprint `before`."""
-    if fingerprint(variables) != before:
+    """Raise `FrozenChanged` when the variables no longer have the digest `before`."""
+    if variables_digest(variables) != before:
         raise FrozenChanged(
             f"Expected the {len(variables)} frozen variables to be the same after training, found them changed."
         )

@@ -9,12 +9,20 @@ from tasks.records.base import SPLITS, Gain, Record, StageLog, digest
 from tasks.records.curves import SCRATCH, TRANSFER, Comparison, CurvesRef, Gap, Level, PointRef
 from tasks.records.data import PREFIX, Corrections, DatasetRef, FactsRef, ImagesRef
 from tasks.records.decision import GateResult, Verdict
-from tasks.records.evaluation import Belief, CalibrationRef, ClassScore, Coverage, Report, SliceScore, Terms
+from tasks.records.evaluation import (
+    CalibrationRef,
+    CalibrationReport,
+    CalibrationTerms,
+    ClassScore,
+    Coverage,
+    Report,
+    SliceScore,
+)
 from tasks.records.features import AgreementRef, FeaturesRef, Predicted, RankedBackbone, RankingRef, TransferRef
 from tasks.records.models import LadderRef, ModelRef, ModelScores, Origin, RungScore, TrainingLog, TunedRef
 from tasks.records.outcome import Findings, Outcome, Retraining
 from tasks.records.release import LedgerEntry, PageRef, ScoresRef, VersionRef
-from tasks.records.retraining import Accuracy, Drift, NewsRef, WeighedRef
+from tasks.records.retraining import Accuracy, AssessmentRef, ChangesRef, Drift
 
 __all__ = [
     "PREFIX",
@@ -23,9 +31,12 @@ __all__ = [
     "TRANSFER",
     "Accuracy",
     "AgreementRef",
+    "AssessmentRef",
     "AuditRef",
-    "Belief",
     "CalibrationRef",
+    "CalibrationReport",
+    "CalibrationTerms",
+    "ChangesRef",
     "ClassScore",
     "Comparison",
     "Corrections",
@@ -47,7 +58,6 @@ __all__ = [
     "Level",
     "ModelRef",
     "ModelScores",
-    "NewsRef",
     "Origin",
     "Outcome",
     "PageRef",
@@ -63,12 +73,10 @@ __all__ = [
     "Shortcut",
     "SliceScore",
     "StageLog",
-    "Terms",
     "TrainingLog",
     "TransferRef",
     "TunedRef",
     "Verdict",
     "VersionRef",
-    "WeighedRef",
     "digest",
 ]

@@ -10,7 +10,7 @@ from tasks.records.base import Record
 
 
 @dataclass(frozen=True)
-class Terms:
+class CalibrationTerms:
     """What a version says of its own answers: it is packed with them."""
 
     #: Its logits are divided by.
@@ -34,10 +34,10 @@ class Terms:
 
 @dataclass(frozen=True)
 class CalibrationRef(Record):
-    """How far the answers of a model can be believed, as the validation images say."""
+    """Calibration of a model, read off the validation images."""
 
     digest: str
-    terms: Terms
+    terms: CalibrationTerms
     #: Features of some training images, float32[n, values], in NumPy's format; "" where they cannot be had.
     reference: str
     #: Validation images, and their log loss (nats) and calibration error before and after.
@@ -78,7 +78,7 @@ class Coverage:
 
 
 @dataclass(frozen=True)
-class Belief:
+class CalibrationReport:
     """How what a version says of its own answers held on the test images."""
 
     #: Of all, and of each class.
@@ -166,7 +166,7 @@ class Report(Record):
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     predictions: str
-    belief: Belief
+    calibration: CalibrationReport
     classes: tuple[ClassScore, ...] = ()
     #: The worst first; and the rung on the frozen network that their gaps are compared with.
     slices: tuple[SliceScore, ...] = ()
@@ -178,7 +178,7 @@ class Report(Record):
         bounds = {f"{name}_{end}": v[i] for name, v in self.intervals.items() for i, end in enumerate(("low", "high"))}
         worst = {"worst_slice_gap": self.slices[0].gap} if self.slices else {}
         flagged = {"flagged_slices": sum(score.flagged for score in self.slices)}
-        return self.metrics | bounds | worst | flagged | self.belief.numbers
+        return self.metrics | bounds | worst | flagged | self.calibration.numbers
 
     def slices_summary(self) -> dict[str, Any]:
         """What `--json` says of the slices."""

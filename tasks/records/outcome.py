@@ -13,7 +13,7 @@ from tasks.records.evaluation import CalibrationRef, Report
 from tasks.records.features import AgreementRef, RankingRef, TransferRef
 from tasks.records.models import LadderRef, ModelRef, TunedRef
 from tasks.records.release import PageRef, VersionRef
-from tasks.records.retraining import NewsRef, WeighedRef
+from tasks.records.retraining import AssessmentRef, ChangesRef
 from tasks.runtime.home import home
 
 
@@ -70,7 +70,7 @@ class Outcome(Findings):
             "transfer": dataclasses.asdict(self.transfer),
             "metrics": {name: round(value, 6) for name, value in self.report.metrics.items()},
             "intervals": {name: [round(end, 6) for end in ends] for name, ends in self.report.intervals.items()},
-            "calibration": self.calibration.terms.summary() | {"test": self.report.belief.summary()},
+            "calibration": self.calibration.terms.summary() | {"test": self.report.calibration.summary()},
             "slices": self.report.slices_summary(),
             "audit": self.audit.summary() if self.audit else None,
             "stages": {name: dataclasses.asdict(log) for name, log in self.stages.items()},
@@ -89,16 +89,16 @@ class Retraining:
     reason: str
     #: What had it looked at: a schedule, new data, a person.
     why: str
-    news: NewsRef
-    weighed: WeighedRef | None
+    changes: ChangesRef
+    assessment: AssessmentRef | None
     #: Where it was trained.
     outcome: "Outcome | None" = None
 
     def summary(self) -> dict[str, Any]:
         """The JSON object that `headstart retrain --json` prints."""
-        weighed = dataclasses.asdict(self.weighed) if self.weighed else None
-        if self.weighed and weighed and self.weighed.drift:
-            weighed |= {"drift": self.weighed.drift.summary()}
+        assessment = dataclasses.asdict(self.assessment) if self.assessment else None
+        if self.assessment and assessment and self.assessment.drift:
+            assessment |= {"drift": self.assessment.drift.summary()}
         told = {name: getattr(self, name) for name in ("recipe", "decision", "reason", "why")}
         trained = self.outcome.summary() if self.outcome else None
-        return told | {"news": dataclasses.asdict(self.news), "weighed": weighed, "trained": trained}
+        return told | {"changes": dataclasses.asdict(self.changes), "assessment": assessment, "trained": trained}

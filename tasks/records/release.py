@@ -51,7 +51,7 @@ class LedgerEntry:
         return {names.get(name, name): value for name, value in dataclasses.asdict(self).items()}
 
     @classmethod
-    def of(cls, summary: dict[str, Any]) -> "LedgerEntry":
+    def from_summary(cls, summary: dict[str, Any]) -> "LedgerEntry":
         """The entry that has this summary."""
         names = {"from": "before", "to": "after"}
         return cls(**{names.get(name, name): value for name, value in summary.items()})

@@ -45,11 +45,11 @@ class Drift(Record):
 
 
 @dataclass(frozen=True)
-class NewsRef(Record):
+class ChangesRef(Record):
     """What is in the data that the newest version has not seen, and whether that is enough to decide."""
 
     digest: str
-    #: `train`, `skip`, or "" where what is new has to be weighed.
+    #: `train`, `skip`, or "" where what is new has to be assessed.
     decision: str
     reason: str
     #: The newest version; "" for none.
@@ -77,7 +77,7 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
-class WeighedRef(Record):
+class AssessmentRef(Record):
     """Whether it pays to train on what is new, and what says so; None for what could not be asked."""
 
     digest: str

@@ -35,7 +35,7 @@ def text(found: Findings, facts: Mapping[str, str]) -> str:
         images=dataset.counts["test"],
         metrics="\n".join(["| metric | value | 95 % interval |", "|---|---|---|", *scores]),
         slice=_worst(found),
-        belief="\n- ".join(calibration.sentences(found.calibration, found.report)),
+        calibration="\n- ".join(calibration.sentences(found.calibration, found.report)),
         transfer=found.transfer.sentence,
         data=f"{dataset.counts['train']} training images, digest {dataset.digest}",
         licence=facts["licence of the photos"],

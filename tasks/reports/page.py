@@ -42,7 +42,7 @@ def write(
     parts = {
         "Scores on the test images": scores.metrics(found.report.metrics, found.report.intervals),
         "Classes": scores.classes(found.report.classes),
-        "How far answers can be believed": calibration.section(found.calibration, found.report),
+        "Calibration and prediction sets": calibration.section(found.calibration, found.report),
         "The model": _summary(found.model, found.ladder),
         "Data": _data(found.dataset),
         "What could spoil the verdict": audits.section(found.audit, home()) if found.audit else "",

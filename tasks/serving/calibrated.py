@@ -1,4 +1,4 @@
-"""The network of a version: what it was trained to, with the terms under which its answers can be believed built in."""
+"""The network of a version: as it was trained, with its temperature and its distance from training images built in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PROBABILITIES, NOVELTY = "probabilities", "novelty"
 
 
-def of(network: keras.Model, calibration: CalibrationRef) -> keras.Model:
+def with_calibration(network: keras.Model, calibration: CalibrationRef) -> keras.Model:
     """From the network's input to `probabilities`, float32[n, classes], at the temperature, and `novelty`, float32[n].
 
     `network`: a classifier, or the part of one above its features. Novelty is 1 at the limit; there is none where the

@@ -22,7 +22,7 @@ SPEC = "spec.json"
 
 @dataclass(frozen=True)
 class Spec:
-    """What has to be known beside the network: labels in its order, how images are prepared, `Terms` of its answers."""
+    """What has to be known beside the network: its labels in order, how images are prepared, its `CalibrationTerms`."""
 
     classes: list[str]
     images: dict[str, Any]
@@ -46,7 +46,7 @@ def write(folder: Path, network: Path, classes: tuple[str, ...], images: Images,
     """Write the calibrated network, `decoder/` (a SavedModel from bytes to pixels), and `spec.json`."""
     import tensorflow as tf
 
-    files.save(calibrated.of(files.load(network), calibration), folder)
+    files.save(calibrated.with_calibration(files.load(network), calibration), folder)
     decoder = tf.Module()
     decoder.decode = preparer(images.size, images.fit, images.max_pixels)
     tf.saved_model.save(decoder, str(folder / "decoder"))

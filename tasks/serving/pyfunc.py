@@ -17,7 +17,7 @@ BATCH = 32
 
 
 class Classifier(PythonModel):
-    """Image bytes to label, probability, and how far both can be believed; classes in the order of `spec.json`."""
+    """Image bytes to label, probability, prediction set and novelty; classes in the order of `spec.json`."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the network, refusing any code in it, the decoder graph, and the labels."""

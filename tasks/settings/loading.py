@@ -57,7 +57,7 @@ def check_engine(name: str, backend: str) -> None:
 def check_weights(backbone: Backbone) -> None:
     """Raise `UsageError` or `DependencyError` when a file of weights is not there, or is not the one that is meant."""
     if backbone.weights != "auto" and backbone.kind in plugins.names("backbones"):
-        plugins.load("backbones", backbone.kind).fingerprint(backbone.weights, backbone.options)
+        plugins.load("backbones", backbone.kind).weights_digest(backbone.weights, backbone.options)
 
 
 def check_trained(head: Head, fine_tune: FineTune) -> None:

@@ -28,6 +28,6 @@ def scope(wanted: str) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def of(model: keras.Model) -> AbstractContextManager[None]:
+def scope_of(model: keras.Model) -> AbstractContextManager[None]:
     """Where the model was made, to compile it there."""
     return model.distribute_strategy.scope() if backend.current() == "tensorflow" else nullcontext()

@@ -86,7 +86,7 @@ def train(
     `freezing.FrozenChanged`.
     """
     frozen, tuning = freezing.frozen_variables(network), settings.tuning
-    before = freezing.fingerprint(frozen)
+    before = freezing.variables_digest(frozen)
     found = None
     with precision.mixed(part.model, tuning.precision):
         rate = tuning.learning_rate

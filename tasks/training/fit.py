@@ -92,7 +92,7 @@ def fit(
     last = only or plan.epochs
     averaging = callbacks.SwapEMAWeights(swap_on_epoch=True) if plan.ema else None
     stopping = callbacks.EarlyStopping("val_loss", 0, plan.patience, restore_best_weights=True) if validation else None
-    with distribution.of(model):
+    with distribution.scope_of(model):
         _compile(model, plan, plan.steps(len(train.labels)))
         epochs = checkpoints.Epochs(address, model, stopping, averaging, train.random)
         keep = callbacks.LambdaCallback(on_train_begin=epochs.restore, on_epoch_end=epochs.add)
@@ -117,7 +117,7 @@ def losses(
 ) -> list[float]:
     """The loss of each step of training in place at these rates, until it is `diverged` times its smallest."""
     found: list[float] = []
-    with distribution.of(model):
+    with distribution.scope_of(model):
         _compile(model, plan, len(learning_rates))
         batches = iter(_dataset(train, plan.batch_size, plan.seed, plan.loss.balance).repeat())
         for rate, batch in zip(learning_rates, batches, strict=False):

@@ -29,7 +29,7 @@ def listing(source: Source) -> pd.DataFrame:
     return rows.assign(bytes_on_disk=[size for size, _ in stats], mtime=[time for _, time in stats])
 
 
-def fingerprint(source: Source) -> str:
+def listing_digest(source: Source) -> str:
     """Digest of what the source holds now, without reading the photos."""
     return digest(listing(source).to_csv(index=False))
 

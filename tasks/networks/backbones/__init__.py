@@ -1,7 +1,7 @@
 """Networks trained on a large data set, with their last layers taken off.
 
-A backbone has `build(size, weights, *, options…) -> Backbone`; without building anything `fingerprint(weights, options)
--> str`, the digest of the weights, and `licence(weights, options) -> str`, theirs; and `choices() -> list[Choice]`. The
+A backbone has `build(size, weights, *, options…) -> Backbone` and `choices() -> list[Choice]`. Two functions build
+nothing: `weights_digest(weights, options) -> str` and `licence(weights, options) -> str`, both of the weights. The
 model maps float pixels 0 to 255, [n, size, size, 3], to a feature map [n, h, w, c], preprocessing included.
 
 Where a choice cannot be built without a download, `smallest() -> list[Choice]` gives the contract test others that can.
@@ -59,7 +59,7 @@ def label(settings: Candidate) -> str:
 
 def weights(settings: Candidate) -> str:
     """Digest of the weights that a recipe names; equal digests give equal features. Builds nothing."""
-    return plugins.load("backbones", settings.kind).fingerprint(_named(settings), settings.options)
+    return plugins.load("backbones", settings.kind).weights_digest(_named(settings), settings.options)
 
 
 def licence(settings: Candidate) -> str:

@@ -113,9 +113,9 @@ def licence(weights: str, options: dict[str, str]) -> str:
     return known.get(weights, f"that of {weights}")
 
 
-def fingerprint(weights: str, options: dict[str, str]) -> str:
+def weights_digest(weights: str, options: dict[str, str]) -> str:
     """Digest of the weights file; of `imagenet` the published one, without a file."""
-    return networks()[options.get("name", "ResNet50")].published.fingerprint(weights)
+    return networks()[options.get("name", "ResNet50")].published.digest_of(weights)
 
 
 def choices() -> list[Choice]:

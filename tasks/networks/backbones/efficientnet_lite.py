@@ -87,7 +87,7 @@ def licence(weights: str, options: dict[str, str]) -> str:
     return {"packaged": "Apache-2.0", "random": "none: random weights"}.get(weights, f"that of {weights}")
 
 
-def fingerprint(weights: str, options: dict[str, str]) -> str:
+def weights_digest(weights: str, options: dict[str, str]) -> str:
     """SHA-256 of the weights file, or `random`."""
     return "random" if weights == "random" else _file(weights, options.get("variant", "lite0"))[1]
 

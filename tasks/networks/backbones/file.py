@@ -67,7 +67,7 @@ def licence(weights: str, options: dict[str, str]) -> str:
     return f"that of {weights}, whose author has to state it"
 
 
-def fingerprint(weights: str, options: dict[str, str]) -> str:
+def weights_digest(weights: str, options: dict[str, str]) -> str:
     """SHA-256 of the file, or of the SavedModel's files."""
     return files.from_path(weights)[1]
 

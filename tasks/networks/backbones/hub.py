@@ -89,7 +89,7 @@ def licence(weights: str, options: dict[str, Any]) -> str:
     return f"that of {preset}" if presets.local(preset) else f"see {presets.page(preset)}"
 
 
-def fingerprint(weights: str, options: dict[str, Any]) -> str:
+def weights_digest(weights: str, options: dict[str, Any]) -> str:
     """`random`, SHA-256 of a weights file or of a preset's folder, or the handle of a named preset."""
     _check(options.get("preset", ""), options.get("family", ""), weights)
     if weights == "random":

@@ -73,9 +73,9 @@ def licence(weights: str, options: dict[str, str]) -> str:
     return LICENCES.get(weights, f"that of {weights}, whose author has to state it")
 
 
-def fingerprint(weights: str, options: dict[str, str]) -> str:
+def weights_digest(weights: str, options: dict[str, str]) -> str:
     """SHA-256 of the weights file, of torchvision's own how it begins, or `random`. Downloads nothing."""
-    return published(options.get("variant", DEFAULT)).fingerprint(weights)
+    return published(options.get("variant", DEFAULT)).digest_of(weights)
 
 
 def choices() -> list[Choice]:

@@ -35,7 +35,7 @@ class Published:
         """What the file is known by: equal digests, equal weights."""
         return self.sha256 or self.md5
 
-    def fingerprint(self, weights: str) -> str:
+    def digest_of(self, weights: str) -> str:
         """What a recipe's weights are known by: `imagenet` for these, `random`, or a file. Downloads nothing."""
         if weights == "random":
             return weights

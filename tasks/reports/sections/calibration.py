@@ -1,4 +1,4 @@
-"""The page's part on how far answers can be believed: calibration, prediction sets, abstention, novelty."""
+"""The page's part on calibration, prediction sets, selective prediction and novelty."""
 
 from html import escape
 
@@ -8,7 +8,7 @@ from tasks.reports.sections.html import table
 
 def section(calibration: CalibrationRef, report: Report) -> str:
     """The sentences, and how often sets held the label in each class."""
-    held = report.belief
+    held = report.calibration
     columns = {"images": True, "label in the set": True, "95 % interval": True}
     rows = [_row(each) for each in (held.coverage, *held.classes)]
     listed = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences(calibration, report))
@@ -17,7 +17,7 @@ def section(calibration: CalibrationRef, report: Report) -> str:
 
 def sentences(calibration: CalibrationRef, report: Report) -> tuple[str, ...]:
     """What was read off the validation images, and how it held on the test images."""
-    terms, held = calibration.terms, report.belief
+    terms, held = calibration.terms, report.calibration
     sure = "was shown" if terms.shown else "could not be shown on so few images"
     novelty = "The network hides its features: nothing is called new."
     if held.novel is not None:

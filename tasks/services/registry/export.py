@@ -22,14 +22,14 @@ def export(address: str, format: str, to: Path | None) -> dict[str, Any]:
     if to.exists():
         raise UsageError(f"--to: expected a folder that is not there yet, found {to}.")
     to.parent.mkdir(parents=True, exist_ok=True)
-    fingerprint = versions.fingerprint(name, version)
+    seal = versions.seal(name, version)
     with (
-        verification.opened(name, version, fingerprint) as folder,
+        verification.opened(name, version, seal) as folder,
         TemporaryDirectory(dir=to.parent, prefix=".export-") as working,
     ):
         images = verification.golden_images(folder)
         wanted = verification.answer(folder, images)
-        facts = {"model": name, "version": version, "fingerprint": fingerprint}
+        facts = {"model": name, "version": version, "fingerprint": seal}
         files = Path(working, "files")
         files.mkdir()
         apart = exports.write(format, verification.served(folder), facts, images, wanted, files)

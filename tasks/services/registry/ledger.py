@@ -31,7 +31,7 @@ class Intent:
 def entries(name: str) -> list[LedgerEntry]:
     """All entries, the oldest first; their numbers are 1, 2, … without a gap."""
     tags = registered_models.model(name).tags
-    found = [LedgerEntry.of(json.loads(text)) for tag, text in tags.items() if tag.startswith(ENTRY)]
+    found = [LedgerEntry.from_summary(json.loads(text)) for tag, text in tags.items() if tag.startswith(ENTRY)]
     return sorted(found, key=lambda entry: entry.number)
 
 
@@ -63,7 +63,7 @@ def begun(name: str) -> Intent | None:
     if not text:
         return None
     parts = json.loads(text)
-    return Intent(LedgerEntry.of(parts["entry"]), parts["before"], parts["after"])
+    return Intent(LedgerEntry.from_summary(parts["entry"]), parts["before"], parts["after"])
 
 
 def end(name: str) -> None:

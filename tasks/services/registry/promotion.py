@@ -2,7 +2,7 @@
 
 A move of aliases is written down before it begins and ends with an entry in the ledger. Whoever is killed in between
 leaves the note behind, and the next one who takes the lock, or looks, undoes the move before anything else. A version
-has shown its fingerprint before any alias points to it.
+is verified before any alias points to it.
 """
 
 import re
@@ -26,8 +26,8 @@ def promote(
 ) -> LedgerEntry | None:
     """Make a version the champion; the champion until now becomes `previous`. None where it is the champion already.
 
-    Raises `DataError` when the version does not show its fingerprint, or when another champion stands there than the
-    one that it was compared with, unless `force`. `verified`: this process has just seen the fingerprint.
+    Raises `DataError` when the version fails its verification, or when another champion stands there than the
+    one that it was compared with, unless `force`. `verified`: this process has just verified it.
     """
     repair(name)
     found = versions.version_of(name, version)
@@ -47,7 +47,7 @@ def promote(
 def rollback(name: str, why: str = "", who: str = "") -> LedgerEntry:
     """Make `previous` the champion again, and `previous` the champion until now: a second rollback undoes the first.
 
-    Raises `DataError` where there is no `previous`, or where it does not show its fingerprint.
+    Raises `DataError` where there is no `previous`, or where it fails its verification.
     """
     repair(name)
     seen = registered_models.aliases_of(name)
@@ -79,7 +79,7 @@ def reject(name: str, version: str, why: str = "", who: str = "") -> LedgerEntry
 
 
 def introduce(name: str, version: str, decision: str, reason: str, approval: bool) -> None:
-    """Let a version in that has just shown its fingerprint: as `challenger`, as champion where nothing holds it back.
+    """Let a version in that has just been verified: as `challenger`, as champion where nothing holds it back.
 
     A person is waited for where `approval` is wanted, and where the same model was champion and was taken back.
     """
@@ -99,7 +99,7 @@ def introduce(name: str, version: str, decision: str, reason: str, approval: boo
 
 
 def verify(address: str) -> dict[str, Any]:
-    """Ask the version at `NAME@alias`, `NAME/version` or `NAME` for its fingerprint, on this machine."""
+    """Verify the version at `NAME@alias`, `NAME/version` or `NAME`, on this machine."""
     repair(re.split("[@/]", address)[0])
     return versions.verify(*versions.resolve(address))
 

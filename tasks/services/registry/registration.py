@@ -19,8 +19,8 @@ def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: 
     """Log the served folder as a model of the stage that is running, and register it; returns the version.
 
     `expected`: a folder named `golden`. What was uploaded is fetched again, sealed, and asked for the golden images:
-    only a model that shows its fingerprint becomes a version. Raises `DataError` for one that does not. A stage has one
-    version, also where it is tried again and where a request was sent twice because its answer was lost.
+    only a model that answers them as expected becomes a version. Raises `DataError` for one that does not. A stage has
+    one version, also where it is tried again and where a request was sent twice because its answer was lost.
     """
     import mlflow
     from mlflow.models import ModelSignature

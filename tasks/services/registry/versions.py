@@ -26,13 +26,13 @@ FINGERPRINT, NOTE = "headstart.fingerprint", "headstart.note"
 
 
 def verify(name: str, version: str) -> dict[str, Any]:
-    """Ask a version for its fingerprint, on this machine. Raises `DataError` naming what differs, and by how much."""
-    sealed = fingerprint(name, version)
+    """Check that a version is as it was registered, and answers as it did. Raises `DataError` naming what differs."""
+    sealed = seal(name, version)
     images, apart = verification.verify(name, version, sealed)
     return {"model": name, "version": version, "fingerprint": sealed, "images": images, "largest_difference": apart}
 
 
-def fingerprint(name: str, version: str) -> str:
+def seal(name: str, version: str) -> str:
     """What a version was sealed with; "" where it was not."""
     return version_of(name, version).tags.get(FINGERPRINT, "")
 

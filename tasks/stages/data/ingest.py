@@ -10,7 +10,7 @@ from tasks.settings import Images, Source, Split
 NONE = Corrections()
 
 
-@stage(version=3, reads=lambda source, split, images, corrections=NONE: sources.fingerprint(source))
+@stage(version=3, reads=lambda source, split, images, corrections=NONE: sources.listing_digest(source))
 def ingest(source: Source, split: Split, images: Images, corrections: Corrections = NONE) -> FactsRef:
     """Facts table: one row an image with `key, uri, label, group, split`, facts, and the source's own as `slice_…`.
 

@@ -1,4 +1,4 @@
-"""Calibrate: how far the model's answers can be believed, read off the validation images."""
+"""Calibrate: temperature, prediction sets and thresholds, read off the validation images."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ from tasks.data import datasets
 from tasks.evaluation import calibration
 from tasks.evaluation.metrics import ece
 from tasks.features import inference
-from tasks.records import CalibrationRef, FeaturesRef, ImagesRef, ModelRef, Terms, digest
+from tasks.records import CalibrationRef, CalibrationTerms, FeaturesRef, ImagesRef, ModelRef, digest
 from tasks.runtime.home import home
 from tasks.runtime.store import folders
 from tasks.services.orchestration.stage import stage
@@ -30,7 +30,7 @@ def calibrate(images: ImagesRef, features: FeaturesRef, model: ModelRef, setting
     address = digest("calibration", model, settings, images, features)
     reference, apart = _reference(images, features, model, settings, address)
     limit = calibration.limit(apart, settings.false_alarms) if reference else None
-    terms = Terms(
+    terms = CalibrationTerms(
         temperature=temperature,
         set_thresholds=tuple(calibration.set_thresholds(labels, probabilities, settings.coverage).tolist()),
         coverage=settings.coverage,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PROBE, TOLERANCE = 8, 1e-3
 
 
-@stage(version=6)
+@stage(version=7)
 def evaluate(
     images: ImagesRef,
     features: FeaturesRef,
@@ -43,7 +43,7 @@ def evaluate(
     probabilities, novelty = _answers(model, calibration, features, images, rows)
     found = metrics.evaluate(labels, probabilities)
     bounds = metrics.intervals(labels, probabilities, seed)
-    believed = calibration_check.judge(labels, probabilities, novelty, calibration.terms, images.dataset.classes)
+    calibrated_as = calibration_check.judge(labels, probabilities, novelty, calibration.terms, images.dataset.classes)
     each = classes.scores(labels, probabilities, images.dataset.classes)
     probe = _frozen(ladder)
     of_probe = probabilities
@@ -64,7 +64,7 @@ def evaluate(
         found,
         bounds,
         f"{path}/predictions.parquet",
-        believed,
+        calibrated_as,
         each,
         parts,
         probe.rung,
@@ -99,7 +99,7 @@ def _answers(
 
 def _joined(network: "keras.Model", calibration: CalibrationRef | None) -> "keras.Model":
     """The network as a version has it, with all that it says in one vector."""
-    return calibrated.joined(calibrated.of(network, calibration)) if calibration else network
+    return calibrated.joined(calibrated.with_calibration(network, calibration)) if calibration else network
 
 
 def _predictions(rows: pd.DataFrame, classes: tuple[str, ...], probabilities: np.ndarray) -> pd.DataFrame:

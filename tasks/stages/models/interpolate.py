@@ -35,7 +35,7 @@ def interpolate(
     part = fine_tuning.part_above_cut(network, head.blocks, settings, images, again is not None)
     pairs = between.moved(frozen, network)
     same = freezing.others(network, [variable for variable, _, _ in pairs] + freezing.statistics(part.model))
-    before = freezing.fingerprint(same)
+    before = freezing.variables_digest(same)
     wanted = [(again.origin.share, again.origin.renewed)] if again else list(product(between.SHARES, (False, True)))
     tried = _tried(network, part, pairs, wanted, settings.seed)
     share, renewed = min(tried, key=lambda key: tried[key][2]["log_loss"])

@@ -38,7 +38,7 @@ def train_head(
     model = _head(head, features.shape, len(images.dataset.classes), train)
     network = classifiers.classifier(pooling.pooled(built, backbone.pooling), model)
     frozen = built.model.variables
-    before = freezing.fingerprint(frozen)
+    before = freezing.variables_digest(frozen)
     history = fit.History()
     if model.trainable:
         plan, only = fit.plan(head, head.learning_rate, loss, seed), again.training.epochs if again else 0

@@ -43,7 +43,7 @@ SCHEMA = pa.schema(
 )
 
 
-@stage(version=1, reads=lambda source, name, version, settings: sources.fingerprint(source))
+@stage(version=1, reads=lambda source, name, version, settings: sources.listing_digest(source))
 def score(source: Source, name: str, version: str, settings: Scoring) -> ScoresRef:
     """A row an image: key, uri, error, label, probability, probabilities, set, abstain, novelty, novel, model, version.
 
@@ -51,18 +51,18 @@ def score(source: Source, name: str, version: str, settings: Scoring) -> ScoresR
     from its last commit. Raises `DataError` where the version's files are not as they were.
     """
     use("tensorflow")
-    fingerprint = versions.fingerprint(name, version)
-    with verification.opened(name, version, fingerprint) as folder:
+    seal = versions.seal(name, version)
+    with verification.opened(name, version, seal) as folder:
         served = package.read(verification.served(folder))
         width = len(served.spec.classes) + (calibrated.NOVELTY in served.network.output)
-        table = Table(f"answers-{fingerprint[:20]}", (width,), "float32")
+        table = Table(f"answers-{seal[:20]}", (width,), "float32")
         rows = _keyed(sources.listing(source), served.spec.images["max_pixels"])
-        engine = _engine(served, folder, fingerprint, settings)
+        engine = _engine(served, folder, seal, settings)
         started = time.perf_counter()
         computed, errors = _fill(table, rows, served.spec, engine, settings.batch_size)
         seconds = time.perf_counter() - started
     rows["error"] = rows["error"].where(rows["error"].notna(), rows["key"].map(errors))
-    address = digest("scores", fingerprint, rows[["uri", "key", "error"]].to_csv(index=False))
+    address = digest("scores", seal, rows[["uri", "key", "error"]].to_csv(index=False))
     with folders.folder("scores", address) as (working, path):
         said = _write(working / "scores.parquet", rows, table, served.spec, {"model": name, "version": version})
     return _summed(f"{path}/scores.parquet", address, rows, said, served.spec, computed, seconds, name, version)
@@ -77,9 +77,9 @@ def _keyed(rows: pd.DataFrame, max_pixels: int) -> pd.DataFrame:
     )
 
 
-def _engine(served: "Served", folder: Path, fingerprint: str, settings: Scoring) -> Engine:
+def _engine(served: "Served", folder: Path, seal: str, settings: Scoring) -> Engine:
     """What runs the version's network, once it has answered the golden images as it should; else TensorFlow does."""
-    kept = home() / "store" / "engines" / f"version-{fingerprint[:20]}"
+    kept = home() / "store" / "engines" / f"version-{seal[:20]}"
 
     def build() -> "keras.Model":
         return calibrated.joined(served.network)

@@ -6,7 +6,7 @@ from tasks.data import changes, datasets, subsets
 from tasks.evaluation import drift
 from tasks.evaluation.statistics import bootstrap
 from tasks.features import probes, tables
-from tasks.records import Accuracy, Drift, FeaturesRef, Gain, ImagesRef, NewsRef, WeighedRef, digest
+from tasks.records import Accuracy, AssessmentRef, ChangesRef, Drift, FeaturesRef, Gain, ImagesRef, digest
 from tasks.runtime.store.tables import Table
 from tasks.services.orchestration.stage import stage
 from tasks.services.registry import predict, registered_models, versions
@@ -19,8 +19,8 @@ NOTHING = "they are like those before, the champion answers them as well, and a 
 
 @stage(version=2, reads=lambda images, features, found, settings, name, seed: registered_models.opponent(name, ""))
 def assess_changes(
-    images: ImagesRef, features: FeaturesRef, found: NewsRef, settings: Retrain, name: str, seed: int
-) -> WeighedRef:
+    images: ImagesRef, features: FeaturesRef, found: ChangesRef, settings: Retrain, name: str, seed: int
+) -> AssessmentRef:
     """`train` where the new images are unlike the old ones, the champion does worse on them, or a probe gains by them.
 
     The probe is a linear one, fitted on the training images as the newest version had them, and as they are now, and
@@ -38,8 +38,8 @@ def assess_changes(
     worse = _champion(name, champion, rows[fresh], images.dataset.classes, seed) if champion else None
     gained = _probe(table, rows, before, fresh, images.dataset.classes, seed, level)
     reasons = because(drifted, worse, gained, level)
-    return WeighedRef(
-        digest=digest("weighed", images, features, found, settings, name, seed, champion),
+    return AssessmentRef(
+        digest=digest("assessment", images, features, found, settings, name, seed, champion),
         decision="train" if reasons else "skip",
         reason=f"{found.reason}: {'; '.join(reasons) or NOTHING}",
         drift=drifted,
@@ -98,7 +98,7 @@ def _probe(
     seed: int,
     level: float,
 ) -> Gain | None:
-    """What the news take off a probe's log loss on the validation images: fitted on what the version had, and on all.
+    """What a probe's log loss on the validation images falls by, fitted on all images instead of those of the version.
 
     What the version had carries the labels that it had then. None where one of both has fewer than two classes.
     """

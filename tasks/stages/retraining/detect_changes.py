@@ -1,7 +1,7 @@
 """Look: is there enough that is new since the newest version to think about training again?"""
 
 from tasks.data import changes, datasets
-from tasks.records import DatasetRef, NewsRef, digest
+from tasks.records import ChangesRef, DatasetRef, digest
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 from tasks.services.registry import versions
@@ -14,19 +14,19 @@ def _state(name: str) -> tuple[str, int]:
 
 
 @stage(version=1, reads=lambda dataset, settings, name: _state(name))
-def detect_changes(dataset: DatasetRef, settings: Retrain, name: str) -> NewsRef:
+def detect_changes(dataset: DatasetRef, settings: Retrain, name: str) -> ChangesRef:
     """What is new, and `train` or `skip` where that is enough to decide; "" where `assess_changes` has to."""
     version, skips = _state(name)
-    address = digest("news", dataset, settings, name, version, skips)
+    address = digest("changes", dataset, settings, name, version, skips)
     if not version:
-        return NewsRef(address, "train", "there is no version yet", "", 0, 0, 0, skips)
+        return ChangesRef(address, "train", "there is no version yet", "", 0, 0, 0, skips)
     before = versions.data_of(name, version)
     if before is None:
-        return NewsRef(address, "train", f"what version {version} was made of is not known", version, 0, 0, 0, skips)
+        return ChangesRef(address, "train", f"what version {version} was made of is not known", version, 0, 0, 0, skips)
     found = changes.between(before, datasets.rows(dataset))
     decision, reason = _decide(found, settings, version, skips)
     counts = len(found.new), len(found.relabelled), found.removed
-    return NewsRef(address, decision, reason, version, *counts, skips)
+    return ChangesRef(address, decision, reason, version, *counts, skips)
 
 
 def _decide(found: changes.News, settings: Retrain, version: str, skips: int) -> tuple[str, str]:
