@@ -15,7 +15,8 @@ from helpers import outside
 
 from tasks import settings
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = "".join((ROOT / folder / "README.md").read_text() for folder in (".", "mlflow"))
 BIN = Path(sys.executable).parent
 
 

@@ -1,13 +1,15 @@
 """A recipe is right or refused, with the key and what to do."""
 
-import json
+from pathlib import Path
 
 import helpers
 import pytest
 
+from flows import recipes
 from flows.recipes import find, shipped
 from tasks import settings
 from tasks.runtime.errors import UsageError
+from tasks.settings import table
 
 
 def _load(tmp_path, text, *overrides):
@@ -80,15 +82,14 @@ def test_an_unknown_recipe_is_refused_with_the_ones_that_exist():
         find("nothing")
 
 
-def test_the_readme_lists_every_setting_with_its_default():
-    text = (helpers.Path(__file__).parent.parent / "README.md").read_text()
-    for section, field in settings.Recipe.model_fields.items():
-        parts = getattr(field.annotation, "model_fields", {None: field})
-        for name, part in parts.items():
-            key = f"{section}.{name}" if name else section
-            (row,) = [line for line in text.splitlines() if line.startswith(f"| `{key}` |")]
-            assert row.endswith(f"| {part.description} |")
-            if not part.is_required():
-                default = part.get_default()
-                shown = list(default) if isinstance(default, tuple) else default
-                assert json.dumps(shown) in row
+def test_the_document_beside_the_recipes_lists_every_setting_with_its_default():
+    text = (Path(recipes.__file__).parent / "README.md").read_text()
+    assert text == table.written_into(text)
+    rows = {row["setting"]: row for row in table.rows()}
+    assert rows["head.learning_rate"] == {
+        "setting": "head.learning_rate",
+        "default": "0.001",
+        "meaning": "AdamW learning rate",
+    }
+    assert rows["name"]["default"] == ""
+    assert all(row["meaning"] for row in rows.values())

@@ -17,7 +17,7 @@ for command in (
     *(runs.train, runs.retrain, runs.check, runs.compare),
     *(models.models, models.promote, models.rollback, models.verify, models.export, models.predict, models.score),
     *(serve.serve, serve.notify, serve.alerts),
-    *(catalog.backbones, catalog.heads, catalog.sources, catalog.gates, catalog.engines),
+    *(catalog.backbones, catalog.heads, catalog.sources, catalog.gates, catalog.engines, catalog.settings),
     doctor.doctor,
 ):
     app.command()(command)

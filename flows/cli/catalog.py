@@ -1,6 +1,9 @@
-"""Commands that list what a recipe can name: backbones, heads, sources, gates, engines."""
+"""Commands that list what a recipe can name: backbones, heads, sources, gates, engines, settings."""
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from flows.cli import output
 from flows.cli.arguments import Home, Json
@@ -44,6 +47,28 @@ def gates(home: Home = None, as_json: Json = False) -> None:
 def engines(home: Home = None, as_json: Json = False) -> None:
     """Ways to run a frozen network."""
     _plugins("engines", home, as_json)
+
+
+def settings(
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", help="A Markdown file whose table of settings is written anew")
+    ] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Every setting of a recipe, with its default."""
+    with session("settings", home) as s:
+        from tasks.runtime.errors import UsageError
+        from tasks.settings import table
+
+        found = table.rows()
+        if markdown:
+            try:
+                text = table.written_into(markdown.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                raise UsageError(f"--markdown {markdown}: {error}.") from None
+            markdown.write_text(text, encoding="utf-8")
+        s.show(found, as_json, lambda: output.listed(s, "Settings", found))
 
 
 def _plugins(kind: str, home: Path | None, as_json: bool) -> None:

@@ -22,7 +22,7 @@ class Compare(Settings):
         (0.05, 0.1, 0.25, 0.5, 1.0), description="Shares of the training images to learn from"
     )
     per_class: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (5, 10, 20), description="And so many training images of each class"
+        (5, 10, 20), description="Numbers of training images of each class to learn from too"
     )
     seeds: int = Field(1, ge=1, description="How often each point is trained, each time on other images")
     epochs: int = Field(15, ge=1, description="Passes over the training images from random weights")
@@ -31,5 +31,7 @@ class Compare(Settings):
     )
     small_size: int = Field(64, ge=32, le=2048, description="Side of the images that `small_cnn` sees, pixels")
     max_minutes: float = Field(
-        30.0, ge=0, description="No point is begun after this time; the same command goes on from there. 0: no bound"
+        30.0,
+        ge=0,
+        description="No point starts after so many minutes; the same command goes on from there. 0: no limit",
     )

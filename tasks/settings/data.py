@@ -20,8 +20,8 @@ class Source(Settings):
 class Split(Settings):
     """How the images are shared out."""
 
-    test: Share = Field(0.2, description="Share of the images kept for evaluate")
-    validation: Share = Field(0.15, description="Share of the images that training is steered by")
+    test: Share = Field(0.2, description="Share of the images that only the evaluation uses")
+    validation: Share = Field(0.15, description="Share of the images that training is validated on")
     salt: str = Field("headstart", description="Another salt draws another split")
 
     @model_validator(mode="after")
@@ -54,7 +54,7 @@ class Images(Settings):
     )
     max_pixels: int = Field(100_000_000, ge=1, description="Photos with more pixels are set aside unread")
     views: tuple[View, ...] = Field(
-        ("identity", "flip_left_right"), min_length=1, description="Fixed augmented copies that training sees"
+        ("identity", "flip_left_right"), min_length=1, description="Augmented copies of each image that training sees"
     )
     keep: bool = Field(True, description="Keep prepared images; else they are decoded whenever they are needed")
 
@@ -69,7 +69,7 @@ class Audit(Settings):
         lt=1,
         description="Correlation of their fine structure from which on two images are near-duplicates",
     )
-    images: int = Field(20_000, ge=2, description="Images among which near-duplicates are looked for at most")
+    images: int = Field(20_000, ge=2, description="Largest number of images among which near-duplicates are looked for")
     shortcut_margin: Share = Field(
         0.1,
         description="Balanced accuracy above chance that brightness, size or format must surely exceed to be flagged",

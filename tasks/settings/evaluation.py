@@ -17,7 +17,7 @@ class Slices(Settings):
         ("brightness", "size", "sharpness"),
         description="What is read of the photos to slice by, in quarters of the training images (`size`: pixels)",
     )
-    metric: Literal["accuracy", "log_loss"] = Field("accuracy", description="What gaps between slices are in")
+    metric: Literal["accuracy", "log_loss"] = Field("accuracy", description="Metric of the gaps between slices")
     min_images: int = Field(30, ge=2, description="Test images that a slice needs to be judged, and the rest too")
 
 
@@ -28,16 +28,18 @@ class Calibration(Settings):
         0.9,
         gt=0.5,
         lt=1,
-        description="Chance that the set of classes that a version answers with holds the label, whichever it is",
+        description="Probability that a prediction set contains the label, whichever class it is",
     )
     precision: float = Field(
-        0.95, gt=0.5, lt=1, description="Share of right answers, at least, among those that it does not abstain from"
+        0.95, gt=0.5, lt=1, description="Smallest share of right answers among those that it does not abstain from"
     )
     false_alarms: float = Field(
-        0.05, gt=0, lt=0.5, description="Share, at most, of images like the others that it calls new"
+        0.05, gt=0, lt=0.5, description="Largest share of images like the others that it calls novel"
     )
     neighbours: int = Field(5, ge=1, le=50, description="k: novelty is the distance to the k-th nearest training image")
-    reference: int = Field(512, ge=1, le=5000, description="Training images that it keeps the features of, at most")
+    reference: int = Field(
+        512, ge=1, le=5000, description="Largest number of training images whose features a version keeps"
+    )
 
 
 class Decision(Settings):
@@ -47,11 +49,11 @@ class Decision(Settings):
         0.05,
         gt=0,
         lt=0.5,
-        description="Chance, at most, that any decision on the same test images sees a difference that is not there; "
-        "the first has half of it, the next less and less",
+        description="Largest probability that any decision on the same test images sees a difference that does not "
+        "exist; the first decision uses half of it, the next ones less and less",
     )
     power: float = Field(
-        0.8, gt=0, lt=1, description="Chance that as many images as `undecided` asks for show today's difference"
+        0.8, gt=0, lt=1, description="Probability that as many images as `undecided` asks for show today's difference"
     )
 
 

@@ -57,7 +57,7 @@ class Extract(Settings):
 
     engine: str = Field("auto", description="`auto`, or a name from `headstart engines`")
     batch_size: int = Field(32, ge=1, description="Images a step")
-    dtype: Literal["float16", "float32"] = Field("float32", description="How features are stored")
+    dtype: Literal["float16", "float32"] = Field("float32", description="Type in which features are stored")
     runner: Literal["local", "dask"] = Field("local", description="Where extraction runs: in this process, or on Dask")
     shards: int = Field(8, ge=1, description="With Dask: tasks that the images are split into")
     workers: int = Field(2, ge=1, description="With Dask and no address: processes of a cluster on this machine")
@@ -68,7 +68,9 @@ class TransferCheck(Settings):
     """Are the pretrained weights better than random ones here?"""
 
     enabled: bool = Field(True, description="Compare the pretrained weights with random ones in every run")
-    images: int = Field(1000, ge=1, description="Training images, and validation images, that the check takes at most")
+    images: int = Field(
+        1000, ge=1, description="Largest number of training images, and of validation images, that the check uses"
+    )
 
 
 class Extraction(StageSettings):

@@ -12,7 +12,7 @@ from tasks.settings.features import Backbone, Candidate, Extract
 class Training(Settings):
     """How weights are trained, whichever they are: AdamW, with the weights of the best epoch kept."""
 
-    epochs: int = Field(100, ge=1, description="Most passes over the training images and their views")
+    epochs: int = Field(100, ge=1, description="Largest number of passes over the training images and their views")
     patience: int = Field(10, ge=1, description="Epochs without a better validation loss before training stops")
     weight_decay: float = Field(1e-2, ge=0, description="AdamW weight decay")
     batch_size: int = Field(64, ge=1, description="Images a step")
@@ -35,10 +35,10 @@ class Tune(Settings):
     """A search for the head's settings on stored features, before the ladder."""
 
     enabled: bool = Field(False, description="Search for the head's settings on stored features first")
-    trials: int = Field(50, ge=1, description="Trials of the search; those of an interrupted one count")
-    minutes: float = Field(0.0, ge=0, description="No trial is begun after so long; 0: no bound")
+    trials: int = Field(50, ge=1, description="Number of trials; those of an interrupted search count")
+    minutes: float = Field(0.0, ge=0, description="No trial starts after so many minutes; 0: no limit")
     heads: tuple[str, ...] = Field(
-        ("linear", "mlp", "cosine"), min_length=1, description="Heads to try, of those that are trained"
+        ("linear", "mlp", "cosine"), min_length=1, description="Heads to try; only heads that are trained"
     )
     poolings: tuple[Literal["avg", "avg_max_std", "multi_level"], ...] = Field(
         (), description="Poolings to try; empty: the backbone's own. The best is then `backbone.pooling`"
@@ -51,7 +51,7 @@ class Tune(Settings):
         description="Parts of the training and validation images that take turns in validating; 0: the validation "
         "images alone do; `auto`: 5 for fewer than 1,000 images, else 0",
     )
-    epochs: int = Field(10, ge=1, description="Most epochs of a trial")
+    epochs: int = Field(10, ge=1, description="Largest number of epochs of a trial")
     batch_size: int = Field(256, ge=1, description="Images a step, in the trials and then in `head`")
 
     @model_validator(mode="after")
@@ -73,7 +73,7 @@ class Loss(Settings):
 
     balance: Literal["none", "weights", "sampling"] = Field(
         "none",
-        description="Unequal classes: `weights` counts images of a rare class for more, `sampling` draws every class "
+        description="Unequal classes: `weights` gives images of a rare class more weight, `sampling` draws every class "
         "equally often",
     )
     label_smoothing: Share = Field(0.0, description="Share of a label that is spread over all classes")
@@ -84,10 +84,13 @@ class Tuning(Training):
 
     patience: int = Field(2, ge=1, description="Epochs without a better validation loss before training stops")
     learning_rate: Annotated[float, Field(gt=0)] | Literal["find"] = Field(
-        3e-4, description="AdamW learning rate at first; falls along a cosine to 0. `find`: read off a trial run"
+        3e-4, description="AdamW's first learning rate; it falls along a cosine to 0. `find`: taken from a trial run"
     )
     layer_decay: float = Field(
-        1.0, gt=0, le=1, description="Step size of a block over that of the block above it, the head has it whole"
+        1.0,
+        gt=0,
+        le=1,
+        description="Learning rate of a block divided by that of the block above it; the head has the full rate",
     )
     strategy: Literal["auto", "mirrored", "none"] = Field(
         "auto",
@@ -95,10 +98,11 @@ class Tuning(Training):
         "`none`: never",
     )
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = Field(
-        "auto", description="What is multiplied; `auto`: mixed where a GPU is seen, float32 elsewhere"
+        "auto", description="Type of the computation; `auto`: mixed on a GPU, float32 elsewhere"
     )
     jitter: Share = Field(
-        0.0, description="With a live trunk: largest random change of brightness and contrast, and views at random"
+        0.0,
+        description="With a live trunk: largest random change of brightness and contrast; views are then random too",
     )
 
 
@@ -107,7 +111,7 @@ class FineTune(Tuning):
 
     enabled: bool = Field(True, description="Train the last blocks too, starting from the trained head")
     blocks: int = Field(5, ge=1, description="How many of the backbone's last blocks are trained")
-    epochs: int = Field(3, ge=1, description="Most passes over the training images and their views")
+    epochs: int = Field(3, ge=1, description="Largest number of passes over the training images and their views")
     trunk: Literal["cached", "live"] = Field(
         "cached", description="`cached`: the frozen blocks see each view once; `live`: they run in every epoch"
     )
@@ -123,9 +127,14 @@ class FineTune(Tuning):
 class Whole(Tuning):
     """Training of the whole network after the head, from pixels; batch normalisation stays as it was."""
 
-    epochs: int = Field(10, ge=1, description="Most passes over the training images, in a random view each time")
+    epochs: int = Field(
+        10, ge=1, description="Largest number of passes over the training images, in a random view each time"
+    )
     layer_decay: float = Field(
-        0.8, gt=0, le=1, description="Step size of a block over that of the block above it, the head has it whole"
+        0.8,
+        gt=0,
+        le=1,
+        description="Learning rate of a block divided by that of the block above it; the head has the full rate",
     )
 
 
@@ -154,20 +163,22 @@ class Ladder(Settings):
         1,
         ge=1,
         le=10,
-        description="So often the best rung that trained the network is trained for the average, each time with other "
-        "random numbers",
+        description="How often the best fine-tuned rung is trained for the average, with other random numbers each",
     )
     backbones: tuple[Candidate, ...] = Field(
         (),
         description="Other backbones that are trained like the recipe's own for the average: tables of `kind`, "
         "`options` and `weights`",
     )
-    max_minutes: float = Field(0.0, ge=0, description="No rung is begun after this time; 0: no bound")
+    max_minutes: float = Field(0.0, ge=0, description="No rung starts after so many minutes; 0: no limit")
     confidence: float = Field(
-        0.95, gt=0.5, lt=1, description="How sure it must be that a cheaper rung is worse before a dearer one is taken"
+        0.95,
+        gt=0.5,
+        lt=1,
+        description="How certain it must be that a cheaper rung is worse before a more expensive one is taken",
     )
     ship: Literal["", Rung, "interpolated", "averaged"] = Field(
-        "", description="Ship this rung, whatever the others give; empty: the cheapest that is not surely worse"
+        "", description="Take this rung, whatever the others give; empty: the cheapest that is not significantly worse"
     )
     refit: bool = Field(False, description="Train the chosen rung again with the validation images among the others")
 

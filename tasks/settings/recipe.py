@@ -32,11 +32,11 @@ class Observe(Settings):
     system_metrics: bool = Field(
         True, description="Processor, memory, disk, network and GPUs, as MLflow's system metrics"
     )
-    every: float = Field(10.0, ge=1, description="Seconds between two looks at the machine")
+    every: float = Field(10.0, ge=1, description="Seconds between two measurements of the machine")
     energy: str = Field(
         "",
         pattern="^([A-Z]{3})?$",
-        description="Country, as three ISO letters, with whose power energy and CO2 are estimated; empty: not at all",
+        description="Country, as three ISO letters, for the estimate of energy and CO2; empty: no estimate",
     )
 
 

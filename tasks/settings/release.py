@@ -10,13 +10,13 @@ from tasks.settings.features import Backbone
 class Promotion(Settings):
     """How a version becomes the champion, and what it is checked by."""
 
-    approval: bool = Field(False, description="A version that the gates let through waits for a person's yes")
-    golden: int = Field(8, ge=1, le=64, description="Test images kept inside each version, as they are, to check it by")
+    approval: bool = Field(False, description="A version that the gates let through waits for a person's approval")
+    golden: int = Field(8, ge=1, le=64, description="Test images that are kept inside each version, to verify it")
     tolerance: float = Field(
         1e-3,
         gt=0,
         lt=1,
-        description="How far a probability of such an image may be from that of evaluate, on whichever machine",
+        description="Largest difference of a golden image's probability from what evaluate found, on any machine",
     )
 
 

@@ -13,10 +13,10 @@ class Retrain(Settings):
         0.05,
         gt=0,
         lt=0.5,
-        description="Chance that images like the others are taken for a reason to train: for drift, for a weaker "
-        "champion, or for what a probe gains",
+        description="Probability that images like the others are taken for a reason to train: for drift, for a weaker "
+        "champion, or for a gain of the probe",
     )
     force_after: int = Field(
         0, ge=0, description="Train whatever is new after so many looks without training; 0: never"
     )
-    settle: float = Field(30.0, gt=0, description="Seconds without a change after which new files count as all there")
+    settle: float = Field(30.0, gt=0, description="Seconds without a change after which new files count as complete")
