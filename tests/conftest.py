@@ -22,11 +22,18 @@ for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME", "PREFECT_
 HOME = configure(Path(tempfile.mkdtemp(prefix="headstart-tests-")))
 
 
-#: Files that take minutes, the longest first: one of them at the end would keep one process busy and the others idle.
-LONG = ("serve", "train", "contracts", "cli", "servers", "training", "readme", "recovery")
+#: Files that take long, the longest first: one of them at the end would keep one process busy and the others idle.
+LONG = ("serve", "servers", "readme", "recovery", "train", "cli", "compare", "resume", "tune", "promotion", "drift")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is in `system/`; files of whole flows stay together, since their tests share what fixtures made."""
+    for item in items:
+        room = item.path.relative_to(Path(__file__).parent).parts[0]
+        if room == "system":
+            item.add_marker(pytest.mark.system)
+        if room in ("flows", "system") or item.path.stem == "test_backend":
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
     order = {f"test_{name}.py": place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: order.get(item.path.name, len(LONG)))
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tasks.runtime.store.tables import Table
-from tests import helpers
+from tests.support import helpers
 
 ROOT = Path(__file__).parent.parent.parent
 #: How often the ways of extraction are run, one after the other: machines are not equally fast at all times.

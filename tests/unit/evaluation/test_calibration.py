@@ -2,15 +2,14 @@
 
 import numpy as np
 import pytest
+import tiny_networks
 from scipy.special import softmax
 from sklearn.neighbors import NearestNeighbors
 
 from tasks.evaluation import calibration, calibration_check
-from tasks.networks import classifiers, cutting, ensembles, files
-from tasks.records import CalibrationRef, CalibrationTerms
-from tasks.runtime import plugins
+from tasks.networks import ensembles, files
+from tasks.records import CalibrationTerms
 from tasks.serving import calibrated
-from tasks.training import fit
 
 
 def _answers(images, seed, sure=2.0):
@@ -103,47 +102,24 @@ def test_distances_are_those_of_another_library_and_alarms_as_rare_as_was_asked_
     assert (calibration.distances(random.normal(-1, 1, (300, 8)), reference, 5) > limit).mean() > 0.9
 
 
-def _classifier(pooling="avg", seed=0):
-    import keras
-
-    fit.seed_everything(seed)
-    pixels = keras.Input((32, 32, 3))
-    maps = keras.layers.Conv2D(6, 3, 4, activation="relu", name="block")(keras.layers.Rescaling(1 / 255)(pixels))
-    vector = maps if pooling == "none" else keras.layers.GlobalAveragePooling2D(name="pool")(maps)
-    features = keras.Model(pixels, vector, name="features")
-    head = "flatten_mlp" if pooling == "none" else "linear"
-    network = classifiers.classifier(features, plugins.entry("heads", head)(features.output_shape[1:], 3))
-    random = np.random.default_rng(seed)
-    layer = network.get_layer("head")
-    layer.set_weights([random.normal(size=weights.shape) for weights in layer.get_weights()])
-    return network
-
-
 def _averaged():
-    return ensembles.averaged({"one": _classifier(), "other": _classifier(seed=1)}, ("identity", "flip_left_right"))
+    return ensembles.averaged(
+        {"one": tiny_networks.classifier(), "other": tiny_networks.classifier(seed=1)}, ("identity", "flip_left_right")
+    )
 
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("float32")
 
 
-def _calibration(network, folder):
-    """CalibrationTerms as a run would find them, with the features of 30 of the images."""
-    import keras
-
-    tensor = cutting.features_of(network)
-    features = np.asarray(keras.Model(network.input, tensor)(PIXELS))
-    features = features.reshape(len(features), -1, features.shape[-1]).mean(axis=1)
-    np.save(folder / "reference.npy", features[:30])
-    apart = calibration.distances(features, features[:30], 3)
-    terms = CalibrationTerms(1.7, (0.35, 0.35, 0.35), 0.9, 0.42, 0.95, True, 3, calibration.limit(apart[30:], 0.1), 0.1)
-    return CalibrationRef("c", terms, str(folder / "reference.npy"), 10, (1, 1), (0, 0), 0.5, 0.1, (4, 3, 3)), apart
-
-
-@pytest.mark.parametrize("make", [_classifier, lambda: _classifier("none"), _averaged], ids=["vector", "map", "mean"])
+@pytest.mark.parametrize(
+    "make",
+    [tiny_networks.classifier, lambda: tiny_networks.classifier("none"), _averaged],
+    ids=["vector", "map", "mean"],
+)
 def test_the_packed_network_says_what_the_functions_say_also_from_a_file(make, tmp_path):
     network = make()
-    found, apart = _calibration(network, tmp_path)
-    packed = files.load(tmp_path / files.save(calibrated.with_calibration(network, found), tmp_path))
+    found, apart = tiny_networks.calibration_of(network, tmp_path)
+    packed = files.load(tmp_path / files.save(calibrated.withtiny_networks.calibration_of(network, found), tmp_path))
     said = {name: np.asarray(value) for name, value in packed(PIXELS).items()}
     raw = np.asarray(network(PIXELS))
     np.testing.assert_allclose(said["probabilities"], calibration.tempered(raw, 1.7), atol=1e-5)

@@ -21,7 +21,7 @@ from urllib import request
 import helpers
 import yaml
 
-INFRA = Path(__file__).parents[1] / "infra"
+INFRA = Path(__file__).parents[2] / "infra"
 BIN = Path(sys.executable).parent
 COMPOSE: dict[str, Any] = yaml.safe_load((INFRA / "compose.yaml").read_text())
 #: Debian keeps initdb and postgres out of the way.

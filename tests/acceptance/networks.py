@@ -1,6 +1,6 @@
 """Shows what backbones, heads and backends must do, a line and its figure each: about 25 minutes on 2 cores.
 
-    uv run --no-sync python -m tests.acceptance.step3 [NUMBER …]
+    uv run --no-sync python -m tests.acceptance.networks [NUMBER …]
 
 PyTorch has to be installed (CONTRIBUTING.md says how) for lines 3 and 5.
 """
@@ -10,7 +10,7 @@ from tests.acceptance.shown import Shown, headstart, main, tests
 
 def contract() -> Shown:
     """Every network of keras.applications and eleven KerasHub families pass."""
-    return tests("tests/test_contracts.py", "tests/test_hub.py", "-k", "backbone or hub")
+    return tests("tests/plugins/test_contracts.py", "tests/plugins/test_hub.py", "-k", "backbone or hub")
 
 
 def tutorial() -> Shown:
@@ -25,12 +25,18 @@ def tutorial() -> Shown:
 
 def parity() -> Shown:
     """PyTorch's resnet18 and vgg16 give the same features to 1e-4."""
-    return tests("tests/test_torchvision.py")
+    return tests("tests/plugins/test_torchvision.py")
 
 
 def hostile() -> Shown:
     """Files that hold code are refused and write nothing."""
-    return tests("tests/test_weights.py", "tests/test_applications.py", "tests/test_file.py", "-k", "code_in")
+    return tests(
+        "tests/plugins/test_weights.py",
+        "tests/plugins/test_applications.py",
+        "tests/plugins/test_file.py",
+        "-k",
+        "code_in",
+    )
 
 
 def backends() -> Shown:

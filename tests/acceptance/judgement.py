@@ -1,6 +1,6 @@
 """Shows what a promotion rests on, a line and its figure each.
 
-uv run python -m tests.acceptance.step5 [NUMBER …]
+uv run python -m tests.acceptance.judgement [NUMBER …]
 """
 
 import sys
@@ -8,11 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance import step5_audit as audit
-from tests.acceptance import step5_promotion as promotion
+from tests.acceptance import audit as audit
+from tests.acceptance import promotion as promotion
 from tests.acceptance.shown import HOME, ROOT, Shown, headstart, main, tests
 
-sys.path.insert(0, str(ROOT / "tests"))  # where the tests' helpers are found, as pytest finds them
+sys.path += [str(ROOT / "tests" / "unit" / "evaluation")]
+sys.path.insert(0, str(ROOT / "tests" / "support"))  # where the tests' helpers are found, as pytest finds them
 
 
 def paired() -> Shown:
@@ -50,7 +51,7 @@ def served() -> Shown:
         name: headstart("export", "elpv@champion", "--format", name, "--to", str(HOME / name))[0]["largest_difference"]
         for name in ("saved_model", "onnx", "openvino", "tflite")
     }
-    held, said = tests("tests/test_readme.py", "-k", "curl or ask")
+    held, said = tests("tests/system/test_readme.py", "-k", "curl or ask")
     figures = ", ".join(f"{name} {difference:.0e}" for name, difference in apart.items())
     return held and max(apart.values()) <= 1e-4, f"largest differences: {figures}; {said}"
 
@@ -70,7 +71,7 @@ def report() -> Shown:
 
 def gates() -> Shown:
     """What else gates decide, and what a worn test set costs."""
-    return tests("tests/test_gates.py", "tests/test_page.py")
+    return tests("tests/unit/evaluation/test_gates.py", "tests/system/test_page.py")
 
 
 if __name__ == "__main__":

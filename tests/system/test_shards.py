@@ -8,7 +8,7 @@ import time
 import helpers
 import psutil
 import pytest
-from test_features import images_of
+from tiny_features import images_of
 
 from tasks import settings
 from tasks.runtime.store import tables

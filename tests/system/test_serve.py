@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 
 BIN = Path(sys.executable).parent
-README = (Path(__file__).parent.parent / "README.md").read_text()
+README = (Path(__file__).parents[2] / "README.md").read_text()
 (DAY,) = re.findall(r"## A day in the life\n.*?```sh\n(.*?)```", README, re.S)
 LINES = [shlex.split(line, comments=True)[3:] for line in DAY.splitlines() if line.startswith("uv run headstart")]
 

@@ -1,6 +1,6 @@
 """What promotion, rollback and fingerprints must do, as lines of `step5`; about six minutes on 2 cores.
 
-uv run python -m tests.acceptance.step5_promotion [NUMBER …]
+uv run python -m tests.acceptance.promotion [NUMBER …]
 """
 
 import os
@@ -15,7 +15,7 @@ from unittest import mock
 
 from tests.acceptance.shown import BIN, ROOT, Shown, headstart, main
 
-sys.path.insert(0, str(ROOT / "tests"))  # where the tests' helpers are found, as pytest finds them
+sys.path.insert(0, str(ROOT / "tests" / "support"))  # where the tests' helpers are found, as pytest finds them
 
 #: A home of its own, for processes that share what they inherit.
 APART = Path(tempfile.mkdtemp(prefix="headstart-promotion-"))

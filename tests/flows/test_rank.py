@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from prefect import flow
 from rich.console import Console
-from test_features import images_of
+from tiny_features import images_of
 
 from flows.cli.output import _ranking
 from flows.cli.session import Session

@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from urllib import request
 
 import helpers
@@ -232,7 +231,7 @@ def test_what_was_asked_for_twice_since_the_answer_was_lost_is_there_once(there,
         env = (
             helpers.outside() | there.client | {"MLFLOW_TRACKING_URI": address, "HEADSTART_HOME": str(folder / "home")}
         )
-        command = [sys.executable, "-c", REGISTER, str(Path(__file__).parent)]
+        command = [sys.executable, "-c", REGISTER, str(helpers.HERE)]
         done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert set(lost) == {

@@ -7,7 +7,7 @@ import helpers
 import numpy as np
 import pandas as pd
 import pytest
-from test_calibration import _calibration, _classifier
+from tiny_networks import calibration_of, classifier
 
 from tasks.runtime import plugins
 from tasks.runtime.errors import DataError
@@ -22,8 +22,8 @@ CLASSES = ("blue", "green", "red")
 def version(tmp_path_factory):
     """A served folder, files' bytes of several kinds and sizes, and what the version says of them."""
     folder = tmp_path_factory.mktemp("version")
-    network = _classifier()
-    found, _ = _calibration(network, folder)
+    network = classifier()
+    found, _ = calibration_of(network, folder)
     network.save(folder / "trained.keras")
     (folder / "served").mkdir()
     package.write(folder / "served", folder / "trained.keras", CLASSES, Images(size=32), found)

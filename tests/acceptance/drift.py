@@ -1,6 +1,6 @@
 """What new images that differ from the training images must set off, a line of `step6`; four minutes on 2 cores.
 
-uv run python -m tests.acceptance.step6_drift
+uv run python -m tests.acceptance.drift
 """
 
 import tempfile

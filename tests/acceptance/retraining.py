@@ -1,6 +1,6 @@
 """Shows retraining that runs itself, a line and its figure each; about 40 minutes on 2 cores.
 
-uv run python -m tests.acceptance.step6 [NUMBER …]
+uv run python -m tests.acceptance.retraining [NUMBER …]
 """
 
 import json
@@ -15,12 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance import step6_drift as drift
-from tests.acceptance import step6_servers as shared
+from tests.acceptance import drift as drift
+from tests.acceptance import shared_servers as shared
 from tests.acceptance.shown import BIN, HOME, ROOT, Shown, headstart, main, tests
 from tests.benchmarks import cases
 
-sys.path.insert(0, str(ROOT / "tests"))  # where the tests' helpers are found, as pytest finds them
+sys.path += [str(ROOT / "tests" / "system")]
+sys.path.insert(0, str(ROOT / "tests" / "support"))  # where the tests' helpers are found, as pytest finds them
 
 import helpers
 
@@ -152,7 +153,9 @@ def kills() -> Shown:
 
 def servers() -> Shown:
     """On PostgreSQL, MLflow and Prefect servers: runs at once, all complete; a server stopped in the middle."""
-    return tests("tests/test_servers.py", "tests/test_away.py", "tests/test_infra.py")
+    return tests(
+        "tests/system/test_servers.py", "tests/unit/services/test_outages.py", "tests/unit/infra/test_infra.py"
+    )
 
 
 def scores() -> Shown:

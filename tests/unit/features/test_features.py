@@ -8,55 +8,19 @@ from pathlib import Path
 
 import helpers
 import numpy as np
-import pandas as pd
 import pytest
+from tiny_features import SIDE, VIEWS, frozen, images_of, means
 
 from tasks.data import datasets
 from tasks.data.images.augment import view
 from tasks.features import tables
 from tasks.features.batches import Batches, jittered
-from tasks.features.extraction import Frozen
 from tasks.networks import backend
 from tasks.networks.engines import Engine
-from tasks.records import DatasetRef, ImagesRef
 from tasks.runtime.errors import DataError
 from tasks.runtime.home import home
 from tasks.runtime.store import folders
 from tasks.runtime.store.tables import Table
-
-SIDE = 32
-
-
-def images_of(folder: helpers.Path, name: str, kept: bool = False, side: int = SIDE) -> ImagesRef:
-    """Photos as a data set that passed validation, without the stages before."""
-    files = sorted(folder.rglob("*.png"))
-    rows = pd.DataFrame({"key": [f"{name} {f.name}" for f in files], "uri": [str(f) for f in files]})
-    rows["label"], rows["split"] = [f.parent.name for f in files], ["train", "test"] * (len(files) // 2)
-    rows["format"] = "PNG"
-    (home() / "store").mkdir(exist_ok=True)
-    rows.to_parquet(home() / "store" / f"{name}.parquet")
-    dataset = DatasetRef(f"store/{name}.parquet", name, ("blue", "green", "red"), {}, 0, 0, 0, (), "")
-    return ImagesRef(dataset, f"images-{name}", name, side, "crop", 10**6, kept, 0)
-
-
-def means(seen: list[int] | None = None) -> Engine:
-    """An engine that gives the mean colour of each image, and notes how many it has seen."""
-
-    def run(batches):
-        for batch in batches:
-            if seen is not None:
-                seen.append(len(batch))
-            yield batch.mean((1, 2), dtype="float32")
-
-    return Engine("means", (3,), run)
-
-
-def frozen(engine: Engine, table: Table, batch_size: int = 5, crossing: Table | None = None) -> Frozen:
-    """An engine with the table that it fills, as `extraction.start` gives them."""
-    return Frozen(lambda: pytest.fail("built"), lambda: engine, batch_size, table, crossing)
-
-
-VIEWS = {"train": ("identity", "flip_left_right"), "validation": (), "test": ("identity",)}
 
 
 def test_every_view_of_every_image_has_its_row_and_nothing_is_computed_twice(tmp_path):
@@ -174,8 +138,8 @@ def test_new_images_cost_what_they_are_and_other_names_nothing(tmp_path):
 
 KILLED = """
 import sys, time
-sys.path.insert(0, "tests")
-import test_features as t
+sys.path.insert(0, sys.argv[4])
+import tiny_features as t
 from pathlib import Path
 def run(batches):
     for batch in batches:
@@ -184,23 +148,23 @@ def run(batches):
             log.write("".join(f"{float(image.mean()):.6f}\\n" for image in batch))
         yield batch.mean((1, 2), dtype="float32")
 from tasks.features import tables
+from tasks.networks.engines import Engine
 from tasks.runtime.store.tables import Table
 tables.COMMIT = 6
 images = t.images_of(Path(sys.argv[1]), sys.argv[2])
 table = Table(f"features-{sys.argv[2]}", (3,), "float32")
 print("ready", flush=True)
-t.frozen(t.Engine("slow", (3,), run), table, 3).fill(images, t.VIEWS, "x")
+t.frozen(Engine("slow", (3,), run), table, 3).fill(images, t.VIEWS, "x")
 """
 
 
 def test_a_killed_extraction_loses_no_committed_row_and_repeats_none(tmp_path):
     folder, name, log = helpers.photos(tmp_path / "photos", each=20), "killed", tmp_path / "log"
-    command = [sys.executable, "-c", KILLED, str(folder), name, str(log)]
-    root = helpers.Path(__file__).parent.parent
+    command = [sys.executable, "-c", KILLED, str(folder), name, str(log), str(helpers.HERE)]
     random, table = np.random.default_rng(0), Table(f"features-{name}", (3,), "float32")
     committed, before = set(), 0
     for _ in range(4):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as worker:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
             assert worker.stdout.readline() == "ready\n"
             time.sleep(random.uniform(0.2, 0.7))
             worker.kill()
@@ -210,7 +174,7 @@ def test_a_killed_extraction_loses_no_committed_row_and_repeats_none(tmp_path):
         # What one try computed beyond what it committed is at most a commit and what was under way.
         assert len(seen) - before <= len(now - committed) + 6 + 3
         committed, before = now, len(seen)
-    assert subprocess.run(command, cwd=root, capture_output=True).returncode == 0
+    assert subprocess.run(command, capture_output=True).returncode == 0
     assert len(table.keys()) == 30 * 2 + 30
     whole = Table("features-undisturbed", (3,), "float32")
     frozen(means(), whole, 3).fill(images_of(folder, name), VIEWS, "x")

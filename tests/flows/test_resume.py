@@ -109,7 +109,7 @@ def killed(home):
         capture_output=True,
         text=True,
         timeout=300,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        env=os.environ | {"PYTHONPATH": f"{helpers.HERE}{os.pathsep}{Path(__file__).parent}"},
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return home / "store" / "epochs"

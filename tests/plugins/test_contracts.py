@@ -16,7 +16,7 @@ from tasks.runtime.errors import UsageError
 from tasks.settings import Validation
 from tasks.training import fit
 
-#: Another one where tests/test_backend.py starts these tests in a process of their own.
+#: Another one where tests/plugins/test_backend.py starts these tests in a process of their own.
 BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
 EVERY = [(kind, name) for kind in plugins.KINDS for name in plugins.names(kind)]
 

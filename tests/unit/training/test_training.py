@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import helpers
 import numpy as np
 import pytest
 
@@ -269,7 +270,7 @@ def test_a_network_mirrored_on_two_devices_trains_as_on_one():
         capture_output=True,
         text=True,
         timeout=300,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        env=os.environ | {"PYTHONPATH": f"{helpers.HERE}{os.pathsep}{Path(__file__).parent}"},
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.split() == ["none", "1", "mirrored", "2"]

@@ -15,7 +15,7 @@ from helpers import outside
 
 from tasks import settings
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 README = "".join((ROOT / folder / "README.md").read_text() for folder in (".", "mlflow"))
 BIN = Path(sys.executable).parent
 

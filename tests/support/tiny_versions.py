@@ -35,7 +35,7 @@ def register(name: str, weight: float = 4.0, **tags: str) -> str:
 
 def real(name: str, photos: list[Path]) -> str:
     """A version with a real network of random weights, calibrated; some of the photos are its golden images."""
-    from test_calibration import _calibration, _classifier
+    from tiny_networks import calibration_of, classifier
 
     from tasks.serving import package, pyfunc
     from tasks.settings import Images
@@ -43,10 +43,10 @@ def real(name: str, photos: list[Path]) -> str:
     classes = ("blue", "green", "red")
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        network = _classifier()
+        network = classifier()
         network.save(folder / "trained.keras")
         (folder / "served").mkdir()
-        found, _ = _calibration(network, folder)
+        found, _ = calibration_of(network, folder)
         package.write(folder / "served", folder / "trained.keras", classes, Images(size=32), found)
         model = pyfunc.Classifier()
         model.load_context(SimpleNamespace(artifacts={"classifier": str(folder / "served")}))

@@ -17,7 +17,7 @@ from tests.acceptance.shown import BIN, ROOT, Shown
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-sys.path.insert(0, str(ROOT / "tests"))  # where the tests' helpers are found, as pytest finds them
+sys.path.insert(0, str(ROOT / "tests" / "support"))  # where the tests' helpers are found, as pytest finds them
 
 import helpers
 import servers

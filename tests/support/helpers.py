@@ -18,6 +18,9 @@ from PIL import Image
 
 from tasks.networks.weights.pth import LEGACY_MAGIC, PROTOCOL
 
+#: Where the modules that tests share are; on the path of processes that tests start.
+HERE = Path(__file__).parent
+
 COLOURS = {"red": (200, 60, 50), "green": (60, 190, 70), "blue": (50, 70, 200)}
 
 

@@ -1,6 +1,6 @@
 """Shows what training must do, a line and its figure each: about two hours on 2 cores, most of it the first line.
 
-uv run python -m tests.acceptance.step4 [NUMBER …]
+uv run python -m tests.acceptance.training [NUMBER …]
 """
 
 import tempfile
@@ -47,7 +47,7 @@ def search() -> Shown:
 
 def proof() -> Shown:
     """What is frozen stays frozen on every rung; the documented idiom, planted, fails the stage."""
-    return tests("tests/test_train.py", "tests/test_training.py", "-k", "idiom or frozen or rung")
+    return tests("tests/flows/test_train.py", "tests/unit/training/test_training.py", "-k", "idiom or frozen or rung")
 
 
 def _new() -> Path:

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from helpers import outside
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
