@@ -110,6 +110,20 @@ class Served:
             time.sleep(1)
         raise AssertionError(self.runs())
 
+    def looks(self, more: int) -> None:
+        """Wait until the source has been looked at so many times more."""
+        body = {"flows": {"name": {"any_": ["watch"]}}}
+
+        def over() -> int:
+            return sum(bool(run["end_time"]) for run in self.ask("flow_runs/filter", body))
+
+        before = over()
+        for _ in range(120):
+            if over() >= before + more:
+                return
+            time.sleep(0.5)
+        raise AssertionError(over())
+
     def soon(self) -> None:
         """Give `retrain` a schedule that begins soon, as a person does on Prefect's pages.
 
@@ -179,7 +193,7 @@ def test_200_new_photos_start_one_run_and_the_gates_are_undecided(day, channel):
     assert day.runs() == []
     arrive(day.folder / "photos", LATER, 100, WRONG, "new ")
     (run,) = day.until(1)
-    time.sleep(20)  # two more looks
+    day.looks(2)
     assert [each["id"] for each in day.runs()] == [run["id"]]
     assert (run["parameters"]["why"], run["state"]["type"]) == ("new data", "COMPLETED")
     assert day.versions()["2"]["gate"] == "undecided"
@@ -221,7 +235,7 @@ def test_an_announcement_starts_one_run_which_says_why_it_trains_nothing(day):
 def test_a_run_that_fails_is_told(day, channel):
     shutil.move(day.folder / "photos", day.folder / "elsewhere")
     assert "found no folder" in channel.until("of watch has failed")
-    time.sleep(20)  # two more looks
+    day.looks(2)
     assert len([text for text in channel.told if "of watch" in text]) == 1
 
 
