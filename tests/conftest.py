@@ -14,6 +14,7 @@ from typing import Any
 import helpers
 import pytest
 
+from tasks.networks import backend
 from tasks.runtime.home import configure
 
 # Here and not in a fixture: MLflow and Prefect read the environment when a test module imports them.
@@ -26,14 +27,17 @@ HOME = configure(Path(tempfile.mkdtemp(prefix="headstart-tests-")))
 LONG = ("serve", "servers", "readme", "recovery", "train", "cli", "compare", "resume", "tune", "promotion", "drift")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark what is in `system/`; files of whole flows stay together, since their tests share what fixtures made."""
-    for item in items:
-        room = item.path.relative_to(Path(__file__).parent).parts[0]
-        if room == "system":
-            item.add_marker(pytest.mark.system)
-        if room in ("flows", "system") or item.path.stem == "test_backend":
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    room = item.path.relative_to(Path(__file__).parent).parts[0]
+    if room == "system":
+        item.add_marker(pytest.mark.system)
+    if room in ("flows", "system") or item.path.stem == "test_backend":
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first."""
     order = {f"test_{name}.py": place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: order.get(item.path.name, len(LONG)))
 
@@ -83,6 +87,39 @@ def headstart(home: Path, server: str) -> Callable[..., Answer]:
         return Answer(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def command(home: Path, server: str) -> Callable[..., Answer]:
+    """Run the command inside the test process, in the home of the tests: no process is started, no library loaded.
+
+    What belongs to a process (streams, signals, what is loaded) is tested by `headstart`.
+    """
+    from typer.testing import CliRunner
+
+    from flows.cli.app import app
+
+    def run(*words: str, **values: str) -> Answer:
+        # What a command sets is put back; `--home` sets the first.
+        env = {"HEADSTART_HOME": os.environ["HEADSTART_HOME"], "PREFECT_API_URL": server} | values
+        done = CliRunner(env=env).invoke(app, list(words))
+        return Answer(done.exit_code, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def three_layers(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Settings of a backbone of three layers out of a file, for flows that ask about something else."""
+    import keras
+
+    backend.seed(0)
+    layers = [keras.Input((32, 32, 3))]
+    for _ in range(3):
+        layers += [keras.layers.Conv2D(8, 3, 2, padding="same", activation="relu"), keras.layers.BatchNormalization()]
+    file = tmp_path_factory.mktemp("backbone") / "three_layers.keras"
+    keras.Sequential(layers).save(file)
+    return "backbone.kind=file", f"backbone.weights={file}"
 
 
 @pytest.fixture(scope="session")

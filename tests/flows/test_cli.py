@@ -17,9 +17,9 @@ from helpers import outside
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="session")
-def trained(headstart, tmp_path_factory):
-    """A model trained by the command from a manifest, in a home of its own."""
+@pytest.fixture(scope="module")
+def trained(headstart, home, tmp_path_factory):
+    """A model trained by the command from a manifest, in a process of its own."""
     folder = tmp_path_factory.mktemp("cli")
     files = sorted(helpers.photos(folder / "photos", classes=("red", "blue")).rglob("*.png"))
     table = pd.DataFrame(
@@ -34,7 +34,7 @@ def trained(headstart, tmp_path_factory):
     text = helpers.recipe(folder, "redness", extra)
     text = text.replace('kind = "folder"', 'kind = "manifest"').replace(f'"{folder}"', f'"{folder}/labels.csv"')
     (folder / "r.toml").write_text(text)
-    return folder, headstart("train", str(folder / "r.toml"), "--json", "--home", str(folder / "home"))
+    return folder, headstart("train", str(folder / "r.toml"), "--json", "--home", str(home))
 
 
 def test_a_manifest_trains_and_the_answer_is_one_json_object(trained):
@@ -76,11 +76,11 @@ app(sys.argv[2:], standalone_mode=False)
 """
 
 
-def test_a_run_with_nothing_new_loads_neither_tensorflow_nor_great_expectations(trained, tmp_path):
+def test_a_run_with_nothing_new_loads_neither_tensorflow_nor_great_expectations(trained, home, tmp_path):
     folder, first = trained
     command = [sys.executable, "-c", LOADS, str(tmp_path / "loaded"), "train", str(folder / "r.toml"), "--json"]
     done = subprocess.run(
-        [*command, "--home", str(folder / "home")],
+        [*command, "--home", str(home)],
         capture_output=True,
         text=True,
         env=outside(),
@@ -92,67 +92,63 @@ def test_a_run_with_nothing_new_loads_neither_tensorflow_nor_great_expectations(
     assert json.loads((tmp_path / "loaded").read_text()) == []
 
 
-def test_predict_gives_a_label_and_a_probability_for_each_image(trained, headstart):
+def test_predict_gives_a_label_and_a_probability_for_each_image(trained, command):
     folder, _ = trained
     images = [folder / "photos" / name / f"{name} 3.png" for name in ("red", "blue")]
-    home = ("--home", str(folder / "home"))
-    answer = headstart("predict", "redness@champion", *map(str, images), *home)
+    answer = command("predict", "redness@champion", *map(str, images))
     assert answer.code == 0, answer.err
     lines = [line.split("\t") for line in answer.out.strip().splitlines()]
     assert [(label, path) for label, _, path in lines] == [("red", str(images[0])), ("blue", str(images[1]))]
     assert all(0.5 <= float(probability) <= 1 for _, probability, _ in lines)
     (folder / "text.png").write_text("no image")
-    refused = headstart("predict", "redness", str(folder / "text.png"), *home)
+    refused = command("predict", "redness", str(folder / "text.png"))
     assert refused.code == 1
     assert "text.png" in refused.err
-    assert headstart("predict", "nothing@champion", str(images[0]), *home).code == 2
+    assert command("predict", "nothing@champion", str(images[0])).code == 2
 
 
-def test_a_label_that_a_person_corrects_is_used_by_the_next_run_and_can_be_taken_back(trained, headstart):
+def test_a_label_that_a_person_corrects_is_used_by_the_next_run_and_can_be_taken_back(trained, command):
     folder, answer = trained
-    home = ("--home", str(folder / "home"))
     file = Path(answer.json["audit"]["suspects_table"].removeprefix("file://"))
     table = pd.read_csv(file, dtype=str, keep_default_na=False)
     table.loc[0, "corrected"] = table["suggested"][0]
     table.to_csv(folder / "mine.csv", index=False)
-    (change,) = headstart("labels", "apply", str(folder / "mine.csv"), "--json", *home).json["changes"]
+    (change,) = command("labels", "apply", str(folder / "mine.csv"), "--json").json["changes"]
     assert (change["from"], change["to"]) == (table["label"][0], table["suggested"][0])
-    (kept,) = headstart("labels", "list", "--json", *home).json
+    (kept,) = command("labels", "list", "redness", "--json").json
     assert (kept["recipe"], kept["key"]) == ("redness", table["key"][0])
-    assert headstart("check", str(folder / "r.toml"), "--json", *home).json["corrected_labels"] == 1
-    assert "Labels of redness that change" in headstart("labels", "undo", str(folder / "mine.csv"), *home).out
-    assert headstart("check", str(folder / "r.toml"), "--json", *home).json["corrected_labels"] == 0
+    assert command("check", str(folder / "r.toml"), "--json").json["corrected_labels"] == 1
+    assert "Labels of redness that change" in command("labels", "undo", str(folder / "mine.csv")).out
+    assert command("check", str(folder / "r.toml"), "--json").json["corrected_labels"] == 0
     table.assign(corrected="purple").to_csv(folder / "mine.csv", index=False)
-    refused = headstart("labels", "apply", str(folder / "mine.csv"), *home)
+    refused = command("labels", "apply", str(folder / "mine.csv"))
     assert refused.code == 1
     assert "expected the classes blue, red" in refused.err
-    assert headstart("labels", "apply", str(folder / "nothing.csv"), *home).code == 2
+    assert command("labels", "apply", str(folder / "nothing.csv")).code == 2
 
 
-def test_models_shows_versions_aliases_and_gates(trained, headstart):
-    folder, _ = trained
-    (version,) = headstart("models", "--json", "--home", str(folder / "home")).json
+def test_models_shows_versions_aliases_and_gates(trained, command):
+
+    (version,) = command("models", "redness", "--json").json
     assert (version["model"], version["version"], version["aliases"]) == ("redness", "1", "champion")
     assert (version["gate"], version["rung"] in ("knn", "probe", "head", "blocks", "interpolated")) == ("promote", True)
-    shown = headstart("models", "redness", "--home", str(folder / "home"))
+    shown = command("models", "redness")
     assert "champion" in shown.out
-    assert "No registered model named nothing" in headstart("models", "nothing", "--home", str(folder / "home")).err
+    assert "No registered model named nothing" in command("models", "nothing").err
 
 
-def test_a_failed_gate_is_exit_1_and_says_why(trained, headstart):
+def test_a_failed_gate_is_exit_1_and_says_why(trained, command):
     folder, _ = trained
-    answer = headstart(
+    answer = command(
         "train",
         str(folder / "r.toml"),
         "--set=name=strict",
         "--set=gates.min_metric.at_least.accuracy=1.01",
-        "--home",
-        str(folder / "home"),
     )
     assert answer.code == 1
     assert "is below 1.01" in answer.out
     assert "keep" in answer.out
-    (version,) = headstart("models", "strict", "--json", "--home", str(folder / "home")).json
+    (version,) = command("models", "strict", "--json").json
     assert version["aliases"] == "challenger"
 
 
@@ -166,53 +162,61 @@ def test_a_failed_gate_is_exit_1_and_says_why(trained, headstart):
         ('name = "x"\n[source]\noptions = { path = "." }', ("--set", "seed"), 2, "KEY=VALUE"),
     ],
 )
-def test_wrong_recipes_are_one_paragraph_with_the_right_exit_code(headstart, tmp_path, toml, overrides, code, says):
+def test_wrong_recipes_are_one_paragraph_with_the_right_exit_code(
+    command, tmp_path, monkeypatch, toml, overrides, code, says
+):
+    from tasks.services import tracking
+
     if toml is not None:
-        (tmp_path / "r.toml").write_text(toml)
-    answer = headstart("train", "r.toml", *overrides, "--home", str(tmp_path / "home"), cwd=tmp_path)
+        (tmp_path / "r.toml").write_text(toml.replace('"x"', '"wrong"' if code == 2 else '"without-data"'))
+    monkeypatch.chdir(tmp_path)
+    answer = command("train", "r.toml", *overrides)
     assert answer.code == code, answer.err
     assert says in answer.err
     assert "Traceback" not in answer.err
     assert answer.out == ""
     # Nothing that is wrong before the data is looked at leaves a trace in MLflow.
-    assert code == 1 or not (tmp_path / "home" / "mlflow.db").exists()
+    assert tracking.client().get_experiment_by_name("wrong") is None
 
 
-def test_the_trace_is_in_the_log_file(headstart, tmp_path):
-    answer = headstart("train", "nothing", "--home", str(tmp_path))
+def test_the_trace_is_in_the_log_file(command, tmp_path):
+    answer = command("train", "nothing", "--home", str(tmp_path))
     assert answer.code == 2
     (log,) = (tmp_path / "logs").glob("*-train.log")
     assert "Traceback" in log.read_text()
 
 
-@pytest.mark.parametrize("kind", ["backbones", "heads", "sources", "gates"])
-def test_what_can_be_used_is_listed(headstart, kind, tmp_path):
+@pytest.mark.parametrize("kind", ["backbones", "heads", "sources", "gates", "engines"])
+def test_what_can_be_used_is_listed(command, kind):
     from tasks.runtime import plugins
 
-    answer = headstart(kind, "--json", "--home", str(tmp_path))
+    answer = command(kind, "--json")
     assert answer.code == 0
     assert {row[kind.removesuffix("s")] for row in answer.json} == set(plugins.names(kind))
 
 
-def test_tables_are_listed_and_those_of_no_version_are_pruned(trained, headstart):
-    folder, _ = trained
-    home = ("--home", str(folder / "home"))
-    orphan = folder / "home" / "store" / "features-orphan.lance"
-    kept = {row["table"] for row in headstart("store", "--json", *home).json}
-    assert {name.split("-")[0] for name in kept} == {"images", "features", "activations"}
+def test_tables_are_listed_and_those_of_no_version_are_pruned(trained, command, home, tmp_path, monkeypatch):
+    from tasks.services.registry import versions
+
+    # In a copy, as other tests' tables are here too.
+    (tmp_path / "store").mkdir()
+    own = set(versions.version_of("redness", "1").tags["headstart.tables"].split())
+    for name in own:
+        shutil.copytree(home / "store" / f"{name}.lance", tmp_path / "store" / f"{name}.lance")
+    assert {name.split("-")[0] for name in own} >= {"images", "features"}
+    orphan = tmp_path / "store" / "features-orphan.lance"
     shutil.copytree(next(orphan.parent.glob("features-*.lance")), orphan)
-    shown = headstart("store", "prune", "--json", *home)
-    pruned = {row["table"] for row in shown.json if row["rows"] and not row["deleted"]}
-    assert "features-orphan" in pruned
-    # Activations stay where the fine-tuned network was better than the head alone; features of random weights never do.
-    assert [name.split("-")[0] for name in sorted(pruned - {"features-orphan"})] in (
-        ["features"],
-        ["activations", "features"],
-    )
+    monkeypatch.setenv("HEADSTART_HOME", str(tmp_path))
+    listed = command("store", "--json").json
+    assert {row["table"] for row in listed} == own | {"features-orphan"}
+    assert all(row["rows"] and row["bytes"] for row in listed)
+    (only,) = command("store", "prune", "--json").json
+    assert (only["table"], only["deleted"]) == ("features-orphan", False)
     assert orphan.exists()
-    assert headstart("store", "prune", "--yes", *home).code == 0
+    assert "headstart store prune --yes" in command("store", "prune").err
+    assert command("store", "prune", "--yes").code == 0
     assert not orphan.exists()
-    assert {row["table"] for row in headstart("store", "--json", *home).json} == kept - pruned
+    assert {row["table"] for row in command("store", "--json").json} == own
 
 
 def test_doctor_says_what_works_and_what_does_not(headstart, tmp_path):

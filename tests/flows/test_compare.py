@@ -14,7 +14,7 @@ from tasks.evaluation import learning_curves
 from tasks.evaluation.statistics import bootstrap
 from tasks.features import probes
 from tasks.features.batches import Batches, repeated, subset
-from tasks.networks import backbones, backend
+from tasks.networks import backbones
 from tasks.records import Gain, Gap, Level, PointRef
 from tasks.reports import sentences
 from tasks.reports.sections import transfers
@@ -206,19 +206,13 @@ def test_from_scratch_everything_is_trained_and_nothing_is_pretrained():
 
 
 @pytest.fixture(scope="session")
-def recipe(colours, tmp_path_factory):
-    """Of a network of three layers out of a file, of which there is none with random weights."""
-    import keras
-
+def recipe(colours, three_layers, tmp_path_factory):
+    """Of a network out of a file, of which there is none with random weights."""
     folder = tmp_path_factory.mktemp("recipe")
-    backend.seed(0)
-    layers = [keras.layers.Conv2D(8, 3, 2, padding="same", activation="relu") for _ in range(3)]
-    keras.Sequential([keras.Input((32, 32, 3)), *layers]).save(folder / "pretrained.keras")
     (folder / "r.toml").write_text(helpers.recipe(colours, "compared", "[validation]\nmax_rejected = 0.1"))
     words = ("compare.shares=[1.0]", "compare.per_class=[2]", "compare.epochs=1", "compare.small_size=32")
     words += ("split.salt=compared",)  # nothing of other tests' runs is taken for it
-    network = ("backbone.kind=file", f"backbone.weights={folder / 'pretrained.keras'}")
-    return settings.load(folder / "r.toml", (*words, *network))
+    return settings.load(folder / "r.toml", (*words, *three_layers))
 
 
 @pytest.fixture(scope="session")

@@ -23,11 +23,13 @@ def test_news_are_images_that_are_new_or_have_another_label():
 
 
 @pytest.fixture(scope="module")
-def recipe(server, tmp_path_factory):
+def recipe(server, three_layers, tmp_path_factory):
     """A recipe of its own folder of photos, trained once; who adds photos to the folder takes them away again."""
     folder = tmp_path_factory.mktemp("fresh")
     photos = helpers.photos(folder / "photos", each=40)
     extra = '[split]\nsalt = "fresh"\n[retrain]\nmin_new = 12\n[ladder]\nstop_at = "probe"'
+    kind, weights = (word.partition("=")[2] for word in three_layers)
+    extra += f'\n[backbone]\nkind = "{kind}"\nweights = "{weights}"'
     (folder / "r.toml").write_text(helpers.recipe(photos, "fresh", extra))
     return folder / "r.toml", retrain(str(folder / "r.toml"), why="a person")
 

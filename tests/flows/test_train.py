@@ -216,10 +216,11 @@ def test_every_rung_is_scored_and_the_cheapest_good_one_is_shipped(first):
     assert all(f"<td>{score.rung}" in text for score in scores)
 
 
-def test_the_whole_network_and_a_refit_of_the_rung_that_was_chosen(server, colours, tmp_path):
+def test_the_whole_network_and_a_refit_of_the_rung_that_was_chosen(server, colours, three_layers, tmp_path):
     (tmp_path / "r.toml").write_text(helpers.recipe(colours, "whole", "[validation]\nmax_rejected = 0.1"))
     words = ("ladder.start_at=head", "ladder.stop_at=whole", "ladder.refit=true", "whole.epochs=1", "head.epochs=1")
     words += ('ladder.average=["rungs"]', "ladder.seeds=2", "ladder.interpolate=false", "ladder.ship=averaged")
+    words += three_layers
     # A confidence of a half takes the rung with the lowest loss.
     done = train(settings.load(tmp_path / "r.toml", (*words, "ladder.confidence=0.501", "whole.learning_rate=find")))
     assert [score.rung for score in done.ladder.scores] == ["head", "blocks", "whole", "averaged"]
@@ -266,9 +267,9 @@ def test_answers_averaged_over_views_and_backbones_are_a_rung_and_are_refitted(s
     np.testing.assert_allclose(network.predict(photos[:, :, ::-1]), network.predict(photos), atol=1e-5)
 
 
-def test_no_rung_is_begun_when_the_time_is_over(server, colours, tmp_path):
+def test_no_rung_is_begun_when_the_time_is_over(server, colours, three_layers, tmp_path):
     (tmp_path / "r.toml").write_text(helpers.recipe(colours, "hurry", "[validation]\nmax_rejected = 0.1"))
-    done = train(settings.load(tmp_path / "r.toml", ("ladder.max_minutes=0.001",)))
+    done = train(settings.load(tmp_path / "r.toml", ("ladder.max_minutes=0.001", *three_layers)))
     assert [score.rung for score in done.ladder.scores] == ["knn"]
     assert "of 0.001 minutes were over" in done.ladder.reason
 

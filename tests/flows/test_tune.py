@@ -211,11 +211,11 @@ WORDS = (
 
 
 @pytest.fixture(scope="module")
-def recipe(colours, tmp_path_factory):
+def recipe(colours, three_layers, tmp_path_factory):
     file = tmp_path_factory.mktemp("recipe") / "r.toml"
     file.write_text(helpers.recipe(colours, "tuned", "[validation]\nmax_rejected = 0.1"))
     # Splits of its own, so that nothing of other tests' runs is taken for it.
-    return settings.load(file, (*WORDS, "split.salt=tuned"))
+    return settings.load(file, (*WORDS, *three_layers, "split.salt=tuned"))
 
 
 @pytest.fixture(scope="module")

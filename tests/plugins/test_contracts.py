@@ -57,8 +57,15 @@ def test_source(name, tmp_path):
     pd.testing.assert_frame_equal(rows, plugins.entry("sources", name)(**bound))
 
 
+#: Of the larger networks of each family nothing is asked but that they can be built, which takes minutes together.
+LARGE = 9e6
 NETWORKS = [
-    pytest.param(name, choice, id=f"{name}-{next(iter(choice.options.values()))}")
+    pytest.param(
+        name,
+        choice,
+        id=f"{name}-{next(iter(choice.options.values()))}",
+        marks=[pytest.mark.system] if choice.parameters >= LARGE else [],
+    )
     for name in plugins.names("backbones")
     for choice in getattr(plugins.load("backbones", name), "smallest", plugins.load("backbones", name).choices)()
 ]
@@ -77,7 +84,7 @@ def test_backbone(name, choice):
     assert module.licence("random", choice.options)
     assert all(each.parameters and each.size and each.weights for each in module.choices())
     assert module.weights_digest("random", choice.options)
-    if choice.parameters < 9e6:  # the rest are larger ones of the same families
+    if choice.parameters < LARGE:
         pixels = np.random.default_rng(0).uniform(0, 255, (2, size, size, 3)).astype("float32")
         features = built.model(pixels, training=False)
         assert np.isfinite(features).all()

@@ -119,7 +119,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype("floa
 def test_the_packed_network_says_what_the_functions_say_also_from_a_file(make, tmp_path):
     network = make()
     found, apart = tiny_networks.calibration_of(network, tmp_path)
-    packed = files.load(tmp_path / files.save(calibrated.withtiny_networks.calibration_of(network, found), tmp_path))
+    packed = files.load(tmp_path / files.save(calibrated.with_calibration(network, found), tmp_path))
     said = {name: np.asarray(value) for name, value in packed(PIXELS).items()}
     raw = np.asarray(network(PIXELS))
     np.testing.assert_allclose(said["probabilities"], calibration.tempered(raw, 1.7), atol=1e-5)
