@@ -1,7 +1,6 @@
 """The command, as a user runs it: answers, exit codes, messages, and what it does not load."""
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -13,8 +12,6 @@ import pandas as pd
 import psutil
 import pytest
 from helpers import outside
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -233,14 +230,6 @@ def test_help_needs_no_heavy_library():
     code = f"import sys, flows.cli.app; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_every_command_of_the_readme_exists_and_every_command_is_in_it(headstart):
-    text = (ROOT / "README.md").read_text()
-    named = set(re.findall(r"headstart (?!train-)([a-z]+)", text))
-    shown = set(re.findall(r"^  ([a-z]+) ", headstart("--help").out.split("Commands:")[1], re.M))
-    assert shown <= named
-    assert {name for name in named if re.search(rf"^(uv run )?headstart {name}", text, re.M)} <= shown
 
 
 def test_a_command_that_is_told_to_end_leaves_no_server_behind(tmp_path):

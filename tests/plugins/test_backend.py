@@ -15,7 +15,7 @@ import pytest
 from tasks.networks import backend
 from tasks.runtime.errors import DependencyError, UsageError
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 OTHERS = [
     pytest.param(name, marks=pytest.mark.skipif(find_spec(name) is None, reason=f"{name} is not installed"))
     for name in ("torch", "jax")
@@ -65,11 +65,11 @@ def test_a_version_answers_the_same_on_every_backend(trained, headstart, name):
 @pytest.mark.parametrize("name", OTHERS)
 def test_training_engines_and_heads_keep_their_promises_on_another_backend(name):
     """Freezing, cutting, seeds, cached and live trunks: the tests that the test process runs on TensorFlow."""
-    tests = ("test_training.py", "test_features.py", "test_contracts.py")
+    tests = ("unit/training/test_training.py", "unit/features/test_features.py", "plugins/test_contracts.py")
     which = "cut_network or poolings or thawed or seed or early or saved or trunk_trains or test_engine or test_head"
-    words = [sys.executable, "-m", "pytest", "-q", *(str(HERE / test) for test in tests), "-k", which]
+    words = [sys.executable, "-m", "pytest", "-q", *(str(TESTS / test) for test in tests), "-k", which]
     done = subprocess.run(
-        words, cwd=HERE.parent, env=os.environ | {"KERAS_BACKEND": name}, capture_output=True, text=True, timeout=500
+        words, cwd=TESTS.parent, env=os.environ | {"KERAS_BACKEND": name}, capture_output=True, text=True, timeout=500
     )
     assert done.returncode == 0, done.stdout[-4000:]
 

@@ -1,4 +1,4 @@
-"""The README's blocks do what the README says, in the order of a reader; its main job runs in CI."""
+"""The blocks of the documents do what the documents say, in the order of a reader; the main job runs in CI."""
 
 import json
 import os
@@ -11,17 +11,12 @@ from pathlib import Path
 import helpers
 import pandas as pd
 import pytest
+from documents import BLOCKS, TEXTS, block
 from helpers import outside
 
 from tasks import settings
 
-ROOT = Path(__file__).parents[2]
-README = "".join((ROOT / folder / "README.md").read_text() for folder in (".", "mlflow"))
 BIN = Path(sys.executable).parent
-
-
-def _blocks(kind: str) -> list[str]:
-    return re.findall(rf"```{kind}\n(.*?)```", README, re.S)
 
 
 def _shell(script: str, cwd: Path) -> subprocess.CompletedProcess:
@@ -35,12 +30,13 @@ def _shell(script: str, cwd: Path) -> subprocess.CompletedProcess:
 def reader(tmp_path_factory):
     """A reader with photos who has run the lines for own photos."""
     folder = tmp_path_factory.mktemp("reader")
-    (own,) = (block for block in _blocks("sh") if "> pets.toml" in block)
-    make, *rest = own.strip().splitlines()
+    make, *rest = block("README.md", "> pets.toml").strip().splitlines()
     assert _shell(make, folder).returncode == 0
     for name, colour in (("cat", "red"), ("dog", "blue")):
         for number in range(24):
-            photo = helpers.photo(helpers.COLOURS[colour], number * 2 + len(colour), 64)
+            # One photo is in the wrong folder.
+            shown = "red" if (name, number) == ("dog", 5) else colour
+            photo = helpers.photo(helpers.COLOURS[shown], number * 2 + len(colour), 64)
             photo.save(folder / "photos" / name / f"{number}.jpg")
     (folder / "1.jpg").write_bytes((folder / "photos" / "cat" / "1.jpg").read_bytes())
     return folder, _shell("\n".join(rest), folder)
@@ -57,15 +53,14 @@ def test_own_photos_in_three_lines(reader):
 
 def test_then_ask_the_model(reader):
     folder, _ = reader
-    (ask,) = (block for block in _blocks("sh") if "predict" in block)
-    done = _shell(ask, folder)
+    done = _shell(block("README.md", "headstart predict"), folder)
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"cat\t0\.\d{6}\tphotos/cat/1\.jpg|cat\t1\.0{6}\tphotos/cat/1\.jpg", done.stdout.strip())
 
 
 def test_the_version_answers_by_itself(reader):
     folder, _ = reader
-    (code,) = _blocks("python")
+    code = block("README.md", "mlflow.pyfunc")
     env = outside() | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/.headstart/mlflow.db"}
     shown = code.replace("model.predict(", "print(model.predict(").replace("  # label", ")  # label")
     done = subprocess.run(
@@ -77,7 +72,7 @@ def test_the_version_answers_by_itself(reader):
 
 def test_a_server_answers_the_line_with_curl(reader):
     folder, _ = reader
-    serve, ask = (next(block for block in _blocks("sh") if word in block) for word in ("models serve", "curl"))
+    serve, ask = (block("mlflow/README.md", word) for word in ("models serve", "curl"))
     port = str(helpers.free_port())
     path = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     words = ["bash", "-ec", "exec env " + serve.replace("uv run ", "").replace("5001", port)]
@@ -96,22 +91,36 @@ def test_a_server_answers_the_line_with_curl(reader):
 
 def test_a_folder_is_scored(reader):
     folder, _ = reader
-    (ask,) = (block for block in _blocks("sh") if "headstart score" in block)
-    done = _shell(ask, folder)
+    done = _shell(block("mlflow/README.md", "headstart score"), folder)
     assert done.returncode == 0, done.stderr
     assert "48 images: 48 answered now" in done.stdout
     assert len(pd.read_parquet(folder / "scores.parquet")) == 48
 
 
+def test_a_person_corrects_a_label_and_takes_it_back(reader):
+    folder, _ = reader
+    suspects, apply, listed, undo = block("tasks/evaluation/README.md", "labels suspects").strip().splitlines()
+    assert _shell(suspects, folder).returncode == 0
+    table = pd.read_csv(folder / "label_suspects.csv")
+    table["corrected"] = table["corrected"].astype(object)
+    table.loc[0, "corrected"] = {"cat": "dog", "dog": "cat"}[table.loc[0, "label"]]
+    table.to_csv(folder / "label_suspects.csv", index=False)
+    for line, words in ((apply, "pets that change"), (listed, "photos"), (undo, "pets that change")):
+        done = _shell(line, folder)
+        assert done.returncode == 0, done.stderr
+        assert words in done.stdout, line
+    assert "photos" not in _shell(listed, folder).stdout
+
+
 def test_the_table_of_files_is_a_recipe(tmp_path):
-    (text,) = _blocks("toml")
+    (text,) = (each.text for each in BLOCKS if each.document == "README.md" and each.language == "toml")
     (tmp_path / "r.toml").write_text(text)
     assert settings.load(tmp_path / "r.toml").source.kind == "manifest"
 
 
 def test_mlflow_shows_the_runs(reader):
     folder, _ = reader
-    command = re.search(r"`uv run (mlflow ui [^`]*)`", README)[1]
+    command = re.search(r"`uv run (mlflow ui [^`]*)`", TEXTS["README.md"])[1]
     port = helpers.free_port()
     # Without the job runners, which take 250 MB each and are not needed to look.
     env = outside() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -122,3 +131,15 @@ def test_mlflow_shows_the_runs(reader):
             assert b"<title>MLflow</title>" in helpers.answer(f"http://127.0.0.1:{port}/")
         finally:
             server.terminate()
+
+
+def test_a_second_version_is_promoted_by_hand_taken_back_and_verified(reader):
+    folder, _ = reader
+    again = _shell("headstart train pets.toml --set seed=1", folder)
+    assert again.returncode == 0, again.stderr
+    promote, rollback, models, verify = block("mlflow/README.md", "headstart rollback").strip().splitlines()
+    for line in (promote, rollback, verify):
+        done = _shell(line, folder)
+        assert done.returncode == 0, line + done.stderr
+    ledger = _shell(models, folder).stdout
+    assert ledger.index("night photos") < ledger.index("fails on the new camera")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -19,10 +18,10 @@ import helpers
 import numpy as np
 import pandas as pd
 import pytest
+from documents import block
 
 BIN = Path(sys.executable).parent
-README = (Path(__file__).parents[2] / "README.md").read_text()
-(DAY,) = re.findall(r"## A day in the life\n.*?```sh\n(.*?)```", README, re.S)
+DAY = block("README.md", "headstart rollback")
 LINES = [shlex.split(line, comments=True)[3:] for line in DAY.splitlines() if line.startswith("uv run headstart")]
 
 #: What the photos show. The second pair comes later, and some of it is filed in the wrong folder.

@@ -18,6 +18,7 @@ from urllib import request
 import helpers
 import pytest
 import servers
+from documents import block
 
 if servers.POSTGRES is None:
     pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)", allow_module_level=True)
@@ -113,8 +114,12 @@ def _prefect(there, path, **values):
 
 
 def test_prefect_takes_the_work_pool_of_kubernetes(there):
-    template = json.loads((servers.INFRA / "kubernetes-work-pool.json").read_text())
-    pool = _prefect(there, "work_pools/", name="kubernetes", type="kubernetes", base_job_template=template)
+    line = block("infra/README.md", "prefect work-pool").replace("create headstart", "create kubernetes")
+    words = [str(servers.BIN / "prefect"), *line.split()[1:]]
+    env = helpers.outside() | there.client
+    done = subprocess.run(words, cwd=servers.INFRA.parent, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (pool,) = _prefect(there, "work_pools/filter", work_pools={"name": {"any_": ["kubernetes"]}})
     assert pool["base_job_template"]["variables"]["properties"]["gpus"]["default"] == 0
 
 
