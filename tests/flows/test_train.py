@@ -87,15 +87,21 @@ def test_the_same_seed_gives_the_same_numbers_when_everything_is_computed_again(
     assert not any(log.cached for log in again.stages.values())
 
 
+def _stages(outcome):
+    """The MLflow runs of a training run's stages."""
+    client = tracking.client()
+    experiment = client.get_run(outcome.run_id).info.experiment_id
+    return client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{outcome.run_id}'")
+
+
 def test_every_stage_is_in_mlflow(first, second):
     client = tracking.client()
-    experiment = client.get_experiment_by_name("colours").experiment_id
     for outcome, cached in ((first, "false"), (second, "true")):
         parent = client.get_run(outcome.run_id)
         assert parent.info.status == "FINISHED"
         assert parent.data.params["backbone.weights"] == "auto"
         assert parent.inputs.dataset_inputs or cached == "true"
-        nested = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{outcome.run_id}'")
+        nested = _stages(outcome)
         assert {run.info.run_name for run in nested} == set(STAGES)
         for run in nested:
             assert run.info.status == "FINISHED"
@@ -126,12 +132,8 @@ def test_the_audit_finds_nothing_in_noise_and_leaves_its_tables(first):
     table = pd.read_csv(home() / found.suspects_table, keep_default_na=False)
     assert table["score"].is_monotonic_increasing
     assert set(table["corrected"]) == {""}
-    client = tracking.client()
-    (run,) = client.search_runs(
-        [client.get_experiment_by_name("colours").experiment_id],
-        f"tags.`mlflow.parentRunId` = '{first.run_id}' and tags.`headstart.stage` = 'audit'",
-    )
-    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {
+    (run,) = (run for run in _stages(first) if run.data.tags["headstart.stage"] == "audit")
+    assert {file.path for file in tracking.client().list_artifacts(run.info.run_id)} == {
         helpers.Path(file).name for file in found.files
     }
     assert run.data.metrics["duplicates"] == 0
@@ -156,6 +158,24 @@ def test_a_deleted_result_is_computed_again(first, server, colours, tmp_path):
     assert [name for name, log in again.stages.items() if not log.cached] == ["evaluate"]
     assert (home() / first.report.path).is_file()
     assert again.report.metrics == first.report.metrics
+
+
+def test_results_that_another_version_of_the_code_wrote_are_computed_again(server, colours, three_layers, tmp_path):
+    """0.1.0 kept some records under other module paths, and some under other field names."""
+    _recipe(colours, tmp_path, "older")
+    recipe = settings.load(tmp_path / "r.toml", three_layers).model_copy(update=LAZY)
+    before = train(recipe)
+    results = helpers.Path(os.environ["PREFECT_LOCAL_STORAGE_PATH"])
+    for number, run in enumerate(_stages(before)):
+        file = results / run.data.tags["headstart.digest"]
+        old = ("tasks.records.", "tasks.points.") if number % 2 else ('\\"data\\": {\\"', '\\"data\\": {\\"old_')
+        text = file.read_text()
+        assert old[0] in text
+        file.write_text(text.replace(*old))
+    again = train(recipe)
+    assert not any(log.cached for log in again.stages.values())
+    assert again.report.metrics == before.report.metrics
+    assert all(log.cached for log in train(recipe).stages.values())
 
 
 def test_a_deleted_version_is_registered_again(server, colours, tmp_path):
