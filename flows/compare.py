@@ -23,7 +23,7 @@ from tasks.stages.data.preprocess import preprocess
 
 @flow(name="compare", flow_run_name="compare {recipe.name}", validate_parameters=True)
 def compare(recipe: Recipe) -> Comparison:
-    """Train each method on more and more images; points that are there already are taken from the cache."""
+    """Train each method on growing numbers of images; points that exist already come from the cache."""
     r, started = recipe, time.perf_counter()
     if r.backbone.weights == "random":
         raise UsageError("backbone.weights: expected pretrained weights to compare with random ones, found random.")
@@ -42,7 +42,7 @@ def compare(recipe: Recipe) -> Comparison:
 def _points(
     images: ImagesRef, features: FeaturesRef, r: Recipe, started: float
 ) -> tuple[tuple[PointRef, ...], tuple[str, ...]]:
-    """All points as far as the recipe's time reaches, and why others are missing."""
+    """The points that fit into the recipe's time, and why others are missing."""
     counts = datasets.rows(images.dataset, "train")["label"].value_counts()
     parts = subsets.parts(r.compare.shares, r.compare.per_class, list(counts))
     points: list[PointRef] = []
@@ -51,13 +51,13 @@ def _points(
         if missing := _missing(method, r):
             notes.append(missing)
             continue
-        seen = _seen(method, images, r)
+        resized = _resized(method, images, r)
         for count, part in parts.items():
             minutes = (time.perf_counter() - started) / 60
             seeded = [r.model_copy(update={"seed": seed}) for seed in range(r.seed, r.seed + r.compare.seeds)]
-            calls = [(_point(method, seen, features, each, part), each.seed) for each in seeded]
-            there = all(stage.cached(*args) for (stage, args), _ in calls)
-            if not there and 0 < r.compare.max_minutes < minutes:
+            calls = [(_point(method, resized, features, each, part), each.seed) for each in seeded]
+            cached = all(stage.cached(*args) for (stage, args), _ in calls)
+            if not cached and 0 < r.compare.max_minutes < minutes:
                 notes.append(_late(method, count, r.compare.max_minutes))
                 break
             for (stage, args), seed in calls:
@@ -79,8 +79,8 @@ def _point(
     return fit_from_scratch, (images, settings, part)
 
 
-def _seen(method: str, images: ImagesRef, r: Recipe) -> ImagesRef:
-    """The images with the side that the method sees them with."""
+def _resized(method: str, images: ImagesRef, r: Recipe) -> ImagesRef:
+    """The images at the size that the method trains on."""
     side = {"small_cnn": r.compare.small_size, "scratch": r.compare.scratch_size}.get(method, 0)
     if not 0 < side < images.size:
         return images
@@ -88,20 +88,18 @@ def _seen(method: str, images: ImagesRef, r: Recipe) -> ImagesRef:
 
 
 def _missing(method: str, r: Recipe) -> str:
-    """Why a method cannot be measured with this recipe; empty where it can."""
+    """Why a method cannot be measured with this recipe; empty if it can."""
     if method == "fine_tuned" and not r.fine_tune.enabled:
         return "fine_tuned was not trained: fine_tune.enabled is false."
     if method == "scratch" and backbones.randomised(r.backbone) is None:
-        return (
-            f"scratch was not trained: of a backbone of the kind {r.backbone.kind} there is none with random weights."
-        )
+        return f"scratch was not trained: backbones of kind {r.backbone.kind} are not available with random weights."
     return ""
 
 
 def _late(method: str, count: int, minutes: float) -> str:
     return (
-        f"{method} was not trained with {count:,} images and more, as {minutes:g} minutes (compare.max_minutes) were "
-        f"over; the same command goes on from there."
+        f"{method} was not trained on {count:,} or more images: {minutes:g} minutes (compare.max_minutes) were over. "
+        f"Run the same command again to continue."
     )
 
 

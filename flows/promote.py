@@ -18,7 +18,7 @@ from tasks.services.registry import promotion
 
 #: Name of the deployments: `promote/headstart`, `rollback/headstart`.
 DEPLOYMENT = "headstart"
-#: Seconds that an answer is waited for: 30 days.
+#: Seconds to wait for an answer: 30 days.
 PATIENCE = 30 * 24 * 3600
 
 Name = Annotated[str, Field(description="The registered model")]
@@ -29,7 +29,7 @@ Why = Annotated[str, Field(description="The reason, for the ledger")]
 class Approval(RunInput):
     """What a person is asked before a version becomes the champion."""
 
-    approve: bool = Field(description="On: it becomes the champion. Off: everything stays as it is")
+    approve: bool = Field(description="On: it becomes the champion. Off: nothing changes")
     who: str = Field("", description="Your name, for the ledger")
     why: str = Field("", description="The reason, for the ledger")
 
@@ -45,19 +45,19 @@ def promote(
     name: Name,
     version: Version,
     why: Why = "",
-    force: Annotated[bool, Field(description="Whichever champion it was compared with")] = False,
+    force: Annotated[bool, Field(description="Even if it was compared with another champion")] = False,
     ask: Annotated[bool, Field(description="Wait for a person's approval first")] = False,
 ) -> dict[str, Any]:
-    """Make a version the champion; `headstart rollback` takes it back."""
+    """Make a version the champion; `headstart rollback` undoes it."""
     who = ""
     if ask:
         form = Approval.with_initial_data(description=promotion.verdict(name, version))
         answer = suspend_flow_run(wait_for_input=form, timeout=PATIENCE)
         if not answer.approve:
-            return _told(promotion.reject(name, version, answer.why, answer.who))
+            return _reported(promotion.reject(name, version, answer.why, answer.who))
         who, why = answer.who, answer.why or why
     entry = promotion.promote(name, version, why, force, who)
-    return _told(entry) if entry else {"action": "none", "version": version, "why": "it is the champion already"}
+    return _reported(entry) if entry else {"action": "none", "version": version, "why": "it is the champion already"}
 
 
 @flow(
@@ -68,12 +68,12 @@ def promote(
     on_failure=[events.failed],
 )
 def rollback(name: Name, why: Why = "") -> dict[str, Any]:
-    """Make the champion before the champion the champion again."""
-    return _told(promotion.rollback(name, why))
+    """Make the previous champion the champion again."""
+    return _reported(promotion.rollback(name, why))
 
 
 def ask(name: str, version: str) -> bool:
-    """Start a run of the deployment that waits for a person, once; False where the server has no such deployment."""
+    """Start one run of the deployment, which waits for a person; False if the server has no such deployment."""
     values, once = {"name": name, "version": version, "ask": True}, f"ask {name} {version}"
     try:
         run_deployment(f"promote/{DEPLOYMENT}", parameters=values, timeout=0, as_subflow=False, idempotency_key=once)
@@ -82,7 +82,7 @@ def ask(name: str, version: str) -> bool:
     return True
 
 
-def _told(entry: LedgerEntry) -> dict[str, Any]:
+def _reported(entry: LedgerEntry) -> dict[str, Any]:
     lines = [f"| {key} | {value} |" for key, value in entry.summary().items()]
     table = "\n".join(["| | |", "|---|---|", *lines])
     create_markdown_artifact(table, description=f"Entry {entry.number} of the ledger")

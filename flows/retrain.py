@@ -1,4 +1,4 @@
-"""Is there something new, and does it pay to train on it? Then train; the gates and promotion are those of any run."""
+"""Are there new data, and is it worth training on them? If so, train; gates and promotion work as in any run."""
 
 from typing import Annotated
 
@@ -22,17 +22,17 @@ from tasks.stages.retraining.detect_changes import detect_changes
 def retrain(
     recipe: Annotated[str, Field(description="A shipped recipe's name, or the path of a TOML file")],
     overrides: Annotated[list[str], Field(description="Settings such as head.options.units=256")] = [],  # noqa: B006
-    why: Annotated[str, Field(description="What has it look: a schedule, new data, a person")] = "a person",
+    why: Annotated[str, Field(description="Why it runs: a schedule, new data, a person")] = "a person",
 ) -> Retraining:
-    """Look at the data; train where enough is new and it pays, and say why or why not."""
+    """Check the data; train if enough is new and worth it, and report why or why not."""
     r = load(find(recipe), tuple(overrides))
     backend.use(r.backend)
     with monitoring.run(r.name, "retrain", {"why": why} | r.model_dump(), r.observe):
         changes, assessment = _decided(r)
         found = assessment or changes
         tracking.log_result({tracking.RETRAIN: found.decision, "headstart.reason": found.reason}, {})
-    said = f"{r.name}: {found.decision}. {found.reason}. It was looked at because of: {why}."
-    create_markdown_artifact(said, description="What a look at the data led to")
+    message = f"{r.name}: {found.decision}. {found.reason}. Reason for this check: {why}."
+    create_markdown_artifact(message, description="Result of the data check")
     outcome = train(r) if found.decision == "train" else None
     return Retraining(r.name, found.decision, found.reason, why, changes, assessment, outcome)
 

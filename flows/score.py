@@ -1,4 +1,4 @@
-"""Batch scoring: what a registered version says of a whole source."""
+"""Batch scoring: a registered version's predictions for a whole source."""
 
 import shutil
 from pathlib import Path
@@ -21,11 +21,11 @@ def score(
     model: Annotated[str, Field(description="NAME@alias, NAME/version, or NAME for its champion")],
     source: Source,
     out: Annotated[
-        Path | None, Field(description="Where the Parquet file goes; else it stays among the results")
+        Path | None, Field(description="Where to copy the Parquet file; by default it is only in the home folder")
     ] = None,
     settings: Scoring = Scoring(),  # noqa: B008 - frozen
 ) -> ScoresRef:
-    """What a version says of every image of a source; images that it has answered before are not computed again."""
+    """A version's predictions for every image of a source; images that it predicted before are not computed again."""
     name, version = versions.resolve(model)
     with monitoring.run(name, "score", {"version": version, "source": source.model_dump()}, Observe()):
         found: ScoresRef = scored(source, name, version, settings)

@@ -1,4 +1,4 @@
-"""Does a source hold something else than when a run was last started for it? Then, once all has arrived, one run."""
+"""Has a source changed since a run was last started for it? If so, start one run once all files have arrived."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ def watch(
     recipe: Annotated[str, Field(description="A shipped recipe's name, or the path of a TOML file")],
     overrides: Annotated[list[str], Field(description="Settings such as retrain.settle=60")] = [],  # noqa: B006
 ) -> str:
-    """Look at the source's files, sizes and times; start at most one run of `retrain` for a burst of arrivals."""
+    """Check the source's files, sizes and times; start at most one run of `retrain` per burst of arrivals."""
     checked = load(find(recipe), tuple(overrides))
 
     def now() -> str:
@@ -25,13 +25,13 @@ def watch(
 
     before = triggers.handled(checked.name)
     if now() == before:
-        return _said(f"{checked.name}: nothing has changed")
+        return _reported(f"{checked.name}: nothing has changed")
     found = triggers.settled(now, checked.retrain.settle)
     if found == before:
-        return _said(f"{checked.name}: what had changed is as it was")
-    return _said(triggers.start(checked.name, f"retrain/{checked.name}", found, "new data"))
+        return _reported(f"{checked.name}: the changes were undone")
+    return _reported(triggers.start(checked.name, f"retrain/{checked.name}", found, "new data"))
 
 
-def _said(sentence: str) -> str:
-    create_markdown_artifact(sentence, description="What watching led to")
+def _reported(sentence: str) -> str:
+    create_markdown_artifact(sentence, description="Result of watching")
     return sentence

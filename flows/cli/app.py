@@ -1,4 +1,4 @@
-"""The command `headstart`: which commands there are. Heavy libraries are imported inside those that need them."""
+"""The command `headstart` and its subcommands. Heavy libraries are imported inside the commands that need them."""
 
 import gc
 
@@ -27,7 +27,7 @@ tables.callback()(store.store)
 tables.command()(store.prune)
 app.add_typer(tables, name="store")
 
-corrections = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Labels that a person corrects.")
+corrections = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Correct labels by hand.")
 corrections.command("suspects")(labels.suspects)
 corrections.command("apply")(labels.apply_labels)
 corrections.command("undo")(labels.undo_labels)
@@ -37,8 +37,8 @@ app.add_typer(corrections, name="labels")
 
 def main() -> None:
     """Entry point of the command."""
-    # Libraries make objects by the hundred thousand that stay; collections that begin at each 700th look at them for a
-    # sixth of the time that a command with nothing new takes. flows/cli/startup.py sets back what is usual.
+    # Libraries create hundreds of thousands of lasting objects; a collection at every 700th takes a sixth of the time
+    # of a fully cached command. flows/cli/startup.py restores Python's default.
     gc.set_threshold(50_000)
     with session.own_process():
         app()

@@ -15,7 +15,7 @@ Overrides = Annotated[list[str], typer.Option("--set", help="Override a setting:
 Home = Annotated[
     Path | None, typer.Option("--home", help="Folder of all state [default: HEADSTART_HOME or .headstart]")
 ]
-Table = Annotated[Path, typer.Argument(help="label_suspects.csv of an audit, its column corrected filled in")]
+Table = Annotated[Path, typer.Argument(help="label_suspects.csv of an audit, with its column corrected filled in")]
 Model = Annotated[str, typer.Argument(help="NAME@alias, NAME/version, or NAME for its champion", metavar="MODEL")]
 Why = Annotated[str, typer.Option("--why", help="The reason, for the ledger")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output")]

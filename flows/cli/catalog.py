@@ -11,7 +11,7 @@ from flows.cli.session import session
 
 
 def backbones(home: Home = None, as_json: Json = False) -> None:
-    """Pretrained networks, and whether their weights are here."""
+    """Pretrained networks, and whether their weights are on this machine."""
     with session("backbones", home) as s:
         from tasks.runtime import plugins
 
@@ -40,7 +40,7 @@ def sources(home: Home = None, as_json: Json = False) -> None:
 
 
 def gates(home: Home = None, as_json: Json = False) -> None:
-    """Conditions that a model can be asked to meet."""
+    """Conditions that a recipe can require a model to meet."""
     _plugins("gates", home, as_json)
 
 
@@ -51,7 +51,7 @@ def engines(home: Home = None, as_json: Json = False) -> None:
 
 def settings(
     markdown: Annotated[
-        Path | None, typer.Option("--markdown", help="A Markdown file whose table of settings is written anew")
+        Path | None, typer.Option("--markdown", help="A Markdown file whose table of settings is rewritten")
     ] = None,
     home: Home = None,
     as_json: Json = False,

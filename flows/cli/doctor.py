@@ -1,4 +1,4 @@
-"""The command that says what works on this machine."""
+"""The command that checks what works on this machine."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from flows.cli.session import session
 
 
 def doctor(
-    repair: Annotated[bool, typer.Option("--repair", help="First close what processes that were killed left")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="First clean up after killed processes")] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Commands on labels that a person corrects."""
+"""Commands for correcting labels by hand."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,18 +15,18 @@ def suspects(
     to: Annotated[Path, typer.Option("--to", help="The CSV file to write")] = Path("label_suspects.csv"),
     home: Home = None,
 ) -> None:
-    """Fetch the labels that the newest audit doubts, to fill in the column corrected."""
+    """Write the newest audit's label suspects to a CSV file, to fill in the column corrected."""
     with session("labels-suspects", home) as s:
         from tasks.runtime.errors import UsageError
         from tasks.services import tracking
 
         if not tracking.last(name, "audit", "label_suspects.csv", to):
-            raise UsageError(f"Expected a run of {name!r} with an audit, found none: headstart train RECIPE makes one.")
-        s.say(f"{to}: fill in the column corrected where you are sure, then headstart labels apply {to}")
+            raise UsageError(f"Expected a run of {name!r} with an audit, found none. Run headstart train RECIPE.")
+        s.say(f"{to}: fill in the column corrected where you are sure, then run headstart labels apply {to}")
 
 
 def apply_labels(file: Table, home: Home = None, as_json: Json = False) -> None:
-    """Keep corrected labels: the recipe's next run uses them. The source's files stay as they are."""
+    """Store corrected labels for the recipe's next run. The source's files do not change."""
     with session("labels-apply", home) as s:
         from tasks.data import corrections
 
@@ -35,7 +35,7 @@ def apply_labels(file: Table, home: Home = None, as_json: Json = False) -> None:
 
 
 def undo_labels(file: Table, home: Home = None, as_json: Json = False) -> None:
-    """Take back the corrections of the images that the table fills in: the source's labels count again."""
+    """Undo the corrections of the images that the table fills in: the source's labels are used again."""
     with session("labels-undo", home) as s:
         from tasks.data import corrections
 

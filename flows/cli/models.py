@@ -1,4 +1,4 @@
-"""Commands on registered versions: list, promote, roll back, verify, export, predict, score."""
+"""Commands for registered versions: list, promote, roll back, verify, export, predict, score."""
 
 import json
 from pathlib import Path
@@ -30,13 +30,13 @@ def models(
 
 def promote(
     name: Annotated[str, typer.Argument(help="A registered model")],
-    version: Annotated[str, typer.Argument(help="The number of one of its versions")],
+    version: Annotated[str, typer.Argument(help="The version's number")],
     why: Why = "",
-    force: Annotated[bool, typer.Option("--force", help="Whichever champion it was compared with")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Even if it was compared with another champion")] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Make a version the champion, after it is verified; the champion before it becomes `previous`."""
+    """Verify a version and make it the champion; the old champion becomes `previous`."""
     with session("promote", home) as s:
         from tasks.services.registry import promotion
 
@@ -58,7 +58,7 @@ def rollback(
 
 
 def verify(model: Model, home: Home = None, as_json: Json = False) -> None:
-    """Is a version as it was registered, and does it answer the same here? Every file, and its golden images."""
+    """Check that a version's files are as registered, and that it answers its golden images the same way here."""
     with session("verify", home) as s:
         from tasks.services.registry import promotion
 
@@ -80,7 +80,7 @@ def export(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Write a version as files for another runtime, and check that they answer its golden images as it does."""
+    """Export a version for another runtime, and check the export's answers for the version's golden images."""
     with session("export", home) as s:
         from tasks.services.registry.export import export as written
 
@@ -101,11 +101,11 @@ def predict(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Label and probability of images, by a registered version."""
+    """Predict label and probability of images with a registered version."""
     with session("predict", home) as s:
         from tasks.services.registry.predict import answers
 
-        # A line an image, as soon as it is known.
+        # One line per image, as soon as it is known.
         for answer in answers(model, images):
             line = f"{answer['label']}\t{answer['probability']:.6f}\t{answer['image']}"
             print(json.dumps(answer) if as_json else line, file=s.out)
@@ -115,13 +115,13 @@ def score(
     model: Model,
     source: Annotated[
         str,
-        typer.Argument(help="A folder, a CSV or Parquet table, or a recipe, whose source is taken", metavar="SOURCE"),
+        typer.Argument(help="A folder, a CSV or Parquet table, or a recipe (uses its source)", metavar="SOURCE"),
     ],
     out: Annotated[Path, typer.Option("--out", help="The Parquet file to write")],
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """What a registered version says of every image of a source, as a Parquet file; a killed run goes on."""
+    """Write a registered version's predictions for a whole source to a Parquet file; a killed run can continue."""
     with session("score", home) as s:
         from flows.cli import startup
         from flows.score import of_words

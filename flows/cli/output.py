@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def listed(s: Session, title: str, rows: list[dict[str, Any]]) -> None:
-    """A table of rows that may be none."""
+    """A table of rows, or a line if there are none."""
     if rows:
         _table(s, title, rows)
     else:
@@ -18,7 +18,7 @@ def listed(s: Session, title: str, rows: list[dict[str, Any]]) -> None:
 
 
 def outcome(s: Session, found: "Outcome") -> None:
-    """A training run: stages, scores, what was found in the data, and the verdict."""
+    """A training run: stages, scores, findings in the data, and the verdict."""
     from tasks.reports import sentences
 
     summary = found.summary()
@@ -61,14 +61,14 @@ def outcome(s: Session, found: "Outcome") -> None:
 
 
 def retraining(s: Session, found: "Retraining") -> None:
-    """A look at the data, and the training run that it led to."""
+    """A data check, and the training run that it led to."""
     if found.outcome:
         outcome(s, found.outcome)
     s.say(f"{found.decision}: {found.reason}.")
 
 
 def dataset(s: Session, found: "DatasetRef") -> None:
-    """The data as they were checked."""
+    """The result of the data checks."""
     held = found.expectations - len(found.warnings)
     s.say(f"{held} of {found.expectations} expectations hold; the rest are warnings.")
     _data(s, found.summary())
@@ -92,7 +92,7 @@ def comparison(s: Session, found: "Comparison") -> None:
 def versions(s: Session, name: str | None, found: list[dict[str, Any]], ledger: list[dict[str, Any]]) -> None:
     """Versions in the registry, their notes, and the ledger of one model."""
     if not found:
-        s.console.print(f"No registered model{f' named {name}' if name else ''} yet: headstart train RECIPE makes one.")
+        s.console.print(f"No registered model{f' named {name}' if name else ''} yet. Run headstart train RECIPE.")
         return
     brief = ("model", "version", "aliases", "gate", "backbone", "rung", "made")
     _table(s, "Registered models", [{column: row[column] for column in brief} for row in found])
@@ -104,23 +104,23 @@ def versions(s: Session, name: str | None, found: list[dict[str, Any]], ledger: 
 
 
 def moved(s: Session, entry: "LedgerEntry | None", otherwise: str) -> None:
-    """What a promotion or rollback has done; `otherwise`, where it had nothing to do."""
+    """What a promotion or rollback did; `otherwise` if there was nothing to do."""
     if entry is None:
         s.say(otherwise)
         return
-    before = f"version {entry.before} was it before" if entry.before else "there was none before"
+    before = f"before, it was version {entry.before}" if entry.before else "before, there was none"
     s.say(f"Version {entry.after} is the champion; {before}. Entry {entry.number} of the ledger.")
 
 
 def scores(s: Session, found: "ScoresRef", out: Path) -> None:
-    """What a version says of a source: counts, drift, and where the table is."""
+    """A version's predictions for a source: counts, drift, and where the table is."""
     rows = [{"label": name, "images": n, "share": f"{n / max(found.images, 1):.1%}"} for name, n in found.said.items()]
     _table(s, f"{found.model} version {found.version}", rows)
-    rate = f", {found.computed / found.seconds:.0f} a second" if found.computed else ""
-    novel = "" if found.novel is None else f", {found.novel} called new"
+    rate = f", {found.computed / found.seconds:.0f} per second" if found.computed else ""
+    novel = "" if found.novel is None else f", {found.novel} novel"
     s.say(
-        f"{found.images} images: {found.computed} answered now{rate}, {found.images - found.computed} before; "
-        f"{found.abstained} abstained from{novel}; {found.unreadable} files are no readable image."
+        f"{found.images} images: {found.computed} predicted now{rate}, {found.images - found.computed} before; "
+        f"{found.abstained} abstentions{novel}; {found.unreadable} files are not readable images."
     )
     for sentence in found.drift:
         s.say(sentence)
@@ -128,14 +128,14 @@ def scores(s: Session, found: "ScoresRef", out: Path) -> None:
 
 
 def corrected(s: Session, recipe: str, changes: list[dict[str, Any]]) -> None:
-    """Labels that a person has corrected, or taken back."""
+    """Labels that a person has corrected or restored."""
     if not changes:
-        s.console.print("Nothing to change: the labels are so already.")
+        s.console.print("Nothing to change: the labels already have these values.")
         return
-    _table(s, f"Labels of {recipe} that change", changes)
+    _table(s, f"Changed labels of {recipe}", changes)
     test = sum(change["split"] == "test" for change in changes)
     if test:
-        s.say(f"{test} of them are test images: scores of earlier versions do not compare with later ones.")
+        s.say(f"{test} of them are test images: scores of earlier and later versions are not comparable.")
     s.say(f"The next run of {recipe} uses them.")
 
 
@@ -157,10 +157,10 @@ def _audit(s: Session, found: "Outcome", summary: dict[str, Any]) -> None:
     audit = found.audit
     if audit is None or not audit.path:
         return
-    told = ", ".join(f"{one.facts} {one.score:.2f}" for one in audit.shortcuts if one.flagged) or "none"
+    flagged = ", ".join(f"{one.facts} {one.score:.2f}" for one in audit.shortcuts if one.flagged) or "none"
     s.say(
         f"Data: {audit.copied['test']} test images have a copy in another split; {sum(audit.suspected.values())} label "
-        f"suspects; shortcuts (balanced accuracy): {told}. Tables: {summary['audit']['duplicates_table']}, "
+        f"suspects; shortcuts (balanced accuracy): {flagged}. Tables: {summary['audit']['duplicates_table']}, "
         f"{summary['audit']['suspects_table']}"
     )
 
@@ -169,9 +169,9 @@ def _ranking(s: Session, found: "Outcome") -> None:
     from tasks.reports.sections import ranking
 
     if found.ranking:
-        _table(s, "Backbones, from the most promising on", ranking.candidates(found.ranking))
+        _table(s, "Backbones, the most promising first", ranking.candidates(found.ranking))
     if found.agreement and found.agreement.spearman is not None:
-        _table(s, "Predicted against what came out", ranking.agreement(found.agreement))
+        _table(s, "Predicted and actual results", ranking.agreement(found.agreement))
         s.say(f"Spearman's rank correlation with the validation log loss: {found.agreement.spearman:.2f}")
 
 
@@ -179,7 +179,7 @@ def _data(s: Session, summary: dict[str, Any]) -> None:
     counts = ", ".join(f"{n} {split}" for split, n in summary["images"].items())
     s.say(f"Images: {counts}")
     if summary["corrected_labels"]:
-        s.say(f"Labels that a person has corrected: {summary['corrected_labels']} (headstart labels list)")
+        s.say(f"Labels corrected by hand: {summary['corrected_labels']} (headstart labels list)")
     for text in summary["warnings"]:
         s.say(f"Warning: {text}")
     s.say(f"Data Docs: {summary['data_docs']}")

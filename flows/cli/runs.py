@@ -11,7 +11,7 @@ from flows.cli.session import session
 
 def train(
     recipe: RecipeName,
-    overrides: Overrides = [],  # noqa: B006 - Typer reads the default, nobody changes it
+    overrides: Overrides = [],  # noqa: B006 - Typer reads the default, nothing changes it
     refresh: Annotated[bool, typer.Option("--refresh", help="Compute every stage again")] = False,
     home: Home = None,
     as_json: Json = False,
@@ -37,7 +37,7 @@ def retrain(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Train again where enough is new and it pays: drift, a weaker champion, a probe that gains; else say why not."""
+    """Train again if enough is new and worth it (drift, a weaker champion, a better probe); else report why not."""
     with session("retrain", home) as s:
         checked = recipe_of(recipe, overrides)
         from flows.cli import startup

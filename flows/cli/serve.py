@@ -1,4 +1,4 @@
-"""Commands on the Prefect server: serve, notify, alerts."""
+"""Commands for the Prefect server: serve, notify, alerts."""
 
 import os
 from typing import Annotated
@@ -14,13 +14,13 @@ def serve(
     overrides: Overrides = [],  # noqa: B006
     cron: Annotated[str | None, typer.Option("--cron", help='When to retrain, such as "0 3 * * *"')] = None,
     watch: Annotated[
-        float | None, typer.Option("--watch", help="Look for new files every so many seconds [default: never]")
+        float | None, typer.Option("--watch", help="Seconds between checks for new files [default: never check]")
     ] = None,
     home: Home = None,
 ) -> None:
     """Serve retraining on a schedule and on new data, promotion, rollback and scoring, until interrupted.
 
-    On the Prefect server that PREFECT_API_URL names; where it names none, on one that is started for it.
+    It uses the Prefect server that PREFECT_API_URL names, or starts its own if the variable is not set.
     """
     with session("serve", home) as s:
         from flows.deployments import servers
@@ -48,7 +48,7 @@ def notify(
     why: Why = "new data was announced",
     home: Home = None,
 ) -> None:
-    """Say that a recipe's data have changed: its deployment answers with a run of `retrain`."""
+    """Announce that a recipe's data have changed: its deployment then starts a run of `retrain`."""
     with session("notify", home) as s:
         checked = recipe_of(recipe, overrides)
         _server_is_named()
@@ -59,7 +59,7 @@ def notify(
 
 
 def alerts(home: Home = None) -> None:
-    """Have the Prefect server call the webhook HEADSTART_WEBHOOK when a run fails or a verdict is undecided."""
+    """Make the Prefect server call the webhook HEADSTART_WEBHOOK when a run fails or a verdict is undecided."""
     with session("alerts", home) as s:
         _server_is_named()
         from flows.deployments import alerts
@@ -72,7 +72,7 @@ def alerts(home: Home = None) -> None:
 
 
 def _server_is_named() -> None:
-    """A server that a command starts for itself hears nothing and tells nobody."""
+    """A server that a command starts for itself receives no events and sends no alerts."""
     from tasks.runtime.errors import UsageError
 
     if not os.environ.get("PREFECT_API_URL"):

@@ -1,7 +1,7 @@
-"""What a person sees of a command, and the log file that holds the rest.
+"""What a command shows to a person, and the log file for the rest.
 
 Third-party libraries write to both streams at will (TensorFlow's C++ code among them). While a command works, the
-process' own standard output and error go to the log file; what is meant for the user goes to where they were.
+process' standard output and error go to the log file; output for the user goes to the original streams.
 """
 
 import json
@@ -32,16 +32,16 @@ class Session:
     """Streams and files of one command."""
 
     console: "Console"  # standard error: progress and messages
-    answers: "Console"  # standard output: tables and lines that were asked for
+    answers: "Console"  # standard output: tables and lines of the answer
     out: TextIO  # standard output, for JSON
     log: Path
 
-    def show(self, found: Any, as_json: bool, told: Callable[[], None]) -> None:
-        """Print what a command found: as one JSON object where `as_json`, else as `told` tells people."""
+    def show(self, found: Any, as_json: bool, print_text: Callable[[], None]) -> None:
+        """Print a command's result: as one JSON object if `as_json`, else with `print_text`."""
         if as_json:
             print(json.dumps(found), file=self.out)
         else:
-            told()
+            print_text()
 
     def say(self, text: str, style: str = "") -> None:
         """A paragraph on standard output."""
@@ -62,7 +62,7 @@ _own: ContextVar[_Streams | None] = ContextVar("own", default=None)
 
 @contextmanager
 def own_process() -> Iterator[None]:
-    """Inside, a session turns the process' streams to its log file, and SIGTERM ends it as Ctrl-C does."""
+    """Inside, a session redirects the process' streams to its log file, and SIGTERM ends it like Ctrl-C."""
     sys.stdout.flush()
     sys.stderr.flush()
     with os.fdopen(os.dup(1), "w") as out, os.fdopen(os.dup(2), "w") as err:
@@ -78,20 +78,20 @@ def session(command: str, folder: Path | None = None) -> Iterator[Session]:
     """Set the environment up, keep third parties quiet, and turn errors into a paragraph and an exit code."""
     from rich.console import Console
 
-    asked = threading.Event()
+    interrupted = threading.Event()
     own = _own.get()
     streams = own or _Streams(sys.stdout, sys.stderr)
     if own:
-        _listen(asked)
+        _listen(interrupted)
     root = home.configure(folder)
     log = root / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{command}.log"
     log.parent.mkdir(exist_ok=True)
     console = Console(file=streams.err, highlight=False)
-    # In a pipe there is no width to keep to.
+    # A pipe has no width.
     answers = Console(file=streams.out, highlight=False, width=None if streams.out.isatty() else 160)
     with log.open("a", buffering=1) as file:
         if own:
-            # The streams stay with the log file: what libraries say at exit is not for the user either.
+            # The streams stay with the log file: libraries' output at exit is not for the user either.
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
         progress.console = console
@@ -100,35 +100,35 @@ def session(command: str, folder: Path | None = None) -> Iterator[Session]:
         except typer.Exit:
             raise
         except HeadstartError as error:
-            _tell(console, file, str(error), error.exit_code)
+            _fail(console, file, str(error), error.exit_code)
         except (Exception, KeyboardInterrupt) as error:
-            # Where it meets a library that waits for others, an interrupt comes out as an error of theirs.
-            if asked.is_set() or isinstance(error, KeyboardInterrupt):
-                _tell(console, file, f"Interrupted. The same command goes on where this one stopped. Log: {log}", 130)
-            _tell(console, file, f"{outages.told(error) or _unforeseen(error)} The trace is in {log}", 3)
+            # A library that is waiting may turn the interrupt into an error of its own.
+            if interrupted.is_set() or isinstance(error, KeyboardInterrupt):
+                _fail(console, file, f"Interrupted. Run the same command again to continue. Log: {log}", 130)
+            _fail(console, file, f"{outages.told(error) or _unexpected(error)} The trace is in {log}", 3)
         finally:
             progress.console = None
             streams.out.flush()
             streams.err.flush()
 
 
-def _listen(asked: threading.Event) -> None:
+def _listen(interrupted: threading.Event) -> None:
     def interrupt(number: int, frame: object) -> None:
-        asked.set()
+        interrupted.set()
         raise KeyboardInterrupt
 
-    # SIGTERM as Ctrl-C: the Prefect server that this process started would stay behind otherwise.
+    # SIGTERM like Ctrl-C: otherwise the Prefect server that this process started would keep running.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
 
 
-def _tell(console: "Console", log: TextIO, text: str, code: int) -> NoReturn:
+def _fail(console: "Console", log: TextIO, text: str, code: int) -> NoReturn:
     traceback.print_exc(file=log)
     console.print(f"[bold red]Error.[/] {_escape(text)}" if code != 130 else _escape(text), soft_wrap=True)
     raise typer.Exit(code)
 
 
-def _unforeseen(error: Exception) -> str:
+def _unexpected(error: Exception) -> str:
     return f"Something that the run depends on failed: {type(error).__name__}: {error}".rstrip(".") + "."
 
 

@@ -1,4 +1,4 @@
-"""Wait once: a Prefect server of our own starts in another process while this one imports what the run needs.
+"""Wait only once: our own Prefect server starts in another process while this one imports what the run needs.
 
 The server takes about 10 seconds, TensorFlow and Great Expectations 10 to 20, MLflow 4. A run with nothing new needs
 neither TensorFlow nor Great Expectations and loads neither.
@@ -25,9 +25,9 @@ LIBRARIES = ("tensorflow", "great_expectations")
 
 @contextmanager
 def up(recipe: Recipe | None = None) -> Iterator[None]:
-    """Inside, the server answers and the libraries are loaded; runs that are begun carry this process' name.
+    """Inside, the server answers and the libraries are loaded; new runs carry this process' name.
 
-    What processes that were killed have left behind is closed first.
+    First it cleans up after processes that were killed.
     """
     os.environ[processes.PARENT] = processes.own()
     server = None if os.environ.get("PREFECT_API_URL") else _server()
@@ -43,14 +43,14 @@ def up(recipe: Recipe | None = None) -> Iterator[None]:
             server.join()
     for sentence in recovery.repair():
         progress.say(sentence)
-    gc.freeze()  # what is there now stays: no collection need look at it
-    gc.set_threshold(700)  # Python's own, which flows/cli/app.py has raised
+    gc.freeze()  # existing objects stay: collections can skip them
+    gc.set_threshold(700)  # Python's default, which flows/cli/app.py has raised
     with tags(processes.own()):
         yield
 
 
 def _server() -> threading.Thread:
-    """Prefect's own server for runs without one, started ahead of the client that would wait for it."""
+    """Prefect's own server for runs without one, started before the client, which would wait for it."""
     from prefect.server.api.server import SubprocessASGIServer
 
     thread = threading.Thread(target=SubprocessASGIServer().start, name="prefect server")

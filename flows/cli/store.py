@@ -1,4 +1,4 @@
-"""Commands on the tables of prepared images and features."""
+"""Commands for the tables of prepared images and features."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ def store(context: typer.Context, home: Home = None, as_json: Json = False) -> N
 
 
 def prune(
-    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only say what would be deleted")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only list what would be deleted")] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -35,4 +35,4 @@ def prune(
             tables.drop(table["table"])
         s.show(found, as_json, lambda: output.listed(s, "Tables that no registered version was trained from", found))
         if found and not yes and not as_json:
-            s.console.print("Nothing was deleted: headstart store prune --yes does it.")
+            s.console.print("Nothing was deleted. To delete: headstart store prune --yes.")

@@ -1,1 +1,1 @@
-"""What a Prefect server runs of Headstart: deployments, the servers themselves, alerts."""
+"""What a Prefect server runs for Headstart: deployments, the servers themselves, alerts."""

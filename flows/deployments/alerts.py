@@ -1,7 +1,7 @@
-"""What the Prefect server tells people by itself: automations that call a webhook.
+"""Alerts that the Prefect server sends by itself: automations that call a webhook.
 
-https://docs.prefect.io/v3/concepts/automations. The address is a secret: it comes from the environment and lies in a
-block of the server, encrypted.
+https://docs.prefect.io/v3/concepts/automations. The address is a secret: it comes from the environment and is stored,
+encrypted, in a block of the server.
 """
 
 import json
@@ -16,7 +16,7 @@ from prefect.events.actions import CallWebhook
 from tasks.runtime.errors import UsageError
 from tasks.services.orchestration import events
 
-#: Environment variable with the address that is called, as of a Slack, Mattermost or Teams channel.
+#: Environment variable with the webhook's address, such as that of a Slack, Mattermost or Teams channel.
 VARIABLE = "HEADSTART_WEBHOOK"
 BLOCK = "headstart-alerts"
 FLOWS = ("retrain", "score", "promote", "rollback")
@@ -26,18 +26,18 @@ FAILED = (
 
 
 def install(address: str) -> list[str]:
-    """Have the server of PREFECT_API_URL call the address when a served run fails, or a verdict is undecided.
+    """Make the server of PREFECT_API_URL call the address when a served run fails or a verdict is undecided.
 
-    Done again, it replaces what it made before. Returns the names of the automations. Raises `UsageError` where the
-    address is none of http or https.
+    Calling it again replaces the automations that it made before. Returns their names. Raises `UsageError` for an
+    address that is not http or https.
     """
     if urlsplit(address).scheme not in ("http", "https"):
         raise UsageError(
-            f"Expected {VARIABLE} to hold an address that begins with https:// or http://, found another text."
+            f"Expected {VARIABLE} to hold an address that starts with https:// or http://, found other text."
         )
     hook = Webhook(url=address, headers={"Content-Type": "application/json"})
     block = hook.save(BLOCK, overwrite=True)
-    made = [_failed(), _blind(), _crashed(), _undecided()]
+    made = [_failed(), _watch_failed(), _crashed(), _undecided()]
     with get_client(sync_client=True) as client:
         for name, trigger, text in made:
             for old in client.read_automations_by_name(name):
@@ -52,12 +52,12 @@ def _failed() -> tuple[str, EventTrigger, str]:
     return "headstart: a run has failed", trigger, FAILED
 
 
-def _blind() -> tuple[str, EventTrigger, str]:
-    """Watching fails again at each look, so each deployment of it is told of once an hour."""
+def _watch_failed() -> tuple[str, EventTrigger, str]:
+    """Watching fails again at each check, so each of its deployments is reported at most once an hour."""
     trigger = EventTrigger(
         expect={events.FAILED}, match=_runs("watch"), for_each={"prefect.resource.id"}, within=timedelta(hours=1)
     )
-    text = f"{FAILED} New data start no training until it can look again. This is said once an hour."
+    text = f"{FAILED} New data will not start training until watching works again. This alert comes once an hour."
     return "headstart: watching has failed", trigger, text
 
 
@@ -66,7 +66,7 @@ def _runs(*flows: str) -> dict[str, list[str]]:
 
 
 def _crashed() -> tuple[str, EventTrigger, str]:
-    """Of a process that is gone only Prefect tells, of a scheduled run after 15 minutes (see `arrivals.failed`)."""
+    """Only Prefect reports a process that is gone; for a scheduled run after 15 minutes (see `events.failed`)."""
     trigger = EventTrigger(
         expect={"prefect.flow-run.Crashed"},
         match={"prefect.resource.id": "prefect.flow-run.*"},

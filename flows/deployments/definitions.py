@@ -1,4 +1,4 @@
-"""What `headstart serve` serves: retraining of recipes on a schedule and on new data, and forms for what people do.
+"""What `headstart serve` serves: retraining of recipes on a schedule and on new data, and forms that people fill in.
 
 `prefect.yaml` names the same deployments for a work pool. Entry points are modules, since a path would import `flows`
 under another name.
@@ -25,7 +25,7 @@ MODULE = EntrypointType.MODULE_PATH
 def everything(
     recipes: Iterable[str], overrides: list[str], cron: str | None, every: float | None
 ) -> list[RunnerDeployment]:
-    """For each recipe `retrain`, and `watch` where `every` names seconds; and `promote`, `rollback` and `score`."""
+    """`promote`, `rollback`, `score`; for each recipe `retrain`, and `watch` each `every` seconds unless it is None."""
     found = [each.to_deployment(DEPLOYMENT, entrypoint_type=MODULE) for each in (promote, rollback, score)]
     for recipe in recipes:
         found += _of_recipe(recipe, overrides, cron, every)

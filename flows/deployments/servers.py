@@ -18,15 +18,15 @@ STARTS = 120
 
 @contextmanager
 def prefect() -> Iterator[str]:
-    """The address of the Prefect server of the environment; without one, of one that is there as long as the block."""
+    """The address of the environment's Prefect server; without one, start a server that runs as long as the block."""
     if address := os.environ.get("PREFECT_API_URL"):
         yield address.removesuffix("/api")
         return
     port = _free(4200) or _free(0)
     address = f"http://127.0.0.1:{port}"
     os.environ[processes.PARENT] = processes.own()
-    words = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:  # noqa: S603 - our own words
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:  # noqa: S603 - our own command
         try:
             _wait(f"{address}/api/health", process)
             os.environ["PREFECT_API_URL"] = f"{address}/api"
@@ -36,13 +36,13 @@ def prefect() -> Iterator[str]:
 
 
 def tracking_address() -> str:
-    """Where MLflow's pages are, or what shows them."""
+    """The address of MLflow's pages, or the command that shows them."""
     where = os.environ["MLFLOW_TRACKING_URI"]
     return where if where.startswith("http") else f"mlflow ui --backend-store-uri {where}"
 
 
 def _free(port: int) -> int:
-    """The port, or any where it is 0; 0 where it is taken."""
+    """The port if it is free, else 0; for 0, any free port."""
     with socket.socket() as probe:
         try:
             probe.bind(("127.0.0.1", port))
@@ -54,9 +54,9 @@ def _free(port: int) -> int:
 def _wait(address: str, process: "subprocess.Popen[bytes]") -> None:
     for _ in range(2 * STARTS):
         if process.poll() is not None:
-            raise DependencyError(f"Expected a Prefect server at {address}, found that it ended: see the log.")
+            raise DependencyError(f"Expected a Prefect server at {address}, but it stopped: see the log.")
         try:
-            urllib.request.urlopen(address, timeout=5).close()  # noqa: S310 - our own
+            urllib.request.urlopen(address, timeout=5).close()  # noqa: S310 - our own address
         except OSError:
             time.sleep(0.5)
         else:

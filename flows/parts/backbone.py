@@ -1,4 +1,4 @@
-"""Which backbone: the ranking that chooses it, and what became of the ranking's predictions."""
+"""Choice of the backbone: the ranking, and how its predictions compare with the results."""
 
 from tasks.networks import backbones
 from tasks.records import AgreementRef, ImagesRef, LadderRef, RankingRef, digest
@@ -7,12 +7,12 @@ from tasks.settings import Recipe
 from tasks.stages.features.rank_backbones import rank_backbones
 from tasks.stages.features.review_ranking import ACCURACY, BACKBONE, COMPARABLE, LOG_LOSS, review_ranking
 
-#: What says nothing of training, or is in the digest of the images.
+#: Settings that do not affect training, or that the digest of the images covers.
 APART = {"backbone", "select", "source", "split", "validation", "extract", "audit", "gates"}
 
 
 def with_backbone(recipe: Recipe, images: ImagesRef) -> tuple[Recipe, RankingRef | None]:
-    """The recipe with the backbone that ranks first, where it leaves the choice open, and the ranking."""
+    """The recipe with the first-ranked backbone if it leaves the choice open, and the ranking."""
     r = recipe
     if r.backbone.kind != "auto":
         return r, None
@@ -23,7 +23,7 @@ def with_backbone(recipe: Recipe, images: ImagesRef) -> tuple[Recipe, RankingRef
 
 
 def reviewed(recipe: Recipe, ranking: RankingRef | None, images: ImagesRef, ladder: LadderRef) -> AgreementRef | None:
-    """Note what came out with this backbone; with a ranking, compare it with all that was noted so far."""
+    """Log this backbone's results; given a ranking, compare it with all results so far."""
     comparable = digest(images, recipe.model_dump(exclude=APART), recipe.backbone.pooling)
     validation = ladder.chosen.validation.scores
     tracking.log_result(

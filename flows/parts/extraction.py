@@ -18,7 +18,7 @@ from tasks.stages.features.extract import extract, shard
 
 
 def checked(recipe: Recipe) -> DatasetRef:
-    """The recipe's data, ingested and validated, once they are known to have the columns that slices need."""
+    """The recipe's data, ingested, validated, and checked for the columns that slices need."""
     facts = ingest(recipe.source, recipe.split, recipe.images, corrections.from_corrections(recipe.name))
     dataset = validate(facts, recipe.validation)
     slices.check(datasets.rows(dataset), recipe.slices)
@@ -26,16 +26,16 @@ def checked(recipe: Recipe) -> DatasetRef:
 
 
 def prepared(recipe: Recipe, dataset: DatasetRef) -> tuple[Recipe, ImagesRef, FeaturesRef]:
-    """The recipe with its backbone, where that was left open, and the data as images and as features."""
+    """The recipe with its backbone chosen, and the data as images and as features."""
     images = preprocess(dataset, recipe.images)
     recipe, _ = with_backbone(recipe, images)
     return recipe, images, extracted(recipe, images)
 
 
 def extracted(recipe: Recipe, images: ImagesRef, label: str = extract.name) -> FeaturesRef:
-    """The features of the images; spread over several machines first, where the recipe names a task runner.
+    """The features of the images, computed on several machines if the recipe names a task runner.
 
-    `label`: name of the stage's run, where a flow extracts several times.
+    `label`: name of the stage's run, for flows that extract several times.
     """
     if recipe.extract.runner != "local" and not extract.cached(images, recipe.extraction):
         run = fill_in_shards.with_options(task_runner=_runner(recipe.extract), flow_run_name=f"extract {recipe.name}")
@@ -45,7 +45,7 @@ def extracted(recipe: Recipe, images: ImagesRef, label: str = extract.name) -> F
 
 @flow(name="extract in shards", validate_parameters=False)
 def fill_in_shards(images: ImagesRef, recipe: Recipe) -> list[int]:
-    """One task for each shard; returns how many rows each had to compute."""
+    """Run one task per shard; returns how many rows each had to compute."""
     parts = recipe.extract.shards
     settings, cut = unmapped(recipe.extraction), unmapped(recipe.cut)
     futures = shard.map(unmapped(images), settings, cut, range(parts), parts=unmapped(parts))
@@ -62,7 +62,7 @@ def _runner(settings: Extract) -> Any:
         ) from error
     if settings.address:
         return DaskTaskRunner(address=settings.address)
-    # Processes of one thread: TensorFlow and OpenVINO bring their own threads.
+    # One thread per process: TensorFlow and OpenVINO start their own threads.
     return DaskTaskRunner(
         cluster_kwargs={"n_workers": settings.workers, "threads_per_worker": 1, "dashboard_address": None}
     )

@@ -5,12 +5,12 @@ from tasks.records import ImagesRef, TunedRef
 from tasks.settings import Head, Recipe
 from tasks.stages.models.tune import tune
 
-#: Each holds the features of those before it.
+#: Each contains the features of those before it.
 POOLINGS = ("avg", "avg_max_std", "multi_level")
 
 
 def with_head(recipe: Recipe, images: ImagesRef) -> tuple[Recipe, TunedRef | None]:
-    """The recipe with the head, pooling and views that a search found best, where it wants one, and the search."""
+    """The recipe with the best head, pooling and views of a search, and the search; unchanged if `tune` is off."""
     if not recipe.tune.enabled:
         return recipe, None
     wide = _wide(recipe, images)
@@ -21,9 +21,9 @@ def with_head(recipe: Recipe, images: ImagesRef) -> tuple[Recipe, TunedRef | Non
 
 
 def _wide(r: Recipe, images: ImagesRef) -> Recipe:
-    """The recipe with the widest pooling that is to be tried, and photos as they are among their views.
+    """The recipe with the widest pooling to try, and the identity among its views.
 
-    Where validation images take turns in training, they are wanted in every view too.
+    In cross-validation, validation images are also trained on, so they need every view too.
     """
     every = r.ladder.refit or r.tune.turns(images.dataset.counts) > 0
     pooling = max(r.tune.poolings, key=POOLINGS.index, default=r.backbone.pooling)

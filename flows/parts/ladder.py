@@ -1,4 +1,4 @@
-"""The ladder: from nearest neighbours to the whole network, each rung dearer than the one before."""
+"""The ladder: from nearest neighbours to the whole network, each rung more expensive than the one before."""
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -16,35 +16,35 @@ from tasks.stages.models.train_head import train_head
 
 #: Rungs that are named after their stage in MLflow and Prefect.
 OWN = ("head", "blocks", "interpolated", "averaged")
-#: Nearest neighbours remember every image; of more than these they would be no cheap rung.
+#: Nearest neighbours store every image; with more than this many the rung is not cheap.
 KNN_IMAGES = 20_000
 
 
 def climb(images: ImagesRef, features: FeaturesRef, recipe: Recipe, started: float) -> LadderRef:
-    """Train the rungs that the recipe wants, as far as its time reaches, and choose one.
+    """Train the recipe's rungs within its time limit, and choose one.
 
-    `started`: when the run began, as `time.perf_counter()` counts.
+    `started`: start of the run, by `time.perf_counter()`.
     """
     rungs: dict[str, ModelRef] = {}
     reason = f"the recipe stops at {recipe.ladder.stop_at}"
     for rung, step in _steps(images, features, recipe, rungs):
         minutes = (time.perf_counter() - started) / 60
         if rungs and 0 < recipe.ladder.max_minutes < minutes:
-            reason = f"{minutes:.1f} of {recipe.ladder.max_minutes:g} minutes were over"
+            reason = f"{minutes:.1f} of {recipe.ladder.max_minutes:g} minutes had passed"
             break
         rungs[rung] = step()
     return choose(images.dataset, tuple(rungs.values()), recipe.ladder, reason, recipe.seed)
 
 
 def refitted(images: ImagesRef, features: FeaturesRef, recipe: Recipe, ladder: LadderRef) -> ModelRef:
-    """The chosen rung; where the recipe wants it, trained again with the validation images among the others."""
+    """The chosen rung; with `ladder.refit`, trained again on training and validation images."""
     r, rungs = recipe, {rung.rung: rung for rung in ladder.rungs}
     if not r.ladder.refit:
         return ladder.chosen
 
     @cache
     def again(name: str) -> ModelRef:
-        """A rung, after those that it rests on."""
+        """A rung, trained after those that it depends on."""
         rung = rungs[name]
         if rung.origin.averages:
             members = [again(each) for each in dict.fromkeys(rung.origin.averages)]
@@ -62,7 +62,7 @@ def refitted(images: ImagesRef, features: FeaturesRef, recipe: Recipe, ladder: L
 def _steps(
     images: ImagesRef, features: FeaturesRef, r: Recipe, rungs: dict[str, ModelRef]
 ) -> Iterator[tuple[str, Callable[[], ModelRef]]]:
-    """Name of each rung that the recipe wants, and what trains it once those before are there."""
+    """Name of each of the recipe's rungs, and a function that trains it once those before exist."""
     for rung, head in r.heads.items():
         repeated = rung != "head" and "head" in r.rungs and head == r.head
         crowded = rung == "knn" and images.dataset.counts["train"] > KNN_IMAGES
@@ -95,7 +95,7 @@ def _tuned(
     number: int = 0,
     which: str = "",
 ) -> ModelRef:
-    """`number`: of the training, each with random numbers of its own; the first's are those of the recipe's seed."""
+    """`number`: of the training. Each has its own seed; number 0 has the recipe's."""
     stage = _labelled(fine_tune, rung, again, which)
     return stage(images, head, r.tuning(rung).model_copy(update={"seed": _seed(r, number)}), again)
 
@@ -117,9 +117,9 @@ def _repeated(
     head: Callable[[], ModelRef],
     before: Mapping[str, ModelRef] | None = None,
 ) -> list[ModelRef]:
-    """The models, and the last of them trained anew, where the recipe wants more: from other seeds, on other backbones.
+    """The models, and the last one trained with other seeds and on other backbones, if the recipe asks for it.
 
-    `before`: the rungs that the models are trained again of.
+    `before`: when refitting, the rungs as they were trained before.
     """
     rung = models[-1].rung
     again = before[rung] if before else None
@@ -133,9 +133,9 @@ def _repeated(
 
 
 def _elsewhere(images: ImagesRef, r: Recipe, rung: str, which: str, refit: bool) -> ModelRef:
-    """A rung on a backbone of the average, which `r` names here, from its own head on.
+    """A rung for the average, on the backbone of `r`, trained from its own head on.
 
-    `refit`: with the validation images among the others, for as long as it was trained without them.
+    `refit`: then train it again on training and validation images, for the same number of epochs.
     """
     features = extracted(r, images, f"extract{which}")
     lower = "head" if rung in TUNED else rung
@@ -149,7 +149,7 @@ def _elsewhere(images: ImagesRef, r: Recipe, rung: str, which: str, refit: bool)
 
 
 def _to_average(r: Recipe, rungs: dict[str, ModelRef]) -> list[ModelRef]:
-    """The best rung, or the best on the frozen network and the best that trained it."""
+    """The best rung, or the best on the frozen network and the best fine-tuned one."""
 
     def best(some: Iterable[ModelRef]) -> list[ModelRef]:
         return sorted(some, key=lambda rung: rung.validation.scores["log_loss"])[:1]
@@ -161,7 +161,7 @@ def _to_average(r: Recipe, rungs: dict[str, ModelRef]) -> list[ModelRef]:
 
 
 def _seed(r: Recipe, number: int) -> int:
-    """Of one of several trainings; a neighbouring seed would be that of a neighbouring recipe."""
+    """Seed of one of several trainings; not `seed + number`, which a similar recipe may use."""
     return int(digest("seed", r.seed, number)[:7], 16) if number else r.seed
 
 
@@ -170,11 +170,11 @@ def _views(r: Recipe) -> tuple[str, ...]:
 
 
 def _last_tuned(rungs: Collection[str]) -> str:
-    """The dearest rung that trained the network itself; empty where none did."""
+    """The most expensive rung that fine-tuned the network; empty if none did."""
     return next((rung for rung in ("whole", "blocks") if rung in rungs), "")
 
 
 def _labelled(stage: Stage, rung: str, again: ModelRef | None, which: str = "") -> Stage:
-    """The stage under the name of its rung, unless its own is for that one; `which`: of several of them."""
+    """The stage, labelled with its rung's name, or for rungs in OWN with its own; `which`: suffix for repetitions."""
     name = (stage.name if rung in OWN else rung) + which
     return stage.labelled(f"refit_{name}" if again else name)

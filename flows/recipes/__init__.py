@@ -11,7 +11,7 @@ def shipped() -> dict[str, Path]:
 
 
 def find(recipe: str) -> Path:
-    """The file of a shipped recipe's name or of a path; `UsageError` when it is neither."""
+    """The recipe's file, from the name of a shipped recipe or a path; `UsageError` if it is neither."""
     path = shipped().get(recipe, Path(recipe))
     if not path.is_file():
         raise UsageError(

@@ -1,4 +1,4 @@
-"""What is in the data that was not there when a version was made of it."""
+"""Changes of the data since a model version was trained on it."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class News:
-    """Keys of images that are new, or whose label is another one now, and how many are no more there."""
+    """Keys of new images and of images with a changed label, and the number of removed images."""
 
     new: tuple[str, ...]
     relabelled: tuple[str, ...]
@@ -15,17 +15,17 @@ class News:
 
     @property
     def count(self) -> int:
-        """Images that would teach something: new ones and those with another label."""
+        """Images to learn from: new ones and those with another label."""
         return len(self.new) + len(self.relabelled)
 
     @property
     def sentence(self) -> str:
-        """What there is, for people."""
+        """The changes as text."""
         return f"{len(self.new)} new images, {len(self.relabelled)} with another label, {self.removed} removed"
 
 
 def between(before: pd.DataFrame, now: pd.DataFrame) -> News:
-    """Of two tables with the columns `key` and `label`."""
+    """Changes between two tables with the columns `key` and `label`."""
     known = dict(zip(before["key"], before["label"], strict=True))
     labels = dict(zip(now["key"], now["label"], strict=True))
     return News(

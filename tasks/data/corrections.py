@@ -1,7 +1,7 @@
-"""Labels that a person has put right: one CSV file a recipe in the home folder, read by the recipe's next run.
+"""Labels corrected by a person: one CSV file per recipe in the home folder, read by the recipe's next run.
 
-The source's own files stay as they are. What is corrected is known by the image's key, the sha256 of its bytes, so that
-it holds wherever the file lies.
+The source's own files are not changed. A correction names an image by its key, the sha256 of its bytes, so that it
+stays valid when the file is moved.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tasks.runtime.errors import DataError, UsageError
 from tasks.runtime.home import home
 from tasks.runtime.store import folders
 
-#: Of a table that a person fills in, and of what is kept.
+#: Columns of the table that a person fills in, and of the stored table.
 NEEDED = ("recipe", "dataset", "key", "corrected")
 KEPT = ("key", "uri", "label", "corrected")
 
@@ -38,10 +38,10 @@ def kept(recipe: str) -> list[dict[str, str]]:
 
 
 def apply(file: Path) -> tuple[str, list[dict[str, Any]]]:
-    """Keep the corrections of a table that a person has filled in; returns the recipe and what they change.
+    """Store the corrections of a table that a person has filled in; returns the recipe and the changes.
 
-    The table is `label_suspects.csv` of an audit. Raises `UsageError` when the file is none, `DataError` when a key or
-    a class is not in the data set that the table was made of, or one key has two labels.
+    The table is `label_suspects.csv` of an audit. Raises `UsageError` when the file is not one, `DataError` when a
+    key or a class is not in the data set that the table was made from, or one key has two labels.
     """
     recipe, rows, images = _filled_in(file)
     before = {row["key"]: row for row in kept(recipe)}
@@ -50,14 +50,14 @@ def apply(file: Path) -> tuple[str, list[dict[str, Any]]]:
         key: {"key": key, "uri": images.loc[key, "uri"], "label": _own(images.loc[key]), "corrected": label}
         for key, label in rows.items()
     }
-    # A correction to what the source says is none.
+    # A correction that equals the source's label is dropped.
     _write(recipe, [row for row in after.values() if row["corrected"] != row["label"]])
     changes = [(after[key], now.get(key, after[key]["label"]), label) for key, label in rows.items()]
     return recipe, [_change(row, images, was, label) for row, was, label in changes if was != label]
 
 
 def undo(file: Path) -> tuple[str, list[dict[str, Any]]]:
-    """Take back the corrections of the images that a table fills in; returns the recipe and what this changes."""
+    """Remove the corrections of the rows filled in in a table; returns the recipe and the changes."""
     recipe, rows, images = _filled_in(file)
     before = kept(recipe)
     _write(recipe, [row for row in before if row["key"] not in rows])
@@ -78,7 +78,7 @@ def _filled_in(file: Path) -> tuple[str, dict[str, str], pd.DataFrame]:
         )
     filled = table[table["corrected"].str.strip() != ""]
     if filled.empty:
-        raise DataError(f"{file}: expected labels in the column corrected, found none. Fill in the rows to put right.")
+        raise DataError(f"{file}: expected labels in the column corrected, found none. Fill in the rows to correct.")
     filled = filled.assign(corrected=filled["corrected"].str.strip())
     recipe, dataset = (_only(file, filled, column) for column in ("recipe", "dataset"))
     images = _images(file, dataset)
@@ -124,7 +124,7 @@ def _only(file: Path, table: pd.DataFrame, column: str) -> str:
 
 
 def _read(file: Path) -> pd.DataFrame:
-    """As text: a label 007 must stay what the file says."""
+    """Read as text: a label 007 must stay as it is written."""
     try:
         return pd.read_csv(file, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
@@ -132,7 +132,7 @@ def _read(file: Path) -> pd.DataFrame:
 
 
 def _write(recipe: str, rows: list[dict[str, str]]) -> None:
-    """All or nothing, even where this is interrupted."""
+    """Write all rows or nothing, even when interrupted."""
     file = _file(recipe)
     if not rows:
         file.unlink(missing_ok=True)
@@ -148,8 +148,8 @@ def _file(recipe: str) -> Path:
 
 
 def corrected(rows: pd.DataFrame, corrections: Corrections) -> pd.DataFrame:
-    """The rows with the labels that a person has put right, and the source's own beside those that this changes."""
-    put_right = rows["key"].map(corrections.labels).astype(object)
-    changed = put_right.notna() & (put_right != rows["label"])
+    """The rows with corrected labels; `corrected_from` has the source's label where it was changed."""
+    replacement = rows["key"].map(corrections.labels).astype(object)
+    changed = replacement.notna() & (replacement != rows["label"])
     own = rows["label"].astype(object)
-    return rows.assign(label=own.where(~changed, put_right), corrected_from=own.where(changed, None))
+    return rows.assign(label=own.where(~changed, replacement), corrected_from=own.where(changed, None))

@@ -1,7 +1,7 @@
 """Great Expectations' Data Docs as pages that need no network.
 
-The stock pages load styles, scripts and a logo with an id from other hosts; offline they stay bare and unfolded. Here
-those links are cut and a small style sheet of our own is put in their place.
+The stock pages load styles, scripts and a logo with an id from other hosts; offline they have no layout. Here
+those links are removed, and a small style sheet of our own is added.
 """
 
 import re
@@ -30,7 +30,7 @@ footer{display:none}
 
 
 def site(folder: Path) -> dict[str, Any]:
-    """GX' configuration of a Data Docs site in a local folder."""
+    """GX configuration of a Data Docs site in a local folder."""
     return {
         "class_name": "SiteBuilder",
         "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
@@ -40,10 +40,10 @@ def site(folder: Path) -> dict[str, Any]:
 
 
 def make_offline(folder: Path, outcomes: list[tuple[str, str]]) -> None:
-    """Cut every link of the folder's pages that loads something from another host; links to follow stay.
+    """Remove every link in the folder's pages that loads something from another host; links to click stay.
 
-    The stock index is drawn by a script from another host: a plain one takes its place, with the outcome and text of
-    each expectation.
+    The stock index is drawn by a script from another host: a plain one replaces it, with the outcome and text of each
+    expectation.
     """
     (folder / "index.html").write_text(_index(folder, outcomes), encoding="utf-8")
     for page in folder.rglob("*.html"):

@@ -18,9 +18,9 @@ def rows(dataset: DatasetRef, split: str | None = None) -> pd.DataFrame:
 
 
 def stratified(rows: pd.DataFrame, images: int) -> pd.DataFrame:
-    """At most so many of the rows, each class in its share; a larger sample holds every smaller one.
+    """At most `images` of the rows, stratified by class; a larger sample contains every smaller one.
 
-    Rows come in the order of their keys, which are digests: what comes first in a class is as good as drawn.
+    Rows are sorted by their keys, which are digests: the first rows of a class are a random sample.
     """
     of_class = rows.groupby("label")["label"]
     place = (of_class.cumcount() + 0.5) / of_class.transform("size")

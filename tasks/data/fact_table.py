@@ -1,4 +1,4 @@
-"""The facts of each photo: read once for a file, kept, and joined to the rows of a source."""
+"""The facts of each photo: read once per file, stored, and joined to the rows of a source."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +29,7 @@ def with_facts(rows: pd.DataFrame, max_pixels: int) -> pd.DataFrame:
         fresh = pd.DataFrame(_read(list(new["uri"]), max_pixels))
         fresh = pd.concat([new[IDENTITY].reset_index(drop=True), fresh], axis=1)
         table.append(fresh)
-        # Read back, not joined in memory: the columns' types, and with them the digest, must not depend on who is new.
+        # Read back, not joined in memory: the columns' types, and thus the digest, must not depend on which are new.
         known = table.read()
     joined = rows.merge(known.drop_duplicates(IDENTITY), on=IDENTITY, how="left", suffixes=("_source", ""))
     joined["error"] = joined["error_source"].where(joined["error_source"].notna(), joined["error"])
@@ -37,7 +37,7 @@ def with_facts(rows: pd.DataFrame, max_pixels: int) -> pd.DataFrame:
 
 
 def _read(paths: list[str], max_pixels: int) -> list[dict[str, Any]]:
-    # Pillow and hashlib let go of the interpreter's lock while they work.
+    # Pillow and hashlib release the interpreter's lock while they work.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         read = pool.map(lambda path: facts.read(path, max_pixels), paths)
         return list(progress.track(read, len(paths), "ingest"))

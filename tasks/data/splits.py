@@ -1,4 +1,4 @@
-"""Which image trains, which validates, which tests."""
+"""Assignment of images to training, validation and test."""
 
 import hashlib
 
@@ -11,7 +11,7 @@ def draw_split(rows: pd.DataFrame, split: Split) -> pd.Series:
     """train, validation or test for each row.
 
     A salted hash of `group`, else of `key`, decides, so that an image keeps its split when data grows, and copies and
-    groups never straddle two. A split that the source fixes stays; what it lacks is drawn out of its training rows.
+    groups stay in one split. A split fixed by the source stays; missing ones are drawn from its training rows.
     """
     fixed = rows["split"]
     given = set(fixed.dropna())

@@ -1,4 +1,4 @@
-"""Parts of the training images: stratified, and nested, so that a larger part holds the smaller ones of its seed."""
+"""Parts of the training images: stratified, and nested, so that a larger part contains the smaller ones of its seed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Part:
-    """So much of each class: a share of its images, or so many of them where `per_class` is not 0."""
+    """A share of the images of each class, or `per_class` of them where that is not 0."""
 
     share: float = 1.0
     per_class: int = 0
 
     def images_in(self, count: int) -> int:
-        """Images that are taken of a class of `count`: at least one, at most all."""
+        """Number of images from a class of `count`: at least one, at most all."""
         return min(count, max(1, self.per_class or round(self.share * count)))
 
 
@@ -28,12 +28,12 @@ def rows(labels: np.ndarray, part: Part, seed: int) -> np.ndarray:
 
 
 def at_most(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
-    """Positions of about `most` rows, every class with its share and at least one; all where there are no more."""
+    """Positions of about `most` rows, stratified, at least one per class; all rows if there are no more."""
     return rows(labels, Part(share=min(1.0, most / len(labels))), seed)
 
 
 def parts(shares: Sequence[float], per_class: Sequence[int], counts: Sequence[int]) -> dict[int, Part]:
-    """Parts of classes of these sizes by the images that they hold, ascending; one where two hold as many."""
+    """Parts of classes of `counts` images by their number of images, ascending; one part for each number."""
     every = [Part(share=share) for share in shares] + [Part(per_class=count) for count in per_class]
     found = {sum(part.images_in(count) for count in counts): part for part in every}
     return dict(sorted(found.items()))

@@ -1,4 +1,4 @@
-"""How what a version says of its own answers holds on images that it was not read off."""
+"""Whether a version's calibration holds on images that were not used for it."""
 
 import numpy as np
 
@@ -14,9 +14,9 @@ def judge(
     terms: CalibrationTerms,
     classes: tuple[str, ...],
 ) -> CalibrationReport:
-    """Of labels int[n], calibrated probabilities float[n, classes] and novelty float[n], 1 at the limit."""
-    held = calibration.sets(probabilities, np.array(terms.set_thresholds))
-    inside = held[np.arange(len(labels)), labels]
+    """The report for labels int[n], calibrated probabilities float[n, classes] and novelty float[n], 1 at the limit."""
+    sets = calibration.sets(probabilities, np.array(terms.set_thresholds))
+    inside = sets[np.arange(len(labels)), labels]
     right = probabilities.argmax(axis=1) == labels
     answered = probabilities.max(axis=1) >= terms.sure_from
     of_class = {name: inside[labels == number] for number, name in enumerate(classes)}
@@ -24,7 +24,7 @@ def judge(
     return CalibrationReport(
         coverage=_share("all", inside),
         classes=tuple(_share(name, each) for name, each in of_class.items()),
-        set_size=float(held.sum(axis=1).mean()),
+        set_size=float(sets.sum(axis=1).mean()),
         answered=float(answered.mean()),
         precision=precise.value,
         precision_interval=precise.interval,
@@ -34,7 +34,7 @@ def judge(
 
 
 def _share(name: str, hits: np.ndarray) -> Coverage:
-    """With Wilson's 95 % interval; 0 to 1 where there is no image."""
+    """The share of hits with Wilson's 95 % interval; 0 to 1 without images."""
     from statsmodels.stats.proportion import proportion_confint
 
     images = len(hits)

@@ -1,6 +1,6 @@
-"""Learning curves: what methods reach with more and more training images, and where one would reach another.
+"""Learning curves: accuracy of methods by the number of training images, and where one would catch up with another.
 
-Of the error over the number of images the middle is a power law: Hestness et al. 2017, https://arxiv.org/abs/1712.00409.
+The middle of the curve of error by images is a power law: Hestness et al. 2017, https://arxiv.org/abs/1712.00409.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import numpy as np
 from tasks.evaluation.statistics import bootstrap
 from tasks.records import SCRATCH, TRANSFER, Gap, Level, PointRef
 
-#: Share of the error of always naming the most frequent class below which a method has begun to learn.
+#: Below this share of the error of always predicting the most frequent class, a method has started to learn.
 LEARNED = 0.9
-#: A power law is trusted through so many points, with so much of the spread explained, and so far beyond them.
+#: A power law needs this many points and this share of explained variance; it extrapolates up to this factor.
 POINTS, EXPLAINED, BEYOND = 3, 0.9, 30
 #: The error falls with at least this power of the number of images.
 SLOPE = 0.05
 
 
 def levels(points: Sequence[tuple[PointRef, np.ndarray]], seed: int) -> list[tuple[Level, np.ndarray]]:
-    """Points with which validation rows they have right, float[n], brought together over their seeds.
+    """Means over the seeds of points, which come with their correct validation rows, float[n].
 
-    With each level goes the share of seeds that has a row right, float[n]. In the order of the points.
+    Each level comes with the share of seeds that get a row right, float[n]. In the order of the points.
     """
     together: dict[tuple[str, int], list[tuple[PointRef, np.ndarray]]] = {}
     for point, hits in points:
@@ -47,7 +47,7 @@ def _level(same: list[tuple[PointRef, np.ndarray]], seed: int) -> tuple[Level, n
 
 
 def gaps(found: Sequence[tuple[Level, np.ndarray]], seed: int) -> list[Gap]:
-    """For each number of images, ascending: the best of either side, compared row by row, where both are there."""
+    """For each number of images, ascending: the best of each side, compared row by row, if there are both."""
     compared = []
     for images in sorted({level.images for level, _ in found}):
         same = [pair for pair in found if pair[0].images == images]
@@ -62,9 +62,9 @@ def _best(pairs: list[tuple[Level, np.ndarray]]) -> tuple[Level, np.ndarray] | N
 
 
 def catches_up(found: Sequence[Level], gap: Gap, chance: float) -> float | None:
-    """Images with which the method from scratch would have the error that transfer has at the gap; see `reaches`.
+    """Images with which the method from scratch would reach the error of transfer at the gap; see `reaches`.
 
-    `chance`: error of always naming the most frequent class.
+    `chance`: error of always predicting the most frequent class.
     """
     own = [level for level in found if level.method == gap.scratch]
     target = next(level for level in found if (level.method, level.images) == (gap.transfer, gap.images))
@@ -73,17 +73,17 @@ def catches_up(found: Sequence[Level], gap: Gap, chance: float) -> float | None:
 
 
 def reaches(images: np.ndarray, errors: np.ndarray, target: float, chance: float) -> float | None:
-    """Images at which a power law through the errors has fallen to `target`: an extrapolation.
+    """Images at which a power law through the errors falls to `target`: an extrapolation.
 
-    Of float[n] errors, 0 to 1, at float[n] images. None where the points do not tell: too few of them below chance, no
-    straight line on logarithmic axes, or an answer that is not beyond them or too far.
+    `errors`: float[n], 0 to 1, at `images`, float[n]. None if too few errors are below chance, if they are not on a
+    straight line on logarithmic axes, or if the result is not beyond the points or is too far beyond them.
     """
     from scipy.optimize import curve_fit
 
-    told = (errors > 0) & (errors < LEARNED * chance)
-    if told.sum() < POINTS or target <= 0:
+    usable = (errors > 0) & (errors < LEARNED * chance)
+    if usable.sum() < POINTS or target <= 0:
         return None
-    x, y = np.log(images[told]), np.log(errors[told])
+    x, y = np.log(images[usable]), np.log(errors[usable])
     (level, slope), _ = curve_fit(lambda x, level, slope: level - slope * x, x, y)
     left, spread = ((y - level + slope * x) ** 2).sum(), ((y - y.mean()) ** 2).sum()
     if slope < SLOPE or left > (1 - EXPLAINED) * spread:

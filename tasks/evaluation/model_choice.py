@@ -8,9 +8,9 @@ from tasks.evaluation.statistics import bootstrap
 
 
 def cheapest(each: list[np.ndarray], confidence: float, seed: int) -> tuple[int, list[tuple[float, float]]]:
-    """Position of the model to take, of models in the order of their cost given as each row's loss, float[n].
+    """Index of the model to ship; `each` has every model's losses by row, float[n], the cheapest model first.
 
-    Also each model's loss above the best one's, as an interval: above 0 where it is significantly worse.
+    Also the interval of each model's loss minus the best model's: above 0 if it is significantly worse.
     """
     best = each[int(np.argmin([values.mean() for values in each]))]
     gaps = [bootstrap.interval(values - best, confidence, seed) for values in each]

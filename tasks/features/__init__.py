@@ -1,1 +1,1 @@
-"""Features of a frozen network: computed once, kept by content."""
+"""Features of a frozen network: computed once, stored by content."""

@@ -1,4 +1,4 @@
-"""Rows to train on: features out of a table, or pixels, in views."""
+"""Rows to train on: features from a table, or pixels, in views."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Batches:
 
     read: Callable[[np.ndarray], np.ndarray]
     labels: np.ndarray  # int[n]
-    #: What `read` draws from, where it changes rows at random.
+    #: Random generator of `read`, if it changes rows at random.
     random: np.random.Generator | None = None
 
     def in_memory(self) -> Batches:
@@ -41,14 +41,14 @@ class Batches:
 def train_and_validation(
     images: ImagesRef, views: tuple[str, ...], table: Table | None = None
 ) -> tuple[Batches, Batches]:
-    """Rows to train on, in every view, and rows to validate on, as they are: out of a table, else as pixels."""
+    """Rows to train on, in every view, and rows to validate on, unchanged: from a table, else as pixels."""
     return batches_of(images, ("train",), views, table), batches_of(images, ("validation",), ("identity",), table)
 
 
 def batches_of(
     images: ImagesRef, splits: tuple[str, ...], views: tuple[str, ...], table: Table | None = None
 ) -> Batches:
-    """Every view of every image of the splits: out of a table, else as pixels."""
+    """Every view of every image of the splits: from a table, else as pixels."""
     every = datasets.rows(images.dataset)
     rows = every[every["split"].isin(splits)].reset_index(drop=True)
     labels = datasets.labels(rows, images.dataset.classes)
@@ -56,7 +56,7 @@ def batches_of(
 
 
 def table_batches(rows: pd.DataFrame, labels: np.ndarray, table: Table, views: tuple[str, ...]) -> Batches:
-    """Every view of every row as `Batches` over a table, read as they are needed, as float32."""
+    """Every view of every row as `Batches` over a table, read on demand, as float32."""
     read = table.mapped_reader([row_key(key, name) for key in rows["key"] for name in views])
     return Batches(lambda positions: read(positions).astype(np.float32), np.repeat(labels, len(views)))
 
@@ -74,7 +74,7 @@ def pixel_batches(images: ImagesRef, rows: pd.DataFrame, labels: np.ndarray, vie
 
 
 def jittered(batches: Batches, views: tuple[str, ...], strength: float, seed: int) -> Batches:
-    """The rows, each time in a random one of the views, with brightness and contrast changed by up to `strength`."""
+    """The rows, each time in a random view, with brightness and contrast changed by up to `strength`."""
     random = np.random.default_rng(seed)
 
     def changed(positions: np.ndarray) -> np.ndarray:
@@ -88,13 +88,13 @@ def jittered(batches: Batches, views: tuple[str, ...], strength: float, seed: in
 
 
 def subset(batches: Batches, chosen: np.ndarray, images: int) -> Batches:
-    """All rows of the chosen ones of so many images, where each image's rows (views) follow each other."""
+    """All rows of the chosen images out of `images`, where each image's rows (views) follow each other."""
     each = len(batches.labels) // images
     return _taken(batches, (chosen[:, None] * each + np.arange(each)).ravel())
 
 
 def repeated(batches: Batches, least: int) -> Batches:
-    """The rows as often as it takes to be `least` or more, so that an epoch of a few images has more than one step."""
+    """The rows, repeated to `least` or more, so that an epoch of a few images has more than one step."""
     count = len(batches.labels)
     return _taken(batches, np.tile(np.arange(count), -(-least // count)))
 

@@ -1,4 +1,4 @@
-"""A frozen network for the images of a data set: what runs it, and the tables that keep what it gives."""
+"""A frozen network for the images of a data set: its engine, and the tables that store its outputs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tasks.settings import Extract, Extraction
 
-#: What crosses a cut is stored with 11 bits of precision: half the space, a relative error of 5e-4.
+#: Activations at a cut are stored with 11 bits of precision: half the space, a relative error of 5e-4.
 CROSSING = "float16"
 #: For each split, the views that its images need.
 Views = Mapping[str, Sequence[str]]
@@ -34,15 +34,15 @@ Views = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class Frozen:
-    """A network and what runs it, which is started by who asks for it first."""
+    """A network and its engine, which is started on first use."""
 
-    #: Makes the network; an engine that was prepared before does without.
+    #: Builds the network; an engine that was prepared before does not need it.
     build: Callable[[], keras.Model]
     started: Callable[[], engines.Engine]
-    #: Images a step.
+    #: Images per step.
     batch_size: int
     table: Table
-    #: Of what crosses a cut, where the engine gives that too, after what belongs into `table`.
+    #: Table of the activations at a cut, if the engine returns them too, after the values of `table`.
     crossing: Table | None = None
 
     @property
@@ -64,10 +64,10 @@ class Frozen:
     ) -> int:
         """Compute and commit the rows that the table lacks; returns how many.
 
-        `what`: for progress and errors. `rows`: of these images alone, instead of all. `shard`: (i, n) takes every n-th
-        image, from the i-th. What crosses the cut is kept of the same rows, but for test images, on which nothing is
-        trained. Decoding, views and inference overlap. Raises `DataError` where the network gives no number, or one
-        that the table's type cannot hold.
+        `what`: for progress and errors. `rows`: only these images, instead of all. `shard`: (i, n) takes every n-th
+        image, from the i-th. Activations at the cut are stored for the same rows, except test images, which are not
+        trained on. Decoding, views and inference overlap. Raises `DataError` where an output is not a number, or does
+        not fit the table's type.
         """
         part, parts = shard
         every = datasets.rows(images.dataset) if rows is None else rows
@@ -79,7 +79,7 @@ class Frozen:
         waiting = [tables.Waiting(self.table, slice(own), what)]
         if self.crossing:
             beside = set(tables.keys_of(*tables.missing(self.crossing, rows, {**views, "test": ()})))
-            # First: what is missing is told by the rows of `table`.
+            # Committed first: the rows of `table` decide what counts as missing.
             waiting.insert(0, tables.Waiting(self.crossing, slice(own, None), what, beside))
         counted = ((batch, len(batch[0])) for batch in _outputs(self, images, rows, wanted))
         for keys, outputs in progress.counted(counted, total, what):
@@ -94,11 +94,11 @@ class Frozen:
 
 
 def start(images: ImagesRef, settings: Extraction, cut: int = 0) -> Frozen:
-    """The engine of the settings on the backbone with its pooling, and its table; equal networks on equal images share.
+    """The engine for the backbone with its pooling, and its table; equal networks on equal images share them.
 
-    `cut`: give what crosses the cut below so many of the last blocks in the same pass. Each backend has tables of its
-    own. Raises `UsageError` or `DependencyError` where the weights are needed and cannot be had, and `UsageError` where
-    there are not that many blocks.
+    `cut`: also return the activations at the cut below this number of last blocks, in the same pass. Each backend has
+    its own tables. Raises `UsageError` or `DependencyError` if needed weights cannot be loaded, and `UsageError` if
+    there are too few blocks.
     """
     backbone, how = settings.backbone, settings.extract
     weights = backbones.weights(backbone)
@@ -106,7 +106,7 @@ def start(images: ImagesRef, settings: Extraction, cut: int = 0) -> Frozen:
     address = digest("network", *identity)
     name = f"features-{digest('features', address, images.table, how.dtype)}"
 
-    # Made once for all that the start wants of it, and not kept beyond.
+    # Built at most once per start.
     @cache
     def build() -> keras.Model:
         return pooling.pooled(loaded(), backbone.pooling)
@@ -126,7 +126,7 @@ def start(images: ImagesRef, settings: Extraction, cut: int = 0) -> Frozen:
 
 
 def trunk(images: ImagesRef, network: keras.Model, layer: str, settings: Extract) -> Frozen:
-    """The part of a network up to a layer, and the table of what crosses the cut there, which `start` may fill too."""
+    """The part of a network up to a layer, and the table of the activations there, which `start` may fill too."""
     weights = freezing.variables_digest(network.variables)
     address = digest("trunk", weights, layer, network.output_shape, images.size, current())
     table = Table(f"activations-{digest(address, images.table, CROSSING)}", network.output_shape[1:], CROSSING)
@@ -151,7 +151,7 @@ def _outputs(
 
 
 def _views(batches: Iterator[np.ndarray], wanted: list[list[str]]) -> Iterator[np.ndarray]:
-    """Each image's wanted views, one after the other: uint8[sum of views, side, side, 3] a batch."""
+    """Each image's wanted views, one after the other: uint8[sum of views, side, side, 3] per batch."""
     names = iter(wanted)
     for batch in batches:
         yield np.stack([view(image, name) for image, own in zip(batch, names, strict=False) for name in own])

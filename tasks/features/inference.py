@@ -1,4 +1,4 @@
-"""What a trained network says of images: from stored features where its backbone is as it was, else from pixels."""
+"""Outputs of a trained network for images: from stored features if its backbone is unchanged, else from pixels."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 
     from tasks.records import FeaturesRef, ImagesRef, ModelRef
 
-#: Images a step.
+#: Images per step.
 BATCH = 32
 
 
 def stored(model: ModelRef) -> bool:
-    """Whether what the model's head takes is in the table of features; the head of a SavedModel cannot be taken out."""
+    """Whether the inputs of the model's head are in the features table; a SavedModel's head cannot be extracted."""
     return model.on_frozen and model.path.endswith(".keras")
 
 
 def from_features(network: keras.Model, features: FeaturesRef, rows: pd.DataFrame) -> np.ndarray:
-    """What a network that takes features says of the rows' images, float32[n, …]."""
+    """Outputs of a network on features for the rows' images, float32[n, …]."""
     table = Table(features.table, features.shape, features.dtype)
     parts = table.batches(list(rows["key"]), BATCH)
     return np.concatenate([network.predict_on_batch(part.astype(np.float32)) for part in parts])
 
 
 def from_pixels(network: keras.Model, images: ImagesRef, rows: pd.DataFrame, what: str = "evaluate") -> np.ndarray:
-    """What a network that takes pixels says of the rows' images, float32[n, …]; `what`: for progress.
+    """Outputs of a network on pixels for the rows' images, float32[n, …]; `what`: for progress.
 
-    The backend itself runs it, as the registered version does: what is scored is what will answer.
+    The backend itself runs it, as in the registered version, so that scores match later predictions.
     """
     engine = engines.own(lambda: network, home())
     batches = engines.ahead(datasets.pixels(images, rows, BATCH))
@@ -47,7 +47,7 @@ def from_pixels(network: keras.Model, images: ImagesRef, rows: pd.DataFrame, wha
 
 
 def head_inputs(model: ModelRef, features: FeaturesRef, images: ImagesRef, rows: pd.DataFrame) -> np.ndarray | None:
-    """What the model's head takes of the rows' images, float32[n, values]; None where a SavedModel hides it."""
+    """Inputs of the model's head for the rows' images, float32[n, values]; None where a SavedModel hides them."""
     import keras
 
     if stored(model):

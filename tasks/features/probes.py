@@ -1,4 +1,4 @@
-"""Linear probes: what a logistic regression reads out of frozen features.
+"""Linear probes: logistic regressions on frozen features.
 
 Alain and Bengio 2016, https://arxiv.org/abs/1610.01644.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from tasks.evaluation.statistics import bootstrap
 from tasks.records import Gain
 
-#: Inverse strengths of the L2 penalty that are tried.
+#: Inverse strengths of the L2 penalty to try.
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 STEPS = 300
 
@@ -23,13 +23,13 @@ def compared(
     """Accuracy and log loss of probes on `pretrained` and `random` features, and of the most frequent class.
 
     `features`: of the rows to fit on, float[n, c], with int[n] labels, and of those to score, float[m, c], with int[m].
-    The second part are the gains of the pretrained features over the random ones.
+    The second value holds the gains of the pretrained features over the random ones.
     """
-    said = {who: probe(ours, labels, theirs, truth, classes) for who, (ours, theirs) in features.items()}
-    said["majority"] = shares(labels, len(truth), classes)
-    right = {who: bootstrap.correct(truth, found) for who, found in said.items()}
-    losses = {who: bootstrap.losses(truth, found) for who, found in said.items()}
-    scores = {who: {"accuracy": float(right[who].mean()), "log_loss": float(losses[who].mean())} for who in said}
+    predicted = {who: probe(ours, labels, theirs, truth, classes) for who, (ours, theirs) in features.items()}
+    predicted["majority"] = shares(labels, len(truth), classes)
+    right = {who: bootstrap.correct(truth, found) for who, found in predicted.items()}
+    losses = {who: bootstrap.losses(truth, found) for who, found in predicted.items()}
+    scores = {who: {"accuracy": float(right[who].mean()), "log_loss": float(losses[who].mean())} for who in predicted}
     accuracy = bootstrap.gain(right["pretrained"], right["random"], seed)
     return scores, {"accuracy": accuracy, "log_loss": bootstrap.gain(losses["random"], losses["pretrained"], seed)}
 
@@ -37,15 +37,15 @@ def compared(
 def probe(features: np.ndarray, labels: np.ndarray, others: np.ndarray, theirs: np.ndarray, classes: int) -> np.ndarray:
     """Probabilities, float64[m, classes], of other rows: fitted on float[n, c], int[n], for float[m, c], int[m].
 
-    Features are standardised with the mean and deviation of the n rows, since those of random weights may be of any
-    size. The penalty is the one with the lowest log loss on the m rows.
+    Features are standardised with the mean and deviation of the n rows, since random weights can give any scale.
+    The penalty is the one with the lowest log loss on the m rows.
     """
     found = [_fitted(features, labels, others, classes, strength) for strength in STRENGTHS]
     return min(found, key=lambda probabilities: bootstrap.losses(theirs, probabilities).mean())
 
 
 def shares(labels: np.ndarray, rows: int, classes: int) -> np.ndarray:
-    """The classes' shares among int[n] as the answer for each of so many rows, float64[rows, classes]."""
+    """The classes' shares among int[n] as the prediction for each of `rows` rows, float64[rows, classes]."""
     return np.tile(np.bincount(labels, minlength=classes) / len(labels), (rows, 1))
 
 
@@ -57,7 +57,7 @@ def _fitted(features: np.ndarray, labels: np.ndarray, others: np.ndarray, classe
 
     model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=STEPS))
     with warnings.catch_warnings():
-        # A fit that is nearly done serves as well; the limit is the same for all.
+        # A nearly converged fit is good enough; the limit is the same for all.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(features.astype(np.float64), labels)
     found = np.zeros((len(others), classes))

@@ -1,4 +1,4 @@
-"""Tables of what a frozen network gives for images and their views: their keys, what they lack, what is in them."""
+"""Tables of a frozen network's outputs for images and their views: keys, missing rows, contents."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ import pandas as pd
 from tasks.runtime.errors import DataError
 from tasks.runtime.store.tables import Table
 
-#: Rows in one commit: what a killed run loses at most, and Lance's cost of a commit is spread over.
+#: Rows in one commit: a killed run loses at most these, and they share Lance's cost of a commit.
 COMMIT = 512
 
 
@@ -21,7 +21,7 @@ class Waiting:
         self.values: list[np.ndarray] = []
 
     def add(self, keys: list[str], outputs: np.ndarray) -> None:
-        """The table's part of outputs float32[len(keys), …], of those rows that are wanted."""
+        """Add the table's part of outputs float32[len(keys), …], of the wanted rows."""
         chosen = [i for i, key in enumerate(keys) if self.wanted is None or key in self.wanted]
         kept = [keys[i] for i in chosen]
         rows = outputs.reshape(len(outputs), -1)[chosen, self.columns].reshape(len(chosen), *self.table.shape)
@@ -29,22 +29,22 @@ class Waiting:
         self.values.append(_stored(rows, self.table.dtype, kept, self.what))
 
     def commit(self) -> None:
-        """Write what has come together."""
+        """Write the collected rows."""
         if self.keys:
             self.table.append(self.keys, np.concatenate(self.values))
         self.keys, self.values = [], []
 
 
 def _stored(outputs: np.ndarray, dtype: str, keys: list[str], what: str) -> np.ndarray:
-    """The outputs in the table's type. What is no number must not reach training, where some layers take it for 0."""
+    """The outputs in the table's type. NaN must not reach training, where some layers treat it as 0."""
     with np.errstate(over="ignore"):
         values = outputs.astype(dtype)
     good = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
     if not good.all():
         largest = np.abs(outputs[~good]).max()
         raise DataError(
-            f"{what}: expected numbers in {dtype}, found up to {largest:g} for image {keys[int(np.argmin(good))]}. "
-            f"float32 holds more than float16; NaN tells of damaged weights."
+            f"{what}: expected finite numbers in {dtype}, found up to {largest:g} for image "
+            f"{keys[int(np.argmin(good))]}. float32 holds larger numbers than float16; NaN means damaged weights."
         )
     return values
 
@@ -57,7 +57,7 @@ def row_key(key: str, view_name: str) -> str:
 def missing(
     table: Table, rows: pd.DataFrame, views: Mapping[str, Sequence[str]]
 ) -> tuple[pd.DataFrame, list[list[str]]]:
-    """The rows that lack something, and the views that each of them lacks."""
+    """The rows with missing views, and the missing views of each."""
     there = table.keys()
     lacking = [
         [name for name in views[split] if row_key(key, name) not in there]
@@ -78,5 +78,5 @@ def vectors(table: Table, rows: pd.DataFrame, view_name: str = "identity") -> np
 
 
 def means(features: np.ndarray) -> np.ndarray:
-    """[n, …, values] to float32[n, values]: means over what is between."""
+    """[n, …, values] to float32[n, values]: means over the axes between."""
     return features.astype(np.float32).mean(axis=tuple(range(1, features.ndim - 1)))

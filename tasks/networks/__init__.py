@@ -1,1 +1,1 @@
-"""Networks: backbones, heads, weights, and what is cut, frozen and saved of them."""
+"""Networks: backbones, heads, weights; cutting, freezing and saving."""

@@ -1,7 +1,7 @@
 """The library that Keras computes with: TensorFlow, PyTorch or JAX (https://keras.io/guides/getting_started/).
 
-Keras reads `KERAS_BACKEND` once, when it is imported, hence one process has one backend. The images come out of tf.data
-under each of them.
+Keras reads `KERAS_BACKEND` once, when it is imported, so one process has one backend. With all of them, tf.data
+reads the images.
 """
 
 import os
@@ -12,8 +12,8 @@ from typing import Any
 
 from tasks.runtime.errors import DependencyError
 
-#: What libraries read when they start. TensorFlow, which then only decodes, leaves a GPU's memory to the backend;
-#: PyTorch's threads do not spin while they wait, as the cores decode too; operations on a GPU repeat themselves
+#: Variables that libraries read when they start. TensorFlow, which then only decodes, leaves a GPU's memory to the
+#: backend; PyTorch's threads do not spin while they wait, as the cores decode too; GPU operations are deterministic
 #: (https://docs.pytorch.org/docs/stable/generated/torch.use_deterministic_algorithms.html,
 #: https://docs.jax.dev/en/latest/gpu_performance_tips.html).
 ENVIRONMENT = {
@@ -29,18 +29,18 @@ NAMES = tuple(ENVIRONMENT)
 
 
 def use(name: str) -> None:
-    """Make `name` the backend of this process and of those that it starts; to be called before Keras is imported.
+    """Make `name` the backend of this process and its children; call it before Keras is imported.
 
-    A `KERAS_BACKEND` that the user has set loses: the recipe says what a result was computed with. Raises
+    Replaces a `KERAS_BACKEND` set by the user: the recipe states what a result was computed with. Raises
     `DependencyError` where the library is not installed, or Keras runs on another one already.
     """
     if find_spec(name) is None:
         raise DependencyError(f"backend = {name!r} needs the package {name}: pip install 'headstart[{name}]'.")
-    keras: Any = sys.modules.get("keras")  # `import tensorflow` alone brings it
+    keras: Any = sys.modules.get("keras")  # `import tensorflow` alone imports it
     if keras is not None and keras.backend.backend() != name:
         raise DependencyError(
             f"Expected Keras on the recipe's backend {name!r}, found it on {keras.backend.backend()!r} already: "
-            "a process has one backend. Run the recipe in a process of its own."
+            "a process has one backend. Run the recipe in a separate process."
         )
     os.environ["KERAS_BACKEND"] = name
     for variable, value in ENVIRONMENT[name].items():
@@ -55,10 +55,10 @@ def current() -> str:
 
 
 def seed(value: int) -> None:
-    """Make the backend, Keras, NumPy and Python repeat themselves, whatever other threads do meanwhile.
+    """Seed the backend, Keras, NumPy and Python, independently of other threads.
 
-    Keras draws the seeds of weights and dropout from Python's generator, which threads of Prefect draw from too; it
-    gets one of its own, which `keras.utils.set_random_seed` does not know of.
+    Keras draws the seeds of weights and dropout from Python's generator, which Prefect's threads use too. Here it gets
+    a separate one, which `keras.utils.set_random_seed` does not seed.
     """
     import keras
     from keras.src.random import seed_generator

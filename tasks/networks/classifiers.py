@@ -12,7 +12,7 @@ def classifier(features: keras.Model, head: keras.Model) -> keras.Model:
     """Pixels 0 to 255, [n, size, size, 3], to class probabilities, [n, classes]."""
     import keras
 
-    # Rebuilt on the same graph, not nested: a block inside can then be named and cut at.
+    # Rebuilt on the same graph, not nested: blocks inside can then be found by name and cut.
     logits = head(features.output)
     return keras.Model(features.input, keras.layers.Softmax(name="probabilities")(logits), name="classifier")
 

@@ -1,4 +1,4 @@
-"""Where a network that nobody has named blocks for can be cut."""
+"""Where a network can be cut, even if its blocks are not named, and the two parts."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def passages(model: keras.Model, levels: set[str]) -> list[str]:
-    """Names of the layers that the whole network passes through where a block ends, from input to output.
+    """Names of the layers at the end of a block that every path passes through, from input to output.
 
-    Those are blocks that are one layer, layers where paths part, and the last at each resolution, which `levels` names
-    where they are known. Between any two of them lie layers with weights.
+    These are blocks that are one layer, layers where paths split, and the last at each resolution, which `levels` names
+    if known. Between any two of them there are layers with weights.
     """
     import keras
 
@@ -33,7 +33,7 @@ def passages(model: keras.Model, levels: set[str]) -> list[str]:
 
 
 def _uses(model: keras.Model) -> list[tuple[Any, list[int]]]:
-    """The operations of the graph, in order, and the places of those that use their outputs."""
+    """The operations of the graph, in order, and the positions of those that use their outputs."""
     import keras
 
     place = {id(t): i for i, each in enumerate(model.operations) for t in keras.tree.flatten(each.output)}
@@ -46,7 +46,7 @@ def _uses(model: keras.Model) -> list[tuple[Any, list[int]]]:
 
 def _ends(layer: keras.Layer, users: list[Any], levels: set[str]) -> bool:
     if len(users) > 1:
-        # Squeeze-and-excitation parts from the path inside a block: one way has no height and width.
+        # Squeeze-and-excitation splits the path inside a block: one branch has no height and width.
         return all(len(user.output.shape) == 4 and user.output.shape[1:3] != (1, 1) for user in users)
     if type(layer).__name__.endswith("Block") or not users:
         return True
@@ -55,7 +55,7 @@ def _ends(layer: keras.Layer, users: list[Any], levels: set[str]) -> bool:
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network, where it can be cut, and where its weights come from."""
+    """A network and where it can be cut."""
 
     model: keras.Model
     #: Names of the layers at whose output the network can be cut, from the input to the last block.
@@ -63,11 +63,11 @@ class Backbone:
 
 
 def cut(network: keras.Model, layer: str, features: bool = False) -> tuple[keras.Model, keras.Model]:
-    """(pixels to a vector of all that crosses the cut, that vector to logits); both share the network's variables.
+    """(pixels to a vector of all activations at the cut, that vector to logits); both share the network's variables.
 
-    The trunk is the named layer and all that it depends on, and with `multi_level` pooling what pools a block of it.
-    What crosses is every tensor of the trunk that something above takes: for most networks the layer's output alone.
-    With `features` the upper part gives two things: logits, and `features_of` the network.
+    The trunk is the named layer and all that it depends on, with `multi_level` pooling also the pools of its blocks.
+    The activations are all tensors of the trunk that are used above it: for most networks only the layer's output.
+    With `features` the upper part has two outputs: logits, and `features_of` the network.
     """
     import keras
     from keras import layers
@@ -86,12 +86,12 @@ def cut(network: keras.Model, layer: str, features: bool = False) -> tuple[keras
 
 
 def trunk(features: keras.Model, layer: str) -> keras.Model:
-    """The trunk of `cut`, of the network below a head."""
+    """The trunk of `cut`, for the network below a head."""
     return _trunk(features, _crossing(features, layer, features.output))
 
 
 def both(features: keras.Model, below: keras.Model) -> keras.Model:
-    """Pixels to one vector: the features, flat, then what crosses the cut above the trunk `below`."""
+    """Pixels to one vector: the features, flat, then the activations at the cut above the trunk `below`."""
     import keras
 
     flat = keras.layers.Flatten(name="flat_features")(features.output)
@@ -100,7 +100,7 @@ def both(features: keras.Model, below: keras.Model) -> keras.Model:
 
 
 def boundary(blocks: tuple[str, ...], last: int) -> str:
-    """Name of the layer below which nothing is trained; `UsageError` when there are not that many blocks."""
+    """Name of the layer up to which nothing is trained; `UsageError` if there are too few blocks."""
     if last >= len(blocks):
         most = f"expected at most {len(blocks) - 1}" if len(blocks) > 1 else "expected fine_tune.enabled = false"
         raise UsageError(f"fine_tune.blocks: {most} for this backbone, found {last}.")
@@ -108,9 +108,9 @@ def boundary(blocks: tuple[str, ...], last: int) -> str:
 
 
 def features_of(network: keras.Model) -> keras.KerasTensor | None:
-    """What the head of a classifier takes, [n, …, values]; None where a SavedModel hides it.
+    """The input of a classifier's head, [n, …, values]; None where a SavedModel hides it.
 
-    Of an average: the second output of its first member, on the first view.
+    For an average: the second output of its first member, on the first view.
     """
     waiting, seen = [network.output], set()
     while waiting:
@@ -136,7 +136,7 @@ def _trunk(network: keras.Model, crossing: list[keras.KerasTensor]) -> keras.Mod
 
 
 def _crossing(network: keras.Model, layer: str, top: keras.KerasTensor) -> list[keras.KerasTensor]:
-    """What the part between the layer and `top` takes from the layer and below, in the order of first use."""
+    """Tensors that the part between the layer and `top` takes from the trunk, in the order of first use."""
     trunk = _below(network.get_layer(layer).output)
     frozen = {f"{SIDE}{operation.name}" for operation in trunk}
     for pool in [each for each in network.layers if each.name in frozen]:
@@ -166,6 +166,6 @@ def _below(output: keras.KerasTensor) -> set[keras.Operation]:
 
 
 def _sources(tensor: keras.KerasTensor) -> list[keras.KerasTensor]:
-    """What the operation that made a tensor took."""
+    """Inputs of the operation that made a tensor."""
     operation, node, _ = tensor._keras_history
     return operation._inbound_nodes[node].input_tensors

@@ -1,4 +1,4 @@
-"""Several networks that answer as one: the mean of their probabilities over the views of a photo."""
+"""Several networks as one: the mean of their probabilities over the views of a photo."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def averaged(
 ) -> keras.Model:
     """Pixels, as the members take them, to the mean of their probabilities over the views of each image, [n, classes].
 
-    `members`: classifiers of the same input by their names. `blocks`: of each, layers at which it can be cut, from the
-    input on; what members have in common up to one of them is computed once. Each member gives its features, too, of
-    which `networks.features_of` finds those of the first.
+    `members`: classifiers of the same input by their names. `blocks`: for each, layers at which it can be cut, from the
+    input on; a part that members share up to one of them is computed once. Each member also outputs its features;
+    `cutting.features_of` finds those of the first.
     """
     import keras
 
@@ -47,7 +47,7 @@ def averaged(
 
 
 def _families(members: Mapping[str, keras.Model], blocks: Mapping[str, Sequence[str]]) -> list[list[str]]:
-    """Names of the members by the architecture of their backbones, each in its order, that of the first first."""
+    """Names of the members, grouped by the architecture of their backbones, in the order of the members."""
     families: dict[object, list[str]] = {}
     for name, network in members.items():
         cuts = blocks.get(name, ())
@@ -57,7 +57,7 @@ def _families(members: Mapping[str, keras.Model], blocks: Mapping[str, Sequence[
 
 
 def _with_features(network: keras.Model) -> keras.Model:
-    """Pixels to probabilities and, where they can be had, features."""
+    """Pixels to probabilities and, if accessible, features."""
     import keras
 
     features = cutting.features_of(network)
@@ -65,7 +65,7 @@ def _with_features(network: keras.Model) -> keras.Model:
 
 
 def _shared(members: list[keras.Model], blocks: Sequence[str]) -> str:
-    """The last of the blocks up to which all have the same weights; empty for a single one, or where there is none."""
+    """The last block up to which all have the same weights; empty for a single member, or if there is none."""
     if len(members) == 1:
         return ""
     for block in reversed(blocks):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def anew(network: keras.Model) -> keras.Model:
-    """The same network made anew, so that each layer is called once and the graph is known to come back from a file."""
+    """The same network, rebuilt so that each layer is called once and the graph can be loaded from a file."""
     import keras
 
     made = keras.Model.from_config(network.get_config())
@@ -22,7 +22,7 @@ def anew(network: keras.Model) -> keras.Model:
 
 
 def save(network: keras.Model, folder: Path) -> str:
-    """Write `network.keras` into the folder, or the SavedModel `network` where a part is a graph; gives its name."""
+    """Write `network.keras` into the folder, or the SavedModel `network` if a part is a graph; returns its name."""
     import keras
 
     if any(isinstance(layer, keras.layers.TFSMLayer) for layer in network._flatten_layers()):

@@ -1,4 +1,4 @@
-"""What may change during training and what must not, and the proof of it.
+"""Which variables may change in training and which must not, and the check of it.
 
 Keras' documented idiom, `base(x, training=False)` and later `base.trainable = True`, does not keep batch normalisation
 still: `fit` overrides `training` and the moving statistics drift. `trainable = False` on each such layer does
@@ -38,7 +38,7 @@ def norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
 
 
 def frozen_variables(model: keras.Model) -> list[keras.Variable]:
-    """Weights that training must leave as they are, moving statistics included, states of random generators aside."""
+    """Weights that training must not change, with moving statistics, without states of random generators."""
     return others(model, model.trainable_variables)
 
 
@@ -48,7 +48,7 @@ def statistics(model: keras.Model) -> list[keras.Variable]:
 
 
 def others(model: keras.Model, some: list[keras.Variable]) -> list[keras.Variable]:
-    """The model's variables besides some, states of random generators aside."""
+    """The model's variables except `some` and the states of random generators."""
     known = {id(variable) for variable in some}
     return [v for v in model.variables if id(v) not in known and "seed_generator" not in v.path]
 

@@ -38,7 +38,7 @@ def pooled(backbone: Backbone, pooling: str) -> keras.Model:
 
 
 def part(pooling: str, channels: int) -> slice:
-    """Where the features of a pooling are among those of the next wider one and of any above it, along the last axis.
+    """Position of a pooling's features within those of any wider pooling, along the last axis.
 
     `channels`: of the feature map.
     """

@@ -1,7 +1,7 @@
 """Networks of which only TensorFlow's graph is known: SavedModels (https://www.tensorflow.org/guide/saved_model).
 
-They run as they are and cannot be cut. A graph can name any file of the machine, so that one is loaded only when every
-operation that it can run is one that computes: https://github.com/tensorflow/tensorflow/blob/master/SECURITY.md.
+They run unchanged and cannot be cut. A graph can access any file of the machine, so it is loaded only if every
+operation that it can run only computes: https://github.com/tensorflow/tensorflow/blob/master/SECURITY.md.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import keras
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-#: Where a network answers: as Keras exports it, and as others do.
+#: Names of a network's endpoint: from Keras, and from others.
 ENDPOINTS = ("serve", "serving_default")
-#: Operations with a state or with words that are harmless: variables in memory, calls, control flow, random numbers.
+#: Harmless operations with a state or with strings: variables in memory, calls, control flow, random numbers.
 HARMLESS = {
     *("VarHandleOp", "ReadVariableOp", "DisableCopyOnRead", "VarIsInitializedOp", "ResourceGather"),
     *("AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"),
@@ -33,7 +33,7 @@ def load(path: Path) -> keras.layers.TFSMLayer:
     import keras
 
     if keras.backend.backend() != "tensorflow":
-        raise UsageError(f"backend: expected tensorflow, which alone runs the SavedModel {path}.")
+        raise UsageError(f"backend: expected tensorflow for the SavedModel {path}, found {keras.backend.backend()}.")
     check(path)
     for endpoint in ENDPOINTS:
         try:
@@ -49,7 +49,7 @@ def shape(layer: keras.layers.TFSMLayer) -> tuple[int, ...]:
 
 
 def check(path: Path) -> None:
-    """Raise `DependencyError` unless all that can run in the SavedModel computes, and reads and writes no file."""
+    """Raise `DependencyError` unless everything that can run in the SavedModel computes, without access to files."""
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -59,13 +59,13 @@ def check(path: Path) -> None:
         raise DependencyError(f"{path}: expected a SavedModel, a folder with saved_model.pb and variables.") from None
     if refused := sorted({name for name in _operations(saved, path) if not _computes(name)}):
         raise DependencyError(
-            f"{path}: expected a graph that only computes, found {', '.join(refused)}, which may reach files, the "
+            f"{path}: expected a graph that only computes, found {', '.join(refused)}, which can access files, the "
             f"network or Python. Export the network without them."
         )
 
 
 def _operations(saved: SavedModel, path: Path) -> Iterator[str]:
-    """The operations of every function that loading or calling runs, which the saver's own are not."""
+    """The operations of every function that loading or calling runs, without the saver's own."""
     graph = saved.meta_graphs[0]
     if len(saved.meta_graphs) != 1 or not graph.HasField("object_graph_def"):
         raise DependencyError(f"{path}: expected a SavedModel as TensorFlow 2 writes it, found one of TensorFlow 1.")
@@ -83,7 +83,7 @@ def _operations(saved: SavedModel, path: Path) -> Iterator[str]:
 
 
 def _computes(name: str) -> bool:
-    """Whether an operation takes and gives numbers alone, keeps no state, and has no free words among its settings."""
+    """Whether an operation takes and returns only numbers, keeps no state, and has no free text in its settings."""
     from tensorflow.core.framework.types_pb2 import DT_RESOURCE, DT_STRING, DT_VARIANT
     from tensorflow.python.framework import op_def_registry
 
@@ -92,5 +92,5 @@ def _computes(name: str) -> bool:
         return name in HARMLESS
     ends = {each.type for each in (*operation.input_arg, *operation.output_arg)}
     free = {each.type for each in operation.attr if not each.HasField("allowed_values")}
-    words = ends & {DT_STRING, DT_RESOURCE, DT_VARIANT} or free & {"string", "list(string)", "func"}
-    return not (words or operation.is_stateful)
+    unsafe = ends & {DT_STRING, DT_RESOURCE, DT_VARIANT} or free & {"string", "list(string)", "func"}
+    return not (unsafe or operation.is_stateful)

@@ -1,7 +1,7 @@
-"""The records that travel between stages: paths, digests and numbers, never arrays or models.
+"""The records that stages pass on: paths, digests and numbers, never arrays or models.
 
-Paths are relative to the home folder, so that a home can be moved. A record's `digest` names the content that it
-refers to; the cache key of the next stage is made of it.
+Paths are relative to the home folder, so that a home can be moved. A record's `digest` identifies the content that it
+refers to; it is part of the next stage's cache key.
 """
 
 from tasks.records.audit import AuditRef, DuplicatePair, LabelSuspect, Shortcut

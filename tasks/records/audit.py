@@ -1,4 +1,4 @@
-"""Records of what in the data would spoil the verdict."""
+"""Records of problems in the data that would bias the evaluation."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from tasks.runtime.home import home
 class DuplicatePair:
     """Two images in different splits that show the same."""
 
-    #: The copy first, then what it was perhaps made from: path, split and label of each.
+    #: The copy first, then its possible original: path, split and label of each.
     uris: tuple[str, str]
     splits: tuple[str, str]
     labels: tuple[str, str]
-    #: What was done to the original, for people.
+    #: How the original was changed, for people.
     change: str
     #: Correlation of the aligned images' fine structure, at most 1.
     similarity: float
-    #: Cosine of the frozen features, their mean taken off; bits of 64 in which the perceptual hashes differ.
+    #: Cosine of the frozen features minus their mean; bits of 64 in which the perceptual hashes differ.
     cosine: float
     bits: int
 
@@ -36,29 +36,29 @@ class LabelSuspect:
     split: str
     label: str
     suggested: str
-    #: 0 to 1, lower where the label is less likely.
+    #: 0 to 1, lower if the label is less likely.
     score: float
 
 
 @dataclass(frozen=True)
 class Shortcut:
-    """How well some facts of a file alone tell the label of training images: balanced accuracy, cross-validated."""
+    """How well some file facts alone predict the label of training images: balanced accuracy, cross-validated."""
 
     facts: str
     score: float
     interval: tuple[float, float]
-    #: What always naming the most frequent class gives.
+    #: Score of always predicting the most frequent class.
     chance: float
-    #: Whether the interval lies above chance by more than the recipe's margin.
+    #: Whether the interval is above chance by more than the recipe's margin.
     flagged: bool
 
 
 @dataclass(frozen=True)
 class AuditRef(Record):
-    """What in the data would spoil the verdict; nothing was changed. `path`: a folder with the tables and pictures."""
+    """Problems in the data that would bias the evaluation; nothing was changed. `path`: tables and pictures."""
 
     digest: str
-    #: Empty where nothing was looked for.
+    #: Empty if there was no audit.
     path: str = ""
     #: The first of them, the most alike or most suspicious first; the tables hold all.
     pairs: tuple[DuplicatePair, ...] = ()
@@ -73,9 +73,9 @@ class AuditRef(Record):
     #: Images whose label was judged, in each split, and those of them whose label is probably wrong.
     judged: dict[str, int] = dataclasses.field(default_factory=dict)
     suspected: dict[str, int] = dataclasses.field(default_factory=dict)
-    #: What could not be looked for, and why; a sentence each.
+    #: What could not be checked, and why; a sentence each.
     notes: tuple[str, ...] = ()
-    #: Of each part.
+    #: By part of the audit.
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
@@ -96,7 +96,7 @@ class AuditRef(Record):
 
     @property
     def suspects_table(self) -> str:
-        """CSV of all judged images, the most suspicious first, with a column to put them right in."""
+        """CSV of all judged images, the most suspicious first, with a column for corrections."""
         return f"{self.path}/label_suspects.csv"
 
     @property
@@ -107,24 +107,24 @@ class AuditRef(Record):
     @property
     @override
     def numbers(self) -> dict[str, float]:
-        told = {shortcut.facts.replace(" ", "_"): shortcut for shortcut in self.shortcuts}
+        by_facts = {shortcut.facts.replace(" ", "_"): shortcut for shortcut in self.shortcuts}
         counts = {"duplicates": self.duplicates, "same_pixels": self.same_pixels, "conflicting": self.conflicting}
         return (
             counts
             | {f"copied_{split}": n for split, n in self.copied.items()}
             | {f"suspected_{split}": n for split, n in self.suspected.items()}
-            | {f"{name}_balanced_accuracy": shortcut.score for name, shortcut in told.items()}
+            | {f"{name}_balanced_accuracy": shortcut.score for name, shortcut in by_facts.items()}
             | {"flagged_shortcuts": sum(shortcut.flagged for shortcut in self.shortcuts)}
             | {f"{part}_seconds": seconds for part, seconds in self.seconds.items()}
         )
 
     def summary(self) -> dict[str, Any]:
-        """What `--json` says of it."""
+        """Its part of the `--json` output."""
         names = ("duplicates_table", "duplicates_picture", "suspects_table", "suspects_picture")
         counts = ("duplicates", "same_pixels", "conflicting", "copied", "judged", "suspected")
-        told = [dataclasses.asdict(one) | {"interval": list(one.interval)} for one in self.shortcuts]
+        shortcuts = [dataclasses.asdict(one) | {"interval": list(one.interval)} for one in self.shortcuts]
         return (
             {name: getattr(self, name) for name in counts}
-            | {"shortcuts": told, "notes": list(self.notes)}
+            | {"shortcuts": shortcuts, "notes": list(self.notes)}
             | {name: (home() / getattr(self, name)).as_uri() if self.path else "" for name in names}
         )

@@ -1,4 +1,4 @@
-"""What all records share: the digest of their content, and what they can say of themselves."""
+"""What all records share: the digest of their content, metrics, files and tables."""
 
 import dataclasses
 import hashlib
@@ -28,21 +28,21 @@ def _plain(value: Any) -> Any:
 
 
 class Record:
-    """What every record can say of itself."""
+    """The properties of every record."""
 
     @property
     def numbers(self) -> dict[str, float]:
-        """What MLflow keeps of it as metrics."""
+        """Its metrics in MLflow."""
         return {}
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Paths that must be there for the record to be worth anything, relative to the home folder."""
+        """Paths that must exist for the record to be valid, relative to the home folder."""
         return tuple(getattr(self, name) for name in ("path", "predictions") if hasattr(self, name))
 
     @property
     def stored(self) -> tuple[str, ...]:
-        """Names of the tables that must be there too, wherever the store is."""
+        """Names of the tables that must exist too, wherever the store is."""
         return ()
 
 
@@ -57,7 +57,7 @@ class Gain:
 
 @dataclass(frozen=True)
 class StageLog:
-    """How long a stage took, and whether its result was there already."""
+    """How long a stage took, and whether its result was cached."""
 
     seconds: float
     cached: bool

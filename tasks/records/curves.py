@@ -1,4 +1,4 @@
-"""The records of `headstart compare`: points of learning curves, what they say together, and the answer."""
+"""The records of `headstart compare`: points of learning curves, their summary, and the result."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ TRANSFER, SCRATCH = ("frozen", "fine_tuned"), ("scratch", "small_cnn")
 
 @dataclass(frozen=True)
 class PointRef(Record):
-    """What a method learned from a part of the training images."""
+    """The result of a method on a part of the training images."""
 
     digest: str
     method: str
@@ -27,7 +27,7 @@ class PointRef(Record):
     validation: dict[str, float]
     #: Probabilities of the validation images, float32[n, classes], in NumPy's format.
     predictions: str
-    #: What training took; the features that all frozen points share are not in it.
+    #: Training time, without the features that all frozen points share.
     seconds: float
     epochs: int
 
@@ -40,7 +40,7 @@ class PointRef(Record):
 
 @dataclass(frozen=True)
 class Level:
-    """What a method reached with so many training images, on the validation images; means over the seeds."""
+    """What a method reached with a number of training images, on the validation images; means over the seeds."""
 
     method: str
     images: int
@@ -56,12 +56,12 @@ class Level:
 
 @dataclass(frozen=True)
 class Gap:
-    """With so many images: the best method that starts from pretrained weights against the best from random ones."""
+    """For a number of images: the best method from pretrained weights against the best from random weights."""
 
     images: int
     transfer: str
     scratch: str
-    #: Of accuracy, 0 to 1, row by row on the validation images.
+    #: Gain in accuracy, 0 to 1, row by row on the validation images.
     gain: Gain
 
 
@@ -93,7 +93,7 @@ class CurvesRef(Record):
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `headstart compare` ends with."""
+    """The result of `headstart compare`."""
 
     run_id: str
     name: str

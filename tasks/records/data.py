@@ -1,4 +1,4 @@
-"""Records of what a source holds: facts, corrected labels, the checked data set, prepared images."""
+"""Records of the data: facts, corrected labels, the checked data set, prepared images."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ PREFIX = "slice_"
 
 @dataclass(frozen=True)
 class FactsRef(Record):
-    """What ingest read: one row an image, in a Parquet file."""
+    """What ingest read: one row per image, in a Parquet file."""
 
     path: str
     digest: str
@@ -29,7 +29,7 @@ class FactsRef(Record):
 
 @dataclass(frozen=True)
 class Corrections:
-    """Labels that a person has put right, by the images' keys; the source keeps its own."""
+    """Labels that a person has corrected, by the images' keys; the source keeps its own."""
 
     labels: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -47,7 +47,7 @@ class DatasetRef(Record):
     expectations: int
     warnings: tuple[str, ...]
     data_docs: str
-    #: Labels that a person has put right and that the source still has otherwise.
+    #: Labels that a person has corrected and that are still different in the source.
     corrected: int = 0
 
     @property
@@ -63,7 +63,7 @@ class DatasetRef(Record):
         }
 
     def summary(self) -> dict[str, Any]:
-        """What `--json` says of the data."""
+        """The part of the `--json` output about the data."""
         return {
             "classes": list(self.classes),
             "images": {split: self.counts[split] for split in SPLITS} | {"rejected": self.rejected},

@@ -9,20 +9,20 @@ from tasks.records.base import Record
 
 @dataclass(frozen=True)
 class GateResult:
-    """One gate's answer, with the numbers that it rests on."""
+    """One gate's result, with the numbers behind it."""
 
     gate: str
-    #: `passed`, `failed` or `undecided`: the test images are too few to tell.
+    #: `passed`, `failed`, or `undecided` if there are too few test images.
     outcome: str
     reason: str
     numbers: dict[str, float]
-    #: Where it is undecided: about so many more test images would tell. None where no number can be named.
+    #: If undecided: about how many more test images are needed. None if there is no estimate.
     more: int | None = None
 
 
 @dataclass(frozen=True)
 class Verdict(Record):
-    """What the gates say together: `promote`, `keep`, or `undecided` where the test images are too few to tell."""
+    """The combined result of the gates: `promote`, `keep`, or `undecided` if there are too few test images."""
 
     digest: str
     decision: str
@@ -33,7 +33,7 @@ class Verdict(Record):
     champion: str
     #: Digest of the test images and their labels.
     test_set: str
-    #: Earlier decisions between two models on these images, one that saw a part of them counting for that part.
+    #: Earlier decisions between two models on these images, each weighted by the share of them that it used.
     worn: float
     #: Significance level of this decision.
     level: float

@@ -1,4 +1,4 @@
-"""Records of how a model does on the test images, and how far its answers can be trusted."""
+"""Records of a model's scores on the test images, and of its calibration."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -11,43 +11,43 @@ from tasks.records.base import Record
 
 @dataclass(frozen=True)
 class CalibrationTerms:
-    """What a version says of its own answers: it is packed with them."""
+    """Calibration of a version, which is packed with it."""
 
-    #: Its logits are divided by.
+    #: Its logits are divided by this.
     temperature: float
-    #: Probability from which on each class is in the set, for the wanted `coverage`.
+    #: Lowest probability at which each class is in the prediction set, for the required `coverage`.
     set_thresholds: tuple[float, ...]
     coverage: float
-    #: Confidence below which it abstains, for the wanted `precision`; and whether validation images show that.
+    #: Confidence below which it abstains, for the required `precision`; whether the validation images confirm it.
     sure_from: float
     precision: float
     shown: bool
-    #: It is new when its k-th neighbour is farther than the limit; None where no features can be had.
+    #: An image is novel if its k-th neighbour is farther than the limit; None without features.
     neighbours: int
     limit: float | None
     false_alarms: float
 
     def summary(self) -> dict[str, Any]:
-        """All of it, as JSON has it."""
+        """All fields, as JSON values."""
         return dataclasses.asdict(self) | {"set_thresholds": list(self.set_thresholds)}
 
 
 @dataclass(frozen=True)
 class CalibrationRef(Record):
-    """Calibration of a model, read off the validation images."""
+    """Calibration of a model, from the validation images."""
 
     digest: str
     terms: CalibrationTerms
-    #: Features of some training images, float32[n, values], in NumPy's format; "" where they cannot be had.
+    #: Features of some training images, float32[n, values], in NumPy's format; "" if there are none.
     reference: str
     #: Validation images, and their log loss (nats) and calibration error before and after.
     images: int
     log_loss: tuple[float, float]
     ece: tuple[float, float]
-    #: Share of them that it does not abstain from, and that it calls new.
+    #: Share of them that it does not abstain from, and share that it calls novel.
     answered: float
     novel: float
-    #: How many of them it calls by each class' name.
+    #: How many of them it assigns to each class.
     said: tuple[int, ...]
 
     @property
@@ -69,7 +69,7 @@ class CalibrationRef(Record):
 
 @dataclass(frozen=True)
 class Coverage:
-    """How often sets held the label, with Wilson's 95 % interval: of all test images, or of those of one class."""
+    """How often prediction sets contain the label, with Wilson's 95 % interval: for all test images, or one class."""
 
     name: str
     images: int
@@ -79,31 +79,31 @@ class Coverage:
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """How what a version says of its own answers held on the test images."""
+    """How well a version's calibration holds on the test images."""
 
-    #: Of all, and of each class.
+    #: For all images, and for each class.
     coverage: Coverage
     classes: tuple[Coverage, ...]
     #: Mean number of classes in a set.
     set_size: float
-    #: Share of the images that it does not abstain from, and how often those answers are right; 0 where it always does.
+    #: Share of the images that it does not abstain from, and the precision of those answers; 0 if it always abstains.
     answered: float
     precision: float
     precision_interval: tuple[float, float]
-    #: Share that it calls new; None where it cannot tell.
+    #: Share that it calls novel; None without features.
     novel: float | None
     #: Calibration error without the temperature.
     uncalibrated_ece: float
 
     def summary(self) -> dict[str, Any]:
-        """What `--json` says of it."""
+        """Its part of the `--json` output."""
         each = [dataclasses.asdict(one) | {"interval": list(one.interval)} for one in (self.coverage, *self.classes)]
         ends = {"precision_interval": list(self.precision_interval)}
         return dataclasses.asdict(self) | ends | {"coverage": each[0], "classes": each[1:]}
 
     @property
     def numbers(self) -> dict[str, float]:
-        """What MLflow keeps of it."""
+        """Its metrics in MLflow."""
         novel = {} if self.novel is None else {"called_new": self.novel}
         names = ("set_size", "answered", "precision", "uncalibrated_ece")
         each = {"answered_precision" if name == "precision" else name: float(getattr(self, name)) for name in names}
@@ -112,34 +112,34 @@ class CalibrationReport:
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How the model does on one class of the test images."""
+    """Scores of the model on one class of the test images."""
 
     name: str
     images: int
     precision: float
     recall: float
     f1: float
-    #: Of the recall: 95 %, Wilson's.
+    #: Wilson's 95 % interval of the recall.
     interval: tuple[float, float]
 
 
 @dataclass(frozen=True)
 class SliceScore:
-    """How the shipped model does on a part of the test images against the rest, and what fine-tuning did to that."""
+    """Scores of the shipped model on a slice of the test images against the rest, and the effect of fine-tuning."""
 
     column: str
     value: str
     images: int
     #: On the slice alone.
     metrics: dict[str, float]
-    #: What gaps are in.
+    #: Metric of the gaps.
     metric: str
-    #: The metric on the slice less that on the rest, with an interval that holds for all slices together.
+    #: The metric on the slice minus that on the rest, with an interval that holds for all slices together.
     gap: float
     interval: tuple[float, float]
     #: `worse`, `better` or `no sure gap`.
     verdict: str
-    #: The gap of the probe on the frozen network, and the interval of the gap less that one.
+    #: The gap of the probe on the frozen network, and the interval of the gap minus that one.
     probe_gap: float
     change_interval: tuple[float, float]
     #: `reduced`, `grown` or `no sure change`.
@@ -147,12 +147,12 @@ class SliceScore:
 
     @property
     def flagged(self) -> bool:
-        """Whether the gap's interval leaves out zero."""
+        """Whether the gap's interval excludes zero."""
         return self.interval[0] > 0 or self.interval[1] < 0
 
     @property
     def changed(self) -> bool:
-        """Whether the interval of the change leaves out zero."""
+        """Whether the interval of the change excludes zero."""
         return self.change_interval[0] > 0 or self.change_interval[1] < 0
 
 
@@ -160,7 +160,7 @@ class SliceScore:
 class Report(Record):
     """The scores of a model on the test rows, with 95 % intervals, and the files that show them."""
 
-    #: Table of the scores by class; the figures lie beside it.
+    #: Table of the scores by class; the figures are beside it.
     path: str
     digest: str
     metrics: dict[str, float]
@@ -181,7 +181,7 @@ class Report(Record):
         return self.metrics | bounds | worst | flagged | self.calibration.numbers
 
     def slices_summary(self) -> dict[str, Any]:
-        """What `--json` says of the slices."""
+        """The part of the `--json` output about the slices."""
         shown = ("column", "value", "images", "metric", "gap", "interval", "flagged", "probe_gap", "change")
         return {
             "judged": len(self.slices),

@@ -1,4 +1,4 @@
-"""Records of a frozen network: the ranking of backbones, the features, what pretraining is worth."""
+"""Records of a frozen network: the ranking of backbones, the features, the benefit of pretraining."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from tasks.records.base import Gain, Record
 
 @dataclass(frozen=True)
 class RankedBackbone:
-    """A candidate's scores on a sample of the training images, and what it costs."""
+    """A candidate's scores on a sample of the training images, and its cost."""
 
     name: str
     #: Kind, options and weights, as in a recipe.
@@ -22,24 +22,24 @@ class RankedBackbone:
     parameters: int = 0
     #: Of the network alone.
     images_per_second: float = 0.0
-    #: What trying it took, with what was there already.
+    #: Time that its trial took, given what was stored already.
     seconds: float = 0.0
-    #: Why it could not be tried; empty where it was.
+    #: Why it could not be tried; empty if it was.
     skipped: str = ""
 
 
 @dataclass(frozen=True)
 class RankingRef(Record):
-    """Backbones from the most promising on; those that could not be tried come last."""
+    """Backbones, the most promising first; those that could not be tried come last."""
 
     digest: str
     rows: tuple[RankedBackbone, ...]
-    #: In the sample.
+    #: Size of the sample.
     images: int
 
     @property
     def chosen(self) -> RankedBackbone:
-        """The one to take."""
+        """The one to use."""
         return self.rows[0]
 
     @property
@@ -55,7 +55,7 @@ class RankingRef(Record):
 
 @dataclass(frozen=True)
 class Predicted:
-    """A backbone's place in a ranking, and what came out of training on it: None where nobody has."""
+    """A backbone's rank, and the result of training on it: None if it was not trained."""
 
     name: str
     predicted_rank: float
@@ -65,7 +65,7 @@ class Predicted:
 
 @dataclass(frozen=True)
 class AgreementRef(Record):
-    """A ranking against what came out on the validation images."""
+    """A ranking compared with the results on the validation images."""
 
     digest: str
     rows: tuple[Predicted, ...]
@@ -104,15 +104,15 @@ class FeaturesRef(Record):
 
 @dataclass(frozen=True)
 class TransferRef(Record):
-    """What the pretrained weights are worth beside random ones: linear probes, scored on validation images."""
+    """The pretrained weights compared with random ones: linear probes, scored on validation images."""
 
     digest: str
     sentence: str
-    #: Training images that the probes learned from; 0 where nothing was checked.
+    #: Training images that the probes learned from; 0 without a check.
     images: int
     #: Accuracy and log loss (nats) of `pretrained`, `random` and `majority`.
     scores: dict[str, dict[str, float]]
-    #: Of accuracy and log loss over random weights, above 0 where the pretrained ones are better.
+    #: Gains in accuracy and log loss over random weights, above 0 if the pretrained ones are better.
     gains: dict[str, Gain]
 
     @property

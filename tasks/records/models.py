@@ -11,7 +11,7 @@ from tasks.records.base import Record
 
 @dataclass(frozen=True)
 class TunedRef(Record):
-    """What a search found best: settings of the head, as plain values, the pooling and the views."""
+    """The best result of a search: settings of the head, as plain values, the pooling and the views."""
 
     digest: str
     #: Name of the study in `tune.db`.
@@ -19,12 +19,12 @@ class TunedRef(Record):
     head: dict[str, Any]
     pooling: str
     views: tuple[str, ...]
-    #: The best trial's, on the images that validated it, nats.
+    #: Log loss of the best trial on its validation images, nats.
     validation_loss: float
     trials: int
     pruned: int
     folds: int
-    #: What all trials took.
+    #: Time of all trials.
     seconds: float
 
     @property
@@ -36,7 +36,7 @@ class TunedRef(Record):
 
 @dataclass(frozen=True)
 class ModelScores:
-    """How a model does on the validation images; of one that was trained on them too, the rung that it repeats."""
+    """Scores on the validation images; for a model that was trained on them too, those of the rung that it repeats."""
 
     #: Accuracy, and log loss in nats.
     scores: dict[str, float]
@@ -49,7 +49,7 @@ class TrainingLog:
     """How a model was trained."""
 
     seconds: float
-    #: Epochs after which the weights were as they stayed.
+    #: Epochs after which the weights were final.
     epochs: int
     frozen_variables: int
     trained_variables: int
@@ -61,11 +61,11 @@ class Origin:
 
     #: Tables of images and features that it was trained from.
     tables: tuple[str, ...]
-    #: Share of the fine-tuned weights, where the weights lie between those of two rungs.
+    #: Share of the fine-tuned weights, if the weights are between those of two rungs.
     share: float = 1.0
-    #: And whether batch normalisation's statistics were taken again there.
+    #: And whether batch normalisation's statistics were computed again.
     renewed: bool = False
-    #: The rungs whose answers are averaged, where they are.
+    #: The rungs whose predictions are averaged, if any.
     averages: tuple[str, ...] = ()
 
 
@@ -84,7 +84,7 @@ class ModelRef(Record):
 
     @property
     def on_frozen(self) -> bool:
-        """Whether the network below the head is the backbone as it was."""
+        """Whether the network below the head is the unchanged backbone."""
         return self.rung in ("knn", "probe", "head")
 
     @property
@@ -106,27 +106,27 @@ class ModelRef(Record):
 
 @dataclass(frozen=True)
 class RungScore:
-    """What a rung of the ladder gave on the validation images, with intervals."""
+    """Scores of a rung of the ladder on the validation images, with intervals."""
 
     rung: str
     log_loss: float
     interval: tuple[float, float]
     accuracy: float
-    #: Log loss above the best rung's, compared image by image.
+    #: Log loss minus the best rung's, compared image by image.
     gap: float
     gap_interval: tuple[float, float]
     seconds: float
     shipped: bool
 
     def summary(self) -> dict[str, Any]:
-        """All of it, as JSON has it."""
+        """All fields, as JSON values."""
         ends = {"interval": list(self.interval), "gap_interval": list(self.gap_interval)}
         return dataclasses.asdict(self) | ends
 
 
 @dataclass(frozen=True)
 class LadderRef(Record):
-    """All rungs that were climbed, and the one to ship."""
+    """All rungs that were tried, and the one to ship."""
 
     digest: str
     rungs: tuple[ModelRef, ...]

@@ -1,4 +1,4 @@
-"""What a whole run ends with."""
+"""The result of a whole run."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from tasks.runtime.home import home
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What a run found, for its page and its answer."""
+    """What a run found, for its report and its summary."""
 
     dataset: DatasetRef
     model: ModelRef
@@ -29,21 +29,21 @@ class Findings:
     report: Report
     verdict: Verdict
     version: VersionRef
-    #: Where the recipe left the backbone open.
+    #: If the recipe left the backbone open.
     ranking: RankingRef | None = None
-    #: Where the recipe wanted a search.
+    #: If the recipe asked for a search.
     tuned: TunedRef | None = None
     audit: AuditRef | None = None
 
     @property
     def digest(self) -> str:
-        """Of all of it."""
+        """Digest of all fields."""
         return base.digest("findings", *(getattr(self, field.name) for field in dataclasses.fields(Findings)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome(Findings):
-    """What a training run ends with; the command prints it."""
+    """The result of a training run; the command prints it."""
 
     run_id: str
     page: PageRef
@@ -82,16 +82,16 @@ class Outcome(Findings):
 
 @dataclass(frozen=True)
 class Retraining:
-    """What a look at the data ended with."""
+    """The result of a check of the data."""
 
     recipe: str
     decision: str
     reason: str
-    #: What had it looked at: a schedule, new data, a person.
+    #: What started the check: a schedule, new data, a person.
     why: str
     changes: ChangesRef
     assessment: AssessmentRef | None
-    #: Where it was trained.
+    #: If there was a training.
     outcome: "Outcome | None" = None
 
     def summary(self) -> dict[str, Any]:
@@ -99,6 +99,6 @@ class Retraining:
         assessment = dataclasses.asdict(self.assessment) if self.assessment else None
         if self.assessment and assessment and self.assessment.drift:
             assessment |= {"drift": self.assessment.drift.summary()}
-        told = {name: getattr(self, name) for name in ("recipe", "decision", "reason", "why")}
+        basics = {name: getattr(self, name) for name in ("recipe", "decision", "reason", "why")}
         trained = self.outcome.summary() if self.outcome else None
-        return told | {"changes": dataclasses.asdict(self.changes), "assessment": assessment, "trained": trained}
+        return basics | {"changes": dataclasses.asdict(self.changes), "assessment": assessment, "trained": trained}

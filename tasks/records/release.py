@@ -18,7 +18,7 @@ class VersionRef(Record):
     version: str
     aliases: tuple[str, ...]
     digest: str
-    #: Why it is no champion although the gates would have it; what to do.
+    #: Why it is not the champion although the gates passed; what to do.
     note: str = ""
 
     @property
@@ -29,10 +29,10 @@ class VersionRef(Record):
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """What was done to the champion of a registered model, or was refused to be done."""
+    """A change of the champion of a registered model, or a refused one."""
 
     number: int
-    #: `promote`, `rollback`, `repair` (an interrupted one was undone) or `reject` (a person said no).
+    #: `promote`, `rollback`, `repair` (an interrupted one was undone) or `reject` (a person refused).
     action: str
     version: str
     who: str
@@ -46,7 +46,7 @@ class LedgerEntry:
     evidence: str
 
     def summary(self) -> dict[str, Any]:
-        """As it is kept and shown: the champions are `from` and `to`."""
+        """As it is stored and shown: the champions are `from` and `to`."""
         names = {"before": "from", "after": "to"}
         return {names.get(name, name): value for name, value in dataclasses.asdict(self).items()}
 
@@ -73,25 +73,25 @@ class PageRef(Record):
 
 @dataclass(frozen=True)
 class ScoresRef(Record):
-    """What a version says of the images of a source: a Parquet file, a row an image."""
+    """A version's predictions for the images of a source: a Parquet file, a row per image."""
 
     path: str
     digest: str
     model: str
     version: str
     images: int
-    #: Files that are no readable image; they have a row with the reason.
+    #: Files that are not readable images; they have a row with the reason.
     unreadable: int
-    #: Images that were not answered before.
+    #: Images without an earlier prediction.
     computed: int
-    #: How many are called by each class' name, abstained from, and called new; None where that cannot be told.
+    #: How many are assigned to each class, abstained from, and called novel; None if there is no novelty.
     said: dict[str, int]
     abstained: int
     novel: int | None
-    #: How the images differ from those that the version was made from, a sentence each; and with what p-value.
+    #: How the images differ from those that the version was made from, as sentences; and the p-values.
     drift: tuple[str, ...]
     p: dict[str, float]
-    #: Of answering, without imports and start.
+    #: Of predicting, without imports and start.
     seconds: float
 
     @property
@@ -105,5 +105,5 @@ class ScoresRef(Record):
         return counts | shares | rate | {f"drift_p_{name}": p for name, p in self.p.items()}
 
     def summary(self) -> dict[str, Any]:
-        """What `--json` says of it."""
+        """Its part of the `--json` output."""
         return dataclasses.asdict(self) | {"drift": list(self.drift), "path": str(home() / self.path)}

@@ -1,4 +1,4 @@
-"""Records of a look at the data: what has changed, and whether it pays to train again."""
+"""Records of a check of the data: what has changed, and whether training again is worthwhile."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -11,23 +11,23 @@ from tasks.records.base import Gain, Record
 
 @dataclass(frozen=True)
 class Drift(Record):
-    """Whether new pictures differ from those before; other shares of the classes are told apart from that."""
+    """Whether new images differ from earlier ones; changed class shares are reported separately."""
 
     drifted: bool
-    #: What was found and how sure it is, for people.
+    #: What was found and how certain it is, for people.
     sentences: tuple[str, ...]
     #: Images of each sample that were compared.
     new: int
     before: int
-    #: Significance level of all tests of the pictures together.
+    #: Significance level of all tests of the images together.
     level: float
     #: P-values over all images, by test, and of classes with enough images, by name; corrected for their number.
-    #: Empty where there were too few images to compare.
+    #: Empty if there were too few images to compare.
     p: dict[str, float] = dataclasses.field(default_factory=dict)
     classes: dict[str, float] = dataclasses.field(default_factory=dict)
-    #: Share of pairs, one new and one not, in which a classifier knows the new one; 0.5 is chance.
+    #: Share of pairs, one new and one earlier image, in which a classifier finds the new one; 0.5 is chance.
     auc: float | None = None
-    #: P-value of a difference in the classes' shares; None where the new images have no labels.
+    #: P-value of a difference in the class shares; None if the new images have no labels.
     shares: float | None = None
 
     @property
@@ -40,16 +40,16 @@ class Drift(Record):
         return found | {name: v for name, v in (("auc", self.auc), ("p_shares", self.shares)) if v is not None}
 
     def summary(self) -> dict[str, Any]:
-        """What `--json` says of it."""
+        """Its part of the `--json` output."""
         return dataclasses.asdict(self) | {"sentences": list(self.sentences)}
 
 
 @dataclass(frozen=True)
 class ChangesRef(Record):
-    """What is in the data that the newest version has not seen, and whether that is enough to decide."""
+    """Changes in the data since the newest version, and whether they are enough to decide."""
 
     digest: str
-    #: `train`, `skip`, or "" where what is new has to be assessed.
+    #: `train`, `skip`, or "" if the changes have to be assessed.
     decision: str
     reason: str
     #: The newest version; "" for none.
@@ -57,7 +57,7 @@ class ChangesRef(Record):
     new: int
     relabelled: int
     removed: int
-    #: Looks since the last training that have ended without one.
+    #: Checks since the last training that did not train.
     skips: int
 
     @property
@@ -68,7 +68,7 @@ class ChangesRef(Record):
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How often the champion is right on some images, against its test images, and the chance of so much less."""
+    """Accuracy of the champion on some images and on its test images, and the p-value of the decrease."""
 
     images: int
     share: float
@@ -78,14 +78,14 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class AssessmentRef(Record):
-    """Whether it pays to train on what is new, and what says so; None for what could not be asked."""
+    """Whether training on the new images is worthwhile, and the evidence; None for what could not be tested."""
 
     digest: str
     decision: str
     reason: str
     drift: Drift | None
     champion: Accuracy | None
-    #: Of a linear probe's log loss, nats, by the new training images.
+    #: Gain in a linear probe's log loss, nats, from the new training images.
     probe: Gain | None
 
     @property

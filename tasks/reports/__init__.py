@@ -1,1 +1,1 @@
-"""What a person looks at: Data Docs, figures and the page of a run."""
+"""Output for people: Data Docs, figures and the page of a run."""

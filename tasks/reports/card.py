@@ -47,10 +47,10 @@ def text(found: Findings, facts: Mapping[str, str]) -> str:
 
 def _worst(found: Findings) -> str:
     if not found.report.slices:
-        return "No part of the test images was large enough to be scored by itself."
+        return "No slice of the test images was large enough to be scored separately."
     worst = found.report.slices[0]
-    sure = "surely another than" if worst.flagged else "not surely another than"
+    difference = "a significant difference" if worst.flagged else "not a significant difference"
     return (
-        f"Worst part of them: {worst.column} {worst.value}, {worst.metric} {worst.gap:+.4f} against the rest "
-        f"({worst.interval[0]:+.4f} to {worst.interval[1]:+.4f}), {sure} it."
+        f"Worst slice of them: {worst.column} {worst.value}, {worst.metric} {worst.gap:+.4f} against the rest "
+        f"({worst.interval[0]:+.4f} to {worst.interval[1]:+.4f}), {difference}."
     )

@@ -83,7 +83,7 @@ def learning_curves(levels: Sequence[Level], to: Path) -> None:
 
 
 def gallery(pixels: np.ndarray, captions: list[str], title: str, to: Path) -> None:
-    """A grid of uint8[n, h, w, 3] with captions, four in a row; what is missing is said where there is none."""
+    """A grid of uint8[n, h, w, 3] with captions, four in a row; the title says if there are none."""
     columns = min(len(pixels), 4) or 1
     rows = -(-len(pixels) // columns) or 1
     figure = blank(2.6 * columns, 2.9 * rows + 0.5)
@@ -98,8 +98,8 @@ def gallery(pixels: np.ndarray, captions: list[str], title: str, to: Path) -> No
 
 
 def caption(label: str, predicted: str, probability: float) -> str:
-    """What a picture of the gallery says."""
-    return f"{_short(label)}\nsaid {_short(predicted)}, {probability:.0%}"
+    """The caption of a picture in the gallery."""
+    return f"{_short(label)}\npredicted {_short(predicted)}, {probability:.0%}"
 
 
 def blank(width: float, height: float) -> Figure:
@@ -140,5 +140,5 @@ def importances(shares: Mapping[str, float], to: Path) -> None:
     figure = blank(6, 1.2 + 0.4 * len(names))
     axes = figure.subplots()
     axes.barh(names, [shares[name] for name in names], color="steelblue")
-    axes.set(xlabel="share of the variance", xlim=(0, 1), title="What mattered")
+    axes.set(xlabel="share of the variance", xlim=(0, 1), title="Importance of the settings")
     figure.savefig(to)

@@ -1,6 +1,6 @@
 """The report of a run: one HTML file with its pictures inside, no script, nothing loaded from elsewhere.
 
-The decision comes first, then what it rests on.
+The decision comes first, then the findings behind it.
 """
 
 import base64
@@ -37,7 +37,7 @@ def write(
     stages: Mapping[str, StageLog],
     facts: Mapping[str, str],
 ) -> None:
-    """Write the page. `pictures` by their headings; `stages`: what was run before; `facts`: where it all comes from."""
+    """Write the page. `pictures`: by their headings; `stages`: those run before; `facts`: the model's provenance."""
     name, rung = found.version.name, found.model.rung
     parts = {
         "Scores on the test images": scores.metrics(found.report.metrics, found.report.intervals),
@@ -45,7 +45,7 @@ def write(
         "Calibration and prediction sets": calibration.section(found.calibration, found.report),
         "The model": _summary(found.model, found.ladder),
         "Data": _data(found.dataset),
-        "What could spoil the verdict": audits.section(found.audit, home()) if found.audit else "",
+        "Problems in the data": audits.section(found.audit, home()) if found.audit else "",
         "Ladder": scores.ladder(found.ladder),
         "Which backbone": backbones.section(found.ranking),
         "Search for a head": _search(found.tuned),
@@ -78,9 +78,9 @@ def _picture(heading: str, file: Path) -> str:
 
 def _summary(model: ModelRef, ladder: LadderRef) -> str:
     found, training = model.validation.scores, model.training
-    refitted = " Then it was trained again with the validation images among the others."
+    refitted = " Then it was trained again on training and validation images."
     return (
-        f"<p>{scores.RUNGS[model.rung]} was taken: validation log loss {found['log_loss']:.4f}, "
+        f"<p>Chosen rung: {scores.RUNGS[model.rung]}. Validation log loss {found['log_loss']:.4f}, "
         f"accuracy {found['accuracy']:.2%}. {training.frozen_variables} variables were frozen and are "
         f"unchanged bit for bit; {training.trained_variables} were trained for {training.epochs} epochs."
         f"{refitted if model.digest != ladder.chosen.digest else ''}</p>"
@@ -88,7 +88,7 @@ def _summary(model: ModelRef, ladder: LadderRef) -> str:
 
 
 def _search(tuned: TunedRef | None) -> str:
-    """What a search for a head found; nothing where the recipe named it."""
+    """The result of a search for a head; empty if the recipe names the head."""
     return f"<p>{escape(sentences.search(tuned))}</p>" if tuned else ""
 
 
@@ -108,4 +108,4 @@ def _stages(stages: Mapping[str, StageLog]) -> str:
         for name, log in stages.items()
     ]
     total = sum(log.seconds for log in stages.values())
-    return f"<p>{total:.0f} seconds in all.</p>{table({'stage': False, 'seconds': True, '': False}, rows)}"
+    return f"<p>{total:.0f} seconds in total.</p>{table({'stage': False, 'seconds': True, '': False}, rows)}"

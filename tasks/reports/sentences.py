@@ -7,7 +7,7 @@ from tasks.records import Gain, Gap, TunedRef
 
 
 def weights(scores: dict[str, dict[str, float]], gains: dict[str, Gain]) -> str:
-    """What pretrained weights are worth beside random ones, of accuracies 0 to 1 and log losses in nats.
+    """How pretrained weights compare with random ones, by accuracies (0 to 1) and log losses in nats.
 
     `scores`: of `pretrained`, `random` and `majority`; `gains`: of `accuracy` and `log_loss` over random weights.
     """
@@ -21,8 +21,8 @@ def weights(scores: dict[str, dict[str, float]], gains: dict[str, Gain]) -> str:
     if gains["log_loss"].low > 0:
         losses = f"{scores['pretrained']['log_loss']:.3f} against {scores['random']['log_loss']:.3f}"
         return (
-            f"The pretrained weights make the probabilities better than random ones do, log loss {losses}, but gain "
-            f"no accuracy for sure, {_points(gain)}: {beside}."
+            f"The pretrained weights give better probabilities than random ones, log loss {losses}, but no significant "
+            f"gain in accuracy, {_points(gain)}: {beside}."
         )
     return f"The pretrained weights do not help here: they gain {_points(gain)} of accuracy over random ones, {beside}."
 
@@ -39,23 +39,23 @@ def answer(gaps: Sequence[Gap]) -> str:
 def comparison(gaps: Sequence[Gap], reached: float | None = None) -> str:
     """The verdict over gaps in ascending order of their images.
 
-    `reached`: images with which scratch would reach transfer's last error, where a power law tells.
+    `reached`: images with which scratch would reach transfer's last error, if a power law predicts it.
     """
-    said = answer(gaps)
-    if said == "unknown":
-        return "No verdict: at no number of images were both transfer and training from scratch measured."
+    result = answer(gaps)
+    if result == "unknown":
+        return "No verdict: transfer and training from scratch were not measured at the same number of images."
     worse = next((gap for gap in reversed(gaps) if gap.gain.high < 0), None)
-    if said == "does not help":
+    if result == "does not help":
         return (
-            f"Transfer does not help here: at none of {len(gaps)} sizes does it gain accuracy for sure; with "
+            f"Transfer does not help here: its gain in accuracy is significant at none of {len(gaps)} sizes; with "
             f"{gaps[-1].images:,} training images it gains {_points(gaps[-1].gain)}."
         )
-    if said == "harms" and worse:
+    if result == "harms" and worse:
         return (
             f"Transfer harms here: with {worse.images:,} training images it loses {_points(worse.gain, -1)} of "
-            f"accuracy to {worse.scratch}, and at no size does it gain any for sure."
+            f"accuracy to {worse.scratch}, and its gain is significant at no size."
         )
-    end = _to_the_end(gaps[-1], reached) if said == "helps" else _caught_up(gaps, worse)
+    end = _to_the_end(gaps[-1], reached) if result == "helps" else _caught_up(gaps, worse)
     return f"{_gained(gaps)} {end}"
 
 
@@ -70,21 +70,21 @@ def _gained(gaps: Sequence[Gap]) -> str:
 
 
 def _to_the_end(last: Gap, reached: float | None) -> str:
-    start = f"Training from scratch does not catch up with the {last.images:,} images that are here"
+    start = f"Training from scratch does not catch up with the {last.images:,} images available"
     if reached is None:
-        return f"{start}, and its points do not tell when it would."
+        return f"{start}, and its points do not show when it would."
     return (
-        f"{start}; by a power law through its errors, an extrapolation, {last.scratch} would need about "
-        f"{float(f'{reached:.2g}'):,.0f} to reach what {last.transfer} reaches with them."
+        f"{start}; extrapolated by a power law through its errors, {last.scratch} would need about "
+        f"{float(f'{reached:.2g}'):,.0f} images to be as accurate as {last.transfer} is with them."
     )
 
 
 def _caught_up(gaps: Sequence[Gap], worse: Gap | None) -> str:
     after = max(at for at, gap in enumerate(gaps) if gap.gain.low > 0) + 1
-    said = f"From {gaps[after].images:,} images on training from scratch is not significantly worse"
+    message = f"From {gaps[after].images:,} images on, training from scratch is not significantly worse"
     if worse and worse.images >= gaps[after].images:
-        return f"{said}; with {worse.images:,} {worse.scratch} is better, by {_points(worse.gain, -1)}."
-    return f"{said}."
+        return f"{message}; with {worse.images:,}, {worse.scratch} is better by {_points(worse.gain, -1)}."
+    return f"{message}."
 
 
 def _points(gain: Gain, sign: int = 1) -> str:
@@ -94,7 +94,7 @@ def _points(gain: Gain, sign: int = 1) -> str:
 
 
 def search(tuned: TunedRef) -> str:
-    """What was searched, and the best that was found."""
+    """How long the search took, and the best that it found."""
     head = tuned.head
     options = "".join(f", {name} {_short(value)}" for name, value in head["options"].items())
     images = f"in {tuned.folds} folds" if tuned.folds > 1 else "on the validation images"

@@ -1,1 +1,1 @@
-"""What every room needs: the home folder, errors, progress, processes, plugins, kept tables."""
+"""What every room needs: the home folder, errors, progress, processes, plugins, stored tables."""

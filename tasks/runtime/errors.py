@@ -1,4 +1,4 @@
-"""What a run can refuse, with the exit code that the command returns for it."""
+"""Errors of a run, each with the exit code that the command returns for it."""
 
 
 class HeadstartError(Exception):
@@ -8,7 +8,7 @@ class HeadstartError(Exception):
 
 
 class DataError(HeadstartError):
-    """The data or a gate said no."""
+    """The data or a gate does not meet the requirements."""
 
     exit_code = 1
 
@@ -26,5 +26,5 @@ class DependencyError(HeadstartError):
 
 
 def brief(error: BaseException) -> str:
-    """The first line of what a library says, which may go on for pages."""
+    """The first line of a library's message, which may be pages long."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -1,9 +1,9 @@
-"""Servers that do not answer: which of them an error tells of, and what to say to a person.
+"""Servers that do not answer: which server an error is about, and the message for the user.
 
-Both clients wait by themselves, about four minutes with `tasks/runtime/home.py`'s defaults: MLflow's sends a request up
-to `MLFLOW_HTTP_REQUEST_MAX_RETRIES` times more, Prefect's up to `PREFECT_CLIENT_MAX_RETRIES` times, each time after
-twice as long (https://mlflow.org/docs/latest/api_reference/python_api/mlflow.environment_variables.html,
-https://docs.prefect.io/v3/api-ref/settings-ref). An error that comes out of them is therefore final.
+Both clients retry by themselves, for about four minutes with the defaults of `tasks/runtime/home.py`: MLflow's up to
+`MLFLOW_HTTP_REQUEST_MAX_RETRIES` times, Prefect's up to `PREFECT_CLIENT_MAX_RETRIES` times, and wait twice as long each
+time (https://mlflow.org/docs/latest/api_reference/python_api/mlflow.environment_variables.html,
+https://docs.prefect.io/v3/api-ref/settings-ref). Their errors are therefore final.
 """
 
 import logging
@@ -15,51 +15,51 @@ from typing import Any
 from tasks.runtime import progress
 from tasks.runtime.errors import brief
 
-#: What MLflow's client says when no answer came; other errors are answers.
+#: The message of MLflow's client if there was no answer; other errors are answers.
 MLFLOW = re.compile(r"API request to \S+ failed with (timeout )?exception")
 
 
 def server(error: BaseException) -> str:
-    """`MLflow` or `Prefect`, where the error is that its server did not answer; else ""."""
+    """`MLflow` or `Prefect`, if the error is that its server did not answer; else ""."""
     return next((name for name, _ in _causes(error)), "")
 
 
 def told(error: BaseException) -> str:
-    """A paragraph for a person, "" where the error is another one."""
+    """The message for the user; "" if the error is a different one."""
     for name, cause in _causes(error):
         address = os.environ.get("MLFLOW_TRACKING_URI" if name == "MLflow" else "PREFECT_API_URL") or "this machine"
         return (
-            f"Expected the {name} server at {address} to answer, found that it does not: {brief(cause)}. What was "
-            "computed is kept. Start the server (headstart doctor says which ones answer) and give the same command "
-            "again: it goes on where this one stopped."
+            f"Expected the {name} server at {address} to answer, but it does not: {brief(cause)}. All results so far "
+            "are kept. Start the server (headstart doctor shows which ones answer) and run the same command again: it "
+            "continues where this one stopped."
         )
     return ""
 
 
 def announce() -> None:
-    """From now on say so when MLflow's client waits for the server, each time before it asks again."""
+    """From now on report each time that MLflow's client waits for the server before it tries again."""
     logger = logging.getLogger("urllib3.connectionpool")
     if _announced not in logger.filters:
         logger.addFilter(_announced)
 
 
 def _announced(record: logging.LogRecord) -> bool:
-    """Lets all pass; urllib3 logs a broken connection with what is left of the retries, the error and the path."""
+    """Lets all pass; urllib3 logs a broken connection with the remaining retries, the error and the path."""
     arguments: Any = record.args
     if record.levelno == logging.WARNING and len(arguments) == 3 and "/mlflow" in str(arguments[2]):
         seconds = arguments[0].get_backoff_time()
         if seconds > 1:
-            progress.say(f"The MLflow server does not answer; asking again in {seconds:.0f} s.")
+            progress.say(f"The MLflow server does not answer; next try in {seconds:.0f} s.")
     return True
 
 
 def _causes(error: BaseException) -> Iterator[tuple[str, BaseException]]:
-    """The parts of an error that tell of a server, with the server's name."""
+    """The causes of an error that are about a server, with the server's name."""
     each: BaseException | None = error
     while each is not None:
         module = type(each).__module__.partition(".")[0]
         if module == "mlflow" and MLFLOW.search(str(each)):
             yield "MLflow", each
-        if module == "httpx" and type(each).__name__ != "HTTPStatusError":  # which is an answer
+        if module == "httpx" and type(each).__name__ != "HTTPStatusError":  # that one is an answer
             yield "Prefect", each
         each = each.__cause__ or each.__context__

@@ -1,4 +1,4 @@
-"""Options that are files: a plugin is a module of one of these folders, its name is the file's stem.
+"""Plugins: a plugin is a module of one of these folders, its name is the file's stem.
 
 A plugin's entry function takes its options as keyword-only arguments; `bind` checks a recipe's options against them
 without calling anything. Plugins therefore import heavy libraries inside their functions.
@@ -16,7 +16,7 @@ from pydantic import ConfigDict, ValidationError, create_model
 
 from tasks.runtime.errors import UsageError
 
-#: Of each kind: the room that its folder is in, and the function that a plugin has.
+#: For each kind: the room that its folder is in, and the entry function of a plugin.
 KINDS = {
     "sources": ("data", "rows"),
     "expectations": ("data", "suite"),
@@ -45,12 +45,12 @@ def load(kind: str, name: str) -> ModuleType:
 
 
 def entry(kind: str, name: str) -> Callable[..., Any]:
-    """The function that a plugin of this kind exists for."""
+    """The entry function of a plugin."""
     return getattr(load(kind, name), KINDS[kind][1])
 
 
 def bind(kind: str, name: str, options: dict[str, Any], where: str) -> dict[str, Any]:
-    """Options checked and converted by the entry function's keyword-only arguments; `UsageError` names the culprit."""
+    """Options checked and converted by the entry function's keyword-only arguments; `UsageError` names a wrong one."""
     function = entry(kind, name)
     keywords = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
     fields: dict[str, Any] = {p.name: (p.annotation, ... if p.default is p.empty else p.default) for p in keywords}

@@ -1,6 +1,6 @@
-"""What this machine has, which process does something, and whether it is still there.
+"""Names of processes, whether a process is still running, and whether this machine has a GPU.
 
-Processes have names that other machines can tell apart.
+The names are unique across machines.
 """
 
 import os
@@ -9,17 +9,17 @@ import socket
 
 import psutil
 
-#: Environment variable that a process hands to what it starts: its own name.
+#: Environment variable with a process's name, for the processes that it starts.
 PARENT = "HEADSTART_PROCESS"
 
 
 def own() -> str:
-    """This process as HOST/PID/START; START in seconds since 1970 tells it from a later one with the same number."""
+    """This process as HOST/PID/START; START, in seconds since 1970, differs for a later one with the same PID."""
     return f"{socket.gethostname()}/{os.getpid()}/{int(psutil.Process().create_time())}"
 
 
 def gone(name: str) -> bool:
-    """Whether the process was one of this machine and has ended; of other machines' nothing can be told."""
+    """Whether the process was on this machine and has ended; False for other machines, which cannot be checked."""
     host, *numbers = name.rsplit("/", 2)
     if host != socket.gethostname() or not all(part.isdigit() for part in numbers) or len(numbers) != 2:
         return False
@@ -32,5 +32,5 @@ def gone(name: str) -> bool:
 
 
 def has_gpu() -> bool:
-    """Whether an NVIDIA driver is here."""
+    """Whether an NVIDIA driver is installed."""
     return shutil.which("nvidia-smi") is not None

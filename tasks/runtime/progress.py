@@ -13,19 +13,19 @@ console: "Console | None" = None
 
 
 def say(line: str) -> None:
-    """One line of progress, which the log of the run keeps too."""
+    """Print a line of progress, also into the log of the run."""
     logging.getLogger("headstart").info(line)
     if console is not None:
         console.print(line, markup=False)
 
 
 def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """Pass the items on, showing how many of `total` came, how many a second, and the time left."""
+    """Pass the items on, and show how many of `total` are done, how many per second, and the time left."""
     yield from counted(((item, 1) for item in items), total, what)
 
 
 def counted(items: Iterable[tuple[T, int]], total: int, what: str) -> Iterator[T]:
-    """As `track` for items that stand for several units each: pairs of (item, units)."""
+    """Like `track`, for items of several units each: pairs of (item, units)."""
     if console is None or not console.is_terminal:
         yield from (item for item, _ in items)
         return

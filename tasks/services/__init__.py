@@ -1,1 +1,1 @@
-"""What talks to Prefect and MLflow."""
+"""Everything that talks to Prefect and MLflow."""

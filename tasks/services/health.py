@@ -20,7 +20,7 @@ MIN_FREE_GB = 2.0
 
 
 def checks() -> list[dict[str, Any]]:
-    """One row a check: what, ok, details. Imports none of the heavy libraries."""
+    """One row per check: what, ok, details. Imports none of the heavy libraries."""
     return [*_versions(), _backends(), *_weights(), _tracking(), _orchestration(), _disk(), _processors()]
 
 
@@ -43,7 +43,7 @@ def _backends() -> dict[str, Any]:
 
 
 def _weights() -> list[dict[str, Any]]:
-    """A row for each backbone plugin: missing is what should have come with a package, not what is downloaded later."""
+    """One row per backbone plugin; missing are weights that a package should contain, not those downloaded later."""
     rows = []
     for name in plugins.names("backbones"):
         choices = [choice for choice in plugins.load("backbones", name).choices() if choice.parameters]
@@ -61,7 +61,7 @@ def _tracking() -> dict[str, Any]:
         return _row("MLflow server", *_answers(f"{uri.rstrip('/')}/health", uri))
     file = uri.removeprefix("sqlite:///")
     if not Path(file).exists():
-        return _row("MLflow database", True, f"{uri}, made by the first run")
+        return _row("MLflow database", True, f"{uri}, created by the first run")
     try:
         with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as database:
             runs = database.execute("SELECT count(*) FROM runs").fetchone()[0]
@@ -73,7 +73,7 @@ def _tracking() -> dict[str, Any]:
 def _orchestration() -> dict[str, Any]:
     url = os.environ.get("PREFECT_API_URL")
     if not url:
-        return _row("Prefect server", True, "none named by PREFECT_API_URL: each command starts its own, about 11 s")
+        return _row("Prefect server", True, "PREFECT_API_URL is not set: each command starts its own, about 11 s")
     return _row("Prefect server", *_answers(f"{url.rstrip('/')}/health", url))
 
 
@@ -91,7 +91,7 @@ def _disk() -> dict[str, Any]:
 
 
 def _processors() -> dict[str, Any]:
-    gpu = "an NVIDIA driver is here" if has_gpu() else "no NVIDIA driver"
+    gpu = "an NVIDIA driver" if has_gpu() else "no NVIDIA driver"
     return _row("processors", True, f"{os.cpu_count()} cores, {gpu}")
 
 

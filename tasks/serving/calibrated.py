@@ -1,4 +1,4 @@
-"""The network of a version: as it was trained, with its temperature and its distance from training images built in."""
+"""The network of a version: the trained network with temperature and novelty built in."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ PROBABILITIES, NOVELTY = "probabilities", "novelty"
 
 
 def with_calibration(network: keras.Model, calibration: CalibrationRef) -> keras.Model:
-    """From the network's input to `probabilities`, float32[n, classes], at the temperature, and `novelty`, float32[n].
+    """From the network's input to calibrated `probabilities`, float32[n, classes], and `novelty`, float32[n].
 
-    `network`: a classifier, or the part of one above its features. Novelty is 1 at the limit; there is none where the
+    `network`: a classifier, or the part of one above its features. Novelty is 1 at the limit; there is none if the
     calibration has no features of training images.
     """
     import keras
 
     terms = calibration.terms
     logits = keras.ops.log(keras.ops.maximum(keras.ops.cast(network.output, "float32"), FLOOR))
-    calm = keras.layers.Softmax(name="calibrated", dtype="float32")(logits / terms.temperature)
-    outputs = {PROBABILITIES: calm}
+    probabilities = keras.layers.Softmax(name="calibrated", dtype="float32")(logits / terms.temperature)
+    outputs = {PROBABILITIES: probabilities}
     features = cutting.features_of(network)
     if features is not None and calibration.reference and terms.limit is not None:
         reference = np.load(home() / calibration.reference, allow_pickle=False)
@@ -44,17 +44,17 @@ def with_calibration(network: keras.Model, calibration: CalibrationRef) -> keras
     return keras.Model(network.input, outputs, name="version")
 
 
-def joined(said: keras.Model) -> keras.Model:
-    """The same network with all that it says in one vector: probabilities, then novelty where it has it."""
+def joined(network: keras.Model) -> keras.Model:
+    """The same network with all outputs in one vector: probabilities, then novelty if it has it."""
     import keras
 
-    vector = said.output[PROBABILITIES]
-    if NOVELTY in said.output:
-        vector = keras.ops.concatenate([vector, said.output[NOVELTY][:, None]], axis=1)
-    return keras.Model(said.input, vector, name="joined")
+    vector = network.output[PROBABILITIES]
+    if NOVELTY in network.output:
+        vector = keras.ops.concatenate([vector, network.output[NOVELTY][:, None]], axis=1)
+    return keras.Model(network.input, vector, name="joined")
 
 
 def parted(vectors: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """What `joined` gives, as probabilities float64[n, classes] and novelty float64[n]."""
+    """The output of `joined` as probabilities, float64[n, classes], and novelty, float64[n]."""
     values = vectors.astype(np.float64)
     return values[:, :classes], values[:, classes] if values.shape[1] > classes else None

@@ -1,9 +1,8 @@
 """The fingerprint of a version: digests of all its files, and photos whose answers are known.
 
-`manifest.json` holds the SHA-256 of every file of the version, so that a byte that changed anywhere is found; its own
-digest is the fingerprint, which is kept in the registry, away from the files. `golden/` holds some test images as they
-were (raw bytes) with the probabilities that evaluation found for them, so that a machine on which the same files answer
-otherwise is found too.
+`manifest.json` holds the SHA-256 of every file of the version, so that any changed byte is found; its own digest is the
+fingerprint, which is kept in the registry, away from the files. `golden/` holds some original test images (raw bytes)
+with the probabilities that evaluation found for them, so that a machine with other results for the same files is found.
 """
 
 import hashlib
@@ -18,15 +17,15 @@ import pandas as pd
 from tasks.runtime.errors import DataError
 
 MANIFEST, EXPECTED = "manifest.json", "expected.json"
-#: Larger files are passed over, bytes; where all are larger, the smallest is taken.
+#: Larger files, bytes, are skipped; if all are larger, the smallest is taken.
 LARGEST = 8_000_000
 
 
 def write(folder: Path, predictions: pd.DataFrame, classes: tuple[str, ...], count: int, tolerance: float) -> None:
-    """Keep `count` images out of a report's predictions (key, uri, label, probabilities) and what to expect of them.
+    """Keep `count` images of a report's predictions (key, uri, label, probabilities) with their probabilities.
 
-    `tolerance`: how far a probability may be from the expected one, 0 to 1. Raises `DataError` where no image is as it
-    was when it was scored.
+    `tolerance`: largest difference of a probability from the expected one, 0 to 1. Raises `DataError` if no image is
+    unchanged since it was scored.
     """
     folder.mkdir(parents=True)
     images = []
@@ -38,7 +37,7 @@ def write(folder: Path, predictions: pd.DataFrame, classes: tuple[str, ...], cou
 
 
 def order(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The rows as they are taken: in turn from each class, the least certain first, which a change moves most."""
+    """The rows in order of choice: from each class in turn, the least certain first, which react most to a change."""
     top = np.sort(np.stack(predictions["probabilities"].to_list()), axis=1)
     margin = top[:, -1] - top[:, -2] if top.shape[1] > 1 else top[:, -1]
     ranked = predictions.assign(margin=margin).sort_values("margin", kind="stable")
@@ -54,7 +53,7 @@ def seal(folder: Path) -> str:
 
 
 def broken(folder: Path, fingerprint: str) -> list[str]:
-    """Files that are not what they were when the version was sealed, a sentence each; asked before anything is run."""
+    """Files that changed since the version was sealed, a sentence each; checked before anything is run."""
     manifest = folder / MANIFEST
     if not manifest.is_file():
         return [f"{MANIFEST} is missing"]
@@ -84,9 +83,9 @@ def strayed(folder: Path, answer: Callable[[list[bytes]], np.ndarray]) -> tuple[
     worst = apart.argmax(axis=1)
     sentences = [
         f"golden/{images[i]['file']}: probability of {expected['classes'][k]} expected {wanted[i, k]:.4f}, found "
-        f"{found[i, k]:.4f}, {apart[i, k]:.4f} apart, at most {tolerance:g}"
+        f"{found[i, k]:.4f}, a difference of {apart[i, k]:.4f}, at most {tolerance:g} is allowed"
         for i, k in enumerate(worst)
-        if not apart[i, k] <= tolerance  # what is no number is no agreement
+        if not apart[i, k] <= tolerance  # NaN is a difference
     ]
     return sentences, float(apart.max())
 
@@ -106,7 +105,7 @@ def _chosen(predictions: pd.DataFrame, count: int) -> list[tuple[bytes, np.ndarr
     unchanged = _unchanged(rows.loc[sizes[np.isfinite(sizes)].index])
     found = list(islice(unchanged, count))
     if not found:
-        raise DataError("Expected the test images where they were when they were scored, found none of them unchanged.")
+        raise DataError("Expected the test images where they were when scored, found none of them unchanged.")
     return found
 
 
@@ -118,11 +117,11 @@ def _unchanged(rows: pd.DataFrame) -> Iterator[tuple[bytes, np.ndarray]]:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file but the manifest, and but what MLflow and Python leave beside a model that they load."""
-    left = {MANIFEST, "registered_model_meta"}
+    """SHA-256 of every file except the manifest and the files that MLflow and Python add to a model that they load."""
+    ignored = {MANIFEST, "registered_model_meta"}
     files = [file for file in sorted(folder.rglob("*")) if file.is_file() and file.parent.name != "__pycache__"]
     names = {file.relative_to(folder).as_posix(): file for file in files}
-    return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in names.items() if name not in left}
+    return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in names.items() if name not in ignored}
 
 
 def _difference(name: str, sealed: str | None, found: str | None) -> str:

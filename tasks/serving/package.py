@@ -1,4 +1,4 @@
-"""A folder that answers for itself: network, decoder, labels, and the settings that they were made with."""
+"""A self-contained folder: network, decoder, labels, and the settings that they were made with."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SPEC = "spec.json"
 
 @dataclass(frozen=True)
 class Spec:
-    """What has to be known beside the network: its labels in order, how images are prepared, its `CalibrationTerms`."""
+    """What is needed besides the network: its labels in order, how images are prepared, its `CalibrationTerms`."""
 
     classes: list[str]
     images: dict[str, Any]
     terms: dict[str, Any]
-    #: How many validation images it called by each class' name.
+    #: How many validation images it assigned to each class.
     said: dict[str, int]
 
 
@@ -51,8 +51,8 @@ def write(folder: Path, network: Path, classes: tuple[str, ...], images: Images,
     decoder.decode = preparer(images.size, images.fit, images.max_pixels)
     tf.saved_model.save(decoder, str(folder / "decoder"))
     prepared = {name: getattr(images, name) for name in ("size", "fit", "max_pixels")}
-    said = dict(zip(classes, calibration.said, strict=True))
-    spec = Spec(list(classes), prepared, calibration.terms.summary(), said)
+    predicted = dict(zip(classes, calibration.said, strict=True))
+    spec = Spec(list(classes), prepared, calibration.terms.summary(), predicted)
     (folder / SPEC).write_text(json.dumps(asdict(spec), indent=1), encoding="utf-8")
 
 

@@ -1,7 +1,7 @@
-"""The MLflow model of a registered version, kept beside its weights as text and run from there.
+"""The MLflow model of a registered version, stored as text beside its weights and run from there.
 
 MLflow's models from code (https://mlflow.org/docs/latest/ml/model/models-from-code/): nothing is pickled, and nothing
-of this project is imported. Input: a column `image` of file bytes (JPEG, PNG, GIF, BMP, WebP). Output: a row an image.
+of this project is imported. Input: a column `image` of file bytes (JPEG, PNG, GIF, BMP, WebP). Output: a row per image.
 """
 
 import json
@@ -46,12 +46,12 @@ class Classifier(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """A row an image. Unreadable bytes raise TensorFlow's error.
+        """A row per image. Unreadable bytes raise TensorFlow's error.
 
-        `label`, `probability` 0 to 1, `probabilities` float[classes]; `set`: classes, likeliest first, that hold the
-        true one with the chance that `spec.json` names as `coverage`, whichever it is; `abstain`: not sure enough for
-        the wanted precision; `novelty`: how far from all training images, 1 at the limit, NaN where unknown; `novel`:
-        above it.
+        `label`, `probability` 0 to 1, `probabilities` float[classes]; `set`: classes, most probable first, that contain
+        the true one, whichever it is, with the probability `coverage` of `spec.json`; `abstain`: not certain enough for
+        the required precision; `novelty`: distance from the training images, 1 at the limit, NaN if unknown; `novel`:
+        above the limit.
         """
         import tensorflow as tf
 
@@ -59,9 +59,9 @@ class Classifier(PythonModel):
         parts: dict[str, list[np.ndarray]] = {"probabilities": [np.empty((0, len(self.classes)))], "novelty": []}
         for start in range(0, len(images), BATCH):
             pixels = [self.decoder.decode(tf.constant(data)) for data in images[start : start + BATCH]]
-            said = self.run(tf.stack(pixels))
-            parts["probabilities"].append(np.asarray(said["probabilities"]))
-            parts["novelty"].append(np.asarray(said["novelty"]) if "novelty" in said else np.full(len(pixels), np.nan))
+            outputs = self.run(tf.stack(pixels))
+            parts["probabilities"].append(np.asarray(outputs["probabilities"]))
+            parts["novelty"].append(np.asarray(outputs.get("novelty", np.full(len(pixels), np.nan))))
         probabilities = np.concatenate(parts["probabilities"]).astype(np.float64)
         novelty = np.concatenate([np.empty(0), *parts["novelty"]]).astype(np.float64)
         return answers(probabilities, novelty, self.classes, self.terms)

@@ -1,4 +1,4 @@
-"""Every setting of a run: checked once, here, then frozen. A recipe is a TOML file with the differences from these."""
+"""Every setting of a run: checked once, here, then frozen. A recipe is a TOML file of changes to the defaults."""
 
 from tasks.settings.base import Settings, Share, StageSettings
 from tasks.settings.curves import Compare, Method

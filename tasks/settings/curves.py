@@ -15,17 +15,17 @@ class Compare(Settings):
     methods: tuple[Method, ...] = Field(
         get_args(Method),
         min_length=1,
-        description="In this order: `frozen` (a linear head on stored features), `small_cnn` (a small network of its "
-        "own), `fine_tuned` (the last blocks too), `scratch` (the same architecture from random weights)",
+        description="In this order: `frozen` (a linear head on stored features), `small_cnn` (a separate small "
+        "network), `fine_tuned` (the last blocks too), `scratch` (the same architecture from random weights)",
     )
     shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
         (0.05, 0.1, 0.25, 0.5, 1.0), description="Shares of the training images to learn from"
     )
     per_class: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (5, 10, 20), description="Numbers of training images of each class to learn from too"
+        (5, 10, 20), description="Numbers of training images per class to learn from, in addition"
     )
-    seeds: int = Field(1, ge=1, description="How often each point is trained, each time on other images")
-    epochs: int = Field(15, ge=1, description="Passes over the training images from random weights")
+    seeds: int = Field(1, ge=1, description="How often each point is trained, each time on different images")
+    epochs: int = Field(15, ge=1, description="Epochs of training from random weights")
     scratch_size: int = Field(
         0, ge=0, le=2048, description="Side of the images that `scratch` sees, pixels; 0: `images.size`"
     )
@@ -33,5 +33,5 @@ class Compare(Settings):
     max_minutes: float = Field(
         30.0,
         ge=0,
-        description="No point starts after so many minutes; the same command goes on from there. 0: no limit",
+        description="Minutes after which no further point starts; the same command then continues. 0: no limit",
     )

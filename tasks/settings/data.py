@@ -13,16 +13,16 @@ class Source(Settings):
     """Where photos and labels come from."""
 
     kind: str = Field("folder", description="Where the photos are: a name from `headstart sources`")
-    options: dict[str, Any] = Field({}, description="What the source takes, e.g. `path`")
+    options: dict[str, Any] = Field({}, description="Options of the source, e.g. `path`")
     licence: str = Field("", description="Licence of the photos, for the model card")
 
 
 class Split(Settings):
-    """How the images are shared out."""
+    """How the images are split."""
 
     test: Share = Field(0.2, description="Share of the images that only the evaluation uses")
     validation: Share = Field(0.15, description="Share of the images that training is validated on")
-    salt: str = Field("headstart", description="Another salt draws another split")
+    salt: str = Field("headstart", description="A different salt gives a different split")
 
     @model_validator(mode="after")
     def leaves_training_data(self) -> "Split":
@@ -33,7 +33,7 @@ class Split(Settings):
 
 
 class Validation(Settings):
-    """What the data must be like."""
+    """Requirements on the data."""
 
     suites: tuple[str, ...] = Field(("images",), description="Expectation suites, files of `tasks/data/expectations`")
     max_rejected: Share = Field(0.01, description="Share of files that may be unreadable before the run stops")
@@ -52,25 +52,26 @@ class Images(Settings):
     fit: Literal["squash", "crop", "pad"] = Field(
         "crop", description="How a photo becomes square: `crop` to its middle, `squash`, or `pad` with black"
     )
-    max_pixels: int = Field(100_000_000, ge=1, description="Photos with more pixels are set aside unread")
+    max_pixels: int = Field(100_000_000, ge=1, description="Photos with more pixels are rejected without reading them")
     views: tuple[View, ...] = Field(
         ("identity", "flip_left_right"), min_length=1, description="Augmented copies of each image that training sees"
     )
-    keep: bool = Field(True, description="Keep prepared images; else they are decoded whenever they are needed")
+    keep: bool = Field(True, description="Store prepared images; else they are decoded whenever they are needed")
 
 
 class Audit(Settings):
-    """What is looked for in the data that would spoil the verdict; nothing is changed by it."""
+    """The search for problems in the data that would bias the evaluation; it changes nothing."""
 
     enabled: bool = Field(True, description="Look for copies across splits, wrong labels and shortcuts in every run")
     similarity: float = Field(
         0.95,
         gt=0.5,
         lt=1,
-        description="Correlation of their fine structure from which on two images are near-duplicates",
+        description="Smallest correlation of the fine structure of near-duplicates",
     )
-    images: int = Field(20_000, ge=2, description="Largest number of images among which near-duplicates are looked for")
+    images: int = Field(20_000, ge=2, description="Largest number of images that are searched for near-duplicates")
     shortcut_margin: Share = Field(
         0.1,
-        description="Balanced accuracy above chance that brightness, size or format must surely exceed to be flagged",
+        description="Balanced accuracy above chance that brightness, size or format must significantly exceed to be "
+        "flagged",
     )

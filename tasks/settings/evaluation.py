@@ -8,21 +8,21 @@ from tasks.settings.base import Settings
 
 
 class Slices(Settings):
-    """Parts of the test images that the model is scored on one by one; nothing is decided by them."""
+    """Slices of the test images that are scored separately; they decide nothing."""
 
     columns: tuple[str, ...] = Field(
         (), description="Columns of the source to slice by; empty: all that have at most 20 values"
     )
     derived: tuple[Literal["brightness", "size", "sharpness"], ...] = Field(
         ("brightness", "size", "sharpness"),
-        description="What is read of the photos to slice by, in quarters of the training images (`size`: pixels)",
+        description="Properties of the photos to slice by, in quartiles of the training images (`size`: pixels)",
     )
     metric: Literal["accuracy", "log_loss"] = Field("accuracy", description="Metric of the gaps between slices")
-    min_images: int = Field(30, ge=2, description="Test images that a slice needs to be judged, and the rest too")
+    min_images: int = Field(30, ge=2, description="Test images that a slice, and also the rest, needs to be judged")
 
 
 class Calibration(Settings):
-    """What every version says of its own answers, read off the validation images."""
+    """Calibration of every version, from the validation images."""
 
     coverage: float = Field(
         0.9,
@@ -31,10 +31,10 @@ class Calibration(Settings):
         description="Probability that a prediction set contains the label, whichever class it is",
     )
     precision: float = Field(
-        0.95, gt=0.5, lt=1, description="Smallest share of right answers among those that it does not abstain from"
+        0.95, gt=0.5, lt=1, description="Smallest share of correct answers among those without abstention"
     )
     false_alarms: float = Field(
-        0.05, gt=0, lt=0.5, description="Largest share of images like the others that it calls novel"
+        0.05, gt=0, lt=0.5, description="Largest share of images like the training images that are called novel"
     )
     neighbours: int = Field(5, ge=1, le=50, description="k: novelty is the distance to the k-th nearest training image")
     reference: int = Field(
@@ -43,7 +43,7 @@ class Calibration(Settings):
 
 
 class Decision(Settings):
-    """How sure a decision between two models has to be."""
+    """How certain a decision between two models has to be."""
 
     significance: float = Field(
         0.05,

@@ -17,16 +17,16 @@ class Candidate(Settings):
         "efficientnet_lite",
         description="A name from `headstart backbones`, or `auto`: the one of `select.candidates` that ranks first",
     )
-    options: dict[str, Any] = Field({}, description="What the backbone takes, e.g. `variant`")
+    options: dict[str, Any] = Field({}, description="Options of the backbone, e.g. `variant`")
     weights: str = Field(
         "auto",
-        description="`packaged`, `imagenet` or `random`, as the backbone has them; or a file: a path or "
-        "`package:NAME/FILE`, with an optional `#sha256=…`; `auto`: the backbone's own",
+        description="`packaged`, `imagenet` or `random`, if the backbone has them; or a file: a path or "
+        "`package:NAME/FILE`, with an optional `#sha256=…`; `auto`: the backbone's default",
     )
 
 
 class Backbone(Candidate):
-    """The pretrained network that is used, and what its features are."""
+    """The pretrained network, and how its features are made."""
 
     pooling: Pooling = Field(
         "avg",
@@ -36,27 +36,27 @@ class Backbone(Candidate):
 
     @model_validator(mode="after")
     def is_named_or_open(self) -> "Backbone":
-        """A choice that is left open has no options yet."""
+        """`auto` takes no options or weights here."""
         if self.kind == "auto" and (self.options or self.weights != "auto"):
-            raise ValueError("kind = 'auto' takes options and weights from select.candidates, and none here")
+            raise ValueError("kind = 'auto' takes options and weights from select.candidates, not from here")
         return self
 
 
 class Select(Settings):
-    """Which backbone, where `backbone.kind` is `auto`: candidates are ranked before any training."""
+    """Which backbone, if `backbone.kind` is `auto`: candidates are ranked before any training."""
 
     candidates: tuple[Candidate, ...] = Field(
         (),
         description="Tables of `kind`, `options` and `weights`; empty: all whose weights are installed with Headstart",
     )
-    sample: int = Field(500, ge=10, le=10_000, description="Training images that they are ranked on")
+    sample: int = Field(500, ge=10, le=10_000, description="Training images for the ranking")
 
 
 class Extract(Settings):
-    """How the frozen network is run; none of it changes what comes out beyond rounding."""
+    """How the frozen network is run; the features change only by rounding."""
 
     engine: str = Field("auto", description="`auto`, or a name from `headstart engines`")
-    batch_size: int = Field(32, ge=1, description="Images a step")
+    batch_size: int = Field(32, ge=1, description="Images per step")
     dtype: Literal["float16", "float32"] = Field("float32", description="Type in which features are stored")
     runner: Literal["local", "dask"] = Field("local", description="Where extraction runs: in this process, or on Dask")
     shards: int = Field(8, ge=1, description="With Dask: tasks that the images are split into")
@@ -80,5 +80,5 @@ class Extraction(StageSettings):
     extract: Extract
     views: tuple[View, ...]
     backend: str
-    #: Validation images will be trained on too, hence in every view.
+    #: Validation images will be trained on too, so they need every view.
     refit: bool

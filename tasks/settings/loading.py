@@ -1,4 +1,4 @@
-"""A recipe out of a TOML file and overrides, checked with every plugin that it names."""
+"""A recipe from a TOML file and overrides, checked with every plugin that it names."""
 
 import difflib
 import re
@@ -19,7 +19,7 @@ from tasks.settings.recipe import Recipe
 def load(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     """A recipe from a TOML file, with overrides such as `head.options.units=256` on top.
 
-    Plugin names and options are checked against the plugins' signatures. Raises `UsageError` with every culprit.
+    Plugin names and options are checked against the plugins' signatures. Raises `UsageError` with every problem.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -36,58 +36,58 @@ def check(values: dict[str, Any], where: str) -> Recipe:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         raise UsageError(f"{where}: {plugins.explain(error)}{_suggest(error)}") from None
-    culprits = list(_culprits(recipe))
-    if culprits:
-        raise UsageError(f"{where}: {' '.join(culprits)}")
+    problems = list(_problems(recipe))
+    if problems:
+        raise UsageError(f"{where}: {' '.join(problems)}")
     return recipe
 
 
 def check_engine(name: str, backend: str) -> None:
-    """Raise `UsageError` when there is no such engine, or it does not run networks of this backend of Keras."""
+    """Raise `UsageError` if there is no such engine, or if it does not run networks of this Keras backend."""
     if name == "auto":
         return
     known = plugins.load("engines", name).BACKENDS
     if backend not in known:
         raise UsageError(
             f"extract.engine: {name} runs networks of the backend {' or '.join(known)}, found backend = {backend!r}. "
-            f"Take engine {backend!r} or 'auto'."
+            f"Use engine {backend!r} or 'auto'."
         )
 
 
 def check_weights(backbone: Backbone) -> None:
-    """Raise `UsageError` or `DependencyError` when a file of weights is not there, or is not the one that is meant."""
+    """Raise `UsageError` or `DependencyError` if a file of weights is missing, or is not the expected one."""
     if backbone.weights != "auto" and backbone.kind in plugins.names("backbones"):
         plugins.load("backbones", backbone.kind).weights_digest(backbone.weights, backbone.options)
 
 
 def check_trained(head: Head, fine_tune: FineTune) -> None:
-    """Raise `UsageError` when a head that is not trained should be fine-tuned."""
+    """Raise `UsageError` if a head without training should be fine-tuned."""
     if fine_tune.enabled and head.kind in plugins.names("heads") and hasattr(plugins.load("heads", head.kind), "learn"):
-        raise UsageError(f"fine_tune.enabled: expected false for head {head.kind}, in which nothing is trained.")
+        raise UsageError(f"fine_tune.enabled: expected false for head {head.kind}, which is not trained.")
 
 
 def check_tune(tune: Tune, backbone: Backbone) -> None:
-    """Raise `UsageError` when a head of the search is not trained, or feature maps should be pooled after all."""
+    """Raise `UsageError` if a head of the search is not trained, or if it pools a feature map that must stay whole."""
     fixed = [name for name in tune.heads if hasattr(plugins.load("heads", name), "learn")]
     if fixed:
         raise UsageError(f"tune.heads: expected heads that are trained, found {', '.join(fixed)}.")
     if tune.enabled and tune.poolings and backbone.pooling == "none":
-        raise UsageError("tune.poolings: expected none with backbone.pooling = 'none', whose heads want the whole map.")
+        raise UsageError("tune.poolings: expected none with backbone.pooling = 'none', whose heads need the whole map.")
 
 
-def _culprits(recipe: Recipe) -> Iterator[str]:
+def _problems(recipe: Recipe) -> Iterator[str]:
     """What is wrong with the plugins that a recipe names, a sentence each."""
-    wanted: list[tuple[str, str, dict[str, Any], str]] = [
+    used: list[tuple[str, str, dict[str, Any], str]] = [
         ("sources", recipe.source.kind, recipe.source.options, "source.options"),
         ("heads", recipe.head.kind, recipe.head.options, "head.options"),
     ]
     networks: list[tuple[str, Candidate]] = [("backbone", recipe.backbone)] if recipe.backbone.kind != "auto" else []
     networks += [(f"select.candidates.{place}", each) for place, each in enumerate(recipe.select.candidates)]
     networks += [(f"ladder.backbones.{place}", each) for place, each in enumerate(recipe.ladder.backbones)]
-    wanted += [("backbones", each.kind, each.options, f"{where}.options") for where, each in networks]
-    wanted += [("expectations", suite, {}, "validation.suites") for suite in recipe.validation.suites]
-    wanted += [("gates", gate, options, f"gates.{gate}") for gate, options in recipe.gates.items()]
-    for kind, name, options, where in wanted:
+    used += [("backbones", each.kind, each.options, f"{where}.options") for where, each in networks]
+    used += [("expectations", suite, {}, "validation.suites") for suite in recipe.validation.suites]
+    used += [("gates", gate, options, f"gates.{gate}") for gate, options in recipe.gates.items()]
+    for kind, name, options, where in used:
         try:
             plugins.bind(kind, name, options, where)
         except UsageError as error:
@@ -112,7 +112,7 @@ def _set(values: dict[str, Any], override: str) -> None:
     for table in tables:
         values = values.setdefault(table, {})
         if not isinstance(values, dict):
-            raise UsageError(f"--set {override}: {table} holds a value, so it can have no keys.")
+            raise UsageError(f"--set {override}: {table} is a value, so it cannot have keys.")
     try:
         values[last] = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

@@ -10,16 +10,16 @@ from tasks.settings.features import Backbone, Candidate, Extract
 
 
 class Training(Settings):
-    """How weights are trained, whichever they are: AdamW, with the weights of the best epoch kept."""
+    """How weights are trained: AdamW, and the weights of the best epoch are kept."""
 
-    epochs: int = Field(100, ge=1, description="Largest number of passes over the training images and their views")
+    epochs: int = Field(100, ge=1, description="Largest number of epochs over the training images and their views")
     patience: int = Field(10, ge=1, description="Epochs without a better validation loss before training stops")
     weight_decay: float = Field(1e-2, ge=0, description="AdamW weight decay")
-    batch_size: int = Field(64, ge=1, description="Images a step")
+    batch_size: int = Field(64, ge=1, description="Images per step")
     warm_up: Share = Field(0.0, description="Share of the steps in which the learning rate rises from 0")
-    clip_norm: float = Field(0.0, ge=0, description="Gradients are scaled down to this norm; 0: left as they are")
+    clip_norm: float = Field(0.0, ge=0, description="Gradients are scaled down to this norm; 0: no limit")
     ema: Share = Field(
-        0.0, description="Momentum of the moving average of the weights, which is then what is validated; 0: none"
+        0.0, description="Momentum of the moving average of the weights, which is validated in their place; 0: none"
     )
 
 
@@ -27,7 +27,7 @@ class Head(Training):
     """The new last layers, and how they are trained."""
 
     kind: str = Field("linear", description="A name from `headstart heads`")
-    options: dict[str, Any] = Field({}, description="What the head takes, e.g. `units`")
+    options: dict[str, Any] = Field({}, description="Options of the head, e.g. `units`")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW learning rate")
 
 
@@ -36,40 +36,40 @@ class Tune(Settings):
 
     enabled: bool = Field(False, description="Search for the head's settings on stored features first")
     trials: int = Field(50, ge=1, description="Number of trials; those of an interrupted search count")
-    minutes: float = Field(0.0, ge=0, description="No trial starts after so many minutes; 0: no limit")
+    minutes: float = Field(0.0, ge=0, description="Minutes after which no further trial starts; 0: no limit")
     heads: tuple[str, ...] = Field(
         ("linear", "mlp", "cosine"), min_length=1, description="Heads to try; only heads that are trained"
     )
     poolings: tuple[Literal["avg", "avg_max_std", "multi_level"], ...] = Field(
-        (), description="Poolings to try; empty: the backbone's own. The best is then `backbone.pooling`"
+        (), description="Poolings to try; the best one replaces `backbone.pooling`. Empty: only that one"
     )
     views: bool = Field(
-        False, description="Also try the photos as they are, without their other views; the best is then `images.views`"
+        False, description="Also try the original photos without other views; the best choice replaces `images.views`"
     )
     folds: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         "auto",
-        description="Parts of the training and validation images that take turns in validating; 0: the validation "
-        "images alone do; `auto`: 5 for fewer than 1,000 images, else 0",
+        description="Cross-validation folds of the training and validation images; 0: the validation images alone "
+        "validate; `auto`: 5 for fewer than 1,000 images, else 0",
     )
     epochs: int = Field(10, ge=1, description="Largest number of epochs of a trial")
-    batch_size: int = Field(256, ge=1, description="Images a step, in the trials and then in `head`")
+    batch_size: int = Field(256, ge=1, description="Images per step, in the trials and then in `head`")
 
     @model_validator(mode="after")
     def folds_are_several(self) -> "Tune":
-        """One part cannot take turns."""
+        """One fold is not enough."""
         if self.folds == 1:
-            raise ValueError("folds = 1 leaves nothing to train on; take 0, or 2 and more")
+            raise ValueError("folds = 1 leaves nothing to train on; use 0, or 2 or more")
         return self
 
     def turns(self, counts: dict[str, int]) -> int:
-        """Folds for a data set with so many images in each split; 0: none."""
+        """Folds for a data set with this number of images in each split; 0: none."""
         if self.folds != "auto":
             return self.folds
         return 5 if counts["train"] + counts["validation"] < 1000 else 0
 
 
 class Loss(Settings):
-    """What training counts as wrong, in train head and fine-tune alike."""
+    """The loss function, in train head and in fine-tune."""
 
     balance: Literal["none", "weights", "sampling"] = Field(
         "none",
@@ -84,7 +84,7 @@ class Tuning(Training):
 
     patience: int = Field(2, ge=1, description="Epochs without a better validation loss before training stops")
     learning_rate: Annotated[float, Field(gt=0)] | Literal["find"] = Field(
-        3e-4, description="AdamW's first learning rate; it falls along a cosine to 0. `find`: taken from a trial run"
+        3e-4, description="AdamW's initial learning rate; it falls along a cosine to 0. `find`: from a trial run"
     )
     layer_decay: float = Field(
         1.0,
@@ -94,7 +94,7 @@ class Tuning(Training):
     )
     strategy: Literal["auto", "mirrored", "none"] = Field(
         "auto",
-        description="`auto`: copies of the network on every GPU where there are several; `mirrored`: always; "
+        description="`auto`: copies of the network on every GPU if there are several; `mirrored`: always; "
         "`none`: never",
     )
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = Field(
@@ -111,24 +111,24 @@ class FineTune(Tuning):
 
     enabled: bool = Field(True, description="Train the last blocks too, starting from the trained head")
     blocks: int = Field(5, ge=1, description="How many of the backbone's last blocks are trained")
-    epochs: int = Field(3, ge=1, description="Largest number of passes over the training images and their views")
+    epochs: int = Field(3, ge=1, description="Largest number of epochs over the training images and their views")
     trunk: Literal["cached", "live"] = Field(
         "cached", description="`cached`: the frozen blocks see each view once; `live`: they run in every epoch"
     )
 
     @model_validator(mode="after")
     def jitters_live(self) -> "FineTune":
-        """What is cached cannot be changed at random."""
+        """Cached activations cannot be changed at random."""
         if self.jitter and self.trunk == "cached":
             raise ValueError('jitter changes pixels at random, which needs trunk = "live"')
         return self
 
 
 class Whole(Tuning):
-    """Training of the whole network after the head, from pixels; batch normalisation stays as it was."""
+    """Training of the whole network after the head, from pixels; batch normalisation is unchanged."""
 
     epochs: int = Field(
-        10, ge=1, description="Largest number of passes over the training images, in a random view each time"
+        10, ge=1, description="Largest number of epochs over the training images, in a random view each time"
     )
     layer_decay: float = Field(
         0.8,
@@ -138,7 +138,7 @@ class Whole(Tuning):
     )
 
 
-#: From the cheapest to the dearest; what is shipped is the first that is not significantly worse than the best.
+#: From the cheapest to the most expensive; the first that is not significantly worse than the best is shipped.
 Rung = Literal["knn", "probe", "head", "blocks", "whole"]
 #: Those that train the network itself.
 TUNED = ("blocks", "whole")
@@ -153,24 +153,24 @@ class Ladder(Settings):
         description="The last rung: `knn` (nearest neighbours), `probe` (linear head), `head` (the recipe's), `blocks` "
         "(the last blocks too), `whole` (every block)",
     )
-    interpolate: bool = Field(True, description="Try weights between the frozen network's and the fine-tuned ones too")
+    interpolate: bool = Field(True, description="Also try weights between the frozen and the fine-tuned ones")
     average: tuple[Literal["views", "rungs"], ...] = Field(
         (),
-        description="Try the mean of several answers too: to all `views` of a photo, of two `rungs` (the best on the "
-        "frozen network and the best that trained it), or both; each answer costs its time",
+        description="Also try the mean of several predictions: of all `views` of a photo, of two `rungs` (the best on "
+        "the frozen network and the best that trained it), or both; each prediction takes time",
     )
     seeds: int = Field(
         1,
         ge=1,
         le=10,
-        description="How often the best fine-tuned rung is trained for the average, with other random numbers each",
+        description="How often the best fine-tuned rung is trained for the average, each time with a different seed",
     )
     backbones: tuple[Candidate, ...] = Field(
         (),
-        description="Other backbones that are trained like the recipe's own for the average: tables of `kind`, "
-        "`options` and `weights`",
+        description="Further backbones for the average, trained like the recipe's own: tables of `kind`, `options` and "
+        "`weights`",
     )
-    max_minutes: float = Field(0.0, ge=0, description="No rung starts after so many minutes; 0: no limit")
+    max_minutes: float = Field(0.0, ge=0, description="Minutes after which no further rung starts; 0: no limit")
     confidence: float = Field(
         0.95,
         gt=0.5,
@@ -178,16 +178,16 @@ class Ladder(Settings):
         description="How certain it must be that a cheaper rung is worse before a more expensive one is taken",
     )
     ship: Literal["", Rung, "interpolated", "averaged"] = Field(
-        "", description="Take this rung, whatever the others give; empty: the cheapest that is not significantly worse"
+        "", description="Ship this rung in any case; empty: the cheapest that is not significantly worse than the best"
     )
-    refit: bool = Field(False, description="Train the chosen rung again with the validation images among the others")
+    refit: bool = Field(False, description="Train the chosen rung again, on the validation images too")
 
     @model_validator(mode="after")
     def goes_up(self) -> "Ladder":
         """The last rung is not below the first."""
         rungs = get_args(Rung)
         if rungs.index(self.stop_at) < rungs.index(self.start_at):
-            raise ValueError(f"start_at = {self.start_at!r} lies above stop_at = {self.stop_at!r}")
+            raise ValueError(f"start_at = {self.start_at!r} is above stop_at = {self.stop_at!r}")
         return self
 
 
@@ -203,7 +203,7 @@ class HeadTraining(StageSettings):
 
 
 class NetworkTraining(StageSettings):
-    """What training of the network itself reads, and what looks for weights between it and the frozen one."""
+    """What training of the network itself reads, and interpolation between it and the frozen one."""
 
     tuning: FineTune | Whole
     loss: Loss
@@ -213,7 +213,7 @@ class NetworkTraining(StageSettings):
 
 
 class ScratchTraining(StageSettings):
-    """What training from random weights reads; without a backbone it is a small network of its own."""
+    """What training from random weights reads; without a backbone it trains a small network."""
 
     backbone: Backbone | None
     epochs: int

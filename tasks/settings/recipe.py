@@ -27,7 +27,7 @@ from tasks.settings.retraining import Retrain
 
 
 class Observe(Settings):
-    """What a run is watched by; none of it changes a result."""
+    """How a run is monitored; this changes no result."""
 
     system_metrics: bool = Field(
         True, description="Processor, memory, disk, network and GPUs, as MLflow's system metrics"
@@ -46,7 +46,7 @@ class Recipe(Settings):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", description="Experiment and registered model")
     seed: int = Field(0, ge=0, lt=2**31, description="Same seed, same machine: same result")
     backend: Literal["tensorflow", "torch", "jax"] = Field(
-        "tensorflow", description="What Keras computes with; `torch` and `jax` are extras to install"
+        "tensorflow", description="Backend of Keras; `torch` and `jax` are extras to install"
     )
     source: Source = Source()
     split: Split = Split()
@@ -87,7 +87,7 @@ class Recipe(Settings):
 
     @property
     def heads(self) -> dict[str, Head]:
-        """The rungs on the frozen network, from the cheapest to the dearest."""
+        """The rungs on the frozen network, from the cheapest to the most expensive."""
         return {"knn": Head(kind="knn"), "probe": Head(), "head": self.head}
 
     def training(self, rung: str) -> HeadTraining:
@@ -134,24 +134,24 @@ class Recipe(Settings):
 
     @property
     def rungs(self) -> tuple[str, ...]:
-        """The rungs that the recipe wants, from the cheapest to the dearest."""
-        names, wanted = get_args(Rung), self.ladder
-        rungs = list(names[names.index(wanted.start_at) : names.index(wanted.stop_at) + 1])
+        """The rungs of the recipe, from the cheapest to the most expensive."""
+        names, ladder = get_args(Rung), self.ladder
+        rungs = list(names[names.index(ladder.start_at) : names.index(ladder.stop_at) + 1])
         if not self.fine_tune.enabled:
             rungs = [rung for rung in rungs if rung not in TUNED]
-        if wanted.interpolate and any(rung in TUNED for rung in rungs):
+        if ladder.interpolate and any(rung in TUNED for rung in rungs):
             rungs.append("interpolated")
-        several = wanted.average or wanted.seeds > 1 or wanted.backbones
+        several = ladder.average or ladder.seeds > 1 or ladder.backbones
         return (*rungs, "averaged") if several else tuple(rungs)
 
     def backbones_of(self, rung: str) -> tuple[Backbone, ...]:
-        """The backbones inside a rung's model: the recipe's own and, in the average, the others, pooled alike."""
+        """The backbones in a rung's model: the recipe's own and, in the average, the others, with the same pooling."""
         others = self.ladder.backbones if rung == "averaged" else ()
         return (self.backbone, *(self.backbone.model_copy(update=dict(each)) for each in others))
 
     @property
     def cut(self) -> int:
-        """Last blocks of the backbone that will be trained on what the others give, kept; 0: none."""
+        """Last blocks of the backbone that will be trained on stored activations of the others; 0: none."""
         return self.fine_tune.blocks if "blocks" in self.rungs and self.fine_tune.trunk == "cached" else 0
 
     @model_validator(mode="after")
@@ -159,13 +159,13 @@ class Recipe(Settings):
         """The rung to ship is one of those that are tried."""
         if self.ladder.ship not in ("", *self.rungs):
             raise ValueError(
-                f"ladder.ship = {self.ladder.ship!r} is none of the rungs that are tried: {', '.join(self.rungs)}"
+                f"ladder.ship = {self.ladder.ship!r} is not one of the rungs that are tried: {', '.join(self.rungs)}"
             )
         return self
 
     @model_validator(mode="after")
     def mirrors_with_tensorflow(self) -> "Recipe":
-        """Copies on several GPUs are TensorFlow's."""
+        """Only TensorFlow makes copies on several GPUs."""
         if "mirrored" in (self.fine_tune.strategy, self.whole.strategy) and self.backend != "tensorflow":
             raise ValueError('strategy = "mirrored" needs backend = "tensorflow"')
         return self

@@ -8,23 +8,23 @@ from tasks.settings.features import Backbone
 
 
 class Promotion(Settings):
-    """How a version becomes the champion, and what it is checked by."""
+    """How a version becomes the champion, and how it is checked."""
 
-    approval: bool = Field(False, description="A version that the gates let through waits for a person's approval")
+    approval: bool = Field(False, description="A version that passes the gates waits for a person's approval")
     golden: int = Field(8, ge=1, le=64, description="Test images that are kept inside each version, to verify it")
     tolerance: float = Field(
         1e-3,
         gt=0,
         lt=1,
-        description="Largest difference of a golden image's probability from what evaluate found, on any machine",
+        description="Largest difference of a golden image's probability from the one in evaluate, on any machine",
     )
 
 
 class Scoring(Settings):
-    """How a version answers many images; none of it changes what it says beyond rounding."""
+    """How a version predicts many images; the predictions change only by rounding."""
 
     engine: str = Field("auto", description="`auto`, or a name from `headstart engines`")
-    batch_size: int = Field(32, ge=1, description="Images a step")
+    batch_size: int = Field(32, ge=1, description="Images per step")
 
 
 class Release(StageSettings):

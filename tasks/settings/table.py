@@ -7,7 +7,7 @@ from pydantic.fields import FieldInfo
 
 from tasks.settings.recipe import Recipe
 
-#: The table stands between these lines of a Markdown file.
+#: The table is between these lines of a Markdown file.
 BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
 
 
@@ -31,11 +31,11 @@ def markdown() -> str:
 
 
 def written_into(text: str) -> str:
-    """A document with the table between its two marks as the settings are now. Raises `ValueError` without marks."""
+    """A document with the current table between its two marks. Raises `ValueError` without marks."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"expected a document with the lines {BEGIN} and {END}")
+        raise ValueError(f"expected a document with the lines {BEGIN} and {END}, found one without")
     return f"{before}{BEGIN}\n{markdown()}\n{END}{after}"
 
 

@@ -1,4 +1,4 @@
-"""The stages, one a file, in the order in which a run meets them.
+"""The stages, one per file, in the order in which a run meets them.
 
 data        ingest, validate, preprocess, audit
 features    rank_backbones, review_ranking, extract, check_transfer
@@ -8,6 +8,6 @@ release     register, publish, score
 curves      fit_pretrained, fit_from_scratch, compare
 retraining  detect_changes, assess_changes
 
-A stage's body opens the references that it is given, calls one pure function, logs to MLflow and returns a record.
+A stage's body opens its input references, calls one pure function, logs to MLflow and returns a record.
 Nothing is imported here: a stage loads its libraries when it runs.
 """

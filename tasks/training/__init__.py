@@ -1,1 +1,1 @@
-"""Networks put together, cut, frozen and fitted."""
+"""Training of heads and networks."""

@@ -1,9 +1,9 @@
-"""A training that was killed goes on from its last finished epoch, and ends as if nothing had happened.
+"""A killed training continues from its last saved epoch, with the same result as without the interruption.
 
-Keras' BackupAndRestore keeps the weights and the number of the epoch; what early stopping has seen, the losses, the
-order of the rows and random changes of them start anew there, and a kill while it writes leaves half a file
-(https://keras.io/api/callbacks/backup_and_restore). Here one file holds them all, and takes the place of the one before
-in a single step. What the order of the rows needs is in `fit`.
+Keras' BackupAndRestore keeps the weights and the number of the epoch, but resets early stopping, the losses, the order
+of the rows and their random changes, and a kill while it writes leaves half a file
+(https://keras.io/api/callbacks/backup_and_restore). Here one file holds everything and replaces the previous file in a
+single step. `fit` restores the order of the rows.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from tasks.runtime.home import home
 if TYPE_CHECKING:
     import keras
 
-#: Seconds between two files at least, so that short epochs are repeated rather than written, and the share of the time
-#: that writing may take.
+#: Least seconds between two files (short epochs are repeated instead of saved), and the largest share of the time that
+#: writing may take.
 SECONDS, SHARE = 5.0, 0.02
-#: A training that nobody came back to is forgotten.
+#: Days after which the file of an unfinished training is deleted.
 DAYS = 30
 
 
 @dataclass
 class State:
-    """Where a training is, besides its variables."""
+    """The state of a training, besides its variables."""
 
-    #: Of each epoch that is over; those on validation images are empty where there are none.
+    #: Losses of each finished epoch; `validation_loss` is empty without validation images.
     loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
     #: Early stopping ended it.
@@ -47,15 +47,15 @@ class State:
     best: float | None = None
     best_epoch: int = 0
     wait: int = 0
-    #: Of the generator that changes rows at random, as NumPy gives it.
+    #: State of the NumPy generator that changes rows at random.
     random: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Epochs:
-    """The epochs of a training that are over; `restore` and `add` are called as Keras calls its callbacks.
+    """The finished epochs of a training; `restore` and `add` are called as Keras callbacks.
 
-    `address` names all that the training depends on, and the file; where it is empty nothing is kept. `stopping` keeps
-    the best weights; `averaging` swaps weights and their averages; `random` is what rows are changed by.
+    `address`: digest of everything that the training depends on, and name of the file; if empty, nothing is kept.
+    `stopping` keeps the best weights; `averaging` swaps weights and their averages; `random` changes the rows.
     """
 
     def __init__(
@@ -79,15 +79,15 @@ class Epochs:
 
     @property
     def over(self) -> int:
-        """How many are over."""
+        """Number of finished epochs."""
         return len(self.state.loss)
 
     def restore(self, logs: object = None) -> None:
-        """Put the training where the file left it, once the other callbacks have begun."""
+        """Restore the state from the file, after the other callbacks have started."""
         if not self.over:
             return
         if self.averaging:
-            # It then knows that the averages are in the model, as they are among the values.
+            # It then expects the averages in the model; the stored values contain them.
             self.averaging.on_epoch_end(self.over - 1)
         for variable, value in zip(self.variables, self.values, strict=True):
             variable.assign(value)
@@ -99,7 +99,7 @@ class Epochs:
             self.random.bit_generator.state = self.state.random
 
     def add(self, epoch: int, logs: Mapping[str, float]) -> None:
-        """Take note of an epoch's losses after the other callbacks have, and keep its state if that is due."""
+        """Record an epoch's losses after the other callbacks, and write its state if that is due."""
         self.state.loss.append(float(logs["loss"]))
         if self.stopping:
             self.state.validation_loss.append(float(logs["val_loss"]))
@@ -125,12 +125,12 @@ class Epochs:
             np.savez(out, allow_pickle=False, state=np.array(json.dumps(asdict(state))), **arrays)
             out.flush()
             os.fsync(out.fileno())
-        # Another process that did the same training may have ended, and forgotten it.
+        # Another process may have finished the same training and removed its files.
         with suppress(FileNotFoundError):
             working.replace(file)
 
     def _read(self, file: Path) -> None:
-        """What the file holds, if it is whole and of this model; else it is set aside."""
+        """Read the file, if it is complete and of this model; else rename it."""
         if not file.exists():
             return
         try:
@@ -138,18 +138,18 @@ class Epochs:
                 state = State(**json.loads(str(kept["state"])))
                 values = _like(self.variables, "value", kept)
                 best = _like(self.model.weights, "best", kept) if self.stopping else []
-        # Whatever is wrong with it, training can begin anew.
+        # Whatever is wrong with it, training can start again.
         except Exception as error:
             aside = file.with_name(f"{file.stem}.damaged.npz")
             file.replace(aside)
-            progress.say(f"Training begins anew: what a killed one left in {aside} cannot be used: {brief(error)}")
+            progress.say(f"Training starts again: the checkpoint {aside} cannot be used: {brief(error)}")
             return
         self.state, self.values, self.best = state, values, best
-        progress.say(f"Training goes on after epoch {self.over}, which a killed one had finished.")
+        progress.say(f"Training continues after epoch {self.over} of an interrupted training.")
 
 
 def forget(address: str) -> None:
-    """Remove what is kept of a training: its result is there."""
+    """Remove the files of a training whose result is stored."""
     for file in _folder().glob(f"*{address}.*"):
         file.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""Several GPUs of one machine train one network: each takes a part of every batch, gradients are added up.
+"""Several GPUs of one machine train one network: each takes a part of every batch, gradients are summed.
 
 https://www.tensorflow.org/guide/distributed_training#mirroredstrategy
 """
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def scope(wanted: str) -> AbstractContextManager[None]:
-    """Where a network has to be loaded and compiled: `auto` mirrors it when several GPUs are seen, `none` never.
+    """The scope to load and compile a network in: `auto` mirrors it on several GPUs, if there are any; `none` never.
 
-    Other backends than TensorFlow know no such place.
+    Other backends than TensorFlow have no such scope.
     """
     if backend.current() != "tensorflow":
         return nullcontext()
@@ -29,5 +29,5 @@ def scope(wanted: str) -> AbstractContextManager[None]:
 
 
 def scope_of(model: keras.Model) -> AbstractContextManager[None]:
-    """Where the model was made, to compile it there."""
+    """The scope in which the model was made, to compile it there."""
     return model.distribute_strategy.scope() if backend.current() == "tensorflow" else nullcontext()

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Upper:
-    """A model from what reaches it to logits, on the network's own variables, and its rows."""
+    """A model from its inputs to logits, with the network's own variables, and its rows."""
 
     model: keras.Model
     train: Batches
     validation: Batches
     #: Tables that the rows come from.
     tables: tuple[str, ...]
-    #: What computed them; empty where they were there.
+    #: What computed them; empty if they were stored already.
     engine: str
 
 
@@ -38,18 +38,18 @@ class Trained:
     """How training went."""
 
     history: fit.History
-    #: Variables that were proved to be as they were.
+    #: Number of variables that were checked to be unchanged.
     frozen: int
-    #: The search for the learning rate, where there was one.
+    #: The search for the learning rate, if there was one.
     found: lr_finder.Found | None
 
 
 def part_above_cut(
     network: keras.Model, blocks: tuple[str, ...], settings: NetworkTraining, images: ImagesRef, refit: bool = False
 ) -> Upper:
-    """What `settings` train of the network, thawed, with all below frozen.
+    """The part of the network that `settings` train, thawed, with everything below it frozen.
 
-    `refit`: validation images are among the rows to train on. Raises `UsageError` where there are not enough blocks.
+    `refit`: validation images are among the rows to train on. Raises `UsageError` if there are not enough blocks.
     """
     splits, tuning = ("train", "validation") if refit else ("train",), settings.tuning
     if isinstance(tuning, FineTune):
@@ -60,7 +60,7 @@ def part_above_cut(
         if tuning.trunk == "cached":
             found, engine = extraction.trunk(images, trunk, layer, settings.extract), ""
             views = {split: settings.views if split in splits else ("identity",) for split in ("train", "validation")}
-            if found.lacks(images, views | {"test": ()}):  # extract leaves them where it knows of the cut
+            if found.lacks(images, views | {"test": ()}):  # extract stores them if it knows the cut
                 engine = f"{found.engine.name}: {found.engine.reason}"
                 found.fill(images, views | {"test": ()}, "activations")
             train = batches_of(images, splits, settings.views, found.table)
@@ -80,9 +80,9 @@ def train(
     only: int = 0,
     address: str = "",
 ) -> Trained:
-    """Train the part of the network in place; all that is frozen is proved to be as it was.
+    """Train the part of the network in place, and check that the frozen variables are unchanged.
 
-    `only`: end after so many of the epochs, without a look at the validation rows. `address`: see `fit.fit`. Raises
+    `only`: end after this number of epochs, without the validation rows. `address`: see `fit.fit`. Raises
     `freezing.FrozenChanged`.
     """
     frozen, tuning = freezing.frozen_variables(network), settings.tuning
@@ -103,7 +103,7 @@ def train(
 
 
 def _live(images: ImagesRef, splits: tuple[str, ...], settings: NetworkTraining) -> Batches:
-    """Rows as pixels: every view, or with jitter and for the whole network a random one each time."""
+    """Rows as pixels: every view; with jitter, or for the whole network, a random view each time."""
     tuning = settings.tuning
     if isinstance(tuning, FineTune) and not tuning.jitter:
         return batches_of(images, splits, settings.views)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train: steps of AdamW, their number, and the order of the rows."""
+    """How to train: settings of AdamW, the number of epochs, and the order of the rows."""
 
     epochs: int
     patience: int
@@ -33,18 +33,18 @@ class Plan:
     clip_norm: float = 0.0
     ema: float = 0.0
     cosine: bool = False
-    #: Each variable's share of the learning rate, by its path; empty: all of it.
+    #: Each variable's share of the learning rate, by its path; empty: the full rate.
     shares: Mapping[str, float] = field(default_factory=dict)
     loss: Loss = field(default_factory=Loss)
 
     def steps(self, rows: int) -> int:
-        """Steps that all epochs take."""
+        """Steps in all epochs."""
         return -(-rows // self.batch_size) * self.epochs
 
 
 @dataclass
 class History:
-    """Losses of each epoch; those on validation images are empty where there were none."""
+    """Losses of each epoch; `validation_loss` is empty without validation images."""
 
     loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
@@ -56,12 +56,12 @@ class History:
 
     @property
     def best(self) -> int:
-        """Epochs after which the weights were as they stayed."""
+        """Epochs after which the weights were final."""
         return int(np.argmin(self.validation_loss)) + 1 if self.validation_loss else self.epochs
 
 
 def seed_everything(seed: int) -> None:
-    """Make the backend, TensorFlow, NumPy and Python repeat themselves on the same machine."""
+    """Make the backend, TensorFlow, NumPy and Python reproducible on the same machine."""
     import tensorflow as tf
 
     backend.seed(seed)
@@ -81,11 +81,11 @@ def fit(
     only: int = 0,
     address: str = "",
 ) -> History:
-    """Train in place; the weights of the epoch with the lowest validation loss stay.
+    """Train in place; the weights of the epoch with the lowest validation loss are kept.
 
-    Without validation rows the last epoch's do. `only`: end after so many of the plan's epochs. `on_epoch` gets the
-    number of each epoch that is over, from 0, with its `loss` and `val_loss`. `address`: digest of all that the
-    training depends on; one of the same address that was killed is gone on with, see `resume`.
+    Without validation rows, the last epoch's are kept. `only`: end after this number of the plan's epochs. `on_epoch`
+    gets the number of each finished epoch, from 0, with its `loss` and `val_loss`. `address`: digest of everything that
+    the training depends on; a killed training with the same address is continued, see `checkpoints`.
     """
     from keras import callbacks
 
@@ -96,7 +96,7 @@ def fit(
         _compile(model, plan, plan.steps(len(train.labels)))
         epochs = checkpoints.Epochs(address, model, stopping, averaging, train.random)
         keep = callbacks.LambdaCallback(on_train_begin=epochs.restore, on_epoch_end=epochs.add)
-        # Early stopping judges and keeps the average; what is kept of an epoch is what all others have made of it.
+        # Early stopping judges and keeps the average; the checkpoint comes last and keeps the result of the others.
         order = [callbacks.LambdaCallback(on_epoch_end=on_epoch), averaging, stopping, keep]
         model.fit(
             _dataset(train, plan.batch_size, plan.seed, plan.loss.balance, epochs.over),
@@ -104,10 +104,10 @@ def fit(
             initial_epoch=last if epochs.state.stopped else epochs.over,
             epochs=last,
             callbacks=[callback for callback in order if callback],
-            shuffle=False,  # the data set does it
+            shuffle=False,  # the data set shuffles
             verbose=0,
         )
-    # What it was trained with stays out of its file, which could not name a loss that is a function.
+    # The optimizer and loss are not saved with the model: its file cannot name a loss that is a function.
     model.compiled, model.optimizer = False, None
     return History(epochs.state.loss, epochs.state.validation_loss)
 
@@ -136,15 +136,15 @@ def _compile(model: keras.Model, plan: Plan, steps: int) -> None:
     model.compile(
         optimizer=optimizers.optimizer(learning_rate, plan.shares, plan.weight_decay, plan.clip_norm, plan.ema),
         loss=_cross_entropy(plan.loss.label_smoothing),
-        # JAX needs it. With TensorFlow XLA takes 1.6 times as long on a CPU, and has no deterministic operations.
+        # JAX needs it. With TensorFlow, XLA takes 1.6 times as long on a CPU and has no deterministic operations.
         jit_compile=backend.current() == "jax",
     )
-    # TensorFlow traces a step twice where the first trace makes variables.
+    # TensorFlow traces a step twice if the first trace makes variables.
     model.optimizer.build(model.trainable_variables)
 
 
 def _cross_entropy(smoothing: float) -> Callable[[Any, Any], Any]:
-    """Of labels int[n] and logits float[n, classes], in nats.
+    """The loss of labels int[n] and logits float[n, classes], in nats.
 
     Label smoothing: Szegedy et al. 2016, https://arxiv.org/abs/1512.00567, section 7.
     """
@@ -163,14 +163,14 @@ def _cross_entropy(smoothing: float) -> Callable[[Any, Any], Any]:
 def plan(
     settings: Head | Tuning, rate: float, loss: Loss, seed: int, shares: Mapping[str, float] | None = None
 ) -> Plan:
-    """The settings of a stage with a learning rate as a plan; tuning of the network lets it fall along a cosine."""
+    """A plan from a stage's settings and a learning rate, which falls along a cosine for tuning of the network."""
     values = {name: getattr(settings, name) for name in Training.model_fields}
     cosine = isinstance(settings, Tuning)
     return Plan(**values, learning_rate=rate, seed=seed, cosine=cosine, loss=loss, shares=shares or {})
 
 
 def predict(model: keras.Model, batches: Batches, batch_size: int = 128) -> np.ndarray:
-    """What the model says of the inputs, logits as a rule, float32[n, classes], in the rows' order."""
+    """The model's outputs, usually logits, float32[n, classes], in the order of the rows."""
     return model.predict(_dataset(batches, batch_size), verbose=0)
 
 
@@ -185,10 +185,10 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 def _dataset(
     batches: Batches, batch_size: int, seed: int | None = None, balance: str = "none", over: int = 0
 ) -> tf.data.Dataset:
-    """Batches of (inputs, labels), read ahead of the training step; in a new order each pass where there is a seed.
+    """Batches of (inputs, labels), read ahead of the training step; in a new order each pass if there is a seed.
 
-    With `balance` "weights" a third part is each row's weight, 1 on average. `over`: the order is that of the epochs
-    after so many.
+    With `balance` "weights" a third part is each row's weight, 1 on average. `over`: number of finished epochs, whose
+    orders are skipped.
     """
     import tensorflow as tf
 
@@ -198,8 +198,8 @@ def _dataset(
 
     def load(positions: tf.Tensor) -> tuple[tf.Tensor, ...]:
         inputs = tf.ensure_shape(tf.numpy_function(batches.read, [positions], tf.float32), [None, *shape])
-        wanted = tf.gather(labels, positions)
-        return (inputs, wanted, tf.gather(weights, wanted)) if balance == "weights" else (inputs, wanted)
+        targets = tf.gather(labels, positions)
+        return (inputs, targets, tf.gather(weights, targets)) if balance == "weights" else (inputs, targets)
 
     order = tf.data.Dataset.range(len(labels))
     if seed is not None:
@@ -209,18 +209,18 @@ def _dataset(
 
 
 def _pass_by(order: tf.data.Dataset, epochs: int, rows: int) -> None:
-    """Leave an order as so many epochs leave it: its random numbers go on from iterator to iterator."""
+    """Advance an order by a number of epochs: its random state continues from iterator to iterator."""
     positions = untuned(order.batch(rows))
     for _ in range(epochs):
         for _ in positions:
             pass
         if backend.current() == "tensorflow":
-            # Keras begins another one at the end of an epoch, and drops it (`EpochIterator._enumerate_iterator`).
+            # Keras starts another one at the end of an epoch, and drops it (`EpochIterator._enumerate_iterator`).
             iter(positions)
 
 
 def _evenly(labels: np.ndarray, seed: int) -> tf.data.Dataset:
-    """As many positions as there are labels, every class as likely as the others, in a new order each pass."""
+    """As many positions as there are labels, every class equally likely, in a new order each pass."""
     import tensorflow as tf
 
     classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]

@@ -12,10 +12,10 @@ from tasks.training import fit
 if TYPE_CHECKING:
     import keras
 
-#: Images a step, and images that an epoch has at least, which of a few are the same ones again.
+#: Images per step, and the least number of images in an epoch; fewer images are repeated.
 BATCH, EPOCH = 32, 320
 RATE, DECAY = 1e-3, 1e-2
-#: Statistics of batch normalisation follow some hundred steps; 0.99, as networks have it, is for many thousand.
+#: For batch normalisation's statistics over some hundred steps; the usual 0.99 is for many thousand.
 MOMENTUM = 0.9
 #: Filters of the small network's convolutions, each of which halves the side.
 FILTERS = (16, 32, 64, 128)
@@ -24,7 +24,7 @@ FILTERS = (16, 32, 64, 128)
 def network(backbone: Backbone | None, size: int, classes: int) -> keras.Model:
     """Pixels 0 to 255, [n, size, size, 3], to logits [n, classes].
 
-    The backbone's architecture, whose settings name random weights, with a linear head; without one a small CNN.
+    The backbone's architecture, with the random weights of its settings and a linear head; without one, a small CNN.
     """
     features = pooling.pooled(backbones.load(backbone, size), backbone.pooling) if backbone else _small(size)
     head = plugins.entry("heads", "linear")(features.output_shape[1:], classes)
@@ -36,7 +36,7 @@ def network(backbone: Backbone | None, size: int, classes: int) -> keras.Model:
 
 
 def plan(epochs: int, loss: Loss, seed: int) -> fit.Plan:
-    """AdamW; the learning rate rises over a tenth of the steps, then falls to 0; the best epoch's weights stay."""
+    """AdamW; the learning rate rises over a tenth of the steps, then falls to 0; the best epoch's weights are kept."""
     return fit.Plan(
         epochs=epochs,
         patience=epochs,

@@ -1,4 +1,4 @@
-"""A search for a head on features in memory: Optuna proposes, each trial fits, trials that fall behind end early.
+"""A search for a head on features in memory: Optuna proposes, each trial trains, weak trials are pruned.
 
 Akiba et al. 2019, https://arxiv.org/abs/1907.10902; proposals by tree-structured Parzen estimators, Bergstra et al.
 2011, https://papers.nips.cc/paper/4443-algorithms-for-hyper-parameter-optimization.
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
     import optuna
 
-#: Raise it when trials of older code are no longer comparable: they are then left aside.
+#: Increase it when trials of older code are no longer comparable: they are then ignored.
 VERSION = 1
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Features of images in several views, and which images train and validate in each turn."""
+    """Features of images in several views, and which images train and validate in each fold."""
 
     features: np.ndarray  # float32[rows, …]
-    #: int[images, views]: the row of each image's view, the photo as it is first; -1 where there is none.
+    #: int[images, views]: the row of each image's view, the original photo first; -1 if there is none.
     places: np.ndarray
     labels: np.ndarray  # int[images]
     folds: tuple[Fold, ...]
@@ -49,7 +49,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Space:
-    """What is tried, and what stays."""
+    """What is tried, and what is fixed."""
 
     heads: tuple[str, ...]
     #: Where the features of each pooling are.
@@ -58,16 +58,16 @@ class Space:
     views: Mapping[str, tuple[int, ...]]
     classes: int
     epochs: int
-    #: Its settings that are not tried hold for every trial.
+    #: Its settings that are not searched are the same in every trial.
     head: Head
     loss: Loss
     seed: int
 
 
 def opened(file: Path, name: str) -> optuna.Study:
-    """The study of this name in a SQLite file, with the trials that it has.
+    """The study of this name in a SQLite file, with its earlier trials.
 
-    A trial ends when its lowest loss is above the median of the others at the same epoch.
+    A trial is pruned when its lowest loss is above the median of the others at the same epoch.
     """
     import optuna
 
@@ -81,7 +81,7 @@ def opened(file: Path, name: str) -> optuna.Study:
 
 
 def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """Trials that came to an end or were ended early, in their order; those of a killed process did neither."""
+    """Completed and pruned trials, in their order; those of a killed process are neither."""
     from optuna.trial import TrialState
 
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
@@ -90,10 +90,10 @@ def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 def run(
     study: optuna.Study, rows: Rows, space: Space, trials: int, minutes: float
 ) -> Iterator[optuna.trial.FrozenTrial]:
-    """Add trials until there are `trials`, or until they have taken `minutes` (0: no bound); yields each new one.
+    """Add trials until there are `trials`, or until they have taken `minutes` (0: no limit); yields each new one.
 
-    A proposal depends on the seed and on the finished trials alone: a search that was interrupted goes on as it would
-    have gone on.
+    A proposal depends only on the seed and the finished trials: an interrupted search continues as it would have
+    without the interruption.
     """
     import optuna
 
@@ -105,7 +105,7 @@ def run(
 
 
 def seconds(trials: list[optuna.trial.FrozenTrial]) -> float:
-    """What the trials took together."""
+    """Total time of the trials."""
     return sum(trial.duration.total_seconds() for trial in trials if trial.duration)
 
 
@@ -124,11 +124,11 @@ def proposed(trial: optuna.trial.BaseTrial, space: Space) -> tuple[Head, str, st
 
 
 def best(study: optuna.Study, space: Space) -> tuple[Head, str, str]:
-    """What the best trial proposed. Raises `DataError` where none gave a loss."""
+    """The proposal of the best trial. Raises `DataError` if no trial has a loss."""
     from optuna.trial import FixedTrial
 
     if not any(trial.state.name == "COMPLETE" for trial in finished(study)):
-        raise DataError("tune: expected trials with a finite loss, found none. Are there features that are no numbers?")
+        raise DataError("tune: expected trials with a finite loss, found none. Check the features for NaN values.")
     return proposed(FixedTrial(study.best_trial.params), space)
 
 
@@ -150,7 +150,7 @@ def objective(trial: optuna.Trial, rows: Rows, space: Space) -> float:
 
 
 def importances(study: optuna.Study, seed: int) -> dict[str, float]:
-    """Share of the loss' variance that each setting explains which all trials have; empty where nothing varies.
+    """Share of the loss's variance explained by each setting that all trials have; empty if nothing varies.
 
     fANOVA: Hutter, Hoos and Leyton-Brown 2014, https://proceedings.mlr.press/v32/hutter14.html.
     """
@@ -162,13 +162,13 @@ def importances(study: optuna.Study, seed: int) -> dict[str, float]:
 
 
 def _one(trial: optuna.trial.BaseTrial, name: str, choices: Mapping[str, object]) -> str:
-    """One of the names; where there is but one it is no parameter of the search."""
+    """One of the names; a single name is not a parameter of the search."""
     names = tuple(choices)
     return trial.suggest_categorical(name, names) if len(names) > 1 else names[0]
 
 
 def _watched(trial: optuna.Trial, lowest: list[float], epochs: int) -> Callable[[int, dict[str, float]], None]:
-    """Tells the pruner of each epoch: the loss on average over the folds so far, this one's as low as it has been."""
+    """Reports each epoch to the pruner: the mean loss over the folds so far, with the lowest of this fold."""
     import optuna
 
     seen: list[float] = []

@@ -1,8 +1,8 @@
 """Weights between those of the frozen network and the fine-tuned one: Wortsman et al. 2022, WiSE-FT.
 
-https://arxiv.org/abs/2109.01903. Halfway, what the backbone knew and what was learned often serve better than either.
-Statistics of batch normalisation do not lie between those of the ends; they can be taken again from training rows
-(Izmailov et al. 2018, https://arxiv.org/abs/1803.05407, section 3.2).
+https://arxiv.org/abs/2109.01903. Weights in between are often better than both ends. Statistics of batch normalisation
+are not between those of the ends; they can be computed again from training rows (Izmailov et al. 2018,
+https://arxiv.org/abs/1803.05407, section 3.2).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Moved = tuple["keras.Variable", np.ndarray, np.ndarray]
 #: Shares of the fine-tuned weights that are tried; 0 and 1 are rungs of their own.
 SHARES = (0.2, 0.4, 0.6, 0.8)
-#: Training rows from which the statistics are taken, and how many at once.
+#: Training rows for the statistics, and the batch size.
 ROWS, BATCH = 512, 64
 
 
@@ -38,7 +38,7 @@ def set_share(between: list[Moved], share: float) -> None:
 
 
 def set_statistics(model: keras.Model, values: list[np.ndarray]) -> None:
-    """Set the moving mean and variance of each batch normalisation, in the order of `thaw.statistics`."""
+    """Set the moving mean and variance of each batch normalisation, in the order of `freezing.statistics`."""
     for variable, value in zip(freezing.statistics(model), values, strict=True):
         variable.assign(value)
 
@@ -46,7 +46,7 @@ def set_statistics(model: keras.Model, values: list[np.ndarray]) -> None:
 def renew_statistics(model: keras.Model, rows: Batches, seed: int) -> None:
     """Set the moving mean and variance of each batch normalisation to their average over batches of the rows.
 
-    The rows are what reaches the model. Batches are normalised as in training, all weights stay.
+    The rows are inputs of the model. Batches are normalised as in training, all weights are unchanged.
     """
     norms = freezing.norms(model)
     count = min(ROWS, len(rows.labels))

@@ -1,7 +1,7 @@
-"""The learning rate that a trial run points to: Smith 2017, https://arxiv.org/abs/1506.01186, section 3.3.
+"""The learning rate from a trial run: Smith 2017, https://arxiv.org/abs/1506.01186, section 3.3.
 
-It grows from step to step; the loss falls, then rises. A tenth of the rate at which the smoothed loss was lowest is
-taken, as in Howard and Gugger 2020, https://arxiv.org/abs/2002.04688.
+The rate grows from step to step; the loss falls, then rises. The result is a tenth of the rate with the lowest smoothed
+loss, as in Howard and Gugger 2020, https://arxiv.org/abs/2002.04688.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     import keras
 
 LOWEST, HIGHEST = 1e-6, 1e-1
-#: Weight of the losses before in the smoothed loss.
+#: Weight of the earlier losses in the smoothed loss.
 SMOOTHING = 0.9
-#: The trial ends where the loss has grown to so many times its smallest.
+#: The trial run ends when the loss is this many times its lowest value.
 DIVERGED = 3.0
 
 
 @dataclass(frozen=True)
 class Found:
-    """The learning rate to take, and the curve that it was read off."""
+    """The learning rate, and the curve that it comes from."""
 
     rate: float
     rates: tuple[float, ...]
@@ -34,7 +34,7 @@ class Found:
 
 
 def rate(model: keras.Model, train: Batches, plan: fit.Plan, steps: int = 80) -> Found:
-    """Train for so many steps with a growing learning rate, put all back as it was, and read the curve."""
+    """Train for `steps` with a growing learning rate, restore the model, and evaluate the curve."""
     before = model.get_weights()
     drawn = train.random.bit_generator.state if train.random else {}
     grow = (HIGHEST / LOWEST) ** (1 / (steps - 1))

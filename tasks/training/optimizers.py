@@ -1,4 +1,4 @@
-"""Step sizes: rising, then falling over the steps; smaller the nearer a block is to the input."""
+"""Learning rates: rising, then falling over the steps; lower for blocks closer to the input."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def optimizer(
 ) -> keras.optimizers.Optimizer:
     """AdamW (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101).
 
-    `learning_rate` gives a share of it, 0 to 1. `shares`: path of a variable to its share; none: all of it for all.
+    `learning_rate` gives a share of it, 0 to 1. `shares`: a variable's share by its path; empty: all have the full one.
     Gradients of variables with the same share are clipped together. `ema`: momentum of the moving average that Keras
     keeps beside the weights.
     """
@@ -42,9 +42,9 @@ def optimizer(
 def schedule(
     rate: float, steps: int, warm_up: float, cosine: bool
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """The learning rate itself, or over the steps: from 0 up in the share `warm_up` of them, then along a cosine to 0.
+    """A constant rate, or a schedule: it rises from 0 in the share `warm_up` of the steps, then falls along a cosine.
 
-    Without `cosine` it stays where it is after the rise. https://arxiv.org/abs/1608.03983, without restarts.
+    Without `cosine` it is constant after the rise. https://arxiv.org/abs/1608.03983, without restarts.
     """
     import keras
 
@@ -62,7 +62,7 @@ def layer_wise(network: keras.Model, blocks: tuple[str, ...], decay: float) -> d
     """Each variable's share of the rate: 1 above the last block, `decay` in it, its square in the one below, ….
 
     Layer-wise learning-rate decay: Howard and Ruder 2018, https://arxiv.org/abs/1801.06146, section 3.2; as used for
-    image networks in https://arxiv.org/abs/2106.08254, appendix. Empty where `decay` is 1.
+    image networks in https://arxiv.org/abs/2106.08254, appendix. Empty if `decay` is 1.
     """
     if decay == 1:
         return {}

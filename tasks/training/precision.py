@@ -1,4 +1,4 @@
-"""Products in 16 bits where the hardware has them: https://www.tensorflow.org/guide/mixed_precision."""
+"""Mixed precision, if the hardware supports it: https://www.tensorflow.org/guide/mixed_precision."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ FULL = ("head", "logits", "probabilities")
 
 @contextmanager
 def mixed(model: keras.Model, wanted: str) -> Iterator[None]:
-    """Inside, the model's layers multiply in `wanted`, a policy of Keras; their variables stay float32.
+    """In this context the model's layers compute in `wanted`, a policy of Keras; their variables stay float32.
 
-    `auto`: mixed_float16 where a GPU is seen, else float32.
+    `auto`: mixed_float16 if TensorFlow finds a GPU, else float32.
     """
     import keras
 
@@ -34,7 +34,7 @@ def mixed(model: keras.Model, wanted: str) -> Iterator[None]:
 
 
 def gpu() -> bool:
-    """Whether TensorFlow sees one."""
+    """Whether TensorFlow finds one."""
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))

@@ -1,4 +1,4 @@
-"""A trained network as it is kept: its file, and how it does on the validation images."""
+"""How a trained network is saved: its file, and its scores on the validation images."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ def keep(
     labels: np.ndarray,
     again: ModelRef | None,
 ) -> Kept:
-    """Save a network, with the logits float[n, classes] that it gives the validation images, whose labels are int[n].
+    """Save a network, with its logits float[n, classes] for the validation images, whose labels are int[n].
 
-    `again`: the rung that was trained again, with the validation images among the others. What that one gave stays,
-    since the new network has seen the answers.
+    `again`: the rung that was trained again, on the validation images too. Its scores are kept, since the new network
+    has seen the labels.
     """
     with folders.folder("models", address) as (working, path):
         file = f"{path}/{files.save(network, working)}"
         if again:
             return Kept(path=file, validation=again.validation)
         found = logits()
-        said = f"{path}/{write_probabilities(working, found)}"
-        return Kept(path=file, validation=ModelScores(fit.scores(found, labels), said))
+        predictions = f"{path}/{write_probabilities(working, found)}"
+        return Kept(path=file, validation=ModelScores(fit.scores(found, labels), predictions))
 
 
 def write_probabilities(folder: Path, logits: np.ndarray) -> str:
-    """Write what a network says of the validation images as float32[n, classes]; gives the file's name."""
+    """Write a network's probabilities for the validation images, float32[n, classes]; returns the file's name."""
     np.save(folder / "validation.npy", softmax(logits).astype(np.float32))
     return "validation.npy"
 
@@ -62,7 +62,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def scored(address: str, model: keras.Model, validation: Batches) -> ModelScores:
-    """Ask a model for the validation rows of a point of a learning curve, and keep what it says."""
+    """Predict the validation rows for a point of a learning curve, and store the probabilities."""
     logits = fit.predict(model, validation)
     with folders.folder("points", address) as (working, path):
         name = write_probabilities(working, logits)

@@ -115,7 +115,7 @@ def test_a_label_that_a_person_corrects_is_used_by_the_next_run_and_can_be_taken
     (kept,) = command("labels", "list", "redness", "--json").json
     assert (kept["recipe"], kept["key"]) == ("redness", table["key"][0])
     assert command("check", str(folder / "r.toml"), "--json").json["corrected_labels"] == 1
-    assert "Labels of redness that change" in command("labels", "undo", str(folder / "mine.csv")).out
+    assert "Changed labels of redness" in command("labels", "undo", str(folder / "mine.csv")).out
     assert command("check", str(folder / "r.toml"), "--json").json["corrected_labels"] == 0
     table.assign(corrected="purple").to_csv(folder / "mine.csv", index=False)
     refused = command("labels", "apply", str(folder / "mine.csv"))
@@ -242,6 +242,6 @@ def test_a_command_that_is_told_to_end_leaves_no_server_behind(tmp_path):
     process.terminate()
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert b"goes on where this one stopped" in said
+    assert b"Run the same command again to continue" in said
     _, alive = psutil.wait_procs(servers, timeout=20)
     assert not alive

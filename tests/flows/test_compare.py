@@ -73,8 +73,8 @@ def _gap(images, value, width=0.02):
     [
         ((0.2, 0.1, 0.05), "helps", "with 10 training images it gains 20.0 points (18.0 to 22.0)"),
         ((0.2, 0.1, 0.05), "helps", "does not catch up with the 1,000 images"),
-        ((0.2, 0.01, -0.01), "catches up", "From 100 images on training from scratch is not significantly worse."),
-        ((0.2, 0.0, -0.1), "catches up", "with 1,000 scratch is better, by 10.0 points (8.0 to 12.0)"),
+        ((0.2, 0.01, -0.01), "catches up", "From 100 images on, training from scratch is not significantly worse."),
+        ((0.2, 0.0, -0.1), "catches up", "with 1,000, scratch is better by 10.0 points (8.0 to 12.0)"),
         # What is caught up with at one size and not at the next is not.
         ((0.2, 0.0, 0.1), "helps", "with 1,000 10.0 points"),
         ((-0.1, 0.2, 0.0), "catches up", "From 1,000 images on"),
@@ -99,9 +99,9 @@ def test_where_scratch_would_catch_up_is_an_extrapolation_where_the_points_tell(
     # The first two are no better than chance.
     errors[:2] = 0.5, 0.48
     assert learning_curves.reaches(images, errors, 2 * 4000**-0.5, 0.5) == pytest.approx(4000, rel=1e-3)
-    assert "about 4,000 to reach" in sentences.comparison([_gap(1000, 0.1)], 4012.3)
-    assert "an extrapolation" in sentences.comparison([_gap(1000, 0.1)], 4012.3)
-    assert "do not tell" in sentences.comparison([_gap(1000, 0.1)])
+    assert "about 4,000 images" in sentences.comparison([_gap(1000, 0.1)], 4012.3)
+    assert "extrapolated" in sentences.comparison([_gap(1000, 0.1)], 4012.3)
+    assert "do not show" in sentences.comparison([_gap(1000, 0.1)])
     # Too far, not beyond the points, no slope, scattered, too few below chance, nothing to reach.
     assert learning_curves.reaches(images, errors, 2 * 1e6**-0.5, 0.5) is None
     assert learning_curves.reaches(images, errors, 0.2, 0.5) is None
@@ -172,7 +172,7 @@ def test_better_probabilities_alone_are_said_to_be_that():
     scores = {name: {"accuracy": 0.8, "log_loss": loss} for name, loss in (("pretrained", 0.3), ("random", 0.5))}
     scores["majority"] = {"accuracy": 0.6, "log_loss": 0.7}
     found = {"accuracy": Gain(0.0, -0.02, 0.02), "log_loss": Gain(0.2, 0.1, 0.3)}
-    assert "log loss 0.300 against 0.500, but gain no accuracy for sure" in sentences.weights(scores, found)
+    assert "log loss 0.300 against 0.500, but no significant gain in accuracy" in sentences.weights(scores, found)
 
 
 def test_a_class_without_a_training_row_has_probability_0():
@@ -232,7 +232,7 @@ def test_every_method_is_measured_at_every_size(compared):
     assert summary["transfer"] in ("helps", "catches up", "does not help", "harms")
     assert summary["verdict"]
     assert summary["notes"] == [
-        "scratch was not trained: of a backbone of the kind file there is none with random weights."
+        "scratch was not trained: backbones of kind file are not available with random weights.",
     ]
     frozen = next(level for level in compared.curves.levels if (level.method, level.images) == ("frozen", whole))
     assert frozen.accuracy > 0.8
@@ -268,7 +268,7 @@ def test_what_the_time_was_too_short_for_is_said(compared, recipe):
     again = compare(recipe.model_copy(update={"compare": recipe.compare.model_copy(update=more)}))
     assert {level.images for level in again.curves.levels} == {6}
     assert len(again.curves.notes) == 4
-    assert "fine_tuned was not trained with 9 images and more, as 1e-06 minutes" in again.curves.notes[2]
+    assert "fine_tuned was not trained on 9 or more images: 1e-06 minutes" in again.curves.notes[2]
 
 
 def test_random_weights_are_not_compared_with_themselves(recipe):
@@ -315,4 +315,4 @@ def test_the_check_of_a_run_sees_the_same_images_with_both_weights(server, colou
 
     assert "own weights are random" in of(r.backbone.model_copy(update={"weights": "random"})).sentence
     file = settings.Backbone(kind="file", weights="x.keras")
-    assert "kind file there is none with random weights" in of(file).sentence
+    assert "kind file are not available with random weights" in of(file).sentence

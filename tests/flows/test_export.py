@@ -48,7 +48,7 @@ def test_an_export_answers_as_the_version_and_says_what_it_takes(name, version, 
     assert spec["images"] == {"size": 32, "fit": "crop", "max_pixels": 100_000_000}
     assert spec["terms"]["set_thresholds"] == [0.35] * 3
     wrong = said.assign(novelty=said["novelty"] * 1.01 + 0.01)
-    with pytest.raises(DataError, match=r"to within 0\.0001, found them 1\.\de-02 apart"):
+    with pytest.raises(DataError, match=r"to within 0\.0001, found a difference of 1\.\de-02"):
         (again := tmp_path / "again").mkdir()
         exports.write(name, folder, FACTS, images, wrong, again)
 

@@ -197,11 +197,11 @@ def test_losses_are_those_of_the_labels():
 )
 def test_a_rung_that_is_not_tried_cannot_be_shipped(tmp_path, words):
     (tmp_path / "r.toml").write_text(helpers.recipe(tmp_path))
-    with pytest.raises(UsageError, match="is none of the rungs that are tried: knn, probe, head, blocks"):
+    with pytest.raises(UsageError, match="is not one of the rungs that are tried: knn, probe, head, blocks"):
         settings.load(tmp_path / "r.toml", words)
 
 
 def test_a_ladder_that_ends_below_its_start_is_refused(tmp_path):
     (tmp_path / "r.toml").write_text(helpers.recipe(tmp_path))
-    with pytest.raises(UsageError, match=r"start_at = 'head' lies above stop_at = 'probe'"):
+    with pytest.raises(UsageError, match=r"start_at = 'head' is above stop_at = 'probe'"):
         settings.load(tmp_path / "r.toml", ("ladder.start_at=head", "ladder.stop_at=probe"))

@@ -59,7 +59,7 @@ def test_a_rollback_goes_back_and_a_second_one_forth(pair):
 
 
 def test_without_a_previous_there_is_no_rollback(pair):
-    with pytest.raises(DataError, match="nothing to go back to"):
+    with pytest.raises(DataError, match="nothing to roll back to"):
         promotion.rollback(pair)
     with pytest.raises(UsageError, match="found none named nothing"):
         promotion.rollback("nothing")
@@ -192,7 +192,7 @@ def test_a_model_that_was_taken_back_waits_for_a_person(pair):
     promotion.introduce(pair, again, "promote", "better", approval=False)
     assert aliases(pair) == {"champion": "1", "previous": "2", "challenger": again}
     note = versions.version_of(pair, again).tags[versions.NOTE]
-    assert note == f"waits, since its model was taken back in entry 3 of the ledger (too dark): {command(pair, again)}"
+    assert note == f"waits, since its model was rolled back in entry 3 of the ledger (too dark): {command(pair, again)}"
     promotion.promote(pair, again)
     assert versions.version_of(pair, again).tags[versions.NOTE] == ""
 
@@ -222,7 +222,7 @@ def test_a_lock_of_one_model_holds_off_those_of_the_same_model_alone(tmp_path, m
     with (
         locks.held(registry_there, "a/b"),
         locks.held(registry_there, "other"),
-        pytest.raises(DependencyError, match="its lock goes with it"),
+        pytest.raises(DependencyError, match="that frees the lock"),
         locks.held(registry_there, "a/b"),
     ):
         pytest.fail("two at once")
@@ -284,7 +284,7 @@ def test_the_commands_promote_roll_back_verify_and_show_the_ledger(pair, headsta
     promoted = run("promote", pair, "2", "--why", "night photos", "--json")
     assert (promoted.code, promoted.json["from"], promoted.json["to"]) == (0, "1", "2"), promoted.err
     back = run("rollback", pair, "--why", "too dark")
-    assert "Version 1 is the champion; version 2 was it before. Entry 3 of the ledger." in back.out
+    assert "Version 1 is the champion; before, it was version 2. Entry 3 of the ledger." in back.out
     shown = run("models", pair)
     assert re.search(r"3 +│ rollback +│ 1 +│ 2 +│ 1 +│ .* too dark", shown.out)
     assert "is as it was registered" in run("verify", f"{pair}@champion").out

@@ -174,7 +174,7 @@ def test_a_file_that_cannot_be_used_is_set_aside_and_training_begins_anew(eager,
     assert seen == list(range(expected.epochs))
     assert found == expected
     said = progress.console.file.getvalue()
-    assert said.startswith(f"Training begins anew: what a killed one left in {file.with_suffix('.damaged.npz')} cannot")
+    assert said.startswith(f"Training starts again: the checkpoint {file.with_suffix('.damaged.npz')} cannot be used")
     assert {each.name for each in file.parent.glob("*harmed*")} == {"harmed.npz", "harmed.damaged.npz"}
     checkpoints.forget("harmed")
     assert not list(file.parent.glob("*harmed*"))
@@ -256,12 +256,12 @@ def test_a_run_that_was_killed_in_fine_tune_ends_as_one_that_was_not(server, hom
     recipe = settings.load(tmp_path / "r.toml")
     monkeypatch.setattr(progress, "console", Console(file=io.StringIO(), width=500))
     resumed, found = _tuned(recipe, monkeypatch)
-    assert progress.console.file.getvalue().count("Training goes on after epoch 2") == 1
+    assert progress.console.file.getvalue().count("Training continues after epoch 2") == 1
     assert left.stem == resumed.digest
     assert set((home / "store" / "epochs").glob("*")) == before
     shutil.rmtree((home / resumed.path).parent)
     undisturbed, expected = _tuned(recipe, monkeypatch)
-    assert progress.console.file.getvalue().count("Training goes on") == 1
+    assert progress.console.file.getvalue().count("Training continues") == 1
     assert found == expected
     both = [replace(each, training=replace(each.training, seconds=0)) for each in (resumed, undisturbed)]
     assert both[0] == both[1]

@@ -116,7 +116,7 @@ def test_new_images_unlike_those_before_are_trained_on(recipe, trained, arrive):
     arrive(12, lambda pixels: pixels * 0.3)
     found = retrain(str(recipe[0]))
     assert (found.decision, trained) == ("train", ["fresh"])
-    assert "the new images are unlike those before" in found.reason
+    assert "the new images are unlike the old ones" in found.reason
     assert found.assessment.drift.drifted
 
 
@@ -126,7 +126,7 @@ def test_after_so_many_looks_it_trains_whatever_is_new(recipe, trained, arrive):
     assert "train" in [look.decision for look in found]
     for look in found:
         assert (look.decision == "train") == (look.changes.skips >= 2)
-        assert ("looks in a row have skipped, which is retrain.force_after" in look.reason) == (
+        assert ("checks in a row have skipped training, the limit of retrain.force_after" in look.reason) == (
             look.decision == "train"
         )
     assert len(trained) == [look.decision for look in found].count("train")

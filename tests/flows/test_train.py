@@ -254,7 +254,7 @@ def test_the_whole_network_and_a_refit_of_the_rung_that_was_chosen(server, colou
     assert done.model.training.epochs == done.ladder.chosen.training.epochs
     # It has seen the validation images; what the page says of them is from before.
     assert done.model.validation == done.ladder.chosen.validation
-    assert "trained again with the validation images" in (home() / done.page.path).read_text()
+    assert "trained again on training and validation images" in (home() / done.page.path).read_text()
     again = train(settings.load(tmp_path / "r.toml", (*words, "ladder.confidence=0.501", "whole.learning_rate=find")))
     assert all(log.cached for log in again.stages.values())
 
@@ -278,7 +278,7 @@ def test_answers_averaged_over_views_and_backbones_are_a_rung_and_are_refitted(s
     other = {"extract_backbone_2", "train_head_backbone_2", "refit_train_head_backbone_2"}
     assert {"average", "refit_train_head", "refit_average", *other} <= done.stages.keys()
     page = (home() / done.page.path).read_text()
-    assert "Taken is the one that the recipe names." in page
+    assert "The chosen rung is the one that the recipe names." in page
     assert "lite0 packaged; efficientnet_lite lite0 random" in page
     version = tracking.client().get_model_version(done.version.name, done.version.version)
     assert version.tags["headstart.backbone"] == "efficientnet_lite; efficientnet_lite"
@@ -291,7 +291,7 @@ def test_no_rung_is_begun_when_the_time_is_over(server, colours, three_layers, t
     (tmp_path / "r.toml").write_text(helpers.recipe(colours, "hurry", "[validation]\nmax_rejected = 0.1"))
     done = train(settings.load(tmp_path / "r.toml", ("ladder.max_minutes=0.001", *three_layers)))
     assert [score.rung for score in done.ladder.scores] == ["knn"]
-    assert "of 0.001 minutes were over" in done.ladder.reason
+    assert "of 0.001 minutes had passed" in done.ladder.reason
 
 
 def test_the_documented_idiom_fails_the_stage_and_registers_nothing(server, colours, tmp_path, monkeypatch):
@@ -304,7 +304,7 @@ def test_the_documented_idiom_fails_the_stage_and_registers_nothing(server, colo
 
 
 def test_bad_data_stops_the_run_and_registers_nothing(server, colours, tmp_path):
-    with pytest.raises(DataError, match=r"At most 1\.00% of the files cannot be read; not so for 4 of 76"):
+    with pytest.raises(DataError, match=r"At most 1\.00% of the files cannot be read; fails for 4 of 76"):
         train(_recipe(colours, tmp_path, "spoilt", extra=""))
     one = helpers.photos(tmp_path / "one", classes=("red",))
     with pytest.raises(DataError, match="at least 2 classes"):

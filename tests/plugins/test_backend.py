@@ -80,7 +80,7 @@ def test_a_process_has_one_backend(monkeypatch):
     assert keras.backend.backend() == backend.current() == "tensorflow"
     backend.use("tensorflow")
     monkeypatch.setattr(backend, "find_spec", lambda name: name)  # as if JAX were installed
-    with pytest.raises(DependencyError, match=r"'jax', found it on 'tensorflow' already.*process of its own"):
+    with pytest.raises(DependencyError, match=r"'jax', found it on 'tensorflow' already.*separate process"):
         backend.use("jax")
 
 

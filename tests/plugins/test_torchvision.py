@@ -173,17 +173,17 @@ def test_own_weights_come_back_and_the_network_survives_saving(tmp_path, trained
 def test_weights_that_do_not_fit_are_refused_with_the_entry_that_does_not(tmp_path, trained):
     path, (_, entries) = tmp_path / "x.pth", trained
     for change, words in (
-        ({"features.3.bias": None}, r"features\.3\.bias, expected of shape \(128,\), found none"),
+        ({"features.3.bias": None}, r"features\.3\.bias: expected the shape \(128,\), found none"),
         (
             {"features.0.weight": np.zeros((64, 1, 3, 3), "f4")},
-            r"features\.0\.weight, .*\(64, 3, 3, 3\), found \(64, 1,",
+            r"features\.0\.weight: .*\(64, 3, 3, 3\), found \(64, 1,",
         ),
-        ({"features.0.weight": np.zeros(3, "f4")}, r"features\.0\.weight, .*found \(3,\)"),
+        ({"features.0.weight": np.zeros(3, "f4")}, r"features\.0\.weight: .*found \(3,\)"),
     ):
         path.write_bytes(saved({name: array for name, array in (entries | change).items() if array is not None}))
         with pytest.raises(DependencyError, match=rf"x\.pth: expected the weights of vgg11, found others: {words}"):
             torchvision.build(32, str(path), variant="vgg11")
-    with pytest.raises(UsageError, match=r"own words for weights.*found 'packaged'"):
+    with pytest.raises(UsageError, match=r"a name that the backbone defines.*found 'packaged'"):
         torchvision.build(32, "packaged")
 
 

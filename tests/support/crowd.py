@@ -87,7 +87,7 @@ def race(name: str, versions: list[str], rounds: int) -> list[str]:
             refused = [text for text in said if text not in ("promoted", "there already")]
             if force and refused:
                 problems.append(f"round {number}: {refused[0]}")
-            if not all("with which version" in text for text in refused):
+            if not all("as when version" in text for text in refused):
                 problems.append(f"round {number}: {refused}")
             if len(ledger.entries(name)) - before != done:
                 problems.append(f"round {number}: {done} promotions, {len(ledger.entries(name)) - before} entries")

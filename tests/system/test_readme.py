@@ -93,7 +93,7 @@ def test_a_folder_is_scored(reader):
     folder, _ = reader
     done = _shell(block("mlflow/README.md", "headstart score"), folder)
     assert done.returncode == 0, done.stderr
-    assert "48 images: 48 answered now" in done.stdout
+    assert "48 images: 48 predicted now" in done.stdout
     assert len(pd.read_parquet(folder / "scores.parquet")) == 48
 
 
@@ -105,7 +105,7 @@ def test_a_person_corrects_a_label_and_takes_it_back(reader):
     table["corrected"] = table["corrected"].astype(object)
     table.loc[0, "corrected"] = {"cat": "dog", "dog": "cat"}[table.loc[0, "label"]]
     table.to_csv(folder / "label_suspects.csv", index=False)
-    for line, words in ((apply, "pets that change"), (listed, "photos"), (undo, "pets that change")):
+    for line, words in ((apply, "Changed labels of pets"), (listed, "photos"), (undo, "Changed labels of pets")):
         done = _shell(line, folder)
         assert done.returncode == 0, done.stderr
         assert words in done.stdout, line

@@ -148,7 +148,7 @@ def test_both_servers_are_away_for_a_while_in_the_middle_of_a_run(there, start, 
         server.start()
     code, answer, said = _ended(process, said)
     assert code == 0, said
-    assert "The MLflow server does not answer; asking again in" in said
+    assert "The MLflow server does not answer; next try in" in said
     assert answer["aliases"] == ["champion"]
 
     parent, stages = _runs(client, "away")
@@ -182,7 +182,7 @@ def test_a_server_that_stays_away_ends_the_run_and_what_was_computed_is_kept(the
     there.mlflow.start()
     assert (code, answer) == (3, None)
     assert f"Expected the MLflow server at {there.client['MLFLOW_TRACKING_URI']} to answer" in said
-    assert "same command again: it goes on where this one stopped" in " ".join(said.split())
+    assert "same command again: it continues where this one stopped" in " ".join(said.split())
     assert "Traceback" not in said
     assert "train_head" not in said
 

@@ -1,9 +1,9 @@
-"""Do two images show the same, one perhaps a part of the other? Correlation of their fine structure, aligned.
+"""Whether two images show the same, or one a part of the other: the aligned correlation of their fine structure.
 
-Photos of one kind (solar cells, digits, X-rays) look alike in what is large and strong: a frame, a bar, a background.
-What tells one from another is fine and faint. So spectra are compared whose frequencies all count about the same: the
-phase-only correlation, up to 12 cycles an image (Ito et al. 2004, A Fingerprint Matching Algorithm Using Phase-Only
-Correlation, IEICE Trans. Fundamentals E87-A:682-691), with a floor that keeps rounding and JPEG's noise out.
+Photos of one kind (solar cells, digits, X-rays) share their large, strong structures: a frame, a bar, a background.
+They differ in fine, faint ones. The comparison therefore gives all frequencies about the same weight: phase-only
+correlation, up to 12 cycles per image (Ito et al. 2004, A Fingerprint Matching Algorithm Using Phase-Only Correlation,
+IEICE Trans. Fundamentals E87-A:682-691), with a floor that suppresses rounding and JPEG noise.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import numpy as np
 
 from tasks.data.audits import views
 
-#: Pixels of what is compared, cycles that count, and the amplitude of about one grey level, below which all is noise.
+#: Side of a compared image (pixels), highest frequency (cycles), and noise floor: an amplitude of one grey level or so.
 SIDE, CYCLES, FLOOR = 32, 12, 30.0
 #: Share of the side over which an image fades out at each edge.
 FADES = 0.15
-#: How far around the best scale so far others are tried, and what a pair must reach to be looked at further. Of 344
-#: planted copies the worst had 0.58, 0.76 and 0.83 after the first three steps.
+#: Changes to try around the best scale so far, and the score that a pair needs for the next step. The worst of 344
+#: planted copies had 0.58, 0.76 and 0.83 after the first three steps.
 STEPS = ((0.0, 0.5), (0.03, 0.7), (0.015, 0.8), (0.007, 0.0))
-#: The first look says how far the window lies off, the second is there.
+#: Correlations for each scale: the first finds the offset of the window, the second uses it.
 LOOKS = 2
 CHUNK = 256
 
@@ -31,12 +31,12 @@ CHUNK = 256
 def align(copies: np.ndarray, originals: np.ndarray, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Correlation of copies with the best window of their originals, float[m], and that window, float[m, 3].
 
-    `copies`: uint8[m, 64, 64], turned as their originals lie; `originals`: uint8[m, 64, 64]; `windows`: float[m, 3],
-    about where the copy is in its original (`views.Window`). 1: the same up to light and contrast; unrelated
-    images of noise give about 0.1.
+    `copies`: uint8[m, 64, 64], turned like their originals; `originals`: uint8[m, 64, 64]; `windows`: float[m, 3],
+    the approximate place of the copy in its original (`views.Window`). A correlation of 1: equal up to brightness and
+    contrast; unrelated images of noise give about 0.1.
     """
     parts = [slice(start, start + CHUNK) for start in range(0, len(copies), CHUNK)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy and SciPy let go of the interpreter's lock
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy and SciPy release the interpreter's lock
         found = list(pool.map(lambda part: _align(copies[part], originals[part], windows[part]), parts))
     return np.concatenate([score for score, _ in found]), np.concatenate([window for _, window in found])
 
@@ -61,7 +61,7 @@ def _align(copies: np.ndarray, originals: np.ndarray, windows: np.ndarray) -> tu
 
 
 def spectra(images: np.ndarray) -> np.ndarray:
-    """Of float32[n, 32, 32], as complex64[n, 32, 17] of unit length over all 32 x 32; 0 where nothing is to be seen."""
+    """Spectra of float32[n, 32, 32], as complex64[n, 32, 17] of unit length over all 32 x 32; 0 for a blank image."""
     from scipy.fft import rfft2
 
     edge, counted = _edge(), _counted()
@@ -72,13 +72,13 @@ def spectra(images: np.ndarray) -> np.ndarray:
     return found / np.where(length > 0, length, 1)
 
 
-#: Columns of half a spectrum stand for two, but for the first and the last.
+#: Columns of a half spectrum count twice, except the first and the last.
 _TWICE = np.array([1, *[2] * (SIDE // 2 - 1), 1], np.float32)
 
 
 @cache
 def _edge() -> np.ndarray:
-    """An image is no tile: towards its edges it fades out."""
+    """Weights that fade out towards the edges, as the image is not periodic."""
     pixel = np.arange(SIDE) + 0.5
     fading = np.sin(np.pi / 2 * np.clip(np.minimum(pixel, SIDE - pixel) / SIDE / FADES, 0, 1)) ** 2
     return (fading[:, None] * fading).astype(np.float32)
@@ -86,7 +86,7 @@ def _edge() -> np.ndarray:
 
 @cache
 def _counted() -> np.ndarray:
-    """Which of the half spectrum's frequencies count."""
+    """Mask of the half spectrum's frequencies that count."""
     from scipy.fft import fftfreq, rfftfreq
 
     cycles = np.hypot(fftfreq(SIDE, 1 / SIDE)[:, None], rfftfreq(SIDE, 1 / SIDE))
@@ -107,7 +107,7 @@ def _correlation(wanted: np.ndarray, originals: np.ndarray, windows: np.ndarray)
 
 
 def _between(surface: np.ndarray, peak: np.ndarray) -> np.ndarray:
-    """Where between pixels the peak is, by a parabola through its neighbours on each axis: -0.5 to 0.5, float[m, 2]."""
+    """Sub-pixel offset of the peak, by a parabola through its neighbours on each axis: -0.5 to 0.5, float[m, 2]."""
     rows = np.arange(len(surface))
     found = []
     for axis in (0, 1):
@@ -119,13 +119,13 @@ def _between(surface: np.ndarray, peak: np.ndarray) -> np.ndarray:
 
 
 def _scaled(windows: np.ndarray, change: float) -> np.ndarray:
-    """The same windows with another scale about the same middle."""
+    """The windows with another scale and the same centre."""
     scale = np.clip(windows[:, 0] + change, 0.5, 1.0)
     corner = windows[:, 1:] + (windows[:, :1] - scale[:, None]) / 2
     return np.column_stack([scale, np.clip(corner, 0, 1 - scale[:, None])])
 
 
 def _inside(windows: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """The windows, shifted by shares of their side, as far as the image reaches."""
+    """The windows, shifted by shares of their side but kept inside the image."""
     corner = windows[:, 1:] + shift * windows[:, :1]
     return np.column_stack([windows[:, 0], np.clip(corner, 0, 1 - windows[:, :1])])

@@ -1,9 +1,9 @@
-"""Copies of one photo in different splits: a test image that training has seen is no test.
+"""Copies of one photo in different splits: a test image that is also in training makes the test invalid.
 
-Candidates come from three searches (`candidates`); what is reported has passed the alignment of its fine structure
-(`alignment`). Thresholds are read off ELPV, whose cells look alike: of 300 planted crops to 85 to 90 % 296 correlate
-0.95 or more, of 120 planted copies that were mirrored, or JPEG at quality 60, all. Of its own pairs 48 were looked at:
-those above 0.95 show the same cell or wafers of one piece of silicon, of those below some only look alike.
+Candidates come from three searches (`candidates`); reported pairs also passed the alignment of their fine structure
+(`alignment`). Thresholds were set on ELPV, whose cells look alike: 296 of 300 planted crops to 85 to 90 % correlate
+0.95 or more, and all of 120 planted copies that were mirrored or saved as JPEG at quality 60. 48 of its own pairs were
+inspected: those above 0.95 show the same cell or wafers of one piece of silicon, some below only look alike.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ import numpy as np
 
 from tasks.data.audits import alignment, candidates, views
 
-#: Nearness at 8 x 8 pixels that a pair needs to be aligned at all: planted crops to 85 to 90 % had 0.8 or more.
+#: Similarity at 8 x 8 pixels that a pair needs to be aligned: planted crops to 85 to 90 % had 0.8 or more.
 LIKELY = 0.78
-#: A window larger than this is the whole image, but for rounding.
+#: A window larger than this is the whole image, up to rounding.
 UNCUT = 0.98
 SAME = "the same pixels"
 
 
 @dataclass(frozen=True)
 class Copy:
-    """Two images, by their positions, of which the first shows what the second does, or a part of it."""
+    """Positions of two images: the first shows the same as the second, or a part of it."""
 
     copy: int
     original: int
     #: Every pixel of the prepared images is equal.
     same: bool
-    #: What was done to the original, one of `views.TURNS`, and which share of its side the copy shows.
+    #: How the original was turned, one of `views.TURNS`, and the share of its side that the copy shows.
     turn: str
     share: float
     #: Correlation of the fine structure, at most 1.
     similarity: float
-    #: Cosine of the frozen features, their mean taken off, and bits of 64 in which the perceptual hashes differ.
+    #: Cosine of the frozen features minus their mean, and the bits of 64 in which the perceptual hashes differ.
     cosine: float
     bits: int
 
     @property
     def change(self) -> str:
-        """What was done to the original, for people."""
+        """The change to the original, as text."""
         cut = f"cut to {self.share:.0%}" if self.share < UNCUT else ""
         return SAME if self.same else ", ".join(filter(None, (self.turn, cut))) or "neither cut nor turned"
 
@@ -54,9 +54,9 @@ def find(
     least: float,
     pixels: Callable[[np.ndarray], np.ndarray],
 ) -> list[Copy]:
-    """Pairs across splits that correlate `least` or more, the most alike first.
+    """Pairs across splits that correlate `least` or more, the most similar first.
 
-    `greys`: uint8[n, 64, 64] (`views.grey`); `features`: float[n, c]; `hashes`: hex; `splits`: text[n]; `pixels`: from
+    `greys`: uint8[n, 64, 64] (`views.grey`); `features`: float[n, c]; `hashes`: hex; `splits`: text[n]; `pixels`: maps
     positions, int[m], to prepared images, uint8[m, side, side, 3].
     """
     seen, hashed, known = candidates.seen(greys), candidates.hashed(hashes), candidates.of_features(features)
@@ -89,7 +89,7 @@ def find(
 
 
 def groups(copies: Sequence[Copy], images: int) -> np.ndarray:
-    """For each pair the number of the group of images that it hangs together with, int[pairs], 1 the largest."""
+    """For each pair the number of its group of connected images, int[pairs]; group 1 is the largest."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -102,7 +102,7 @@ def groups(copies: Sequence[Copy], images: int) -> np.ndarray:
 
 
 def _likely(pairs: np.ndarray, products: np.ndarray) -> tuple[np.ndarray, list[candidates.Variant]]:
-    """Of each two images the likelier way round, where it is likely, and the variant that makes it so."""
+    """For each two images the likelier direction, if it reaches `LIKELY`, and its best variant."""
     best = products.max(axis=1, initial=-1)
     order = np.argsort(-best, kind="stable")
     order = order[best[order] >= LIKELY]

@@ -15,17 +15,17 @@ import pandas as pd
 from tasks.data.audits import classes
 from tasks.evaluation.statistics import bootstrap, cross_validation
 
-#: Parts of the training and validation images that take turns, and inverse strengths of the penalty that are tried.
+#: Cross-validation folds of the training and validation images, and the inverse penalty strengths to try.
 TURNS, STRENGTHS = 5, (1e-4, 1e-3, 1e-2)
 STEPS = 200
 
 
 def rank(rows: pd.DataFrame, features: np.ndarray, labels: np.ndarray, seed: int) -> pd.DataFrame:
-    """What is odd about each label, the most suspicious first: position, suggested (a class), score, suspect.
+    """A row for each label, the most suspicious first: position, suggested (a class), score, suspect.
 
-    `rows`: key, group, split; `features`: float32[n, c]; `labels`: int[n]. A score of 0 to 1, lower where the label is
-    less likely; `suspect` where confident learning counts the label as wrong. Rows of classes with fewer than
-    `classes.LEAST` training and validation images are left out; all of them where fewer than two classes are left.
+    `rows`: key, group, split; `features`: float32[n, c]; `labels`: int[n]. `score`: 0 to 1, lower where the label is
+    less likely; `suspect`: confident learning counts the label as wrong. Rows of classes with fewer than
+    `classes.LEAST` training and validation images are left out; all rows, if fewer than two classes remain.
     """
     learned = (rows["split"] != "test").to_numpy()
     known = classes.large(rows[learned], labels[learned])
@@ -43,7 +43,7 @@ def _judged(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarr
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
 
-    # How sure the model is differs from class to class; where it doubts one throughout, doubt says little.
+    # Confidence differs between classes: in a class where the model is always unsure, low confidence says little.
     score = get_label_quality_scores(labels, probabilities, method="normalized_margin", adjust_pred_probs=True)
     others = probabilities.copy()
     others[np.arange(len(labels)), labels] = -1
@@ -61,16 +61,16 @@ def _unseen(rows: pd.DataFrame, features: np.ndarray, labels: np.ndarray, seed: 
     for train, other in parts:
         here, there = learned[train], learned[other]
         wanted = np.concatenate([there, test])
-        strength, said = _said(features[here], labels[here], features[wanted], labels[there], strength)
-        found[there] = said[: len(there)]
-        found[test] += said[len(there) :] / len(parts)
+        strength, predicted = _predicted(features[here], labels[here], features[wanted], labels[there], strength)
+        found[there] = predicted[: len(there)]
+        found[test] += predicted[len(there) :] / len(parts)
     return found
 
 
-def _said(
+def _predicted(
     features: np.ndarray, labels: np.ndarray, others: np.ndarray, theirs: np.ndarray, strength: float
 ) -> tuple[float, np.ndarray]:
-    """The strength, the best on the first of the other rows where none is given, and what its model says of them."""
+    """The strength, if 0 the best one on the first `len(theirs)` other rows, and its model's probabilities of them."""
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler().fit(features)
@@ -86,5 +86,5 @@ def _logistic(features: np.ndarray, labels: np.ndarray, others: np.ndarray, stre
     from sklearn.linear_model import LogisticRegression
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a fit that is nearly done ranks as well
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a nearly converged fit ranks just as well
         return LogisticRegression(C=strength, max_iter=STEPS).fit(features, labels).predict_proba(others)

@@ -19,23 +19,23 @@ TURNS = {
     "mirrored, turned left": (True, 1),
     "mirrored, turned right": (True, 3),
 }
-#: What takes a turn back, where that is another.
+#: The inverse of a turn, where it is a different turn.
 BACK = {"turned left": "turned right", "turned right": "turned left"}
-#: Scale (its side over the image's), top and left of a part of an image, all shares of the image's side.
+#: Scale (side), top and left of a part of an image, all as shares of the image's side.
 Window = tuple[float, float, float]
 WHOLE: Window = (1.0, 0.0, 0.0)
-#: Turns that crops are looked for in.
+#: Turns in which crops are searched.
 WITH_CROPS = ("", "mirrored")
 
 
 def grey(pixels: np.ndarray) -> np.ndarray:
-    """Grey copies, uint8[n, 64, 64], of prepared images, uint8[n, side, side, 3]; each pixel a mean of the image's."""
+    """Grey copies, uint8[n, 64, 64], of prepared images, uint8[n, side, side, 3], by averaging pixels."""
     from PIL import Image
 
     def small(image: np.ndarray) -> np.ndarray:
         return np.asarray(Image.fromarray(image).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX))
 
-    with ThreadPoolExecutor(2) as pool:  # Pillow lets go of the interpreter's lock
+    with ThreadPoolExecutor(2) as pool:  # Pillow releases the interpreter's lock
         return np.stack(list(pool.map(small, pixels)))
 
 
@@ -46,7 +46,7 @@ def turned(values: np.ndarray, turn: str) -> np.ndarray:
 
 
 def window(greys: np.ndarray, windows: np.ndarray | Window, side: int) -> np.ndarray:
-    """Windows of [n, h, h] as float32[n, side, side], whose pixels are means over what they cover.
+    """Windows of [n, h, h] as float32[n, side, side], whose pixels are means over the area that they cover.
 
     `windows`: one for all, or float[n, 3]: scale, top and left of each.
     """
@@ -56,9 +56,9 @@ def window(greys: np.ndarray, windows: np.ndarray | Window, side: int) -> np.nda
 
 
 def _means(start: np.ndarray, scale: np.ndarray, side: int, pixels: int) -> np.ndarray:
-    """What each of `side` pixels takes of each of so many, along one axis: float32[..., side, pixels]."""
+    """Weight of each of `pixels` input pixels in each of `side` outputs on one axis: float32[..., side, pixels]."""
     size = np.float32(pixels)
     edges = (start[..., None] + scale[..., None] * np.linspace(0, 1, side + 1, dtype=np.float32)) * size
-    # How much of each pixel an edge has passed; the difference of two edges is what lies between them.
+    # The share of each pixel before an edge; the difference of two edges is the share between them.
     passed = np.clip(edges[..., None] - np.arange(pixels, dtype=np.float32), 0, 1)
     return np.diff(passed, axis=-2) * (side / (scale * size))[..., None, None]

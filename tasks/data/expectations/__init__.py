@@ -1,4 +1,4 @@
-"""What data must be like, as Great Expectations suites.
+"""Requirements on the data, as Great Expectations suites.
 
 A suite has `suite(images, validation) -> list[Check]`: tables made of the facts, and the expectations on each. Failed
 critical expectations stop a run, failed warnings do not (https://docs.greatexpectations.io/docs/core/introduction/).
@@ -28,7 +28,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Finding:
-    """One expectation's outcome. `text` says what failed, how often, and up to five rows where."""
+    """One expectation's outcome. `text` says what failed, how often, and in which rows (up to five)."""
 
     passed: bool
     critical: bool
@@ -95,7 +95,7 @@ def _finding(outcome: Any, check: Check) -> Finding:
     text = config.description or f"{check.name}.{column or 'rows'} {config.type.removeprefix('expect_')}"
     if not outcome.success and "unexpected_count" in result:
         examples = ", ".join(f"{row[check.row]}{_shown(row.get(column))}" for row in _examples(result))
-        text += f"; not so for {result['unexpected_count']} of {result['element_count']}: {examples}"
+        text += f"; fails for {result['unexpected_count']} of {result['element_count']}: {examples}"
     elif not outcome.success:
         text += f"; found {result.get('observed_value')}"
     return Finding(bool(outcome.success), config.severity == "critical", text)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def suite(images: pd.DataFrame, validation: "Validation") -> list[Check]:
-    """Checks on facts: one row an image with uri, label, group, split, key, width, height, error."""
+    """Checks on facts: one row per image with uri, label, group, split, key, width, height, error."""
     readable = images[images["error"].isna()]
     return [_files(images, readable, validation), _classes(readable, validation), _contents(readable)]
 
@@ -97,7 +97,7 @@ def _classes(readable: pd.DataFrame, validation: "Validation") -> Check:
 
 
 def _contents(readable: pd.DataFrame) -> Check:
-    """One row for each distinct file content, so that copies are seen as what they are."""
+    """One row for each distinct file content, so that copies are recognised."""
     from great_expectations import expectations as gxe
 
     table = readable.groupby("key", as_index=False).agg(
@@ -115,7 +115,7 @@ def _contents(readable: pd.DataFrame) -> Check:
                 column="labels", max_value=1, description="No photo has two labels under two names"
             ),
             gxe.ExpectColumnValuesToBeBetween(
-                column="copies", max_value=1, severity="warning", description="No photo is there twice"
+                column="copies", max_value=1, severity="warning", description="No photo appears twice"
             ),
         ],
     )

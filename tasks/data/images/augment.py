@@ -1,4 +1,4 @@
-"""Fixed views of a prepared image: the same image and view give the same pixels, so that features can be kept."""
+"""Fixed views of a prepared image: the same image and view give the same pixels, so that features can be stored."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Photo bytes to a prepared square, as one TensorFlow graph that training, evaluation and serving share.
 
-The graph reads JPEG, PNG, GIF (first frame), BMP and still WebP and gives the picture that a viewer shows: EXIF
-orientation is applied, transparency lies on white, palettes and 16-bit values become 8-bit RGB. It needs no Python at
-run time, so that a registered model carries it as a SavedModel.
+The graph reads JPEG, PNG, GIF (first frame), BMP and still WebP and returns the picture that a viewer shows: EXIF
+orientation is applied, transparency is blended onto white, palettes and 16-bit values become 8-bit RGB. It needs no
+Python at run time, so that a registered model contains it as a SavedModel.
 
 File layouts: TIFF 6.0 and EXIF 2.3 (orientation, tag 0x0112), PNG (https://www.w3.org/TR/png/), the WebP container
 (https://developers.google.com/speed/webp/docs/riff_container), BMP (BITMAPINFOHEADER).
@@ -53,12 +53,12 @@ def prepare(data: tf.Tensor, size: int, fit: str, max_pixels: int, formats: Coll
     photo = _resize(photo, square)
     if fit == "pad":
         photo = tf.image.resize_with_crop_or_pad(photo, size, size)
-    # Grey photos are repeated last: they are resized for a third of the work.
+    # Grey photos are repeated last: resizing one channel is a third of the work.
     return tf.broadcast_to(photo, [size, size, 3])
 
 
 def _resize(photo: tf.Tensor, square: list[int] | tf.Tensor) -> tf.Tensor:
-    """`tf.image.resize` with bilinear antialiasing, one axis after the other, each as rows that are added up.
+    """`tf.image.resize` with bilinear antialiasing, one axis after the other, each as weighted sums of rows.
 
     Four times as fast: TensorFlow's kernel is slow along the width, where it goes pixel by pixel.
     """
@@ -78,8 +78,8 @@ def _resize(photo: tf.Tensor, square: list[int] | tf.Tensor) -> tf.Tensor:
 def decode(data: tf.Tensor, max_pixels: int, formats: Collection[str] = FORMATS) -> tf.Tensor:
     """One photo's bytes as uint8[height, width, 1 or 3], upright, at its own size. Errors as in `prepare`.
 
-    `formats`: those that may come, where they are known. Each of the others costs time with every photo, as TensorFlow
-    passes over each operation of a branch that is not taken: JPEG's alone is a quarter of a millisecond.
+    `formats`: those that can occur, if known. Each further format costs time with every photo, as TensorFlow visits
+    each operation of a branch that is not taken: JPEG's branch alone takes a quarter of a millisecond.
     """
     import tensorflow as tf
 
@@ -119,7 +119,7 @@ def _png(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
     size = tf.io.decode_raw(tf.strings.substr(data, 16, 8), tf.int32, little_endian=False)
     width, height = tf.unstack(tf.ensure_shape(size, [2]))
     with tf.control_dependencies([_bounded(height, width, max_pixels)]):
-        # Asked for alpha that is not there, TensorFlow leaves values of 1, 2 and 4 bits unscaled: take what there is.
+        # If absent alpha is requested, TensorFlow leaves values of 1, 2 and 4 bits unscaled: take the file's channels.
         return _on_white(tf.image.decode_png(data))
 
 
@@ -138,7 +138,7 @@ def _bmp(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
         pixels = tf.image.decode_bmp(data)
 
     def by_palette() -> tf.Tensor:
-        # TensorFlow gives the palette's indices as if they were greys.
+        # TensorFlow returns the palette's indices as if they were grey values.
         table = tf.io.decode_raw(tf.strings.substr(data, 14 + _number(data, 14, 4), 1024), tf.uint8)
         colours = tf.reshape(table[: tf.size(table) // 4 * 4], [-1, 4])[:, 2::-1]
         return tf.gather(colours, tf.cast(pixels[..., 0], tf.int32))
@@ -162,11 +162,11 @@ def _webp(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
     animated = (kind == b"VP8X") & (_number(data, 20, 1) // 2 % 2 == 1)
     still = _require(~animated, "expected a still image, found an animated WebP")
     with tf.control_dependencies([_bounded(height, width, max_pixels), still]):
-        return _on_white(tf.image.decode_webp(data)[0])  # frames, one of them
+        return _on_white(tf.image.decode_webp(data)[0])  # a batch of one frame
 
 
 def _on_white(photo: tf.Tensor) -> tf.Tensor:
-    """uint8[h, w, 1 to 4] (grey, grey and alpha, RGB, RGB and alpha) over a white page, as uint8[h, w, 1 or 3]."""
+    """uint8[h, w, 1 to 4] (grey, grey and alpha, RGB, RGB and alpha) on white, as uint8[h, w, 1 or 3]."""
     import tensorflow as tf
 
     channels = tf.shape(photo)[-1]
@@ -187,7 +187,7 @@ def _bounded(height: tf.Tensor, width: tf.Tensor, max_pixels: int) -> tf.Operati
 
 
 def _require(condition: tf.Tensor | bool, *message: str | tf.Tensor) -> tf.Operation:
-    """`tf.debugging.Assert` as one operation; that one adds a branch of several to each photo's graph."""
+    """`tf.debugging.Assert` as one operation; the original adds a branch of several to each photo's graph."""
     import tensorflow as tf
 
     return tf.raw_ops.Assert(condition=condition, data=[tf.convert_to_tensor(part) for part in message])

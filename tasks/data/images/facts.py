@@ -1,4 +1,4 @@
-"""What can be said of an image file without a network: key, size, light and sharpness, or why it cannot be read."""
+"""Facts of an image file, without a network: key, size, brightness and sharpness, or why it cannot be read."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tasks.data.images.decode import FORMATS
 if TYPE_CHECKING:
     from PIL import Image
 
-#: Light and sharpness are read on a grey copy of at most this side, pixels: equal scenes compare across resolutions.
+#: Brightness and sharpness are measured on a grey copy of at most this side, pixels, to compare across resolutions.
 COPY_SIDE = 256
 MAX_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Facts of one file; where `error` is given, the fields that could not be read are None."""
+    """Facts of one file; if `error` is set, the fields that could not be read are None."""
 
     key: str | None = None  # sha256 of the bytes, hex
     bytes: int | None = None
@@ -55,7 +55,7 @@ def _facts(path: str, look: Callable[[Image.Image], dict[str, Any]]) -> Facts:
     try:
         size = Path(path).stat().st_size
         if size > MAX_BYTES:
-            return Facts(bytes=size, error=f"{size} bytes, at most {MAX_BYTES} are read")
+            return Facts(bytes=size, error=f"{size} bytes, more than the limit of {MAX_BYTES}")
         data = Path(path).read_bytes()
     except OSError as error:
         return Facts(error=f"cannot be opened: {error.strerror}")
@@ -67,16 +67,16 @@ def _facts(path: str, look: Callable[[Image.Image], dict[str, Any]]) -> Facts:
             warnings.simplefilter("ignore")  # Pillow's own limit on pixels; ours follows
             return Facts(key=key, bytes=len(data), **look(image))
     except Exception as error:
-        # Pillow's plugins raise whatever their parser meets: struct.error, IndexError, SyntaxError, OSError …
+        # Pillow's plugins raise any error of their parser: struct.error, IndexError, SyntaxError, OSError …
         return Facts(key=key, bytes=len(data), error=f"not a readable image: {_reason(error)}")
 
 
 def _checked(image: Image.Image, max_pixels: int) -> dict[str, Any]:
-    """What the beginning of a file says; `ValueError` for what is not read."""
+    """Facts from the header of a file; `ValueError` if the kind is not supported."""
     if image.format not in FORMATS:
         raise ValueError(f"format {image.format}; convert it to PNG or JPEG")
     if image.format == "BMP" and image.mode == "1":
-        raise ValueError("BMP of 1 bit a pixel; convert it to PNG")
+        raise ValueError("BMP with 1 bit per pixel; convert it to PNG")
     if image.format == "WEBP" and getattr(image, "is_animated", False):
         raise ValueError("animated WebP; convert its first frame to PNG")
     if image.width * image.height > max_pixels:
@@ -86,7 +86,7 @@ def _checked(image: Image.Image, max_pixels: int) -> dict[str, Any]:
 
 
 def _seen(image: Image.Image) -> dict[str, Any]:
-    """What the picture says."""
+    """Facts from the pixels."""
     import imagehash
 
     image.draft("L", (COPY_SIDE, COPY_SIDE))  # JPEG: decode at a fraction of the size

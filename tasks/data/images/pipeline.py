@@ -20,9 +20,9 @@ from tasks.runtime.processes import has_gpu
 if TYPE_CHECKING:
     import tensorflow as tf
 
-#: Cores up to which PNGs go around TensorFlow. kornia-rs holds Python's lock while it decodes, so that threads prepare
-#: some 1,700 photos of 300 x 300 pixels a second, whatever the cores: more than a network takes on eight of them, less
-#: than one takes on a GPU.
+#: Up to this number of cores, PNGs are decoded without TensorFlow. kornia-rs holds Python's lock while it decodes, so
+#: threads prepare about 1,700 photos of 300 x 300 pixels per second on any number of cores: more than a network
+#: processes on eight cores, less than on a GPU.
 MOST_CORES = 8
 
 
@@ -36,8 +36,8 @@ def prepared(
 ) -> Iterator[tuple[list[int], np.ndarray]]:
     """Batches of (positions in `paths`, uint8[n, size, size, 3]), in order. `formats`: those of the files.
 
-    By tf.data, or for PNGs alone on few cores by threads; the pixels are the same. Raises `DataError` naming the file
-    that cannot be read.
+    Uses tf.data, or threads if all are PNGs and cores are few; the pixels are equal. Raises `DataError` naming the
+    file that cannot be read.
     """
     few = (os.cpu_count() or 1) <= MOST_CORES and not has_gpu()
     way = _by_threads if few and set(formats) == {"PNG"} else _by_tf_data
@@ -72,7 +72,7 @@ def _by_tf_data(
     import tensorflow as tf
 
     prepare = _preparer(size, fit, max_pixels, tuple(sorted(formats)))
-    # AutoGraph has nothing to translate here, and takes a quarter of a second to find out.
+    # AutoGraph has nothing to translate here, but would search for a quarter of a second.
     read = tf.autograph.experimental.do_not_convert(lambda path: prepare(tf.io.read_file(path)))
     data = tf.data.Dataset.from_tensor_slices(tf.constant(paths, tf.string))
     data = data.map(read, os.cpu_count(), deterministic=True)
@@ -90,10 +90,10 @@ def _by_tf_data(
 
 
 def untuned(data: tf.data.Dataset) -> tf.data.Dataset:
-    """The data set with the parallelism that its code gives, and none within an operation.
+    """The data set with the parallelism set in the code, and none within an operation.
 
-    The thread with which TensorFlow 2.21 tunes a data set sleeps twice as long each time, and on some runs the end of
-    the data waits for it to wake: 10.2, 20.5 or 41 seconds after the start.
+    The tuning thread of TensorFlow 2.21 doubles its sleep each time, and in some runs the end of the data waits for it
+    to wake: 10.2, 20.5 or 41 seconds after the start.
     """
     import tensorflow as tf
 
@@ -106,7 +106,7 @@ def untuned(data: tf.data.Dataset) -> tf.data.Dataset:
 def reader(
     size: int, fit: str, max_pixels: int, formats: Collection[str] = FORMATS
 ) -> Callable[[Sequence[str]], np.ndarray]:
-    """A function from paths to uint8[n, size, size, 3], for rows that are wanted in any order. Errors as above."""
+    """A function from paths to uint8[n, size, size, 3], to read rows in any order. Errors as in `prepared`."""
     return lambda paths: np.stack([_square(path, size, fit, max_pixels, formats) for path in paths])
 
 

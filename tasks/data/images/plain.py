@@ -1,7 +1,7 @@
-"""Plain PNGs to prepared squares without TensorFlow: the pixels of `decode.prepare`, for a third of a processor's time.
+"""Plain PNGs to prepared squares without TensorFlow: the pixels of `decode.prepare`, in a third of the processor time.
 
-kornia-rs decodes, and SciPy's sparse matrices resize: a pass is one product, in one thread and without the price that
-TensorFlow has for each operation. Sums are built in the same order as TensorFlow's, so that the pixels are equal.
+kornia-rs decodes, and SciPy's sparse matrices resize: one product per axis, in one thread and without TensorFlow's
+overhead for each operation. Sums are added in the same order as TensorFlow's, so that the pixels are equal.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from functools import lru_cache
 import numpy as np
 import scipy.sparse
 
-#: Channels by colour type, of those that need nothing but unpacking: grey and RGB (https://www.w3.org/TR/png/, 11.2.1).
+#: Channels by colour type, of those that only need unpacking: grey and RGB (https://www.w3.org/TR/png/, 11.2.1).
 MODES = {0: "mono", 2: "rgb"}
-#: Larger ones are left to the graph, which decodes in all cores: kornia-rs holds Python's lock for a millisecond here.
+#: Larger images go to the graph, which decodes on all cores: at this size kornia-rs holds Python's lock for 1 ms.
 MOST_PIXELS = 2**18
 
 
 def prepare(data: bytes, size: int, fit: str, max_pixels: int) -> np.ndarray | None:
     """The bytes of an 8-bit grey or RGB PNG without transparency as uint8[size, size, 3], as `decode.prepare` gives it.
 
-    None for all else: for other kinds of image, large ones, and what is broken, which the graph has the words for.
+    None for all others: other kinds of image, large ones, and damaged ones, for which the graph raises the error.
     """
     photo = _decoded(data, min(max_pixels, MOST_PIXELS))
     return None if photo is None else _fitted(photo, size, fit)
@@ -40,7 +40,7 @@ def _decoded(data: bytes, max_pixels: int) -> np.ndarray | None:
 
     try:
         return decode_image_png_u8(data, (height, width), MODES[colour])
-    except Exception:  # of no narrower type
+    except Exception:  # kornia-rs raises no narrower type
         return None
 
 
@@ -73,7 +73,7 @@ def _resized(plane: np.ndarray, height: int, width: int) -> np.ndarray:
 
 @lru_cache(maxsize=1024)
 def _weights(length: int, wanted: int) -> scipy.sparse.csr_array:
-    """How much of each of `length` pixels is in each of the `wanted` ones, float32[wanted, length].
+    """Weight of each of `length` input pixels in each of the `wanted` output pixels, float32[wanted, length].
 
     The spans of TensorFlow's `ScaleAndTranslate` with the triangle kernel and antialiasing, step by step in float32.
     """
@@ -87,7 +87,7 @@ def _weights(length: int, wanted: int) -> scipy.sparse.csr_array:
     away = np.abs((taps.astype(np.float32) + half - centres[:, None]) * (one / radius))
     used = taps <= last[:, None]
     shares = np.where(used, np.maximum(one - away, 0), 0).astype(np.float32)
-    # One after the other, as NumPy's own sum adds in pairs.
+    # Added one after the other; NumPy's own sum adds in pairs.
     shares *= one / np.add.accumulate(shares, axis=1)[:, -1:]
     ends = np.concatenate([[0], used.sum(axis=1).cumsum()])
     return scipy.sparse.csr_array((shares[used], taps[used], ends), shape=(wanted, length))

@@ -1,4 +1,4 @@
-"""What networks were trained to see: (scale, offset) for red, green and blue, which turn pixels 0 to 255 into it.
+"""Input ranges of networks: (scale, offset) for red, green and blue, which map pixels 0 to 255 to the range.
 
 For `keras.layers.Rescaling`: pixel times scale plus offset.
 """

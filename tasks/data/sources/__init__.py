@@ -1,9 +1,9 @@
 """Where photos and labels come from.
 
 A source has `rows(*, options…) -> DataFrame` with the columns `uri` (an absolute path), `label`, `group` and `split`
-(text or None; `split` is train, validation or test where the source fixes it), and any further columns of its own,
-which travel along under the prefix `slice_`, and by whose values test images are scored too. A row with text in the
-column `error` is set aside for that reason.
+(text or None; `split` is train, validation or test where the source fixes it), and any further columns. These get the
+prefix `slice_`, and test images are also scored by their values. A row with text in the column `error` is set aside for
+that reason.
 """
 
 from pathlib import Path
@@ -42,10 +42,10 @@ def _stat(uri: str) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-#: What every source gives; its further columns get names that no fact of a photo has.
+#: Columns of every source; further columns get names that no fact of a photo has.
 COMMON = ("uri", "label", "group", "split", "error")
 
 
 def prefixed(rows: pd.DataFrame) -> pd.DataFrame:
-    """A source's rows, with the prefix before the names of the columns that not every source has."""
+    """A source's rows, with the prefix before the names of its further columns."""
     return rows.rename(columns={name: f"{PREFIX}{name}" for name in rows if name not in COMMON})

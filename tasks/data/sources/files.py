@@ -1,4 +1,4 @@
-"""Photos without labels: every file of a folder, however deep; for `headstart score`."""
+"""Photos without labels: every file in a folder and its sub-folders; for `headstart score`."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from tasks.runtime.errors import DataError
 
 
 def rows(*, path: Path) -> pd.DataFrame:
-    """A row a file, hidden files aside; no labels."""
+    """One row per file, hidden files excluded; no labels."""
     root = path.expanduser().absolute()
     if not root.is_dir():
         raise DataError(f"source.options.path: expected a folder of photos, found no folder at {path} ({root}).")

@@ -1,4 +1,4 @@
-"""A folder with one sub-folder a class, or `train/ validation/ test/` with the classes below.
+"""A folder with one sub-folder per class, or `train/ validation/ test/` with the classes below.
 
 The second is the layout of TFDS' ImageFolder (https://www.tensorflow.org/datasets/api_docs/python/tfds/folder_dataset).
 """
@@ -13,7 +13,7 @@ SPLIT_NAMES = {"train": "train", "validation": "validation", "val": "validation"
 
 
 def rows(*, path: Path) -> pd.DataFrame:
-    """A row a file, hidden files aside; the label is the name of the sub-folder."""
+    """One row per file, hidden files excluded; the label is the name of the sub-folder."""
     root = path.expanduser().absolute()
     if not root.is_dir():
         raise DataError(f"source.options.path: expected a folder of photos, found no folder at {path} ({root}).")

@@ -17,7 +17,7 @@ def rows(
     split: str | None = None,
     root: Path | None = None,
 ) -> pd.DataFrame:
-    """A row a line of the table: `image`, `label`, `group` and `split` are names of its columns.
+    """One row per line of the table: `image`, `label`, `group` and `split` are names of its columns.
 
     Paths in the table are relative to `root`, else to the table's folder, and must stay inside it.
     """
@@ -48,10 +48,10 @@ def rows(
 def _read(path: Path) -> pd.DataFrame:
     if path.suffix.lower() in (".parquet", ".pq"):
         table = pd.read_parquet(path)
-        # pandas keeps its index: a named one is a column, one that a shuffle, filter or concat has left says nothing.
+        # pandas stores its index: a named one becomes a column; one left by a shuffle, filter or concat has no meaning.
         named = [name for name in table.index.names if name is not None and name not in table]
         return table.reset_index(named).reset_index(drop=True)
-    # As text: a label 007 or 1.0 must stay what the file says.
+    # As text: a label 007 or 1.0 must stay as it is written.
     return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
 
 

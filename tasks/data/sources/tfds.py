@@ -1,6 +1,6 @@
 """Any data set of TensorFlow Datasets, and the builders of `tasks/data/sources/builders`.
 
-The encoded images are written out once as files, so that a run with nothing new reads a table and loads no TensorFlow.
+The encoded images are written out once as files, so that a run without new data reads a table and loads no TensorFlow.
 """
 
 from importlib import import_module, metadata
@@ -19,7 +19,7 @@ EXTENSIONS = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif", b"BM
 
 
 def rows(*, name: str, data_dir: Path | None = None, splits: tuple[str, ...] = ()) -> pd.DataFrame:
-    """A row an example; other scalar features become columns.
+    """One row per example; other scalar features become columns.
 
     `splits`: TFDS splits to read (default: all). Where there is only one, the recipe's own split is drawn.
     """

@@ -1,7 +1,7 @@
 """Conditions that a model must meet before it replaces the champion.
 
-A gate has `check(case, *, options…) -> GateResult`; both models have answered the same test rows today. A gate that
-compares passes where there is no champion yet. One that cannot be computed has failed.
+A gate has `check(case, *, options…) -> GateResult`; both models predict the same test rows today. A gate that compares
+two models passes if there is no champion yet. A gate that cannot be computed fails.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,39 +22,39 @@ class Case:
     labels: np.ndarray
     classes: tuple[str, ...]
     challenger: np.ndarray
-    #: None where there is none yet.
+    #: None if there is none yet.
     champion: np.ndarray | None = None
-    #: How often, at most, a difference that is not there may be seen: the significance level of this decision.
+    #: Significance level of this decision: the largest probability of seeing a difference that does not exist.
     level: float = 0.05
-    #: Chance with which the number of images that is asked for shows a difference as large as today's.
+    #: Probability that as many images as `undecided` asks for show a difference as large as today's.
     power: float = 0.8
     #: Rows by slice, bool[n].
     slices: Mapping[str, np.ndarray] = field(default_factory=dict)
-    #: Median milliseconds of the challenger for one prepared image, measured when it is asked for.
+    #: Median milliseconds of the challenger for one prepared image, measured when called.
     latency: Callable[[], float] | None = None
     seed: int = 0
 
     def check(self) -> None:
-        """Raise `ValueError` where an answer is no number, which comparisons would take for a wrong or a right one."""
-        if not all(np.isfinite(said).all() for said in (self.challenger, self.champion) if said is not None):
-            raise ValueError("expected probabilities of every test image, found NaN or infinite ones")
+        """Raise `ValueError` if a probability is not finite: comparisons would count it as wrong or right."""
+        if not all(np.isfinite(found).all() for found in (self.challenger, self.champion) if found is not None):
+            raise ValueError("expected finite probabilities of every test image, found NaN or infinite ones")
 
     def metric(self, name: str) -> float:
         """The named metric of the challenger."""
         return float(plugins.entry("metrics", name)(self.labels, self.challenger))
 
     def more(self, found: paired.Difference, target: float) -> int | None:
-        """Further test images that would tell the difference from `target`; None where none can be named."""
+        """Further test images needed to distinguish the difference from `target`; None if there is no estimate."""
         return paired.more_rows(found, target, self.level, self.power)
 
 
 def run(gates: Mapping[str, dict[str, Any]], case: Case) -> tuple[GateResult, ...]:
-    """Every gate's answer; an exception inside one is a failure of that gate."""
+    """Every gate's result; an exception in a gate is a failure of that gate."""
     return tuple(_one(name, options, case) for name, options in gates.items())
 
 
 def decide(results: tuple[GateResult, ...]) -> tuple[str, str]:
-    """`keep` where a gate failed, else `undecided` where one is, else `promote`; and why."""
+    """`keep` if a gate failed, else `undecided` if one is, else `promote`; and the reason."""
     failed = [result for result in results if result.outcome == "failed"]
     open_ = [result for result in results if result.outcome == "undecided"]
     decision = "keep" if failed else "undecided" if open_ else "promote"
@@ -65,7 +65,7 @@ def decide(results: tuple[GateResult, ...]) -> tuple[str, str]:
 
 
 def rounded(images: int) -> int:
-    """To two digits, upwards: an estimate says no more."""
+    """Rounded up to two digits: an estimate is not more precise."""
     unit = 10 ** max(len(str(images)) - 2, 0)
     return -(-images // unit) * unit
 

@@ -1,4 +1,4 @@
-"""The challenger answers one image fast enough on the machine that judges it."""
+"""The challenger predicts one image fast enough on the machine that evaluates it."""
 
 from tasks.evaluation.gates import Case
 from tasks.records import GateResult
@@ -7,7 +7,7 @@ from tasks.records import GateResult
 def check(case: Case, *, milliseconds: float = 200.0) -> GateResult:
     """Median time of the network for one prepared image, without decoding it."""
     if case.latency is None:
-        raise ValueError("expected a network whose time can be taken, found none")
+        raise ValueError("expected a network to measure, found none")
     found = case.latency()
     holds = found <= milliseconds
     reason = f"{found:.1f} ms an image, {'at most' if holds else 'above'} {milliseconds:g} ms"

@@ -1,4 +1,4 @@
-"""No class, and on request no slice, got worse by more than a margin, whatever the whole gained."""
+"""No class, and optionally no slice, gets worse by more than a margin, whatever the overall gain."""
 
 import numpy as np
 
@@ -10,11 +10,11 @@ NAME = "no_class_regression"
 
 
 def check(case: Case, *, margin: float = 0.05, slices: bool = False, min_images: int = 10) -> GateResult:
-    """The share recognised, in each class and slice, is surely not lower than the champion's by more than `margin`.
+    """In each class and slice, accuracy is significantly not lower than the champion's by more than `margin`.
 
-    All parts must hold, so that none needs a stricter level (intersection-union test: Berger 1982, Technometrics
-    24:295-300, https://doi.org/10.1080/00401706.1982.10487790). One that surely fails has to stand out among all of
-    them (Bonferroni). Parts with fewer than `min_images` test images are passed over, and named.
+    All parts must pass, so none needs a stricter level (intersection-union test: Berger 1982, Technometrics
+    24:295-300, https://doi.org/10.1080/00401706.1982.10487790). To fail, a part must be significantly worse after
+    correction for their number (Bonferroni). Parts with fewer than `min_images` test images are skipped, and named.
     """
     if case.champion is None:
         return GateResult(NAME, "passed", "there is no champion yet", {})
@@ -35,22 +35,22 @@ def check(case: Case, *, margin: float = 0.05, slices: bool = False, min_images:
         else ""
     )
     if worse or not unsure:
-        named = ", ".join(_said(name, strict[name]) for name in worse) or _said(least, found[least])
+        named = ", ".join(_shown(name, strict[name]) for name in worse) or _shown(least, found[least])
         return GateResult(
-            NAME, "failed" if worse else "passed", f"{'worse' if worse else 'least'}: {named}{few}", numbers
+            NAME, "failed" if worse else "passed", f"{'worse' if worse else 'lowest gain'}: {named}{few}", numbers
         )
-    # Images of one part among all that are labelled.
+    # Only a share of the newly labelled images is in the part.
     more = [(case.more(found[name], -margin), judged[name].mean()) for name in unsure]
     images = max((int(np.ceil(count / share)) for count, share in more if count), default=0) or None
-    named = ", ".join(_said(name, found[name]) for name in unsure)
-    return GateResult(NAME, "undecided", f"not sure to stay within {margin:.2%}: {named}{few}", numbers, images)
+    named = ", ".join(_shown(name, found[name]) for name in unsure)
+    return GateResult(NAME, "undecided", f"a loss above {margin:.2%} is possible: {named}{few}", numbers, images)
 
 
 def _gain(case: Case, rows: np.ndarray, level: float) -> paired.Difference:
-    assert case.champion is not None  # who calls has asked
+    assert case.champion is not None  # the caller has checked
     fixed, broken = paired.fixed_and_broken(case.labels[rows], case.challenger[rows], case.champion[rows])
     return paired.shares(fixed, broken, int(rows.sum()), level)
 
 
-def _said(name: str, gain: paired.Difference) -> str:
+def _shown(name: str, gain: paired.Difference) -> str:
     return f"{name} {gain.value:+.2%} ({gain.low:+.2%} to {gain.high:+.2%})"

@@ -1,6 +1,6 @@
-"""The challenger is surely better than the champion; with a margin, surely not worse by more than that.
+"""The challenger is significantly better than the champion; with a margin, significantly not worse by more than that.
 
-Both answer the same test images today. Accuracy: exact McNemar test on the images that only one of them gets right,
+Both predict the same test images today. Accuracy: exact McNemar test on the images that only one of them gets right,
 and Tango's interval; any other metric: a paired bootstrap.
 """
 
@@ -13,9 +13,9 @@ NAME = "not_worse_than_champion"
 
 
 def check(case: Case, *, metric: str = "accuracy", margin: float = 0.0) -> GateResult:
-    """Passes without a champion; undecided where the test images are too few to tell.
+    """Passes without a champion; undecided if there are too few test images.
 
-    `margin`: how much lower the metric may be, in its own unit; 0 asks for a gain.
+    `margin`: how much worse the metric may be, in its own unit; 0 requires a gain.
     """
     new = case.metric(metric)
     if case.champion is None:
@@ -28,14 +28,14 @@ def check(case: Case, *, metric: str = "accuracy", margin: float = 0.0) -> GateR
         found = paired.shares(fixed, broken, rows, case.level)
     else:
         found = paired.bootstrap(case.labels, case.challenger, case.champion, score, case.level, case.seed)
-    # Lower is better for some: all that follows is about how much better the challenger is.
+    # For some metrics lower is better; from here on, higher means that the challenger is better.
     better = found if plugins.load("metrics", metric).HIGHER_IS_BETTER else _turned(found)
     sure = p <= case.level if metric == "accuracy" and not margin else better.low > -margin or better.high < -margin
     numbers = {metric: new, f"champion_{metric}": old, "fixed": float(fixed), "broken": float(broken), "p": p}
     numbers |= {"gain": better.value, "gain_low": better.low, "gain_high": better.high, "margin": margin}
     reason = _reason(metric, new, old, fixed, broken, p, better, rows, case.level)
     if not sure:
-        return GateResult(NAME, "undecided", f"{reason}: not enough to tell", numbers, case.more(better, -margin))
+        return GateResult(NAME, "undecided", f"{reason}: too few images to decide", numbers, case.more(better, -margin))
     return GateResult(NAME, "passed" if better.value > -margin else "failed", reason, numbers)
 
 

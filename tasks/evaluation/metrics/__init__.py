@@ -1,7 +1,7 @@
-"""Numbers that say how good probabilities are.
+"""Metrics of predicted probabilities.
 
 A metric has `score(labels, probabilities) -> float` with labels int[n] and probabilities float[n, classes]; every class
-must occur among the labels. `HIGHER_IS_BETTER` says which way it is good.
+must occur among the labels. `HIGHER_IS_BETTER` is its direction.
 """
 
 import numpy as np

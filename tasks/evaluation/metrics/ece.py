@@ -16,7 +16,7 @@ def score(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def bins(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows, mean confidence and accuracy in each of the bins of confidence, each float[15]; 0 where a bin is empty."""
+    """Rows, mean confidence and accuracy in each of the bins of confidence, each float[15]; 0 if a bin is empty."""
     confidence = probabilities.max(axis=1)
     right = (probabilities.argmax(axis=1) == labels).astype(float)
     place = np.minimum((confidence * BINS).astype(int), BINS - 1)

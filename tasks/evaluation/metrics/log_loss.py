@@ -1,4 +1,4 @@
-"""Mean surprise at the label, in nats."""
+"""Mean negative log probability of the label, in nats."""
 
 import numpy as np
 

@@ -8,9 +8,9 @@ HIGHER_IS_BETTER = True
 def score(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """0 to 1, higher is better, 0.5 is chance.
 
-    The share of pairs of a row of the class and another that its probability puts in this order, equal ones as half:
-    Hanley and McNeil 1982, https://doi.org/10.1148/radiology.143.1.7063747. scikit-learn's `roc_auc_score`, 15 times as
-    fast or more: an interval takes a thousand.
+    The share of pairs, a row of the class and another row, in which the first has the higher probability; ties count
+    half: Hanley and McNeil 1982, https://doi.org/10.1148/radiology.143.1.7063747. scikit-learn's `roc_auc_score`, at
+    least 15 times as fast: an interval needs a thousand scores.
     """
     from scipy.stats import rankdata
 

@@ -1,8 +1,8 @@
-"""Parts of the test images by what is known of them, and on which parts a model does worse than on the rest.
+"""Slices of the test images, and the slices on which a model is worse than on the rest.
 
-A slice is one value of a column: of a column of the source, or of the quarters of brightness, size and sharpness. Bias
-that a network brought along shows as a gap between a slice and the rest; set beside the gap of a linear head on the
-frozen network, it shows whether fine-tuning made it smaller.
+A slice is one value of a column: a column of the source, or the quartiles of brightness, size and sharpness. Bias of a
+network shows as a gap between a slice and the rest. The comparison with the gap of a linear head on the frozen network
+shows whether fine-tuning reduced it.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from tasks.records import SliceScore, data
 from tasks.runtime import plugins
 from tasks.settings import Slices
 
-#: Defined on any rows; the others want every class among the labels.
+#: Defined on any rows; the others need every class among the labels.
 ALWAYS, WHERE_ALL_OCCUR = ("accuracy", "log_loss"), ("balanced_accuracy", "macro_f1")
 
 
@@ -36,10 +36,10 @@ def masks(parts: pd.DataFrame) -> dict[str, np.ndarray]:
 def judge(
     parts: pd.DataFrame, labels: np.ndarray, shipped: np.ndarray, probe: np.ndarray, settings: Slices, seed: int
 ) -> tuple[SliceScore, ...]:
-    """Every slice that has enough images, and leaves enough to compare it with; the worst slice first.
+    """Every slice that has enough images inside and outside; the worst slice first.
 
     `parts`: n rows of text, from `test_values`; `labels`: int[n]; `shipped`, `probe`: float[n, classes], the models'
-    answers. A gap may come from another mix of classes: balanced accuracy and macro F1 beside it do not.
+    predictions. A gap may come from a different mix of classes; balanced accuracy and macro F1 are free of that.
     """
     names, masks = _enough(parts, settings.min_images)
     if not names:
@@ -69,7 +69,7 @@ def judge(
 
 
 def table(scores: tuple[SliceScore, ...]) -> pd.DataFrame:
-    """A row a slice, the ends of the intervals in columns of their own."""
+    """A row per slice, with the ends of the intervals in separate columns."""
     return pd.DataFrame(
         {"column": score.column, "value": score.value, "images": score.images}
         | score.metrics
@@ -102,7 +102,7 @@ def _metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
 
 
 def _verdict(low: float, high: float) -> str:
-    """Of the two ends of how much worse the slice is, whichever way round."""
+    """From the two ends of the interval of how much worse the slice is, in any order."""
     return "worse" if min(low, high) > 0 else "better" if max(low, high) < 0 else "no sure gap"
 
 

@@ -1,4 +1,4 @@
-"""How a model does on each class by itself."""
+"""Scores of a model on each class."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from tasks.records import ClassScore
 def scores(labels: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...]) -> tuple[ClassScore, ...]:
     """Precision, recall with Wilson's 95 % interval, and F1 of each class; int[n] labels, float[n, classes].
 
-    Wilson 1927, Journal of the American Statistical Association 22:209-212: it keeps to 0 to 1 where classes are small.
+    Wilson 1927, Journal of the American Statistical Association 22:209-212: it stays within 0 to 1 for small classes.
     """
     from sklearn.metrics import precision_recall_fscore_support
     from statsmodels.stats.proportion import proportion_confint

@@ -10,7 +10,7 @@ from tasks.records.data import PREFIX
 from tasks.runtime.errors import UsageError
 from tasks.settings import Slices
 
-#: A column with more values than this names images rather than kinds of them.
+#: A column with more values than this identifies single images, not groups of images.
 MOST = 20
 MISSING = "(none)"
 DERIVED: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
@@ -23,26 +23,26 @@ DERIVED: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
 def values(rows: pd.DataFrame, settings: Slices) -> pd.DataFrame:
     """Each row's value in the columns to slice by, as text: source columns under their prefixed names, then derived.
 
-    `rows`: the whole data set. Quarters are those of its training rows. Raises `UsageError` for a column that the
-    settings name and that is not there, or has many values that are no numbers.
+    `rows`: the whole data set. Quartiles are those of its training rows. Raises `UsageError` if a column in the
+    settings is missing, or has many values that are not numbers.
     """
     train = (rows["split"] == "train").to_numpy()
     texts = {name: _text(rows[name]) for name in rows if name.startswith(PREFIX)}
     few = [name for name, text in texts.items() if text.nunique() <= MOST]
-    wanted = [_named(name, texts) for name in settings.columns] or [n for n in few if not _measured(rows[n])]
-    own = {n: texts[n] if n in few else _quarters(_numbers(n, rows[n]), train) for n in wanted}
-    derived = {name: _quarters(DERIVED[name](rows), train) for name in settings.derived}
+    chosen = [_named(name, texts) for name in settings.columns] or [n for n in few if not _measured(rows[n])]
+    own = {n: texts[n] if n in few else _quartiles(_numbers(n, rows[n]), train) for n in chosen}
+    derived = {name: _quartiles(DERIVED[name](rows), train) for name in settings.derived}
     return pd.DataFrame(own | derived, index=rows.index)
 
 
 def _text(column: pd.Series) -> pd.Series:
-    # Whole numbers with gaps among them come as floats.
+    # Integers with missing values are stored as floats.
     whole = column.astype("Int64") if pd.api.types.is_float_dtype(column) and not _measured(column) else column
     return whole.map(str, na_action="ignore").astype(object).where(column.notna(), MISSING)
 
 
 def _measured(column: pd.Series) -> bool:
-    """Whether it holds fractions: a measurement, and no kind of image."""
+    """Whether it contains fractions: then it is a measurement, not a group of images."""
     return pd.api.types.is_float_dtype(column) and bool((column.dropna() % 1 != 0).any())
 
 
@@ -58,13 +58,13 @@ def _numbers(name: str, column: pd.Series) -> pd.Series:
     if not numbers.notna().equals(column.notna()):
         raise UsageError(
             f"slices.columns: expected numbers or at most {MOST} values in a column, found "
-            f"{column.nunique()} texts in {name.removeprefix(PREFIX)!r}. Leave it out, or make its values fewer."
+            f"{column.nunique()} texts in {name.removeprefix(PREFIX)!r}. Leave it out, or group its values."
         )
     return numbers
 
 
-def _quarters(numbers: pd.Series, train: np.ndarray) -> pd.Series:
-    """The quarter of the training rows' numbers that each number is in, by its bounds; fewer where many are equal."""
+def _quartiles(numbers: pd.Series, train: np.ndarray) -> pd.Series:
+    """The quartile of the training rows that each number is in, named by its bounds; fewer if many are equal."""
     known = numbers[train].dropna()
     edges = np.unique(np.quantile(known, [0.25, 0.5, 0.75])) if len(known) else np.array([])
     shown = [f"{edge:,.0f}" if abs(edge) >= 1000 else f"{edge:.4g}" for edge in edges]

@@ -1,4 +1,4 @@
-"""Paired bootstrap: models that answer for the same rows are compared row by row.
+"""Paired bootstrap: models that predict the same rows are compared row by row.
 
 Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 13 and 16.
 """
@@ -10,7 +10,7 @@ import numpy as np
 from tasks.records import Gain
 
 RESAMPLES = 2000
-#: Probabilities below are taken for this one, so that a log loss is finite.
+#: Smaller probabilities are raised to this one, so that the log loss is finite.
 FLOOR = 1e-7
 
 
@@ -20,13 +20,13 @@ def losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def interval(values: np.ndarray, confidence: float, seed: int) -> tuple[float, float]:
-    """Bootstrap percentile interval of the mean of float[n]; one-sided each way it has the chance `confidence`."""
+    """Bootstrap percentile interval of the mean of float[n]; `confidence` is one-sided, for each end."""
     drawn = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
     low, high = np.quantile(values[drawn].mean(axis=1), [1 - confidence, confidence])
     return float(low), float(high)
 
 
-#: One-sided each way, so that 95 % lie inside.
+#: One-sided, for each end, so that 95 % are inside.
 CONFIDENCE = 0.975
 
 
@@ -36,5 +36,5 @@ def correct(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def gain(ours: np.ndarray, theirs: np.ndarray, seed: int) -> Gain:
-    """Mean of ours above theirs, values of the same rows, float[n], with its 95 % interval."""
+    """Mean of ours minus theirs, values of the same rows, float[n], with its 95 % interval."""
     return Gain(float((ours - theirs).mean()), *interval(ours - theirs, CONFIDENCE, seed))

@@ -1,4 +1,4 @@
-"""Which images train and which validate, in turns: cross-validation, stratified by class.
+"""Cross-validation folds, stratified by class.
 
 Kohavi 1995, A Study of Cross-Validation and Bootstrap for Accuracy Estimation and Model Selection, IJCAI.
 """
@@ -19,7 +19,7 @@ Fold = tuple[np.ndarray, np.ndarray]
 def split(rows: pd.DataFrame, labels: np.ndarray, turns: int, seed: int) -> tuple[Fold, ...]:
     """Folds of rows (key, group, split: train or validation) and labels int[n]; images of a group stay together.
 
-    0 `turns`: one fold, of the rows' own splits. There are fewer folds where a class has fewer groups.
+    `turns` 0: one fold, from the rows' own splits. There are fewer folds if a class has fewer groups.
     """
     if not turns:
         validates = (rows["split"] == "validation").to_numpy()

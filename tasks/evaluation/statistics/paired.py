@@ -1,6 +1,6 @@
-"""Two models on the same rows: is one of them better, by how much, and how many rows more would tell.
+"""Two models on the same rows: is one of them better, by how much, and how many more rows would show it.
 
-Both answer the same rows, so that what counts is the rows on which they differ.
+Both predict the same rows, so only the rows on which they differ count.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 RESAMPLES = 2000
-#: A difference is looked for between these, since at the ends themselves it has no variance.
+#: Search range of a difference; at -1 and 1 it has no variance.
 ENDS = (-1 + 1e-9, 1 - 1e-9)
 
 
@@ -20,7 +20,7 @@ class Difference:
     value: float
     low: float
     high: float
-    #: Standard deviation of what a row adds to the difference, so that its standard error is this over √rows.
+    #: Standard deviation of a row's part of the difference, whose standard error is this / √rows.
     spread: float
     rows: int
 
@@ -32,7 +32,7 @@ def fixed_and_broken(labels: np.ndarray, new: np.ndarray, old: np.ndarray) -> tu
 
 
 def mcnemar(fixed: int, broken: int) -> float:
-    """Chance of so uneven a split, or a more uneven one, where both models are equally good: two-sided, exact.
+    """Probability of a split at least this uneven if both models are equally good: two-sided, exact.
 
     McNemar 1947, Psychometrika 12:153-157, https://doi.org/10.1007/BF02295996.
     """
@@ -44,9 +44,9 @@ def mcnemar(fixed: int, broken: int) -> float:
 def shares(fixed: int, broken: int, rows: int, level: float) -> Difference:
     """Difference of two shares of the same rows, such as accuracies, with Tango's score interval.
 
-    Unlike a bootstrap it does not shrink to nothing where the models agree on the few rows that are there. Tango 1998,
+    Unlike a bootstrap interval, it does not shrink to zero if the models agree on all of a few rows. Tango 1998,
     Statistics in Medicine 17:891-908, https://doi.org/10.1002/(SICI)1097-0258(19980430)17:8<891::AID-SIM780>3.0.CO;2-B
-    (no library that is installed here has it).
+    (no installed library has it).
     """
     from scipy.optimize import brentq
     from scipy.stats import norm
@@ -83,7 +83,7 @@ def bootstrap(
     from scipy.stats import bootstrap as resampled
 
     groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    # A class of a single row is always that row, which SciPy refuses to draw from.
+    # SciPy cannot resample a class of a single row; that row is always included.
     several, single = [g for g in groups if len(g) > 1], [g for g in groups if len(g) == 1]
 
     def difference(*drawn: np.ndarray) -> float:
@@ -105,10 +105,10 @@ def bootstrap(
 
 
 def more_rows(found: Difference, target: float, level: float, power: float) -> int | None:
-    """Rows beyond those that are there after which the difference is told from `target`, with the chance `power`.
+    """Additional rows needed to distinguish the difference from `target` with probability `power`.
 
-    The difference is taken to stay what it is; by the normal approximation. None where it is the target itself, or no
-    row says anything yet. Never below 1: what is undecided needs more.
+    Assumes that the difference stays the same; normal approximation. None if it equals the target, or if no row differs
+    yet. At least 1: an undecided comparison needs more rows.
     """
     from statsmodels.stats.power import NormalIndPower
 

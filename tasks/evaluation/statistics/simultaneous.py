@@ -1,11 +1,11 @@
-"""How far a part of the rows is from the rest of them, with intervals that hold for all parts together.
+"""The gap between a part of the rows and the rest, with intervals that hold for all parts together.
 
-Looking at many slices finds a bad one by chance. The intervals are therefore simultaneous: with the chance 95 % all of
-them hold at once. How wide that is comes from the joint distribution of the gaps, by a Gaussian multiplier bootstrap of
-the largest studentised gap (Chernozhukov, Chetverikov and Kato 2013, Annals of Statistics 41:2786-2819,
-https://doi.org/10.1214/13-AOS1161). Unlike Bonferroni's it counts slices that say the same, such as both values of a
-column, once. It needs the gaps' correlations alone, so that time and memory are those of one pass over rows x slices,
-float64. Rows count as independent of each other.
+Among many slices, some look bad by chance. The intervals are therefore simultaneous: with probability 95 % all of them
+hold at once. Their width comes from the joint distribution of the gaps, by a Gaussian multiplier bootstrap of the
+largest studentised gap (Chernozhukov, Chetverikov and Kato 2013, Annals of Statistics 41:2786-2819,
+https://doi.org/10.1214/13-AOS1161). Unlike Bonferroni's correction, it counts slices with the same information, such as
+both values of a column, once. It needs only the gaps' correlations, so time and memory are those of one pass over
+rows x slices, float64. Rows are assumed to be independent.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from tasks.evaluation.statistics import bootstrap
 
 CONFIDENCE = 0.95
 DRAWS = 10_000
-#: Which way each metric is worse.
+#: Sign of the change that makes each metric worse.
 WORSE = {"accuracy": -1, "log_loss": 1}
 
 
@@ -26,15 +26,15 @@ def values(metric: str, labels: np.ndarray, probabilities: np.ndarray) -> np.nda
 
 
 def differences(values: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Mean inside less mean outside, float64[slices], of float64[n] and bool[n, slices]; neither side is empty."""
+    """Mean inside minus mean outside, float64[slices], of float64[n] and bool[n, slices]; neither side is empty."""
     return _mean(values, masks) - _mean(values, ~masks)
 
 
 def intervals(values: np.ndarray, masks: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The differences, and the low and high ends of their simultaneous intervals, each float64[slices].
 
-    Each side needs two rows or more. The difference of two models' values gives what changed from one to the other,
-    compared row by row.
+    Each side needs at least two rows. The difference of two models' values as `values` gives the change from one model
+    to the other, compared row by row.
     """
     found = differences(values, masks)
     inside, outside = masks.sum(axis=0), (~masks).sum(axis=0)
@@ -49,10 +49,10 @@ def _mean(values: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def _variance(deviations: np.ndarray, side: np.ndarray, of_all: float) -> np.ndarray:
-    """Of the mean of each slice's rows on one side, float64[slices].
+    """Variance of the mean of each slice's rows on one side, float64[slices].
 
-    A few rows that happen to be all right have no variance of their own. It is taken to be at least halfway to that of
-    all rows: in simulations of slices of 30 rows and more the intervals then hold as often as they say.
+    A few rows that are all correct have no variance. It is therefore at least halfway to that of all rows: in
+    simulations of slices of 30 rows and more, the intervals then have their nominal coverage.
     """
     n = side.sum(axis=0)
     own = (deviations**2 * side).sum(axis=0) / (n - 1)
@@ -60,7 +60,7 @@ def _variance(deviations: np.ndarray, side: np.ndarray, of_all: float) -> np.nda
 
 
 def _critical(influence: np.ndarray, seed: int) -> float:
-    """Standard errors that the largest of the gaps stays within; `influence`: float64[n, slices], summed it is 0."""
+    """Quantile of the largest gap in standard errors; `influence`: float64[n, slices], each column sums to 0."""
     size = np.sqrt((influence**2).sum(axis=0))
     unit = influence / np.where(size > 0, size, 1)
     random = np.random.default_rng(seed)

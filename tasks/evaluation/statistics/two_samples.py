@@ -1,10 +1,10 @@
-"""Do two samples come from one distribution, class by class? Permutation tests, which hold at any sizes.
+"""Do two samples come from one distribution, class by class? Permutation tests, valid for any sample size.
 
-Which images are new is shuffled within each class, so that other shares of the classes alone give no small p-value. All
-else that the statistics rest on (means, principal components, folds) comes from both samples together and is the same
-for every shuffle: p-values then hold their level exactly (Phipson and Smyth 2010, Permutation p-values should never be
-zero, https://arxiv.org/abs/1603.05766). Components of the old sample alone would not do: new images, which they were
-not fitted to, lie elsewhere on them although nothing has changed. Images are taken to be independent of each other.
+Which images are new is shuffled within each class, so that changed class shares alone give no small p-value. Everything
+else in the statistics (means, principal components, folds) comes from both samples together and is the same for every
+shuffle: p-values then keep their level exactly (Phipson and Smyth 2010, Permutation p-values should never be zero,
+https://arxiv.org/abs/1603.05766). Components fitted to the old sample alone would be wrong: new images would differ on
+them although nothing has changed. Images are assumed to be independent.
 """
 
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ import numpy as np
 
 #: Principal components that are compared, and rows that each needs.
 COMPONENTS, ROWS_EACH = 64, 10
-#: Parts of which each is told by a classifier of the others, and shuffles that are looked at together.
+#: Cross-validation folds of the classifier, and shuffles that are computed together.
 TURNS, CHUNK = 5, 1000
-#: Differences that are no larger in proportion would be blown up by equal variances.
+#: Smaller relative differences are rounding errors, which scaling to equal variance would amplify.
 ROUNDING = 1e-6
 
 
@@ -27,7 +27,7 @@ class Compared:
     energy: float
     classes: dict[int, float]
     classifier: float
-    #: Share of pairs of one class, one new and one not, in which the classifier knows which is new.
+    #: Share of pairs of one class, one new and one old, in which the classifier finds the new one.
     auc: float
 
 
@@ -36,12 +36,12 @@ def compare(
 ) -> Compared:
     """Two samples of features, float[n, values] and float[m, values], with labels int[n] and int[m].
 
-    Each label needs two images of either sample. `draws`: shuffles, so that 1 / (draws + 1) is the smallest p-value.
+    Each label needs two images in each sample. `draws`: shuffles; the smallest p-value is 1 / (draws + 1).
     """
     from threadpoolctl import threadpool_limits
 
     labels = np.concatenate([new_labels, old_labels])
-    with threadpool_limits(1):  # many products of small matrices, in which threads wait for each other
+    with threadpool_limits(1):  # in many products of small matrices, threads wait for each other
         return _compared(np.concatenate([new, old]), labels, np.arange(len(labels)) < len(new), draws, seed)
 
 
@@ -64,12 +64,12 @@ def _classes(labels: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _p(statistics: np.ndarray) -> float:
-    """Share of draws, the first being what was found, that are as large as that."""
+    """Share of draws that are as large as the first one, the observed value."""
     return float((statistics >= statistics[0] - 1e-6 * abs(statistics[0])).mean())
 
 
 def _centred(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The rows less the mean of their class."""
+    """The rows minus the mean of their class."""
     found = values.astype(np.float32)
     for _, rows in _classes(labels):
         found[rows] -= found[rows].mean(axis=0)
@@ -92,7 +92,7 @@ def _scores(features: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _shuffled(new: np.ndarray, labels: np.ndarray, draws: int, random: np.random.Generator) -> np.ndarray:
-    """Who is new, float32[n, 1 + draws]: as it is, then shuffled within each class."""
+    """Which rows are new, float32[n, 1 + draws]: as observed, then shuffled within each class."""
     found = np.repeat(new.astype(np.float32)[:, None], 1 + draws, axis=1)
     for _, rows in _classes(labels):
         found[rows, 1:] = random.permuted(found[rows, 1:], axis=0)
@@ -103,13 +103,13 @@ def _energy(scores: np.ndarray, samples: np.ndarray) -> np.ndarray:
     """Energy distance of the two samples of one class in each column, times its harmonic size: float[columns].
 
     Székely and Rizzo 2013, https://doi.org/10.1016/j.jspi.2013.03.018; sums over classes as in Rizzo and Székely 2010,
-    https://doi.org/10.1214/09-AOAS245. Means are over pairs of different images: with an image's distance of 0 to
-    itself in them, a small sample that lies closer together would hide that it lies elsewhere.
+    https://doi.org/10.1214/09-AOAS245. Means are over pairs of different images: distances of 0 from an image to itself
+    would hide the shift of a small sample with a smaller spread.
     """
     from sklearn.metrics.pairwise import euclidean_distances
 
     apart = euclidean_distances(scores)
-    apart -= apart.mean() * (1 - np.eye(len(apart)))  # changes nothing but the rounding of the sums below
+    apart -= apart.mean() * (1 - np.eye(len(apart)))  # changes only the rounding of the sums below
     apart = apart.astype(np.float32)
     new = samples[:, 0].sum()
     old = len(samples) - new
@@ -121,26 +121,26 @@ def _energy(scores: np.ndarray, samples: np.ndarray) -> np.ndarray:
 
 
 def _aucs(scores: np.ndarray, samples: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
-    """Of a domain classifier on images that it has not seen, over pairs of one class: float[columns].
+    """AUC of a domain classifier on images that it has not seen, over pairs of one class: float[columns].
 
-    The classifier is Fisher's discriminant as a least-squares fit, which a thousand shuffles take one solution of.
+    The classifier is Fisher's discriminant as a least-squares fit, solved once for a thousand shuffles.
     Lopez-Paz and Oquab 2017, Revisiting Classifier Two-Sample Tests, https://arxiv.org/abs/1610.06545.
     """
     from scipy.stats import rankdata
     from sklearn.linear_model import Ridge
     from sklearn.model_selection import KFold, cross_val_predict
 
-    turns = KFold(TURNS, shuffle=True, random_state=seed)
-    # Centred before: an intercept of each turn would tell how many new images the other turns have.
+    folds = KFold(TURNS, shuffle=True, random_state=seed)
+    # Centred before: an intercept for each fold would reveal how many new images the other folds have.
     model = Ridge(1.0, fit_intercept=False)
     found = []
     for start in range(0, samples.shape[1], CHUNK):
         part = samples[:, start : start + CHUNK]
-        said = cross_val_predict(model, scores, _centred(part, labels), cv=turns).reshape(part.shape)
+        predicted = cross_val_predict(model, scores, _centred(part, labels), cv=folds).reshape(part.shape)
         wins, pairs = np.zeros(part.shape[1]), 0.0
         for _, rows in _classes(labels):
             new = part[rows, 0].sum()
-            wins += (rankdata(said[rows], axis=0) * part[rows]).sum(axis=0) - new * (new + 1) / 2
+            wins += (rankdata(predicted[rows], axis=0) * part[rows]).sum(axis=0) - new * (new + 1) / 2
             pairs += new * (len(rows) - new)
         found.append(wins / pairs)
     return np.concatenate(found)

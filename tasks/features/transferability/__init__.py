@@ -1,4 +1,4 @@
-"""Numbers that say, without any training, how well features suit labels.
+"""Scores of how well features suit labels, without any training.
 
 A score has `score(features, labels) -> float` with features float[n, d] and labels int[n]; higher is better, and the
 order of the rows does not matter.
@@ -20,9 +20,9 @@ def evaluate(features: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 
 def ordered(candidates: list[RankedBackbone]) -> tuple[RankedBackbone, ...]:
-    """From the most promising on: by the mean over the scores of the rank in each; of equals the smaller first.
+    """Best first: by the mean rank over the scores; of equals the smaller network first.
 
-    Equal scores share the mean of their ranks. Those that were skipped come last.
+    Equal scores share the mean of their ranks. Skipped candidates come last.
     """
     tried = [row for row in candidates if not row.skipped]
     means = pd.DataFrame([row.scores for row in tried]).rank(ascending=False).mean(axis=1)

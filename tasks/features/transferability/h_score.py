@@ -1,7 +1,7 @@
-"""H-score: how far apart the classes' mean features lie, in units of the features' covariance.
+"""H-score: how far apart the classes' mean features are, in units of the features' covariance.
 
 Bao et al. 2019, https://ieeexplore.ieee.org/document/8803726. With the covariance shrunk as in Ibrahim et al. 2021,
-https://arxiv.org/abs/2110.06893, it is defined for fewer rows than features too.
+https://arxiv.org/abs/2110.06893, it is also defined for fewer rows than features.
 """
 
 import numpy as np
@@ -10,8 +10,9 @@ import numpy as np
 def score(features: np.ndarray, labels: np.ndarray) -> float:
     """trace(C⁻¹ (1 - a) B), 0 to the number of classes less 1.
 
-    B is the covariance of the class means, C = (1 - a) S + a m I of all rows S and its mean variance m, and a the
-    shrinkage of Ledoit and Wolf. In the basis of the singular vectors C is diagonal, and B needs no d x d matrix.
+    B is the covariance of the class means, C = (1 - a) S + a m I with S the covariance of all rows, m its mean
+    variance and a the shrinkage of Ledoit and Wolf. In the basis of the singular vectors C is diagonal, and B needs no
+    d x d matrix.
     """
     from sklearn.covariance import ledoit_wolf_shrinkage
 

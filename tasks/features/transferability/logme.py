@@ -1,4 +1,4 @@
-"""LogME: log evidence of a Bayesian linear regression from the features to each class, a row.
+"""LogME: log evidence per row of a Bayesian linear regression from the features to each class.
 
 You et al. 2021, https://arxiv.org/abs/2102.11005; the fixed point in the ratio of the two precisions is that of You et
 al. 2021b, https://arxiv.org/abs/2110.10545.
@@ -12,7 +12,7 @@ LOWEST, HIGHEST = 1e-12, 1e12
 
 
 def score(features: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over the classes of the largest log evidence a row, nats; may be above 0, as densities are."""
+    """Mean over the classes of the largest log evidence per row, nats; may be above 0, as for densities."""
     values = features.astype(np.float64)
     left, singular, _ = np.linalg.svd(values, full_matrices=False)
     some = singular > singular[0] * max(values.shape) * np.finfo(float).eps

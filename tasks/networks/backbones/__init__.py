@@ -1,10 +1,10 @@
-"""Networks trained on a large data set, with their last layers taken off.
+"""Networks trained on a large data set, without their last layers.
 
-A backbone has `build(size, weights, *, options…) -> Backbone` and `choices() -> list[Choice]`. Two functions build
-nothing: `weights_digest(weights, options) -> str` and `licence(weights, options) -> str`, both of the weights. The
-model maps float pixels 0 to 255, [n, size, size, 3], to a feature map [n, h, w, c], preprocessing included.
+A backbone has `build(size, weights, *, options…) -> Backbone` and `choices() -> list[Choice]`. Two functions
+describe the weights, without building: `weights_digest(weights, options) -> str`, `licence(weights, options) -> str`.
+The model maps float pixels 0 to 255, [n, size, size, 3], to a feature map [n, h, w, c], preprocessing included.
 
-Where a choice cannot be built without a download, `smallest() -> list[Choice]` gives the contract test others that can.
+If the choices need a download, `smallest() -> list[Choice]` gives the contract test others that do not.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ class Choice:
     """One network that a plugin offers, for `headstart backbones`."""
 
     options: dict[str, Any]
-    #: Variables without the last layers that are taken off, all of them numbers; 0 where it may be any network.
+    #: Parameters up to the feature map, moving statistics included; 0 if it can be any network.
     parameters: int
-    #: Side of the images that it was trained on, pixels; 0 where it may be any.
+    #: Side of the images that it was trained on, pixels; 0 if it can be any.
     size: int
     #: Where its weights are, or what is missing.
     weights: str
     #: Smallest side that it takes, pixels.
     at_least: int = 32
-    #: Whether its weights are installed with this package, so that something is wrong without them.
+    #: Whether its weights are installed with this package: then it is an error if they are missing.
     packaged: bool = False
 
 
 def packaged() -> tuple[Candidate, ...]:
-    """Every network whose weights are installed with this package, as a ranking takes it."""
+    """Every network whose weights are installed with this package, as a candidate for a ranking."""
     return tuple(
         Candidate(kind=kind, options=choice.options)
         for kind in plugins.names("backbones")
@@ -51,7 +51,7 @@ def packaged() -> tuple[Candidate, ...]:
 
 
 def label(settings: Candidate) -> str:
-    """Kind, options with their defaults, and weights, in letters that MLflow takes as the name of a metric."""
+    """Kind, options with their defaults, and weights, in characters that MLflow allows in a metric's name."""
     options = plugins.bind("backbones", settings.kind, settings.options, "backbone.options")
     words = [settings.kind, *(str(value) for value in options.values() if value), _named(settings).partition("#")[0]]
     return re.sub(r"[^\w .-]", "_", " ".join(words))[:200]
@@ -74,7 +74,7 @@ def load(settings: Candidate, size: int) -> Backbone:
 
 
 def randomised(settings: Settings) -> Settings | None:
-    """The same network with random weights; None where it comes out of a file alone."""
+    """The same network with random weights; None if it exists only as a file."""
     other = settings.model_copy(update={"weights": "random"})
     try:
         weights(other)
@@ -84,7 +84,7 @@ def randomised(settings: Settings) -> Settings | None:
 
 
 def _named(settings: Candidate) -> str:
-    """What a recipe says of the weights; the plugin's own default for `auto`."""
+    """The weights that a recipe names; the plugin's own default for `auto`."""
     if settings.weights != "auto":
         return settings.weights
     default = inspect.signature(plugins.entry("backbones", settings.kind)).parameters["weights"].default

@@ -1,9 +1,9 @@
 """KerasHub's image networks as flat Keras graphs that can be cut at every block.
 
-A convolutional network is laid out layer by layer, as KerasHub has it. A Vision Transformer (Dosovitskiy et al. 2020,
-https://arxiv.org/abs/2010.11929) is laid out anew around its own layers, because KerasHub's encoder is one layer, and
-because several of its layers do not come back from a `.keras` file as they were: the embeddings of ViT and DeiT and
-their blocks give arguments that they do not take, that of DINOv2 interpolates its trained positions away.
+A convolutional network keeps KerasHub's graph, layer by layer. A Vision Transformer (Dosovitskiy et al. 2020,
+https://arxiv.org/abs/2010.11929) is rebuilt around its own layers, because KerasHub's encoder is one layer, and because
+several of its layers are not restored correctly from a `.keras` file: the embeddings and blocks of ViT and DeiT save
+arguments that they do not accept, and the embedding of DINOv2 loses its trained positions by interpolation.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Transformer:
     """The parts of a Vision Transformer."""
 
     patches: keras.layers.Conv2D
-    #: What is added to each token, float32[tokens, channels]; for tokens that are no patch, the token itself too.
+    #: Values added to each token, float32[tokens, channels]; for tokens that are not patches, with the token itself.
     positions: np.ndarray
     #: Tokens in front of the patches: class, distillation, registers.
     extra: int
-    #: Layers of each block: one that is whole, or two chains whose outputs are added to their inputs.
+    #: Layers of each block: a single one, or two chains whose outputs are added to their inputs.
     blocks: list[Any]
     norm: keras.layers.Layer
 
@@ -62,7 +62,7 @@ def flat(
 
 
 def _levels(backbone: keras.Model) -> set[str]:
-    """Layers that KerasHub names as the last at their resolution, where it does."""
+    """Layers that KerasHub names as the last at their resolution, if any."""
     outputs = getattr(backbone, "pyramid_outputs", {})
     return {tensor._keras_history.operation.name for tensor in outputs.values()}
 
@@ -97,7 +97,7 @@ def _transformer(x: keras.KerasTensor, parts: Transformer, tokens: str) -> keras
 
 
 def _embedded(x: keras.KerasTensor, parts: Transformer) -> keras.KerasTensor:
-    """Patches [n, h w, c] to tokens [n, extra + h w, c], each with what belongs to its position added."""
+    """Patches [n, h w, c] to tokens [n, extra + h w, c], each with the values of its position added."""
     from keras import layers, ops
 
     x = layers.ZeroPadding1D((parts.extra, 0), name="extra_tokens")(x)
@@ -121,7 +121,7 @@ def _residual(start: keras.KerasTensor, name: str, chain: tuple[keras.Layer, ...
 
     x = start
     for number, layer in enumerate(chain):
-        if isinstance(layer, layers.Dropout):  # made anew: KerasHub calls one of them twice
+        if isinstance(layer, layers.Dropout):  # a new one: KerasHub calls one of them twice
             layer = layers.Dropout(layer.rate)
         layer = _named(layer, f"{name}_part_{number}")
         x = layer(x, x) if isinstance(layer, layers.MultiHeadAttention) else layer(x)
@@ -129,7 +129,7 @@ def _residual(start: keras.KerasTensor, name: str, chain: tuple[keras.Layer, ...
 
 
 def _named(layer: keras.Layer, name: str) -> keras.Layer:
-    """The layer under a name that no other layer of the graph has."""
+    """The layer with a name that is unique in the graph."""
     layer.name = name
     return layer
 
@@ -179,7 +179,7 @@ def _dinov2(backbone: keras.Model) -> Transformer:
 
 
 def _siglip(backbone: keras.Model) -> Transformer:
-    """Without the attention pooling on top: the feature map is what it pools."""
+    """Without the attention pooling on top: the feature map is its input."""
     embedding = backbone.embedding
     positions = embedding.position_embedding.embeddings.numpy()
     return Transformer(embedding.patch_embedding, positions, 0, backbone.encoder_layers, backbone.post_layer_norm)

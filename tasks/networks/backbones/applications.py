@@ -1,8 +1,8 @@
 """Every image network of keras.applications, each with the preprocessing that it was trained with.
 
-https://keras.io/api/applications/ lists the networks and their papers. Their `preprocess_input` functions say which
-values they want; here the same arithmetic is a layer of the network. Licences of the weights: as their authors gave
-them, see the page.
+https://keras.io/api/applications/ lists the networks and their papers. Their `preprocess_input` functions define
+the input values; here the same arithmetic is a layer of the network. Licences of the weights: as given by their
+authors, see the page.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Family:
-    """What networks of one kind share: the values they want, how the names of a block's layers begin, smallest side."""
+    """Common to networks of one kind: input values, pattern of the names of a block's layers, smallest side."""
 
     values: str
     block: str
     smallest: int = 32
 
 
-#: `caffe`: blue, green, red, each less ImageNet's mean, -123.68 to 151.061. `tf`: -1 to 1. `torch`: 0 to 1, less the
-#: mean, over the deviation, -2.118 to 2.64. `own`: the network's first layers take 0 to 255.
+#: `caffe`: blue, green, red, each minus ImageNet's mean, -123.68 to 151.061. `tf`: -1 to 1. `torch`: 0 to 1, minus the
+#: mean, divided by the deviation, -2.118 to 2.64. `own`: the network's first layers take 0 to 255.
 FAMILIES = {
     "convnext": Family("own", r"convnext_\w+_stage_\d_block_\d+(?=_)"),
     "densenet": Family("torch", r"conv\d_block\d+(?=_)"),
@@ -108,7 +108,7 @@ def build(
 
 
 def licence(weights: str, options: dict[str, str]) -> str:
-    """As the authors gave them to Keras; else of what the recipe names."""
+    """For ImageNet weights that of their authors; else that of the weights that the recipe names."""
     known = {"imagenet": "see https://keras.io/api/applications/", "random": "none: random weights"}
     return known.get(weights, f"that of {weights}")
 
@@ -131,7 +131,7 @@ def _file(weights: str) -> Path:
     if path.suffix not in (".h5", ".keras"):
         raise UsageError(
             f"backbone.weights: expected imagenet, random or a .h5, .weights.h5 or .keras file, found {path.name}. "
-            'PyTorch\'s networks pad and scale otherwise: backbone.kind = "torchvision" reads their files.'
+            'PyTorch\'s networks pad and scale differently: backbone.kind = "torchvision" reads their files.'
         )
     return path
 
@@ -159,7 +159,7 @@ def _network(name: str, family: Family, size: int) -> keras.Model:
 
 
 def _prepared(pixels: keras.KerasTensor, values: str) -> keras.KerasTensor:
-    """Pixels 0 to 255 as the values that a family wants; layer `to_range`, unless the network does it itself."""
+    """Pixels 0 to 255 as the values that a family expects; layer `to_range`, unless the network does it itself."""
     import keras
     from keras import layers
 
@@ -175,7 +175,7 @@ def _prepared(pixels: keras.KerasTensor, values: str) -> keras.KerasTensor:
 def _normalise(model: keras.Model) -> None:
     """EfficientNet learns its input's mean and variance from data; its published file holds deviations for variances.
 
-    Keras corrects that by one more layer, only with `weights="imagenet"`
+    Keras corrects that with one more layer, only with `weights="imagenet"`
     (https://github.com/keras-team/keras/blob/master/keras/src/applications/efficientnet.py); here the values are right.
     """
     for layer in model.layers:
@@ -184,7 +184,7 @@ def _normalise(model: keras.Model) -> None:
 
 
 def _blocks(model: keras.Model, pattern: str) -> tuple[str, ...]:
-    """The last layer of each block: those whose names begin alike."""
+    """The last layer of each block: of those whose names begin with the same text."""
     last: dict[str, str] = {}
     for layer in model.layers:
         if found := re.match(pattern, layer.name):

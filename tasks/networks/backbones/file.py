@@ -1,7 +1,7 @@
-"""Any network out of a `.keras` file or a SavedModel, such as one trained earlier, up to its last feature map.
+"""Any network from a `.keras` file or a SavedModel, such as one trained earlier, up to its last feature map.
 
 https://keras.io/guides/serialization_and_saving/. Code inside a file, as in Lambda layers, is refused.
-A SavedModel is a graph that runs as it is: it has no blocks that could be trained.
+A SavedModel is a fixed graph: it has no blocks to train.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def build(
 ) -> Backbone:
     """The network of the file `weights`: [n, size, size, 3] to the output of `layer`, [n, h, w, c].
 
-    `values`: what the network was trained on, `imagenet` for mean 0 and deviation 1 in each channel. `layer`: the last
-    one with height and width where it is not named; of a SavedModel the name of an output. Raises `UsageError`,
+    `values`: pixel range in training, `imagenet` for mean 0 and deviation 1 in each channel. `layer`: by default the
+    last one with height and width; for a SavedModel the name of an output. Raises `UsageError`,
     `DependencyError`.
     """
     import keras
@@ -54,7 +54,7 @@ def build(
         each.name for each in model.layers if len(each.output.shape) == 4 and each.name not in ("pixels", "to_range")
     ]
     if not maps or (layer and layer not in maps):
-        there = f"such as {', '.join(maps[-5:])}" if maps else "of which it has none"
+        there = f"such as {', '.join(maps[-5:])}" if maps else "but it has none"
         raise UsageError(
             f"backbone.options.layer: expected a layer of {path} with a feature map, {there}, found {layer!r}."
         )
@@ -73,7 +73,7 @@ def weights_digest(weights: str, options: dict[str, str]) -> str:
 
 
 def choices() -> list[Choice]:
-    """Any network of which there is a file."""
+    """Any network in a file."""
     return [Choice({}, 0, 0, "the path of a .keras file or a SavedModel")]
 
 
@@ -83,7 +83,7 @@ def smallest() -> list[Choice]:
 
 
 def _graph(path: Path, x: keras.KerasTensor, output: str) -> keras.KerasTensor:
-    """What a SavedModel makes of the images as a feature map; a vector, [n, c], as [n, 1, 1, c]."""
+    """Output of a SavedModel for the images as a feature map; a vector, [n, c], as [n, 1, 1, c]."""
     import keras
 
     try:

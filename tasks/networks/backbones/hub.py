@@ -1,6 +1,6 @@
 """Networks of KerasHub: presets with their weights, or families built from their own arguments.
 
-Presets: https://keras.io/keras_hub/presets/. Files of a preset are looked for in `HEADSTART_HOME/hub/NAME`, then
+Presets: https://keras.io/keras_hub/presets/. Files of a preset are searched in `HEADSTART_HOME/hub/NAME`, then
 downloaded from Kaggle. Needs the extra `hub`.
 """
 
@@ -23,7 +23,7 @@ from tasks.runtime.errors import DependencyError, UsageError
 if TYPE_CHECKING:
     import keras
 
-#: The families that are served, and the range that their authors trained them in.
+#: The supported families, and the pixel range that they were trained with.
 FAMILIES = {
     "CSPNet": IMAGENET,
     "DINOV2": IMAGENET,
@@ -38,7 +38,7 @@ FAMILIES = {
     "Xception": SYMMETRIC,
 }
 
-#: Families with a trained position for each patch, hence for one size of image. DINOv2 interpolates.
+#: Families with a trained position for each patch, so for one image size. DINOv2 interpolates.
 FIXED = {"DeiT", "SigLIP", "ViT"}
 #: The preset's own weights.
 OWN = "preset"
@@ -67,10 +67,10 @@ def build(
     config: dict[str, Any] = {},  # noqa: B006
     tokens: graphs.Tokens = "auto",
 ) -> Backbone:
-    """The network up to its last feature map, [n, size, size, 3] to [n, h, w, c]; of a transformer, after its norm.
+    """The network up to its last feature map, [n, size, size, 3] to [n, h, w, c]; for a transformer, after its norm.
 
     `preset`: a name or a folder. `family` and `config`: a KerasHub class without "Backbone", and its arguments.
-    `weights`: `preset`, `random`, or the path of a `.weights.h5` of KerasHub's class. `tokens`: of a transformer, the
+    `weights`: `preset`, `random`, or the path of a `.weights.h5` of KerasHub's class. `tokens`: for a transformer, the
     class token as a map [n, 1, 1, c], or the map of the patches. Raises `UsageError`, `DependencyError`.
     """
     _check(preset, family, weights)
@@ -82,7 +82,7 @@ def build(
 
 
 def licence(weights: str, options: dict[str, Any]) -> str:
-    """Where the preset's own is stated; else that of what the recipe names."""
+    """Where the preset's licence is stated; else that of the weights that the recipe names."""
     if weights != OWN:
         return "none: random weights" if weights == "random" else f"that of {weights}"
     preset = options.get("preset", "")
@@ -138,7 +138,7 @@ def _preset(preset: str, size: int, weights: str) -> tuple[keras.Model, Range]:
 
 
 def _described(folder: Path) -> tuple[str, dict[str, Any]]:
-    """Family and arguments of the image network in a preset's folder. Raises `UsageError` for a family not served."""
+    """Family and arguments of the image network in a preset's folder. Raises `UsageError` for other families."""
     found = presets.config(folder)
     family = str(found.get("class_name", "nothing")).removesuffix("Backbone")
     if family not in FAMILIES:
@@ -153,7 +153,7 @@ def _family(family: str, size: int, config: dict[str, Any]) -> tuple[keras.Model
     name = "SigLIPVisionEncoder" if family == "SigLIP" else f"{family}Backbone"
     shape = {"input_shape" if family == "EfficientNet" else "image_shape": (size, size, 3)}
     made = getattr(keras_hub.models, name)
-    # KerasHub swallows arguments that it does not know.
+    # KerasHub ignores arguments that it does not know.
     known = [p.name for p in inspect.signature(made).parameters.values() if p.kind is not p.VAR_KEYWORD]
     if unknown := set(config) - set(known):
         raise UsageError(

@@ -1,4 +1,4 @@
-"""VGG 11 to 19 and ResNet 18 to 152 as torchvision has them, for its ImageNet weights or others of the same layout.
+"""VGG 11 to 19 and ResNet 18 to 152 as in torchvision, for its ImageNet weights or others of the same layout.
 
 Architectures: Simonyan and Zisserman, VGG (https://arxiv.org/abs/1409.1556); He et al., ResNet
 (https://arxiv.org/abs/1512.03385), in the form v1.5, whose bottlenecks stride at the 3x3 convolution. Names, padding
@@ -27,7 +27,7 @@ LICENCES = {
     # https://docs.pytorch.org/vision/stable/models.html, "General information on pre-trained weights".
     "imagenet": "No licence is stated for the weights themselves; torchvision's code is BSD-3-Clause. ImageNet's terms "
     "allow non-commercial research and education; whether they bind the weights is for the user to determine.",
-    "random": "Random weights, under no licence of others.",
+    "random": "Random weights: no third-party licence.",
 }
 #: Blocks in each of the four stages.
 RESNETS = {
@@ -37,11 +37,11 @@ RESNETS = {
     "resnet101": (3, 4, 23, 3),
     "resnet152": (3, 8, 36, 3),
 }
-#: Those with blocks of two 3x3 convolutions; the others' are bottlenecks.
+#: ResNets with blocks of two 3x3 convolutions; the others have bottlenecks.
 BASIC = ("resnet18", "resnet34")
 #: Convolutions before each of the five pools.
 VGGS = {"vgg11": (1, 1, 2, 2, 2), "vgg13": (2, 2, 2, 2, 2), "vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
-#: Parameters up to the feature map, moving statistics included; how the sha256 of torchvision's IMAGENET1K_V1 begins.
+#: Parameters up to the feature map, moving statistics included; start of the sha256 of torchvision's IMAGENET1K_V1.
 FILES = {
     "resnet18": (11_186_112, "f37072fd"),
     "resnet34": (21_301_696, "b627a593"),
@@ -58,8 +58,8 @@ FILES = {
 def build(size: int, weights: str = "imagenet", *, variant: Variant = DEFAULT) -> Backbone:
     """The network up to its last feature map: [n, size, size, 3] to [n, size/32, size/32, c].
 
-    c is 512 for VGG, ResNet 18 and 34, and 2048 for the other ResNets. `weights`: `imagenet`, `random`, or a file of
-    PyTorch's, safetensors' or Keras', whose classifier, if any, is passed over.
+    c is 512 for VGG, ResNet 18 and 34, and 2048 for the other ResNets. `weights`: `imagenet`, `random`, or a
+    PyTorch, safetensors or Keras file, whose classifier, if any, is ignored.
     """
     model, blocks = network(variant, size)
     if weights != "random":
@@ -69,12 +69,12 @@ def build(size: int, weights: str = "imagenet", *, variant: Variant = DEFAULT) -
 
 
 def licence(weights: str, options: dict[str, str]) -> str:
-    """What torchvision states of its own weights; else that of what the recipe names."""
+    """What torchvision states of its own weights; else the licence of the weights that the recipe names."""
     return LICENCES.get(weights, f"that of {weights}, whose author has to state it")
 
 
 def weights_digest(weights: str, options: dict[str, str]) -> str:
-    """SHA-256 of the weights file, of torchvision's own how it begins, or `random`. Downloads nothing."""
+    """SHA-256 of the weights file, for torchvision's own its start, or `random`. Downloads nothing."""
     return published(options.get("variant", DEFAULT)).digest_of(weights)
 
 
@@ -84,7 +84,7 @@ def choices() -> list[Choice]:
 
 
 def published(variant: str) -> Published:
-    """torchvision's file, whose name holds how its sha256 begins."""
+    """torchvision's file, whose name contains the start of its sha256."""
     sha256 = FILES[variant][1]
     return Published(f"https://download.pytorch.org/models/{variant}-{sha256}.pth", sha256=sha256)
 
@@ -104,7 +104,7 @@ def network(variant: str, size: int) -> tuple[keras.Model, tuple[str, ...]]:
 
 
 def _vgg(x: keras.KerasTensor, plan: tuple[int, ...]) -> tuple[keras.KerasTensor, tuple[str, ...]]:
-    """Feature map and names of the pools; layers are numbered through as in torchvision's `features`."""
+    """Feature map and names of the pools; layers are numbered as in torchvision's `features`."""
     from keras import layers
 
     number, pools = 0, []

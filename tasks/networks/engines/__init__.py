@@ -1,9 +1,9 @@
 """Ways to run a frozen network fast.
 
 An engine has `BACKENDS`, the backends of Keras whose networks it runs, and `start(build, folder) -> Engine`: `build()`
-gives the Keras model, and `folder`, which is kept for this network alone, holds what the engine has made of it, so that
-the next start needs neither Keras nor the weights. Outputs come in the order of the inputs; at most a few batches are
-under way at once, so that memory does not grow with the number of images.
+returns the Keras model, and `folder`, used for this network alone, stores what the engine has made from it, so that the
+next start needs neither Keras nor the weights. Outputs come in the order of the inputs; only a few batches are in
+progress at once, so that memory does not grow with the number of images.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class Engine:
     name: str
     shape: tuple[int, ...]
     run: Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]
-    reason: str = "asked for by the recipe"
+    reason: str = "set by the recipe"
 
 
 def start(wanted: str, build: Callable[[], keras.Model], folder: Path, size: int) -> Engine:
-    """The engine that a recipe asks for; `auto` takes OpenVINO on a CPU where it runs and agrees with TensorFlow.
+    """The engine that a recipe names; `auto` takes OpenVINO on a CPU where it runs and agrees with TensorFlow.
 
-    Whatever OpenVINO raises on the probe, `auto` takes TensorFlow, and the engine's `reason` says why. Under the
+    If OpenVINO raises any error on the probe, `auto` takes TensorFlow, and the engine's `reason` says why. With the
     backends torch and jax `auto` is their own engine. Raises `UsageError` for an engine of another backend.
     """
     if wanted != "auto":
@@ -56,15 +56,15 @@ def start(wanted: str, build: Callable[[], keras.Model], folder: Path, size: int
     if backend.current() != "tensorflow":
         return own(build, folder)
     if has_gpu():
-        return _tensorflow(build, folder, "auto: a GPU is here")
+        return _tensorflow(build, folder, "auto: a GPU is available")
     try:
         error = _disagreement(build, folder, size)
-        reason = f"auto: OpenVINO differs from TensorFlow by {error:.1e} of the largest output, at most {TOLERANCE:.0e}"
+        reason = f"OpenVINO differs from TensorFlow by {error:.1e} of the largest output, limit {TOLERANCE:.0e}"
         if error <= TOLERANCE:
-            return replace(plugins.entry("engines", "openvino")(build, folder), reason=reason)
-    except Exception as failure:  # of somebody else's converter: any kind
-        reason = f"auto: OpenVINO failed with {one_line(failure)}"
-    return _tensorflow(build, folder, f"not {reason}")
+            return replace(plugins.entry("engines", "openvino")(build, folder), reason=f"auto: {reason}")
+    except Exception as failure:  # a third-party converter can raise anything
+        reason = f"OpenVINO failed with {one_line(failure)}"
+    return _tensorflow(build, folder, f"auto: {reason}")
 
 
 def _tensorflow(build: Callable[[], keras.Model], folder: Path, reason: str) -> Engine:
@@ -78,13 +78,13 @@ def one_line(error: Exception) -> str:
 
 
 def own(build: Callable[[], keras.Model], folder: Path) -> Engine:
-    """The engine of this process' backend, which every backend has under its own name."""
+    """The engine with the name of this process' backend; every backend has one."""
     name = backend.current()
     return replace(plugins.entry("engines", name)(build, folder), reason=f"the recipe's backend is {name}")
 
 
 def _disagreement(build: Callable[[], keras.Model], folder: Path, size: int) -> float:
-    """Relative error on a probe of noise; measured once for a network, then remembered beside it."""
+    """Relative error on a probe of noise; measured once per network, then stored with it."""
     memory = folder / "agreement.json"
     if memory.is_file():
         return float(json.loads(memory.read_text())["relative_error"])
@@ -97,7 +97,7 @@ def _disagreement(build: Callable[[], keras.Model], folder: Path, size: int) -> 
 
 
 def ahead(items: Iterable[T], depth: int = AHEAD) -> Iterator[T]:
-    """The same items, produced by a thread at most `depth` ahead of who takes them; its errors are raised here."""
+    """The same items, produced by a thread at most `depth` ahead of the consumer; its errors are raised here."""
     buffer: queue.Queue[tuple[str, T | BaseException | None]] = queue.Queue(depth)
     stopped = threading.Event()
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import keras
 
 BACKENDS = ("jax",)
-#: Images in one call, whatever the size of the batches: XLA compiles anew for each shape.
+#: Images in one call, whatever the size of the batches: XLA compiles again for each shape.
 CHUNK = 32
 
 
@@ -35,7 +35,7 @@ def start(build: Callable[[], keras.Model], folder: Path) -> Engine:
 
 
 def _run(graph: Callable[[np.ndarray], np.ndarray], batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Outputs of each batch in order; images are dealt into chunks, of which only the last is filled with zeros."""
+    """Outputs of each batch in order; images are grouped into chunks, of which only the last is padded with zeros."""
     sizes: deque[int] = deque()
     outputs: list[np.ndarray] = []
 

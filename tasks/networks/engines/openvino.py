@@ -1,7 +1,8 @@
-"""OpenVINO on a CPU, float32, several images under way at once.
+"""OpenVINO on a CPU, float32, several images in progress at once.
 
-Keras exports the model (https://keras.io/api/models/model_saving_apis/export/); one image a request and the throughput
-hint keep every core busy (https://docs.openvino.ai/2026/openvino-workflow/running-inference/optimize-inference.html).
+Keras exports the model (https://keras.io/api/models/model_saving_apis/export/); one image per request and the
+throughput hint use all cores
+(https://docs.openvino.ai/2026/openvino-workflow/running-inference/optimize-inference.html).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ BACKENDS = ("tensorflow",)
 
 
 def start(build: Callable[[], keras.Model], folder: Path) -> Engine:
-    """The exported model out of the folder, or exported into it; compiled for one image a request."""
+    """The exported model from the folder, or exported into it; compiled for one image per request."""
     import openvino as ov
 
     exported = folder / "model.xml"
@@ -47,7 +48,7 @@ def _export(model: keras.Model, folder: Path) -> None:
     working = folder / f".{uuid4().hex}"
     try:
         model.export(str(working.with_suffix(".xml")), format="openvino", verbose=False)
-    except Exception as error:  # a converter's: any kind
+    except Exception as error:  # a converter can raise anything
         for half in (working.with_suffix(".xml"), working.with_suffix(".bin")):
             half.unlink(missing_ok=True)
         raise DependencyError(
@@ -60,12 +61,12 @@ def _export(model: keras.Model, folder: Path) -> None:
 
 
 def _run(compiled: Any, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Outputs of each batch in order; the oldest request is waited for, as all take the same time.
+    """Outputs of each batch in order; waits for the oldest request, as all take the same time.
 
-    No Python callbacks, as `AsyncInferQueue` has them: 2026.4 may hang when it ends one that waits for Python.
+    No Python callbacks as in `AsyncInferQueue`: 2026.4 may hang when it ends one that waits for Python.
     """
     shape = tuple(compiled.output(0).shape)[1:]
-    # Twice as many as run at once, so that a core that is done finds the next.
+    # Twice as many as run at once, so that a free core always finds a request.
     free = [
         compiled.create_infer_request() for _ in range(2 * compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
     ]

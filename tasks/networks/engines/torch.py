@@ -19,7 +19,7 @@ CHUNK = 8
 
 
 def start(build: Callable[[], keras.Model], folder: Path) -> Engine:
-    """The Keras model as it is, without the records that gradients need; keeps nothing in the folder."""
+    """The Keras model, without the records that gradients need; keeps nothing in the folder."""
     import torch
 
     model = build()

@@ -1,7 +1,7 @@
-"""Cosine classifier: how alike a picture's features and a class's weights point, whatever their lengths.
+"""Cosine classifier: compares the directions of an image's features and a class's weights, not their lengths.
 
 Gidaris and Komodakis 2018, https://arxiv.org/abs/1804.09458; Chen et al. 2019, https://arxiv.org/abs/1904.04232. With
-few images a class it is steadier than a linear layer, which can favour a class by the length of its weights.
+few images per class it is more stable than a linear layer, which can favour a class by the length of its weights.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The tutorial's head: the whole feature map flattened, one hidden layer of 256, no dropout.
 
-Flatten, Dense(256, relu), Dense(classes, softmax) on a frozen VGG16, as transfer-learning tutorials have it since
+Flatten, Dense(256, relu), Dense(classes, softmax) on a frozen VGG16, as in transfer-learning tutorials since
 https://blog.keras.io/building-powerful-image-classification-models-using-very-little-data.html. The softmax is the
-network's last layer. Wants `backbone.pooling = "none"`: features pooled before are flat already.
+network's last layer. Use `backbone.pooling = "none"`: pooled features are already flat.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Nearest neighbours: the classes of the training images whose features point the same way. Nothing is trained.
+"""Nearest neighbours: the classes of the training images with the most similar features. Nothing is trained.
 
 Wu et al. 2018, https://arxiv.org/abs/1805.01978: cosine similarity, the k nearest vote with exp(similarity /
-temperature). A fast measure of what frozen features know, and right at once when images come in.
+temperature). A fast measure of frozen features; new images count without training.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import numpy as np
 if TYPE_CHECKING:
     import keras
 
-#: What a class without any vote gets, so that its logarithm is finite.
+#: Added to each class's votes, so that their logarithm is finite.
 FLOOR = 1e-4
 
 
 def build(feature_shape: tuple[int, ...], num_classes: int, *, k: int = 20, temperature: float = 0.07) -> keras.Model:
-    """The graph before `learn`, which remembers nothing: every class is equally likely."""
+    """The graph before `learn`, without training images: every class is equally likely."""
     uniform = np.full((k, num_classes), 1 / num_classes, np.float32)
     return _graph(feature_shape, np.zeros((k, int(np.prod(feature_shape))), np.float32), uniform, k, temperature)
 
@@ -26,7 +26,7 @@ def build(feature_shape: tuple[int, ...], num_classes: int, *, k: int = 20, temp
 def learn(
     features: np.ndarray, labels: np.ndarray, num_classes: int, *, k: int = 20, temperature: float = 0.07
 ) -> keras.Model:
-    """The head that remembers features float32[n, …] and labels int[n]; logits are logarithms of the votes' shares."""
+    """The head that stores features float32[n, …] and labels int[n]; logits are logarithms of the votes' shares."""
     flat = features.reshape(len(features), -1)
     directions = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
     return _graph(features.shape[1:], directions, np.eye(num_classes, dtype=np.float32)[labels], k, temperature)
@@ -42,8 +42,8 @@ def _graph(
     if len(feature_shape) > 1:
         x = layers.Flatten()(x)
     memory = layers.Dense(len(directions), use_bias=False, name="similarities")
-    likeness, nearest = ops.top_k(memory(layers.UnitNormalization(name="direction")(x)), min(k, len(directions)))
-    shares = layers.Softmax(name="shares")(likeness / temperature)
+    similarity, nearest = ops.top_k(memory(layers.UnitNormalization(name="direction")(x)), min(k, len(directions)))
+    shares = layers.Softmax(name="shares")(similarity / temperature)
     table = layers.Embedding(*votes.shape, name="votes")
     vote = ops.sum(table(nearest) * ops.expand_dims(shares, -1), axis=1)
     logits = layers.Activation("linear", name="logits")(ops.log(vote + FLOOR))

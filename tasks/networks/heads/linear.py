@@ -19,7 +19,7 @@ def build(feature_shape: tuple[int, ...], num_classes: int, *, dropout: float = 
         x = layers.Flatten()(x)
     if dropout:
         x = layers.Dropout(dropout)(x)
-    # Zeros: an untrained head says that all classes are equally likely.
+    # Zeros: an untrained head predicts that all classes are equally likely.
     return keras.Model(features, layers.Dense(num_classes, kernel_initializer="zeros", name="logits")(x), name="head")
 
 

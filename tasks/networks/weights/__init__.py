@@ -1,1 +1,1 @@
-"""Weight files: where they come from and how to read them without running what they hold."""
+"""Weight files: where they come from and how to read them without running code in them."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def assign(model: keras.Model, path: Path) -> None:
-    """Weights of a `.keras`, `.weights.h5` or older `.h5` file of the same network, which may go on after it.
+    """Weights of a `.keras`, `.weights.h5` or older `.h5` file of the same network; the file may have further layers.
 
     Keras reads a file of exactly this network; else the file's arrays are taken in their order. Raises `ValueError`
     where they do not fit, or where a `.keras` file holds code.
@@ -27,10 +27,10 @@ def assign(model: keras.Model, path: Path) -> None:
 
 
 def exactly(model: keras.Model, path: Path) -> None:
-    """Weights of an HDF5 file of exactly this network, as Keras reads it. Raises `ValueError` where it is another."""
+    """Weights of an HDF5 file of exactly this network, as Keras reads it. Raises `ValueError` for another."""
     try:
         with warnings.catch_warnings():
-            # Keras warns of layers that it finds nothing for and leaves them at random.
+            # Keras only warns of layers without weights in the file, and leaves them random.
             warnings.simplefilter("error")
             model.load_weights(path)
     except (KeyError, UserWarning) as error:
@@ -45,7 +45,7 @@ def _of_h5(model: keras.Model, path: Path) -> None:
 
 
 def _in_order(path: Path) -> list[np.ndarray]:
-    """Every array of an HDF5 file, in the order that an older file says, else as people count: conv2d_9, conv2d_10."""
+    """Every array of an HDF5 file, in the order stated in an older file, else in natural order: conv2d_9, conv2d_10."""
     import h5py
 
     names: list[str] = []
@@ -70,6 +70,6 @@ def _assign(model: keras.Model, found: list[np.ndarray]) -> None:
     shapes = [array.shape for array in found[: len(wanted)]]
     if shapes != wanted:
         at = next((i for i, pair in enumerate(zip(wanted, shapes, strict=False)) if pair[0] != pair[1]), len(shapes))
-        there = shapes[at] if at < len(shapes) else "no more"
+        there = shapes[at] if at < len(shapes) else "missing"
         raise ValueError(f"array {at + 1} of {len(wanted)} should be {wanted[at]}, is {there}")
     model.set_weights(found[: len(wanted)])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tasks.runtime.errors import DependencyError, UsageError
 
-#: Digits that a shortened sha256 has at least, as in the names of PyTorch's own files.
+#: Least digits of a shortened sha256, as in the names of PyTorch's own files.
 SHORTEST = 8
 
 
@@ -23,8 +23,8 @@ def from_path(weights: str) -> tuple[Path, str]:
     path = _packaged(name) if name.startswith("package:") else Path(name).expanduser()
     if not path.is_file() and not (path / "saved_model.pb").is_file():
         raise UsageError(
-            f"backbone.weights: expected one of the backbone's own words for weights, the path of a file or of a "
-            f"SavedModel, or package:NAME/FILE, found {name!r}, which is none."
+            f"backbone.weights: expected a name that the backbone defines, the path of a file or of a SavedModel, "
+            f"or package:NAME/FILE, found {name!r}."
         )
     return path, verified(path, condition.removeprefix("sha256=") or None)
 
@@ -41,18 +41,18 @@ def from_package(package: str, file: str, sha256: str) -> Path:
 def verified(path: Path, expected: str | None) -> str:
     """The file's sha256, hex; `DependencyError` when it is not the expected one.
 
-    Of a long hash the first eight digits or more are enough.
+    The first eight digits or more of a long hash are enough.
     """
     found = digest(path, "sha256")
     if expected and (len(expected) < SHORTEST or not found.startswith(expected.lower())):
-        raise DependencyError(f"{path}: expected sha256 {expected}, found {found}. The file is damaged or another one.")
+        raise DependencyError(f"{path}: expected sha256 {expected}, found {found}. The file is damaged or wrong.")
     return found
 
 
 def digest(path: Path, algorithm: str) -> str:
     """The digest, hex, of a file, or of the names and digests of all files in a folder.
 
-    A file that stays as it is, is read once in a process.
+    An unchanged file is read once per process.
     """
     if path.is_dir():
         inside = {str(each.relative_to(path)): digest(each, algorithm) for each in path.rglob("*") if each.is_file()}
@@ -68,7 +68,7 @@ def _digest(path: Path, size: int, modified: int, algorithm: str) -> str:
 
 
 def _packaged(name: str) -> Path:
-    """`package:NAME/FILE` as a path. Written names are compared, for an installer may link files from elsewhere."""
+    """`package:NAME/FILE` as a path. Checks the written name only, as an installer may link files from elsewhere."""
     package, _, file = name.removeprefix("package:").partition("/")
     if not package.isidentifier() or not file or Path(file).is_absolute() or ".." in Path(file).parts:
         raise UsageError(f"backbone.weights: expected package:NAME/FILE, a file inside the package, found {name!r}.")
@@ -76,7 +76,7 @@ def _packaged(name: str) -> Path:
 
 
 def _folder(package: str) -> Path:
-    """Where an installed package is; it is not imported."""
+    """Folder of an installed package, without importing it."""
     try:
         spec = find_spec(package)
     except ValueError:

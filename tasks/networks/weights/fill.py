@@ -1,4 +1,4 @@
-"""Weights of a file into a Keras model, where the file is Keras' or PyTorch's of the same network."""
+"""Loads weights into a Keras model from a Keras or PyTorch file of the same network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-#: Parts of a PyTorch entry in the order of the Keras layer's weights, and the axes that Keras wants them in.
+#: Parts of a PyTorch entry in the order of the Keras layer's weights, and their axes in Keras' order.
 #: Conv2d: (out, in, h, w) to (h, w, in, out); depthwise: (channels, 1, h, w) to (h, w, channels, 1).
 PARTS: dict[str, dict[str, tuple[int, ...]]] = {
     "Conv2D": {"weight": (2, 3, 1, 0), "bias": (0,)},
@@ -26,8 +26,8 @@ PARTS: dict[str, dict[str, tuple[int, ...]]] = {
 def fill(model: keras.Model, path: Path, entry: Callable[[str], str] | None = None) -> None:
     """Set every weight from a `.keras`, `.weights.h5` or `.h5` of this network, or from PyTorch's state dictionary.
 
-    `entry` turns a layer's name into what PyTorch's names of its weights begin with. Other entries of the file are
-    passed over. Raises `DependencyError` where one is missing or has another shape, or where the file holds code.
+    `entry` turns a layer's name into the prefix of PyTorch's names of its weights. Other entries of the file are
+    ignored. Raises `DependencyError` where one is missing or has another shape, or where the file holds code.
     """
     try:
         if entry is None or path.suffix not in state.SUFFIXES:
@@ -52,9 +52,9 @@ def assign(model: keras.Model, state: dict[str, np.ndarray], entry: Callable[[st
 
 
 def _array(state: dict[str, np.ndarray], name: str, axes: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
-    """An entry in Keras' order of axes, whose shape there is to be `shape`."""
+    """An entry in Keras' order of axes, which must have the shape `shape`."""
     expected = tuple(shape[axes.index(axis)] for axis in range(len(axes)))
     found = state[name].shape if name in state else "none"
     if found != expected:
-        raise ValueError(f"{name}, expected of shape {expected}, found {found}.")
+        raise ValueError(f"{name}: expected the shape {expected}, found {found}.")
     return state[name].transpose(axes)

@@ -1,8 +1,8 @@
 """KerasHub's presets: folders with a network's configuration and weights, here or on Kaggle.
 
 A preset's files (https://keras.io/keras_hub/presets/): `config.json`, the network's class and arguments;
-`model.weights.h5`; `image_converter.json`, the range of its pixels. Nothing in this module imports Keras before a
-network is really read.
+`model.weights.h5`; `image_converter.json`, the range of its pixels. This module does not import Keras before
+a network is read.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def digest(preset: str) -> str:
 
 
 def state(preset: str) -> str:
-    """Whether the files of a preset are here, for people to read."""
+    """Whether the files of a preset are here, as text."""
     if find_spec("keras_hub") is None:
         return "needs pip install 'headstart[hub]'"
     if local(preset) or (_downloaded(preset) / "config.json").is_file():
@@ -81,9 +81,9 @@ def handle(preset: str) -> str:
 
 
 def read(folder: Path, with_weights: bool, **changes: Any) -> keras.Model:
-    """KerasHub's backbone out of a folder; `changes` replace arguments of its class.
+    """KerasHub's backbone from a folder; `changes` replace arguments of its class.
 
-    Only classes of Keras and KerasHub are made, and no file that can hold code is read. Raises `DependencyError`.
+    Only classes of Keras and KerasHub are created, and no file that can hold code is read. Raises `DependencyError`.
     """
     import keras_hub
 
@@ -163,7 +163,7 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
 
 @cache
 def _handles() -> dict[str, str]:
-    """Handles of all presets, out of KerasHub's source as text: importing it takes seconds."""
+    """Handles of all presets, from KerasHub's source as text: importing it takes seconds."""
     spec = find_spec("keras_hub")
     if spec is None or not spec.submodule_search_locations:
         raise DependencyError("Expected KerasHub for backbone hub, found none: pip install 'headstart[hub]'.")
@@ -195,8 +195,8 @@ def _download(preset: str) -> Path:
 
     try:
         return Path(kagglehub.model_download(address))
-    except Exception as error:  # of requests, of kagglehub or of the network: all say that it is not here
+    except Exception as error:  # from requests, kagglehub or the network: all mean a failed download
         raise DependencyError(
-            f"Expected the preset {preset}, found neither its files nor a way to download them from {page(preset)}: "
+            f"Expected the preset {preset}, found no files, and the download from {page(preset)} failed: "
             f"{str(error)[:200]}. Put the files into {home() / 'hub' / preset}."
         ) from None

@@ -1,9 +1,9 @@
-"""PyTorch weight files, read without PyTorch and without running anything that they hold.
+"""PyTorch weight files, read without PyTorch and without running code in them.
 
-Both forms that `torch.save` writes are known: since PyTorch 1.6 a zip archive, not compressed, with `NAME/data.pkl` and
-the bytes of each storage in `NAME/data/KEY`; before that a row of pickles, then the bytes of each storage
+Both formats of `torch.save` are supported: since PyTorch 1.6 an uncompressed zip archive with `NAME/data.pkl` and the
+bytes of each storage in `NAME/data/KEY`; before that a sequence of pickles, then the bytes of each storage
 (https://github.com/pytorch/pytorch/blob/main/torch/serialization.py). A pickle may name any function to call; here only
-an ordered dictionary, tensors, parameters and storages are known, the rest is refused.
+an ordered dictionary, tensors, parameters and storages are allowed, the rest is refused.
 """
 
 import collections
@@ -24,7 +24,7 @@ LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 #: Where training scripts put the state dictionary when they save more than that.
 NESTED = ("state_dict", "model_state_dict", "model")
-#: What Python raises over a damaged or forged file.
+#: Errors that Python raises for a damaged or forged file.
 DAMAGE = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
@@ -53,7 +53,7 @@ def _rebuild_parameter(tensor: Any, *rest: Any) -> Any:
 
 
 class _Restricted(pickle.Unpickler):
-    """Knows tensors alone, and keeps what their storages hold by key."""
+    """Allows only tensors, and records the types of their storages by key."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file)
@@ -76,14 +76,14 @@ class _Restricted(pickle.Unpickler):
         if kind != "storage" or dtype not in STORAGES.values() or not isinstance(key, str) or any(view):
             raise pickle.UnpicklingError(f"it asks for {kind!r}, expected a storage")
         if self.dtypes.setdefault(key, dtype) != dtype:
-            raise pickle.UnpicklingError(f"storage {key} is said to hold two types of numbers")
+            raise pickle.UnpicklingError(f"storage {key} is declared with two types of numbers")
         return Storage(key, dtype)
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
     """The state dictionary of a file of `torch.save`: name to array, read-only; bfloat16 becomes float32.
 
-    It may lie under `state_dict`, `model_state_dict` or `model`; what lies beside it is passed over. Raises
+    It may be under `state_dict`, `model_state_dict` or `model`; entries beside it are ignored. Raises
     `DependencyError` for a file that is damaged, holds something other than tensors, or asks to run code.
     """
     try:
@@ -101,7 +101,7 @@ def _zipped(file: BinaryIO) -> dict[str, np.ndarray]:
         if any(entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 for entry in entries):
             raise ValueError("its entries are compressed or encrypted, which torch.save does not do")
         if sum(entry.file_size for entry in entries) > _size(file):
-            raise ValueError("its entries are said to be larger than the file")
+            raise ValueError("its entries are declared larger than the file")
         folder = _folder(archive)
         if f"{folder}byteorder" in archive.namelist() and archive.read(f"{folder}byteorder") != b"little":
             raise ValueError("its numbers are not little-endian")
@@ -138,7 +138,7 @@ def _legacy(file: BinaryIO) -> dict[str, np.ndarray]:
 
 
 def _places(saved: Any) -> dict[str, Place]:
-    """Name to tensor of what was saved, whether that is a state dictionary or holds one."""
+    """Name to tensor of the saved object, which is a state dictionary or contains one."""
     if not isinstance(saved, dict):
         raise ValueError("it holds something other than named tensors")
     state = next((saved[key] for key in NESTED if isinstance(saved.get(key), dict)), saved)

@@ -1,4 +1,4 @@
-"""Weights that their authors publish at an address: downloaded once, checked, kept in the home folder."""
+"""Weights that their authors publish at an address: downloaded once, checked, stored in the home folder."""
 
 import shutil
 import urllib.error
@@ -19,7 +19,7 @@ TIMEOUT = 30
 
 @dataclass(frozen=True)
 class Published:
-    """A file at an https address, and its digest: a SHA-256 (or how it begins) or an MD5, hex."""
+    """A file at an https address, and its digest: a SHA-256 (or its start) or an MD5, hex."""
 
     url: str
     sha256: str = ""
@@ -27,28 +27,28 @@ class Published:
 
     @property
     def path(self) -> Path:
-        """Where the file is kept, whether it is there or not."""
+        """Where the file is stored, whether it is there or not."""
         return home() / "weights" / self.url.rpartition("/")[2]
 
     @property
     def digest(self) -> str:
-        """What the file is known by: equal digests, equal weights."""
+        """Digest of the file: equal digests, equal weights."""
         return self.sha256 or self.md5
 
     def digest_of(self, weights: str) -> str:
-        """What a recipe's weights are known by: `imagenet` for these, `random`, or a file. Downloads nothing."""
+        """Digest of a recipe's weights: `imagenet` for these, `random`, or a file. Downloads nothing."""
         if weights == "random":
             return weights
         return self.digest if weights == "imagenet" else files.from_path(weights)[1]
 
     def state(self) -> str:
-        """For people: that the file is here, or how it gets here."""
+        """Whether the file is here or will be downloaded, as text."""
         return "here, ImageNet" if self.path.is_file() else "ImageNet, downloaded at first use"
 
     def fetch(self) -> Path:
         """The file, downloaded unless it is there; its digest is checked each time.
 
-        Raises `DependencyError`: without a network, saying which file to put where; with another digest than expected.
+        Raises `DependencyError`: without a network, saying where to put the file; with another digest than expected.
         """
         if not self.path.is_file():
             self._download()
@@ -56,7 +56,7 @@ class Published:
         if not found.startswith(self.digest):
             raise DependencyError(
                 f"{self.path}: expected a digest that begins with {self.digest}, found {found}. The file is damaged or "
-                f"another one: delete it, and the next run downloads it again from {self.url}."
+                f"wrong: delete it, and the next run downloads it again from {self.url}."
             )
         return self.path
 
@@ -70,7 +70,7 @@ class Published:
                     file.write(chunk)
         except (urllib.error.URLError, OSError) as error:
             raise DependencyError(
-                f"Expected to download {self.url}, found no way there: {error}. Download it where there is a network, "
+                f"Expected to download {self.url}, failed with: {error}. Download it on another machine, "
                 f"and put the file here: {self.path}"
             ) from None
         shutil.move(working, self.path)

@@ -1,4 +1,4 @@
-"""State dictionaries: the named arrays of a network, as PyTorch keeps them, out of the file formats in use."""
+"""State dictionaries: the named arrays of a network, as in PyTorch, from the usual file formats."""
 
 from __future__ import annotations
 

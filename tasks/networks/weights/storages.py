@@ -1,11 +1,11 @@
-"""Tensors as PyTorch keeps them: places in flat storages, several of which may share one."""
+"""Tensors as PyTorch stores them: places in flat storages, several of which may share one."""
 
 import math
 from typing import NamedTuple
 
 import numpy as np
 
-#: NumPy's name of what a storage of PyTorch holds.
+#: NumPy's name of the type of a PyTorch storage.
 STORAGES = {
     "FloatStorage": "<f4",
     "DoubleStorage": "<f8",

@@ -1,4 +1,4 @@
-"""The page's part on what in the data would spoil the verdict, and the pictures of copies and of label suspects."""
+"""The page's section on problems in the data, and the pictures of copies and of label suspects."""
 
 import base64
 from html import escape
@@ -11,7 +11,7 @@ from tasks.records import AuditRef, DuplicatePair
 from tasks.reports.sections.html import table
 
 LONGEST = 22  # letters of a label in a picture
-#: Photos in a row; their side, what is between them and the height of a caption, pixels.
+#: Photos in a row; their side, the gap between them and the height of a caption, pixels.
 ACROSS, TILE, GAP, CAPTION = 4, 224, 12, 40
 
 
@@ -29,15 +29,15 @@ def draw_pairs(pixels: np.ndarray, pairs: pd.DataFrame, to: Path) -> None:
 def draw_suspects(pixels: np.ndarray, suspects: pd.DataFrame, to: Path) -> None:
     """uint8[n, h, w, 3] of rows of (split, label, suggested), the most suspicious first."""
     captions = [
-        f"{row['split']}: {_short(row['label'])}\nrather {_short(row['suggested'])}"
+        f"{row['split']}: {_short(row['label'])}\nsuggested {_short(row['suggested'])}"
         for row in suspects.to_dict("records")
     ]
-    _grid(pixels, captions, "Labels to look at first" if len(suspects) else "No labels were judged", to)
+    _grid(pixels, captions, "Labels to check first" if len(suspects) else "No labels were judged", to)
 
 
 def _grid(pixels: np.ndarray, captions: list[str], title: str, to: Path) -> None:
     """A title, and below it photos of one size, each under its caption of two lines."""
-    # Pillow: a figure with as many axes takes a second and a half.
+    # Pillow: a Matplotlib figure with this many axes takes 1.5 seconds.
     from PIL import Image, ImageDraw, ImageFont
 
     font, large = ImageFont.load_default(13), ImageFont.load_default(18)
@@ -68,8 +68,8 @@ def section(audit: AuditRef, folder: Path) -> str:
 
 def _copies(audit: AuditRef) -> str:
     if not audit.duplicates:
-        return "<p>No image was found to have a copy in another split, also not cropped, turned or compressed anew.</p>"
-    columns = {"copy": False, "original": False, "what was done": False, "correlation": True} | dict.fromkeys(
+        return "<p>No image has a copy in another split, not even a cropped, turned or recompressed one.</p>"
+    columns = {"copy": False, "original": False, "change": False, "correlation": True} | dict.fromkeys(
         ("cosine of features", "hash bits that differ"), True
     )
     rows = [
@@ -84,10 +84,10 @@ def _copies(audit: AuditRef) -> str:
     ]
     counts = ", ".join(f"{n} {split} images" for split, n in audit.copied.items() if n)
     return (
-        f"<p>{audit.duplicates} pairs across splits show the same; they concern {counts}. {audit.same_pixels} pairs "
-        f"are equal pixel by pixel, {audit.conflicting} have different labels. What a test image shows, training may "
-        f"have seen: scores may be too good. Give the images of a pair the same group (duplicates.csv has one for "
-        f"each), and they stay in one split. The most alike first:</p>{table(columns, rows)}"
+        f"<p>{audit.duplicates} pairs of images in different splits show the same: {counts}. {audit.same_pixels} pairs "
+        f"are equal pixel by pixel, {audit.conflicting} have different labels. Training may have seen what a test "
+        f"image shows, so scores may be too high. To keep a pair in one split, give both images the same group "
+        f"(duplicates.csv suggests one). The most similar first:</p>{table(columns, rows)}"
     )
 
 
@@ -104,34 +104,34 @@ def _labels(audit: AuditRef) -> str:
         for one in audit.suspects
     ]
     where = ", ".join(f"{n} {split}" for split, n in audit.suspected.items())
-    columns = {"split": False, "label": False, "rather": False, "score": True, "file": False}
+    columns = {"split": False, "label": False, "suggested": False, "score": True, "file": False}
     return (
-        f"<p>A linear model that had not seen the image doubts {suspected} of {judged} labels ({where}) so much that "
-        f"confident learning counts them as wrong. Some will be hard photos with the right label: look at them. "
-        f"label_suspects.csv ranks all; fill in the column corrected and run <code>headstart labels apply FILE</code>. "
-        f"Nothing is changed before. The score is 0 to 1, lower where the label is less likely:</p>"
+        f"<p>Confident learning counts {suspected} of {judged} labels ({where}) as wrong, with a linear model that had "
+        f"not seen the image. Some are hard photos with the right label, so check them. label_suspects.csv ranks all "
+        f"labels; fill in the column corrected and run <code>headstart labels apply FILE</code>. Nothing changes "
+        f"before that. The score is 0 to 1, lower for less likely labels:</p>"
         f"{table(columns, rows)}"
     )
 
 
 def _shortcuts(audit: AuditRef) -> str:
     if not audit.shortcuts:
-        return "<p>Nothing to tell: brightness, size and format are the same for all, or classes are too small.</p>"
+        return "<p>Nothing to report: brightness, size and format are the same for all, or classes are too small.</p>"
     rows = [
         (
             escape(one.facts),
             f"{one.score:.3f}",
             f"{one.interval[0]:.3f} to {one.interval[1]:.3f}",
             f"{one.chance:.3f}",
-            "<b>tells the label</b>" if one.flagged else "",
+            "<b>predicts the label</b>" if one.flagged else "",
         )
         for one in audit.shortcuts
     ]
     columns = {"facts": False, "balanced accuracy": True, "95 % interval": True, "majority class": True, "flag": False}
     return (
-        "<p>How well a small tree tells the label of training images from these facts alone, cross-validated. Where "
-        "that is well above what the majority class gives, a network may learn it instead of what the photo shows; "
-        f"brightness may also be part of what is to be recognised.</p>{table(columns, rows)}"
+        "<p>How well a small decision tree predicts the label of training images from these facts alone, "
+        "cross-validated. If that is well above the majority class, a network may learn the fact instead of what the "
+        f"photo shows; but brightness may also belong to what the classes mean.</p>{table(columns, rows)}"
     )
 
 

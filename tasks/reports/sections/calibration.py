@@ -1,4 +1,4 @@
-"""The page's part on calibration, prediction sets, selective prediction and novelty."""
+"""The page's section on calibration, prediction sets, selective prediction and novelty."""
 
 from html import escape
 
@@ -7,7 +7,7 @@ from tasks.reports.sections.html import table
 
 
 def section(calibration: CalibrationRef, report: Report) -> str:
-    """The sentences, and how often sets held the label in each class."""
+    """The sentences, and how often prediction sets contain the label, for each class."""
     held = report.calibration
     columns = {"images": True, "label in the set": True, "95 % interval": True}
     rows = [_row(each) for each in (held.coverage, *held.classes)]
@@ -16,23 +16,23 @@ def section(calibration: CalibrationRef, report: Report) -> str:
 
 
 def sentences(calibration: CalibrationRef, report: Report) -> tuple[str, ...]:
-    """What was read off the validation images, and how it held on the test images."""
+    """What was fitted on the validation images, and how it holds on the test images."""
     terms, held = calibration.terms, report.calibration
-    sure = "was shown" if terms.shown else "could not be shown on so few images"
-    novelty = "The network hides its features: nothing is called new."
+    shown = "which the validation images confirm" if terms.shown else "which too few validation images could confirm"
+    novelty = "The network does not expose its features: no image is marked as novel."
     if held.novel is not None:
         novelty = (
-            f"New is what lies farther from the training images than {1 - terms.false_alarms:.0%} of the validation "
-            f"images: {calibration.novel:.1%} of those, {held.novel:.1%} of the test images."
+            f"An image is novel if it is farther from the training images than {1 - terms.false_alarms:.0%} of the "
+            f"validation images: {calibration.novel:.1%} of those, {held.novel:.1%} of the test images."
         )
     return (
         f"Temperature {terms.temperature:.3f}, fitted on {calibration.images} validation images: calibration error "
         f"{held.uncalibrated_ece:.4f} before and {report.metrics['ece']:.4f} after, on the test images.",
-        f"Sets of classes that hold the label with chance {terms.coverage:.0%}, whichever it is: "
-        f"{held.coverage.value:.1%} of them do, with {held.set_size:.2f} classes on average.",
-        f"Answers below {min(terms.sure_from, 1):.1%} confidence are abstained from, for {terms.precision:.0%} right "
-        f"ones among the others, which {sure}: {held.answered:.1%} are answered, {held.precision:.1%} of them right "
-        f"({held.precision_interval[0]:.1%} to {held.precision_interval[1]:.1%}).",
+        f"Prediction sets contain the label with probability {terms.coverage:.0%} in every class: "
+        f"{held.coverage.value:.1%} of the test images' sets do, with {held.set_size:.2f} classes on average.",
+        f"The model abstains below {min(terms.sure_from, 1):.1%} confidence, so that {terms.precision:.0%} of its "
+        f"answers are right, {shown}: {held.answered:.1%} of the test images are answered, {held.precision:.1%} of "
+        f"them right ({held.precision_interval[0]:.1%} to {held.precision_interval[1]:.1%}).",
         novelty,
     )
 

@@ -1,4 +1,4 @@
-"""The page's first part: what was decided about the model, and by which gates."""
+"""The page's first section: the decision about the model, and its gates."""
 
 from html import escape
 
@@ -13,7 +13,7 @@ WORDS = {
 
 
 def section(verdict: Verdict, version: VersionRef) -> str:
-    """The decision in a word, the reason, each gate, and how worn the test images are."""
+    """The decision in a word, the reason, each gate, and how often the test images were used for decisions."""
     rows = [
         (
             escape(result.gate),
@@ -23,7 +23,7 @@ def section(verdict: Verdict, version: VersionRef) -> str:
         )
         for result in verdict.gates
     ]
-    columns = {"gate": False, "answer": False, "images that would tell": True, "reason": False}
+    columns = {"gate": False, "answer": False, "more images needed": True, "reason": False}
     return (
         f'<div class="decision {verdict.decision}"><strong>{WORDS[verdict.decision]}</strong> '
         f"{escape(version.name)} version {escape(version.version)}. {escape(verdict.reason)}.</div>"
@@ -33,13 +33,13 @@ def section(verdict: Verdict, version: VersionRef) -> str:
 
 def _budget(verdict: Verdict) -> str:
     if not verdict.opponent:
-        return "There was no champion to compare with, so that this decision wears no test image."
+        return "There was no champion to compare with, so this decision does not count against the test images."
     before = (
-        f"{verdict.worn:.1f} decisions between two models were taken on these test images before"
+        f"{verdict.worn:.1f} decisions between two models were made on these test images before"
         if verdict.worn
-        else "No decision between two models was taken on these test images before"
+        else "No decision between two models was made on these test images before"
     )
     return (
-        f"Compared with version {escape(verdict.opponent)}. {before}; each spends a part of the significance level, "
-        f"and this one had {verdict.level:.2%}. Fresh test images start anew. Test set {verdict.test_set}."
+        f"Compared with version {escape(verdict.opponent)}. {before}; each uses a part of the significance level, "
+        f"and this one had {verdict.level:.2%}. New test images start again at zero. Test set {verdict.test_set}."
     )

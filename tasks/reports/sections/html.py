@@ -1,11 +1,11 @@
-"""Tables of a page: HTML that scrolls by itself where it is wider than the screen."""
+"""Tables of a page: HTML that scrolls if it is wider than the screen."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 
 def table(columns: Mapping[str, bool], rows: Iterable[Sequence[str]]) -> str:
-    """HTML of a table: `columns` by their headings, True where they hold numbers; cells are HTML already."""
+    """HTML of a table: `columns` by their headings, True for numbers; cells are HTML already."""
     classes = [' class="n"' if numeric else "" for numeric in columns.values()]
     head = "".join(f"<th{kind}>{escape(name)}</th>" for name, kind in zip(columns, classes, strict=True))
     body = "".join(

@@ -31,7 +31,7 @@ def candidates(ranking: RankingRef) -> list[dict[str, Any]]:
 
 
 def agreement(found: AgreementRef) -> list[dict[str, Any]]:
-    """A row for each backbone: the rank that was predicted, and what training gave."""
+    """A row for each backbone: the rank that was predicted, and the results of training."""
     return [
         {
             "backbone": row.name,
@@ -44,14 +44,14 @@ def agreement(found: AgreementRef) -> list[dict[str, Any]]:
 
 
 def section(ranking: RankingRef | None) -> str:
-    """HTML: the candidates from the most promising on; nothing where the recipe named its backbone."""
+    """HTML: the candidates, the most promising first; empty if the recipe names its backbone."""
     if ranking is None:
         return ""
     found = candidates(ranking)
     columns = {column.replace("_", " "): False for column in found[0]}
     return (
-        f"<p>{escape(ranking.chosen.name)} was taken. The scores are of the frozen features of "
-        f"{ranking.images} training images; higher is better in each, and the rank is the mean of the ranks in them. "
-        f"It is a prediction, made before any training.</p>"
+        f"<p>{escape(ranking.chosen.name)} was chosen. The scores rate the frozen features of {ranking.images} "
+        f"training images, higher is better; the rank is the mean of the ranks by each score. It is a prediction, "
+        f"made before any training.</p>"
         + table(columns, ([escape(str(value)) for value in row.values()] for row in found))
     )

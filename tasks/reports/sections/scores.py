@@ -17,16 +17,16 @@ RUNGS = {
 }
 
 CHEAPEST = (
-    "the cheapest rung that is not significantly worse than the best one: the interval of what it is worse by reaches "
-    "0 or below"
+    "the cheapest rung that is not significantly worse than the best one: the interval of its difference reaches 0 or "
+    "below"
 )
 
 MEANING = {
-    "accuracy": "share of images recognised",
+    "accuracy": "share of images classified correctly",
     "balanced_accuracy": "mean over the classes, each counting the same",
     "macro_f1": "precision and recall together, mean over the classes",
     "roc_auc": "how well the probabilities order the images; 0.5 is chance",
-    "log_loss": "surprise at the labels, nats; lower is better",
+    "log_loss": "mean -log(probability of the label), nats; lower is better",
     "ece": "gap between confidence and accuracy; lower is better",
 }
 
@@ -55,17 +55,17 @@ def classes(scores: Sequence[ClassScore]) -> str:
     ]
     numbers = dict.fromkeys(("images", "recall", "95 % interval", "precision", "F1"), True)
     return (
-        "<p>Recall: the share of a class that is recognised. Precision: the share of what is called by its name that "
-        f"is of the class.</p>{table({'class': False} | numbers, rows)}"
+        "<p>Recall: the share of a class that is recognised. Precision: the share of the images predicted as the class "
+        f"that belong to it.</p>{table({'class': False} | numbers, rows)}"
     )
 
 
 def ladder(found: LadderRef) -> str:
-    """Each rung's score on the validation images, which one was taken, and why."""
+    """Each rung's score on the validation images, which one was chosen, and why."""
     numbers = ("accuracy", "log loss", "interval", "worse than the best by", "seconds")
     rows = [
         (
-            f"{escape(score.rung)}{' (taken)' if score.shipped else ''}",
+            f"{escape(score.rung)}{' (chosen)' if score.shipped else ''}",
             RUNGS[score.rung],
             f"{score.accuracy:.4f}",
             f"{score.log_loss:.4f}",
@@ -77,6 +77,6 @@ def ladder(found: LadderRef) -> str:
     ]
     rule = "the one that the recipe names" if found.named else CHEAPEST
     return (
-        f"<p>On the validation images. Taken is {rule}. The ladder ended where it does because "
+        f"<p>Scores on the validation images. The chosen rung is {rule}. The ladder ended because "
         f"{escape(found.reason)}.</p>{table({'rung': False, 'what it is': False} | dict.fromkeys(numbers, True), rows)}"
     )

@@ -1,4 +1,4 @@
-"""The page's part on slices: how the model does on each, and whether fine-tuning made the gaps smaller."""
+"""The page's section on slices: the model's scores on each, and whether fine-tuning made the gaps smaller."""
 
 from collections.abc import Sequence
 from html import escape
@@ -31,9 +31,9 @@ def _gaps(scores: Sequence[SliceScore]) -> str:
     ]
     metric, flagged = METRICS[scores[0].metric], sum(score.flagged for score in scores)
     return (
-        f"<p>The worst first. The gap is the {metric} of the slice less that of all other test images; its interval "
-        f"holds with 95 % for all {len(scores)} slices together. {flagged} of them are flagged: their interval leaves "
-        f"out 0. Balanced accuracy and F1 (macro) stand where every class occurs.</p>"
+        f"<p>The worst first. The gap is the {metric} of the slice minus that of all other test images; the 95 % "
+        f"intervals hold for all {len(scores)} slices together. {flagged} of them are flagged: their interval does not "
+        f"include 0. Balanced accuracy and F1 (macro) are given for slices with every class.</p>"
         + table(_columns(["images", *METRICS.values(), f"gap in {metric}", "interval"], "flag"), rows)
     )
 
@@ -57,8 +57,7 @@ def _changes(scores: Sequence[SliceScore], rung: str, probe: str) -> str:
     return (
         f"<p>The same gaps of the rung {escape(probe)} on the frozen network and of the shipped rung {escape(rung)}, "
         f"compared image by image; the interval of the change holds for all slices together. Reduced: the gap is "
-        f"surely another, and smaller.</p>"
-        + table(_columns([f"gap, {probe}", f"gap, {rung}", "change"], "verdict"), rows)
+        f"significantly smaller.</p>" + table(_columns([f"gap, {probe}", f"gap, {rung}", "change"], "verdict"), rows)
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether the pretrained weights helped: a part of a run's page, and the tables of `headstart compare`."""
+"""Whether the pretrained weights helped: a section of a run's page, and the tables of `headstart compare`."""
 
 from html import escape
 
@@ -13,7 +13,7 @@ NAMES = {
 
 
 def section(transfer: TransferRef) -> str:
-    """A sentence, and the scores where there was a check."""
+    """A sentence, and the scores if there was a check."""
     text = f"<p>{escape(transfer.sentence)}</p>"
     if not transfer.images:
         return text
@@ -21,13 +21,13 @@ def section(transfer: TransferRef) -> str:
         (NAMES[who], f"{found['accuracy']:.4f}", f"{found['log_loss']:.4f}") for who, found in transfer.scores.items()
     ]
     return (
-        f"{text}<p>Fitted on {transfer.images} training images, standardised, scored on validation images. In brackets "
-        f"stand 95 % intervals.</p>{table({'what': False, 'accuracy': True, 'log loss': True}, rows)}"
+        f"{text}<p>Fitted on {transfer.images} training images, standardised, scored on validation images. 95 % "
+        f"intervals are in brackets.</p>{table({'what': False, 'accuracy': True, 'log loss': True}, rows)}"
     )
 
 
 def tables(curves: CurvesRef) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-    """Learning curves, and what transfer gains at each number of images; a row a line."""
+    """Learning curves, and what transfer gains at each number of images; one dictionary per row."""
     levels = [
         {
             "method": level.method,

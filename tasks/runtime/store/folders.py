@@ -32,7 +32,7 @@ def folder(kind: str, digest: str) -> Iterator[tuple[Path, str]]:
 
 
 def missing(paths: Iterable[str]) -> list[str]:
-    """Those of the paths (relative to the home folder) that are not there."""
+    """Those of the paths (relative to the home folder) that do not exist."""
     return [path for path in paths if not (home() / path).exists()]
 
 

@@ -24,7 +24,7 @@ DERIVED = ("images-", "features-", "activations-", "answers-")
 class Table:
     """Rows of (key: text, value: a fixed-size array) that are computed once and never change.
 
-    `name` holds the digest of all that the values depend on besides the key.
+    `name` contains the digest of everything that the values depend on besides the key.
     """
 
     def __init__(self, name: str, shape: tuple[int, ...], dtype: Any) -> None:
@@ -63,9 +63,9 @@ class Table:
             yield read(np.arange(start, min(start + size, len(keys))))
 
     def mapped(self) -> tuple[list[str], np.ndarray]:
-        """All rows as (keys, memory-mapped array [rows, *shape], read only), for NumPy and whatever reads .npy files.
+        """All rows as (keys, memory-mapped array [rows, *shape], read only), for NumPy and other .npy readers.
 
-        Lance's files are no flat arrays: the first call after new rows were committed writes one in the home folder.
+        Lance's files are not flat arrays: the first call after a commit of new rows writes one to the home folder.
         """
         dataset = self._there()
         keys = dataset.to_table(columns=["key"])["key"].to_pylist()
@@ -85,14 +85,14 @@ class Table:
         return keys, np.load(file, mmap_mode="r")
 
     def mapped_reader(self, keys: list[str]) -> Callable[[np.ndarray], np.ndarray]:
-        """As `reader`, out of the flat file: many times as fast for rows in random order, at twice the space."""
+        """Like `reader`, from the flat file: many times as fast for rows in random order, but twice the space."""
         stored, values = self.mapped()
         rows = self._places(stored, keys)
         return lambda positions: values[rows[positions]]
 
     def _places(self, stored: list[str], keys: list[str]) -> np.ndarray:
         """Numbers of the rows that hold the keys, int[len(keys)]."""
-        # Two writers may have committed the same key; the first row counts, whoever reads.
+        # Two writers may have committed the same key; the first row counts, for every reader.
         place = {key: i for i, key in reversed(list(enumerate(stored)))}
         absent = [key for key in keys if key not in place]
         if absent:
@@ -126,8 +126,8 @@ class Table:
 
 def location() -> str:
     """Where the tables are: `HEADSTART_STORE`, a folder or the URI of an object store, else in the home folder."""
-    wanted = os.environ.get("HEADSTART_STORE") or str(home() / "store")
-    return wanted.rstrip("/") if "://" in wanted else str(Path(wanted).absolute())
+    place = os.environ.get("HEADSTART_STORE") or str(home() / "store")
+    return place.rstrip("/") if "://" in place else str(Path(place).absolute())
 
 
 def _commit(uri: str, rows: pa.Table) -> None:
@@ -136,15 +136,15 @@ def _commit(uri: str, rows: pa.Table) -> None:
 
     if _opened(uri) is None:
         _begin(uri, rows.schema)
-    # Onto an opened table: a path where there is none would be begun anew, over what another writer has begun.
+    # Append to an opened table: with a path, Lance could create a new table over one that another writer just created.
     lance.write_dataset(rows, _opened(uri), mode="append")
 
 
 def _begin(uri: str, schema: pa.Schema) -> None:
     """Make an empty table, unless another writer is first.
 
-    Lance's own `create` is no such promise: of two that create at once, the second overwrites the first's rows. A
-    commit without retries is one: the first version is written only where there is none.
+    Lance's own `create` does not guarantee this: of two at the same time, the second overwrites the first's rows. A
+    commit without retries does: the first version is written only if there is none.
     """
     import lance
 
@@ -156,7 +156,7 @@ def _begin(uri: str, schema: pa.Schema) -> None:
 
 
 def _opened(uri: str) -> Any:
-    """The table at its newest version, or None where nothing was committed yet."""
+    """The table at its newest version, or None if nothing was committed yet."""
     import lance
 
     try:
@@ -168,14 +168,14 @@ def _opened(uri: str) -> Any:
 
 
 class Rows:
-    """A plain append-only table with named columns, for what is remembered of files and not addressed by content."""
+    """A plain append-only table with named columns, for facts about files that are not addressed by content."""
 
     def __init__(self, name: str, schema: pa.Schema) -> None:
         self.schema = schema
         self.uri = f"{location()}/{name}.lance"
 
     def read(self) -> pd.DataFrame:
-        """All committed rows; empty where there is no table."""
+        """All committed rows; empty if there is no table."""
         dataset = _opened(self.uri)
         return (dataset.to_table() if dataset is not None else self.schema.empty_table()).to_pandas()
 
@@ -193,7 +193,7 @@ def tables() -> list[dict[str, Any]]:
     for folder in system.get_file_info(fs.FileSelector(root, allow_not_found=True)):
         if folder.base_name.startswith(DERIVED) and folder.base_name.endswith(".lance"):
             dataset = _opened(f"{location()}/{folder.base_name}")
-            # A writer that is just making a table, or died making or dropping one, leaves a folder without a version.
+            # A folder without a version: a writer is making a table, or died while it made or dropped one.
             rows = dataset.count_rows() if dataset is not None else 0
             files = system.get_file_info(fs.FileSelector(folder.path, allow_not_found=True, recursive=True))
             size = sum(file.size for file in files if file.is_file)
@@ -202,7 +202,7 @@ def tables() -> list[dict[str, Any]]:
 
 
 def absent(names: Iterable[str]) -> list[str]:
-    """Those of the tables that are not there."""
+    """Those of the tables that do not exist."""
     from pyarrow import fs
 
     system, root = fs.FileSystem.from_uri(location())
@@ -210,11 +210,11 @@ def absent(names: Iterable[str]) -> list[str]:
 
 
 def drop(name: str) -> None:
-    """Delete a table; what it held is computed again where it is needed again."""
+    """Delete a table; its rows are computed again when they are needed."""
     from pyarrow import fs
 
     system, root = fs.FileSystem.from_uri(location())
-    # The versions first: without them there is no table, whatever else is left when this is interrupted.
+    # The versions first: without them there is no table, even if an interruption leaves other files.
     if system.get_file_info(f"{root}/{name}.lance/_versions").type != fs.FileType.NotFound:
         system.delete_dir(f"{root}/{name}.lance/_versions")
     system.delete_dir(f"{root}/{name}.lance")

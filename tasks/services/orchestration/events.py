@@ -1,4 +1,4 @@
-"""Events that Headstart tells a Prefect server of."""
+"""Events that Headstart sends to a Prefect server."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from prefect.utilities.asyncutils import run_coro_as_sync
 
 #: Events: a recipe's data have changed; its gates could not decide. And the resource that they are about.
 EVENT, UNDECIDED, RESOURCE = "headstart.data", "headstart.undecided", "headstart.recipe."
-#: A run has failed, and the resource: its flow's name and its deployment's id come after it.
+#: Event: a run has failed. And the prefix of its resource, before the flow's name and the deployment's id.
 FAILED, RUN = "headstart.failed", "headstart.run."
 
 
@@ -22,7 +22,7 @@ def announce(recipe: str, why: str) -> None:
 def failed(flow: Flow[..., Any], run: FlowRun, state: State) -> None:
     """A flow's `on_failure`: emit the event that alerts wait for.
 
-    Prefect's own event of a scheduled run's failure is acted on 15 minutes later: it follows the event of its
+    Prefect acts on its own event of a scheduled run's failure 15 minutes late: it waits for the event of the run's
     scheduling, which was never emitted.
     """
     resource = {"prefect.resource.id": f"{RUN}{flow.name}.{run.deployment_id}", "prefect.resource.name": flow.name}

@@ -1,4 +1,4 @@
-"""What a run is watched by: its log file, the machine's load, the time that it waited, and its energy on request."""
+"""What is recorded of a run: its log file, the machine's load, its waiting time, and its energy on request."""
 
 import logging
 from collections.abc import Iterator
@@ -15,18 +15,17 @@ from tasks.runtime.home import home
 from tasks.services import tracking
 from tasks.settings import Observe
 
-#: The logger of our own lines.
+#: Headstart's own logger.
 OURS = "headstart"
 LINE = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
 @contextmanager
 def run(name: str, flow: str, settings: dict[str, Any], observe: Observe) -> Iterator[tracking.Run]:
-    """The MLflow run of the Prefect run that is under way, watched; what was seen is there at its end, failed or not.
+    """The MLflow run of the current Prefect run, monitored; all records are saved at its end, also if it failed.
 
-    The run's log is its artifact `run.log`, and stays in `HEADSTART_HOME/logs`; `queue_seconds` is how long the run
-    waited after the time that it was meant for. Raises `UsageError` where energy is asked for and CodeCarbon is not
-    installed.
+    The run's log is its artifact `run.log`, and stays in `HEADSTART_HOME/logs`; `queue_seconds` is how long after its
+    scheduled time the run started. Raises `UsageError` if energy is requested and CodeCarbon is not installed.
     """
     with tracking.run(name, flow, settings, flow_run.id) as current, ExitStack() as watchers:
         watchers.enter_context(_logged(current.id))
@@ -34,8 +33,8 @@ def run(name: str, flow: str, settings: dict[str, Any], observe: Observe) -> Ite
             watchers.enter_context(_system_metrics(current.id, observe.every))
         if observe.energy:
             watchers.enter_context(_energy(observe.energy, observe.every))
-        meant = flow_run.scheduled_start_time
-        waited = (datetime.now(meant.tzinfo) - meant).total_seconds()
+        scheduled = flow_run.scheduled_start_time
+        waited = (datetime.now(scheduled.tzinfo) - scheduled).total_seconds()
         tracking.log_result({}, {"queue_seconds": max(waited, 0.0)})
         yield current
         cached = sum(stage.cached for stage in current.stages.values())
@@ -51,23 +50,23 @@ def _logged(run: str) -> Iterator[None]:
     ours = logging.getLogger(OURS)
     ours.setLevel(logging.INFO)
     logging.getLogger().addHandler(handler)
-    there = True
+    reachable = True
     try:
         yield
     except BaseException as error:
         ours.exception("The run has failed")
-        there = outages.server(error) != "MLflow"  # else nobody waits for it once more
+        reachable = outages.server(error) != "MLflow"  # else do not wait for it again
         raise
     finally:
         logging.getLogger().removeHandler(handler)
         handler.close()
-        if there:
+        if reachable:
             tracking.log_file(run, file)
 
 
 @contextmanager
 def _system_metrics(run: str, every: float) -> Iterator[None]:
-    """MLflow's own: processor, memory, disk and network, and GPUs where `nvidia-ml-py` is installed."""
+    """MLflow's own: processor, memory, disk and network, and GPUs if `nvidia-ml-py` is installed."""
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
     monitor = SystemMetricsMonitor(run, sampling_interval=every)
@@ -75,9 +74,8 @@ def _system_metrics(run: str, every: float) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if (
-            outages.server(error) != "MLflow"
-        ):  # else it asks a server that is away, and its thread ends with the process
+        # The thread ends with the process; `finish` would call the server.
+        if outages.server(error) != "MLflow":
             monitor.finish()
         raise
     monitor.finish()

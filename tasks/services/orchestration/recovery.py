@@ -1,8 +1,8 @@
-"""What a process that was killed leaves behind is closed: its runs in MLflow and Prefect, and its Prefect server.
+"""Clean up after a killed process: close its runs in MLflow and Prefect, and stop its Prefect server.
 
-Each run carries the name of its process (`tasks/runtime/processes.py`). A run that is under way by its own word while
-its process is gone has crashed. Its finished stages stay in the cache, and the same command goes on from there.
-Prefect's slots are let go with its run, locks of a database with the process.
+Each run carries the name of its process (`tasks/runtime/processes.py`). A run that is marked as running although its
+process is gone has crashed. Its finished stages stay in the cache, and the same command continues from there. Prefect
+frees its slots with the run, a database its locks with the process.
 """
 
 import os
@@ -26,41 +26,41 @@ PAGE = 200
 
 
 def repair() -> list[str]:
-    """Close what is left of dead processes of this machine; a sentence for each run and server."""
-    said = []
+    """Close what dead processes of this machine left behind; returns a sentence for each run and server."""
+    messages = []
     for server in servers_left():
         with suppress(psutil.NoSuchProcess):
             server.terminate()
-            said.append(f"The Prefect server of a process that was killed has been ended (process {server.pid}).")
+            messages.append(f"The Prefect server of a killed process has been stopped (process {server.pid}).")
     dead = tracking.close_dead(processes.gone)
-    said += [f"The MLflow run {name} is closed as killed: its process is gone." for name in dead.values()]
+    messages += [f"The MLflow run {name} is closed as killed: its process is gone." for name in dead.values()]
     with get_client(sync_client=True) as client:
         for run in _under_way(client):
             if str(run.id) in dead or any(map(processes.gone, run.tags)):
                 _close(client, run)
-                said.append(f"The Prefect run {run.name} is closed as crashed: its process is gone.")
-    return said
+                messages.append(f"The Prefect run {run.name} is closed as crashed: its process is gone.")
+    return messages
 
 
 def _under_way(client: SyncPrefectClient) -> list[FlowRun]:
-    wanted = filters.FlowRunFilter(state=_in(filters.FlowRunFilterState, filters.FlowRunFilterStateType))
+    query = filters.FlowRunFilter(state=_in(filters.FlowRunFilterState, filters.FlowRunFilterStateType))
     found: list[FlowRun] = []
-    while len(page := _page(client, wanted, len(found))) == PAGE:
+    while len(page := _page(client, query, len(found))) == PAGE:
         found += page
     return found + page
 
 
-def _page(client: SyncPrefectClient, wanted: filters.FlowRunFilter, offset: int) -> list[FlowRun]:
-    return client.read_flow_runs(flow_run_filter=wanted, sort=FlowRunSort.ID_DESC, limit=PAGE, offset=offset)
+def _page(client: SyncPrefectClient, query: filters.FlowRunFilter, offset: int) -> list[FlowRun]:
+    return client.read_flow_runs(flow_run_filter=query, sort=FlowRunSort.ID_DESC, limit=PAGE, offset=offset)
 
 
 def _close(client: SyncPrefectClient, run: FlowRun) -> None:
-    state = Crashed(message="The process was killed. The same command goes on from the stages that were done.")
+    state = Crashed(message="The process was killed. The same command continues after the finished stages.")
     within = filters.TaskRunFilter(
         flow_run_id=filters.TaskRunFilterFlowRunId(any_=[run.id]),
         state=_in(filters.TaskRunFilterState, filters.TaskRunFilterStateType),
     )
-    with suppress(ObjectNotFound):  # deleted meanwhile
+    with suppress(ObjectNotFound):  # deleted in the meantime
         for task in client.read_task_runs(task_run_filter=within, sort=TaskRunSort.ID_DESC, limit=PAGE):
             client.set_task_run_state(task.id, state, force=True)
         client.set_flow_run_state(run.id, state, force=True)
@@ -71,7 +71,7 @@ def _in(of_state: Any, of_type: Any) -> Any:
 
 
 def servers_left() -> list[psutil.Process]:
-    """Prefect servers of this home folder whose starter was ended before it could end them."""
+    """Prefect servers of this home folder whose parent process ended before it could stop them."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         if "prefect.server.api.server:create_app" not in (process.info["cmdline"] or []):

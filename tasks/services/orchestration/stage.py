@@ -1,4 +1,4 @@
-"""A stage: a Prefect task whose result is kept by the digest of all that it reads, with a nested MLflow run.
+"""A stage: a Prefect task whose result is cached by the digest of all its inputs, with a nested MLflow run.
 
 Prefect's own `INPUTS` policy leaves the task out of the key and hashes by pickle; here the key is made of the stage's
 name, its code version, the settings and the digests of the records
@@ -27,7 +27,7 @@ from tasks.services import tracking
 from tasks.settings import StageSettings
 from tasks.training import checkpoints
 
-#: Libraries whose errors tell of a server or a database that did not answer.
+#: Libraries whose errors may mean that a server or a database did not answer.
 REMOTE = ("mlflow", "httpx", "sqlalchemy")
 
 _refresh: ContextVar[bool] = ContextVar("refresh", default=False)
@@ -35,7 +35,7 @@ _refresh: ContextVar[bool] = ContextVar("refresh", default=False)
 
 @contextmanager
 def refreshing(wanted: bool) -> Iterator[None]:
-    """Inside, stages are computed again where `wanted`, and their results take the place of the cached ones."""
+    """Inside, if `wanted`, stages are computed again, and their results replace the cached ones."""
     token = _refresh.set(wanted)
     try:
         yield
@@ -65,23 +65,23 @@ class Stage:
         )
 
     def labelled(self, label: str) -> "Stage":
-        """The same stage, whose runs have this name: for one that a flow runs several times."""
+        """The same stage with this name for its runs, for flows that run it several times."""
         other = copy(self)
         other.label = label
         return other
 
     def digest(self, *args: Any) -> str:
-        """What the result is kept under: equal inputs, stage and code version give an equal digest."""
+        """The result's cache key: equal inputs, stage and code version give an equal digest."""
         return digest(self.name, self.version, args, self.reads(*args))
 
     def cached(self, *args: Any) -> bool:
-        """Whether the result is there already, asked without a server; False where results are kept elsewhere."""
+        """Whether the result is cached, checked without a server; False if results are stored elsewhere."""
         return Path(os.environ.get("PREFECT_LOCAL_STORAGE_PATH", ""), self.digest(*args)).is_file()
 
     def __call__(self, *args: Any, **hints: Any) -> Any:
         """Take the result from the cache or compute it, and write the stage's MLflow run.
 
-        `hints`: arguments that change no result; what the result is kept under says nothing of them.
+        `hints`: arguments that do not change the result and are not part of its cache key.
         """
         started = time.perf_counter()
         key = self.digest(*args)
@@ -111,7 +111,7 @@ class Stage:
             return state.result(), False
         record = _kept(state)
         if record is None or not self.there(record):
-            # The cache remembers what someone has deleted since, or what another version has written otherwise.
+            # The record's files were deleted since, or another version wrote it in another form.
             return run.with_options(refresh_cache=True)(*args, **hints), False
         return record, True
 
@@ -125,16 +125,16 @@ def stage(
 ) -> Callable[[Callable[..., Any]], Stage]:
     """Make a function a stage.
 
-    Raise `version` when the results change. `reads` tells what the stage reads besides its arguments; `there` whether
-    what a cached record refers to still exists.
+    Raise `version` when the results change. `reads`: what the stage reads besides its arguments. `there`: whether the
+    files and tables of a cached record still exist.
     """
     return lambda body: Stage(body, version, reads, there)
 
 
 def _kept(state: State[Any]) -> Record | None:
-    """The record of a cached state; None where it is no record that this version knows.
+    """The record of a cached state; None if this version does not know its class or fields.
 
-    Prefect gives a plain dictionary for a class that is no longer there, and an error for fields that are others.
+    Prefect returns a plain dictionary for a class that no longer exists, and raises an error for other fields.
     """
     try:
         record = state.result()
@@ -144,15 +144,15 @@ def _kept(state: State[Any]) -> Record | None:
 
 
 def _rate(record: Record, seconds: float) -> dict[str, float]:
-    """Images a second, of a stage that counts what it computes."""
+    """Images per second, for stages that count what they compute."""
     computed = getattr(record, "computed", 0)
     return {"images_per_second": computed / seconds} if computed else {}
 
 
 def _may_pass_next_time(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Files and servers may come back; whatever else went wrong would go wrong again.
+    """Files and servers may come back; other errors would happen again.
 
-    A server that is away was waited for already, by its own client.
+    For a server that is down, its own client has already waited.
     """
     error = state.result(raise_on_failure=False)
     if outages.server(error):

@@ -1,7 +1,6 @@
-"""Runs for new data: one for each burst of arrivals, none while one is waiting that will take them too.
+"""Runs for new data: one per burst of arrivals, none while a waiting run will include them.
 
-What a source held when a run was last started for it is kept in a variable of the Prefect server, which all who watch
-share.
+A variable of the Prefect server, shared by all watchers, holds the source's fingerprint when a run was last started.
 """
 
 import hashlib
@@ -23,7 +22,7 @@ WAITING = [StateType.SCHEDULED, StateType.PENDING]
 
 
 def settled(fingerprint: Callable[[], str], seconds: float) -> str:
-    """The fingerprint once it has stayed the same for so many seconds."""
+    """The fingerprint, once it has not changed for `seconds`."""
     found = fingerprint()
     while True:
         time.sleep(seconds)
@@ -33,37 +32,37 @@ def settled(fingerprint: Callable[[], str], seconds: float) -> str:
 
 
 def handled(recipe: str) -> str:
-    """Fingerprint of what the source held when a run was last started for it; "" for never."""
+    """Fingerprint of the source when a run was last started for it; "" if none was."""
     kept = Variable.get(_variable(recipe), default=None)
     return json.loads(str(kept))["fingerprint"] if kept else ""
 
 
 def start(recipe: str, deployment: str, fingerprint: str, why: str) -> str:
-    """Start one run of the deployment for what the source holds now; says what was done, and why.
+    """Start one run of the deployment for the source's current content; returns what was done, and why.
 
-    Raises `UsageError` where the server has no such deployment.
+    Raises `UsageError` if the server has no such deployment.
     """
     waiting = _waiting(deployment)
     if waiting:
-        said = f"{waiting[0].name} is waiting already and will take what has arrived"
+        message = f"{waiting[0].name} is already waiting and will include the new data"
     else:
         run = run_deployment(
             deployment, parameters={"why": why}, timeout=0, as_subflow=False, idempotency_key=f"{recipe} {fingerprint}"
         )
-        said = f"{run.name} was started: {why}"
+        message = f"{run.name} was started: {why}"
     Variable.set(_variable(recipe), json.dumps({"recipe": recipe, "fingerprint": fingerprint}), overwrite=True)
-    return said
+    return message
 
 
 def _waiting(deployment: str) -> list[FlowRun]:
-    """Runs of the deployment that are to begin now and have not, the newest first."""
+    """Runs of the deployment that are due and have not started, the newest first."""
     with get_client(sync_client=True) as client:
         try:
             found = client.read_deployment_by_name(deployment)
         except ObjectNotFound:
             raise UsageError(
-                f"Expected the deployment {deployment} on the Prefect server, found none: headstart serve RECIPE, or "
-                "prefect deploy --all, makes it."
+                f"Expected the deployment {deployment} on the Prefect server, found none. Create it with headstart "
+                "serve RECIPE or prefect deploy --all."
             ) from None
         runs = client.read_flow_runs(
             flow_run_filter=filters.FlowRunFilter(
@@ -73,7 +72,7 @@ def _waiting(deployment: str) -> list[FlowRun]:
             sort=FlowRunSort.ID_DESC,
             limit=50,
         )
-    # Those of a schedule stand there long before their time.
+    # Runs of a schedule are listed long before their time.
     return [run for run in runs if not run.auto_scheduled]
 
 

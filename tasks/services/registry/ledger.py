@@ -1,7 +1,7 @@
 """The ledger of a registered model: what was done to its champion, and what is being done right now.
 
-It is kept in tags of the registered model itself, so that every machine that shares the registry shares it, and it is
-on the model's page in MLflow. Only who holds the lock (`tasks/services/registry/locks.py`) writes here.
+It is kept in tags of the registered model, so that every machine that shares the registry sees it, also on the model's
+page in MLflow. Only the holder of the lock (`tasks/services/registry/locks.py`) writes here.
 """
 
 import getpass
@@ -21,7 +21,7 @@ REASON = 1000
 
 @dataclass(frozen=True)
 class Intent:
-    """A move of aliases that has begun: what they were, what they shall be, and the entry that ends it."""
+    """A started move of aliases: the aliases before and after it, and the entry that ends it."""
 
     entry: LedgerEntry
     before: dict[str, str]
@@ -38,7 +38,7 @@ def entries(name: str) -> list[LedgerEntry]:
 def next_entry(
     name: str, action: str, version: str, before: str, after: str, why: str, evidence: str, who: str = ""
 ) -> LedgerEntry:
-    """The entry to write next: the number after the last, this moment, and, unless it is given, this user."""
+    """The next entry: with the next number, the current time, and, unless `who` is given, this user."""
     written = entries(name)
     number = written[-1].number + 1 if written else 1
     when = datetime.now(UTC).isoformat(timespec="seconds")
@@ -52,13 +52,13 @@ def write(name: str, entry: LedgerEntry) -> None:
 
 
 def begin(name: str, intent: Intent) -> None:
-    """Write down what is about to be done, for whoever comes after a crash."""
+    """Write down the move that is about to start, for recovery after a crash."""
     parts = {"entry": intent.entry.summary(), "before": intent.before, "after": intent.after}
     registered_models.tag_model(name, INTENT, _text(parts))
 
 
 def begun(name: str) -> Intent | None:
-    """What was begun and not ended; None where nothing was."""
+    """The move that was started and not finished; None if there is none."""
     text = registered_models.model(name).tags.get(INTENT)
     if not text:
         return None
@@ -67,12 +67,12 @@ def begun(name: str) -> Intent | None:
 
 
 def end(name: str) -> None:
-    """Nothing is being done any more."""
+    """Mark the move as finished."""
     registered_models.untag_model(name, INTENT)
 
 
 def withdrawn(written: list[LedgerEntry]) -> dict[str, LedgerEntry]:
-    """Versions from which the champion went back to an older one, with the entry; not those that came back since."""
+    """Versions that an older champion replaced, with the entry; not those that became champion again."""
     found: dict[str, LedgerEntry] = {}
     for entry in written:
         if entry.action not in ("promote", "rollback"):

@@ -1,10 +1,10 @@
-"""One at a time: a lock on the name of a registered model, shared by all who share the registry.
+"""One at a time: a lock on the name of a registered model, shared by all users of the registry.
 
-Each kind frees itself when the process that holds it dies, however it dies. Where the registry is a database, the lock
-is the database's: of SQLite an exclusive transaction on a small file beside it, since on the database itself it would
-shut MLflow out (https://sqlite.org/lang_transaction.html); of PostgreSQL an advisory lock of the session
-(https://www.postgresql.org/docs/current/explicit-locking.html), of MySQL `GET_LOCK`. Where it is a tracking server, the
-lock is a concurrency slot of the Prefect server, whose lease ends when nobody renews it
+Each kind is freed when its process ends, for whatever reason. If the registry is a database, the lock is the
+database's: for SQLite an exclusive transaction on a small file beside it, since one on the database itself would block
+MLflow (https://sqlite.org/lang_transaction.html); for PostgreSQL an advisory lock of the session
+(https://www.postgresql.org/docs/current/explicit-locking.html), for MySQL `GET_LOCK`. If it is a tracking server, the
+lock is a concurrency slot of the Prefect server, whose lease ends when it is not renewed
 (https://docs.prefect.io/v3/concepts/global-concurrency-limits).
 """
 
@@ -19,15 +19,15 @@ from tasks.runtime import progress
 from tasks.runtime.errors import DependencyError
 from tasks.runtime.home import home
 
-#: Seconds that a lock is waited for, and after which a Prefect slot of a dead holder is free (the least it allows).
+#: Seconds to wait for a lock, and until Prefect frees the slot of a dead process (the minimum that it allows).
 WAIT, LEASE = 600, 60
 
 
 @contextmanager
 def held(registry: str, name: str) -> Iterator[None]:
-    """Inside, no other process moves what belongs to the model `name` of the registry at this address.
+    """Inside, no other process moves aliases of the model `name` in the registry at this address.
 
-    Raises `DependencyError` where another one has not let go within `WAIT` seconds.
+    Raises `DependencyError` if another process still holds the lock after `WAIT` seconds.
     """
     scheme = registry.partition(":")[0].partition("+")[0]
     if scheme == "sqlite":
@@ -37,7 +37,7 @@ def held(registry: str, name: str) -> Iterator[None]:
     elif _server():
         lock = _of_slot(name)
     else:
-        progress.say(f"No PREFECT_API_URL is set, so the lock on {name} holds on this machine alone.")
+        progress.say(f"No PREFECT_API_URL is set, so the lock on {name} works on this machine only.")
         lock = _of_file(home() / "locks", name)
     with lock:
         yield
@@ -95,11 +95,11 @@ def _of_slot(name: str) -> Iterator[None]:
     from prefect.exceptions import ObjectAlreadyExists
 
     slot = f"headstart {name}"
-    # Two processes may find none and make it: the second is told that there is one.
+    # Two processes may both find none and create it: the second gets an error.
     with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
         client.upsert_global_concurrency_limit_by_name(slot, 1)
     try:
-        # Without `strict` a slot that does not exist is no bound, and a lost lease no reason to stop.
+        # Without `strict`, a missing slot would not limit anything, and a lost lease would not stop the block.
         with concurrency(slot, timeout_seconds=WAIT, lease_duration=LEASE, strict=True):
             yield
     except AcquireConcurrencySlotTimeoutError as error:
@@ -108,6 +108,6 @@ def _of_slot(name: str) -> Iterator[None]:
 
 def _still_held(name: str) -> DependencyError:
     return DependencyError(
-        f"Another process has held the promotion lock on {name} for {WAIT} s. Wait until it ends, or end it: its lock "
-        "goes with it."
+        f"Another process has held the promotion lock on {name} for {WAIT} s. Wait until it ends, or stop it: that "
+        "frees the lock."
     )

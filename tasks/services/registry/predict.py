@@ -1,4 +1,4 @@
-"""What a version answers."""
+"""Predictions of a version."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,9 +34,9 @@ def score(name: str, version: str, paths: list[str], classes: tuple[str, ...]) -
 
 
 def answers(address: str, images: list[Path]) -> Iterator[dict[str, Any]]:
-    """Of each image file, what the version at `address` says: label and probability, and how far to believe them.
+    """For each image file, the answer of the version at `address`: label, probability, and how reliable they are.
 
-    Raises `UsageError` for a file that is not there, `DataError` for one that is no readable image.
+    Raises `UsageError` for a missing file, `DataError` for one that is not a readable image.
     """
     absent = [str(path) for path in images if not path.is_file()]
     if absent:
@@ -47,5 +47,5 @@ def answers(address: str, images: list[Path]) -> Iterator[dict[str, Any]]:
             answer = next(predict(model, [str(path)])).iloc[0]
         except Exception as error:
             raise DataError(f"Expected an image that TensorFlow reads, found {path}: {str(error)[:200]}.") from error
-        said = answer.drop("probabilities").to_dict()
-        yield {"image": str(path)} | {name: getattr(value, "item", lambda v=value: v)() for name, value in said.items()}
+        shown = answer.drop("probabilities").to_dict().items()
+        yield {"image": str(path)} | {name: getattr(value, "item", lambda v=value: v)() for name, value in shown}

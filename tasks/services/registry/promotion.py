@@ -1,8 +1,8 @@
-"""Promotion and rollback: the one way in which a champion changes.
+"""Promotion and rollback: the only way to change the champion.
 
-A move of aliases is written down before it begins and ends with an entry in the ledger. Whoever is killed in between
-leaves the note behind, and the next one who takes the lock, or looks, undoes the move before anything else. A version
-is verified before any alias points to it.
+A move of aliases is written down before it starts and ends with an entry in the ledger. If its process is killed in
+between, the next process that takes the lock or lists the versions first undoes the move. A version is verified before
+any alias points to it.
 """
 
 import re
@@ -17,17 +17,17 @@ from tasks.services.registry import ledger, locks, registered_models, versions
 from tasks.services.registry.ledger import Intent
 from tasks.services.registry.registered_models import CHALLENGER, CHAMPION, PREVIOUS
 
-#: Tags of a version: what begins like a gate's answer, and the digest of its training.
+#: Tags of a version: prefix of the gates' answers, and the digest of its training.
 GATE, MODEL = "headstart.gate.", "headstart.digest"
 
 
 def promote(
     name: str, version: str, why: str = "", force: bool = False, who: str = "", verified: bool = False
 ) -> LedgerEntry | None:
-    """Make a version the champion; the champion until now becomes `previous`. None where it is the champion already.
+    """Make a version the champion; the current champion becomes `previous`. None if it is the champion already.
 
-    Raises `DataError` when the version fails its verification, or when another champion stands there than the
-    one that it was compared with, unless `force`. `verified`: this process has just verified it.
+    Raises `DataError` if the version fails its verification, or, unless `force`, if the champion is not the one that
+    it was compared with. `verified`: this process has just verified it.
     """
     repair(name)
     found = versions.version_of(name, version)
@@ -45,30 +45,31 @@ def promote(
 
 
 def rollback(name: str, why: str = "", who: str = "") -> LedgerEntry:
-    """Make `previous` the champion again, and `previous` the champion until now: a second rollback undoes the first.
+    """Exchange champion and `previous`: a second rollback undoes the first.
 
-    Raises `DataError` where there is no `previous`, or where it fails its verification.
+    Raises `DataError` if there is no `previous`, or if it fails its verification.
     """
     repair(name)
     seen = registered_models.aliases_of(name)
     version = seen.get(PREVIOUS)
     if version is None:
         raise DataError(
-            f"Expected {name} to have a version that was its champion before, found none: there is nothing to go back "
-            f"to. headstart models {name} shows what there is."
+            f"Expected {name} to have a previous champion, found none: there is nothing to roll back to. headstart "
+            f"models {name} lists its versions."
         )
     versions.verify(name, version)
     with _alone(name):
         now = registered_models.aliases_of(name)
         if any(now.get(alias) != seen.get(alias) for alias in (CHAMPION, PREVIOUS)):
             raise DataError(
-                f"Expected {_told(seen)}, found that {name} has moved meanwhile to {_told(now)}. Look again."
+                f"Expected the aliases of {name} to be {_listed(seen)}, found {_listed(now)}: another process moved "
+                f"them. Try again."
             )
         return _move(name, "rollback", version, now, why, versions.version_of(name, version).run_id or "", who)
 
 
 def reject(name: str, version: str, why: str = "", who: str = "") -> LedgerEntry:
-    """Write down that a person did not want this version; nothing else changes."""
+    """Write down that a person rejected this version; nothing else changes."""
     with _alone(name):
         champion = registered_models.aliases_of(name).get(CHAMPION, "")
         run = versions.version_of(name, version).run_id or ""
@@ -79,9 +80,9 @@ def reject(name: str, version: str, why: str = "", who: str = "") -> LedgerEntry
 
 
 def introduce(name: str, version: str, decision: str, reason: str, approval: bool) -> None:
-    """Let a version in that has just been verified: as `challenger`, as champion where nothing holds it back.
+    """Make a version that was just verified the `challenger`, and the champion if nothing prevents it.
 
-    A person is waited for where `approval` is wanted, and where the same model was champion and was taken back.
+    It waits for a person if `approval` is set, or if the same model was champion and was rolled back.
     """
     with _alone(name):
         registered_models.place(name, registered_models.aliases_of(name) | {CHALLENGER: version})
@@ -89,9 +90,9 @@ def introduce(name: str, version: str, decision: str, reason: str, approval: boo
     if decision == "keep" or (decision == "undecided" and not approval):
         return
     if taken_back:
-        note = f"its model was taken back in entry {taken_back.number} of the ledger ({taken_back.why or 'no reason'})"
+        note = f"its model was rolled back in entry {taken_back.number} of the ledger ({taken_back.why or 'no reason'})"
     elif approval:
-        note = "the recipe wants a person's approval"
+        note = "the recipe requires a person's approval"
     else:
         promote(name, version, f"gates: {decision}. {reason}", verified=True)
         return
@@ -105,12 +106,12 @@ def verify(address: str) -> dict[str, Any]:
 
 
 def verdict(name: str, version: str) -> str:
-    """What a person has to know who is asked about a version, Markdown."""
+    """What a person needs to know to approve a version, Markdown."""
     tags = versions.version_of(name, version).tags
     champion = registered_models.aliases_of(name).get(CHAMPION)
     gates = [f"- {tag.removeprefix(GATE)}: {value}" for tag, value in sorted(tags.items()) if tag.startswith(GATE)]
     lines = [
-        f"# Shall version {version} be the champion of {name}?",
+        f"# Should version {version} become the champion of {name}?",
         f"The gates say **{tags.get('headstart.gate', 'nothing')}**. {tags.get('headstart.gate_reason', '')}",
         "\n".join(gates),
         f"The champion is version {champion}." if champion else "There is no champion yet.",
@@ -138,10 +139,10 @@ def history(name: str) -> list[dict[str, Any]]:
 
 
 def repair(name: str) -> str:
-    """Undo a move that was begun and not ended, by a process that is no more; says what was done, "" for nothing."""
+    """Undo a move that a dead process left unfinished; returns what was done, "" for nothing."""
     if not registered_models.known(name) or ledger.begun(name) is None:
         return ""
-    with locks.held(registered_models.address(), name):  # whoever is still at it ends first
+    with locks.held(registered_models.address(), name):  # a move that is still running ends first
         return _settle(name)
 
 
@@ -154,12 +155,12 @@ def _alone(name: str) -> Iterator[None]:
 
 def _move(name: str, action: str, version: str, now: dict[str, str], why: str, evidence: str, who: str) -> LedgerEntry:
     entry = ledger.next_entry(name, action, version, now.get(CHAMPION, ""), version, why, evidence, who)
-    wanted = {alias: other for alias, other in now.items() if other != version} | {CHAMPION: version}
+    after = {alias: other for alias, other in now.items() if other != version} | {CHAMPION: version}
     if entry.before:
-        wanted[PREVIOUS] = entry.before
+        after[PREVIOUS] = entry.before
     try:
-        ledger.begin(name, Intent(entry, now, wanted))
-        registered_models.place(name, wanted)
+        ledger.begin(name, Intent(entry, now, after))
+        registered_models.place(name, after)
         ledger.write(name, entry)
     except BaseException as error:
         done = _settle(name)
@@ -170,32 +171,32 @@ def _move(name: str, action: str, version: str, now: dict[str, str], why: str, e
 
 
 def _settle(name: str) -> str:
-    """Finish what was begun where its entry is in the ledger, else put the aliases back; asks for the lock."""
+    """Finish a started move if its entry is in the ledger, else restore the aliases; the caller holds the lock."""
     intent = ledger.begun(name)
     if intent is None:
         return ""
-    begun = intent.entry
-    move = f"The {begun.action} of {name} version {begun.version} by {begun.who} at {begun.when}"
-    written = {entry.number: entry for entry in ledger.entries(name)}.get(begun.number)
-    if written is not None and written.action == begun.action:
+    entry = intent.entry
+    move = f"The {entry.action} of {name} version {entry.version} by {entry.who} at {entry.when}"
+    written = {each.number: each for each in ledger.entries(name)}.get(entry.number)
+    if written is not None and written.action == entry.action:
         registered_models.place(name, intent.after)
-        said = f"{move} was interrupted when it was done; nothing had to be undone."
+        message = f"{move} was interrupted after it was done; nothing had to be undone."
     else:
         there = {alias: version for alias, version in intent.before.items() if versions.find(name, version)}
         registered_models.place(name, there)
-        said = f"{move} was interrupted; the aliases are as they were before: {_told(there)}."
+        message = f"{move} was interrupted; the aliases are as they were before: {_listed(there)}."
         champion = intent.before.get(CHAMPION, "")
         if written is None:
             ledger.write(
-                name, ledger.next_entry(name, "repair", begun.version, champion, champion, said, begun.evidence)
+                name, ledger.next_entry(name, "repair", entry.version, champion, champion, message, entry.evidence)
             )
     ledger.end(name)
-    progress.say(said)
-    return said
+    progress.say(message)
+    return message
 
 
 def _as_compared(name: str, version: str) -> None:
-    """Raise `DataError` where the champion is not the one that the version was compared with."""
+    """Raise `DataError` if the champion is not the one that the version was compared with."""
     champion = registered_models.aliases_of(name).get(CHAMPION, "")
     compared = versions.version_of(name, version).tags.get("headstart.opponent", "")
     if champion in (compared, version) or (champion and _same_model(name, champion, version)):
@@ -203,20 +204,20 @@ def _as_compared(name: str, version: str) -> None:
     moved = next((entry for entry in reversed(ledger.entries(name)) if entry.after == champion), None)
     since = f" since {moved.when} ({moved.action} by {moved.who}, entry {moved.number} of the ledger)" if moved else ""
     raise DataError(
-        f"Expected {_champion(compared)} of {name}, with which version {version} was compared, found "
-        f"{_champion(champion)}{since}. Run the recipe again, which compares with what is there now, or promote it "
-        f"all the same: headstart promote {name} {version} --force."
+        f"Expected {_champion(compared)} of {name}, as when version {version} was compared, found "
+        f"{_champion(champion)}{since}. Run the recipe again to compare with the current champion, or promote it "
+        f"anyway: headstart promote {name} {version} --force."
     )
 
 
 def _same_model(name: str, one: str, other: str) -> bool:
-    """Whether two versions hold the same training: one run computed again, which is compared with what it replaced."""
+    """Whether two versions hold the same training: a repeated run is compared with what it replaced."""
     models = [versions.version_of(name, each).tags.get(MODEL) for each in (one, other)]
     return bool(models[0]) and models[0] == models[1]
 
 
 def _circumstances(why: str, tags: dict[str, str], force: bool) -> str:
-    """A reason, with what the gates had said where it was no yes."""
+    """The reason, with the gates' decision if it was not `promote`, and whether it was forced."""
     gate = tags.get("headstart.gate", "promote")
     return " ".join([why, *([f"[gates: {gate}]"] if gate != "promote" else []), *(["[forced]"] if force else [])])
 
@@ -226,10 +227,10 @@ def _champion(version: str) -> str:
 
 
 def _taken_back(name: str, version: str) -> LedgerEntry | None:
-    """The entry with which a version of the same model was taken back, if any."""
+    """The entry with which a version of the same model was rolled back, if any."""
     entries = ledger.withdrawn(ledger.entries(name)).items()
     return next((e for other, e in entries if versions.find(name, other) and _same_model(name, other, version)), None)
 
 
-def _told(aliases: dict[str, str]) -> str:
+def _listed(aliases: dict[str, str]) -> str:
     return ", ".join(f"{alias} {version}" for alias, version in sorted(aliases.items())) or "no alias"

@@ -23,11 +23,11 @@ def names() -> list[str]:
 
 
 def model(name: str) -> "RegisteredModel":
-    """The registered model, with its tags and aliases. Raises `UsageError` where there is none."""
+    """The registered model, with its tags and aliases. Raises `UsageError` if there is none."""
     found = _model(name)
     if found is None:
         there = ", ".join(names()) or "none"
-        raise UsageError(f"Expected a registered model, found none named {name}. There is: {there}.")
+        raise UsageError(f"Expected a registered model, found none named {name}. Registered: {there}.")
     return found
 
 
@@ -60,7 +60,7 @@ def address() -> str:
 
 
 def create(name: str) -> None:
-    """Make a registered model of this name, unless there is one."""
+    """Create a registered model of this name, unless there is one."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -71,7 +71,7 @@ def create(name: str) -> None:
 
 
 def place(name: str, wanted: dict[str, str]) -> None:
-    """Make champion, challenger and previous what is wanted, no less and no more, and read them back."""
+    """Set champion, challenger and previous exactly as `wanted`, and read them back."""
     client, now = tracking.client(), aliases_of(name)
     for which in (PREVIOUS, CHAMPION, CHALLENGER):
         if wanted.get(which, "") != now.get(which, ""):
@@ -103,15 +103,15 @@ def alias(name: str, wanted: str) -> "ModelVersion | None":
 
 
 def aliases(name: str, version: str) -> tuple[str, ...]:
-    """Aliases of a version, sorted. Search results omit them (mlflow#16734): the model's own entry is asked."""
+    """Aliases of a version, sorted. Search results omit them (mlflow#16734), so the model's entry is read."""
     model = tracking.client().get_registered_model(name)
     return tuple(sorted(alias for alias, v in model.aliases.items() if str(v) == str(version)))
 
 
 def opponent(name: str, digest: str) -> str:
-    """The version that a model with this digest has to be compared with; "" where there is none.
+    """The version that a model with this digest must be compared with; "" if there is none.
 
-    A model that already is the champion is compared with what it replaced, so that the same run again gives the same
+    A model that is already the champion is compared with what it replaced, so that a repeated run gives the same
     verdict.
     """
     champion = alias(name, CHAMPION)

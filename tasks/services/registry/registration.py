@@ -10,17 +10,17 @@ from tasks.services import tracking
 from tasks.services.registry import registered_models, verification
 from tasks.services.registry.versions import FINGERPRINT
 
-#: What a process needs to load a version; the versions are those that it was made with.
+#: Packages that a process needs to load a version, in the versions that it was made with.
 REQUIREMENTS = ("mlflow", "keras", "tensorflow", "numpy", "pandas")
 SCRIPT = Path(__file__).parents[2] / "serving" / "pyfunc.py"
 
 
 def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: tuple[str, ...]) -> str:
-    """Log the served folder as a model of the stage that is running, and register it; returns the version.
+    """Log the served folder as a model of the running stage, and register it; returns the version.
 
-    `expected`: a folder named `golden`. What was uploaded is fetched again, sealed, and asked for the golden images:
-    only a model that answers them as expected becomes a version. Raises `DataError` for one that does not. A stage has
-    one version, also where it is tried again and where a request was sent twice because its answer was lost.
+    `expected`: a folder named `golden`. The upload is downloaded again, sealed, and tested on the golden images: only a
+    model that answers them as expected becomes a version. Raises `DataError` for others. A stage has only one version,
+    even if it is retried or a request was sent twice because its answer was lost.
     """
     import mlflow
     from mlflow.models import ModelSignature
@@ -66,7 +66,7 @@ def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: 
 
 
 def _of_run(run_id: str) -> str:
-    """The version that a stage's run made, "" for none; of several, which differ in nothing, the first stays alone."""
+    """The version that a stage's run made, "" for none; of several identical ones only the first is kept."""
     found = sorted(tracking.client().search_model_versions(f"run_id = '{run_id}'"), key=lambda v: int(v.version))
     for again in found[1:]:
         tracking.client().delete_model_version(again.name, again.version)
@@ -84,7 +84,7 @@ def _example() -> pd.DataFrame:
 
 
 def requirements(network: Path) -> list[str]:
-    """Packages, with the versions that are here, that a process needs to answer with a network."""
+    """Packages, in the installed versions, that a process needs to predict with a network."""
     hub = False
     if network.is_file():  # a `.keras` file, not the folder of a SavedModel
         with zipfile.ZipFile(network) as file:

@@ -1,4 +1,4 @@
-"""Fingerprints of versions: what `tasks/serving/golden.py` says of a folder, asked of what MLflow keeps."""
+"""Fingerprints of versions: the checks of `tasks/serving/golden.py`, for the files in MLflow."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,9 +18,9 @@ GOLDEN = Path("artifacts", "golden")
 
 
 def seal(name: str, uri: str, model_id: str) -> str:
-    """The fingerprint of a model that was just logged, fetched from where it was put; the manifest is added to it.
+    """The fingerprint of a model that was just logged, from a fresh download; adds the manifest to the model.
 
-    Raises `DataError` where it does not answer the golden images as evaluation did.
+    Raises `DataError` if it does not answer the golden images as in evaluation.
     """
     client = tracking.client()
     with _files(uri) as folder:
@@ -30,9 +30,9 @@ def seal(name: str, uri: str, model_id: str) -> str:
     if strayed:
         client.finalize_logged_model(model_id, "FAILED")
         raise DataError(
-            f"Expected the packed model of {name} to answer as it did when it was evaluated, found {_listed(strayed)}. "
-            "It is not registered. Where the difference is rounding (features kept as float16, another processor), "
-            "promotion.tolerance may be raised."
+            f"Expected the packaged model of {name} to answer as it did in evaluation, found {_listed(strayed)}. "
+            "It is not registered. If the difference is rounding (features kept as float16, another processor), "
+            "raise promotion.tolerance."
         )
     return fingerprint
 
@@ -40,23 +40,23 @@ def seal(name: str, uri: str, model_id: str) -> str:
 def verify(name: str, version: str, fingerprint: str) -> tuple[int, float]:
     """How many golden images a version answered on this machine, and the largest difference of a probability.
 
-    Nothing of the version is run where a file has changed. Raises `DataError` naming what differs, and by how much.
+    If a file has changed, nothing of the version is run. Raises `DataError` naming what differs, and by how much.
     """
     with opened(name, version, fingerprint) as folder:
-        strayed, apart = golden.strayed(folder / GOLDEN, _answerer(folder))
+        strayed, difference = golden.strayed(folder / GOLDEN, _answerer(folder))
         images = golden.count(folder / GOLDEN)
     if strayed:
         raise _broken(name, version, strayed)
-    return images, apart
+    return images, difference
 
 
 @contextmanager
 def opened(name: str, version: str, fingerprint: str) -> Iterator[Path]:
-    """A copy of a version's files, all of which are as they were when it was registered. Raises `DataError`."""
+    """A copy of a version's files, checked to be as they were at registration. Raises `DataError`."""
     if not fingerprint:
         raise DataError(
             f"Expected {name} version {version} to have a fingerprint, found none: it was not registered by "
-            "headstart train, or by an older one. Train it again."
+            "headstart train, or by an older release. Train it again."
         )
     with _files(f"models:/{name}/{version}") as folder:
         if wrong := golden.broken(folder, fingerprint):
@@ -65,7 +65,7 @@ def opened(name: str, version: str, fingerprint: str) -> Iterator[Path]:
 
 
 def served(folder: Path) -> Path:
-    """The part of a version's files that answers: what `serving/package.py` wrote."""
+    """The folder that `serving/package.py` wrote, among a version's files."""
     return next(folder.glob(f"artifacts/*/{package.SPEC}")).parent
 
 
@@ -75,7 +75,7 @@ def golden_images(folder: Path) -> list[bytes]:
 
 
 def answer(folder: Path, images: list[bytes]) -> pd.DataFrame:
-    """All that the version in a folder says of images."""
+    """All answers of the version in a folder for images."""
     import mlflow
 
     return mlflow.pyfunc.load_model(str(folder)).predict(pd.DataFrame({"image": images}))
@@ -84,13 +84,13 @@ def answer(folder: Path, images: list[bytes]) -> pd.DataFrame:
 def _broken(name: str, version: str, wrong: list[str]) -> DataError:
     return DataError(
         f"Expected {name} version {version} as it was registered, found {_listed(wrong)}. Do not use it: take "
-        f"another version (headstart models {name} shows them), or put its files back."
+        f"another version (headstart models {name} lists them), or restore its files."
     )
 
 
 @contextmanager
 def _files(uri: str) -> Iterator[Path]:
-    """A copy of a model's files, as a machine that serves would fetch them, without Python's compiled code."""
+    """A copy of a model's files, as a serving machine would download them, without Python's compiled code."""
     from mlflow.artifacts import download_artifacts
 
     with TemporaryDirectory() as folder:

@@ -1,7 +1,7 @@
 """MLflow's model registry: versions, their files, tags and aliases.
 
-An alias is moved by `place` and nowhere else, which is for `tasks/services/registry/promotion.py` to call: it holds the
-lock.
+Aliases are moved only by `registered_models.place`, which only `tasks/services/registry/promotion.py` calls: it holds
+the lock.
 """
 
 from collections.abc import Iterator
@@ -26,19 +26,19 @@ FINGERPRINT, NOTE = "headstart.fingerprint", "headstart.note"
 
 
 def verify(name: str, version: str) -> dict[str, Any]:
-    """Check that a version is as it was registered, and answers as it did. Raises `DataError` naming what differs."""
+    """Check that a version's files and answers are as at registration. Raises `DataError` naming what differs."""
     sealed = seal(name, version)
-    images, apart = verification.verify(name, version, sealed)
-    return {"model": name, "version": version, "fingerprint": sealed, "images": images, "largest_difference": apart}
+    images, largest = verification.verify(name, version, sealed)
+    return {"model": name, "version": version, "fingerprint": sealed, "images": images, "largest_difference": largest}
 
 
 def seal(name: str, version: str) -> str:
-    """What a version was sealed with; "" where it was not."""
+    """A version's fingerprint; "" if it has none."""
     return version_of(name, version).tags.get(FINGERPRINT, "")
 
 
 def find(name: str, version: str) -> "ModelVersion | None":
-    """A version with its tags; None where the registry holds no such version."""
+    """A version with its tags; None if the registry holds no such version."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -50,31 +50,31 @@ def find(name: str, version: str) -> "ModelVersion | None":
 
 
 def version_of(name: str, version: str) -> "ModelVersion":
-    """A version with its tags. Raises `UsageError` where there is none."""
+    """A version with its tags. Raises `UsageError` if there is none."""
     found = find(name, version)
     if found is None:
         numbers = ", ".join(str(other.version) for other, _ in versions(name)) or "none"
-        raise UsageError(f"Expected a version of {name}, found no {version}. There is: {numbers}.")
+        raise UsageError(f"Expected a version of {name}, found no {version}. Registered: {numbers}.")
     return found
 
 
 def note(name: str, version: str, text: str) -> None:
-    """Write down why a version is no champion yet; "" when nothing is to be said any more."""
+    """Write down why a version is not the champion yet; "" clears the note."""
     tracking.client().set_model_version_tag(name, version, NOTE, text)
 
 
 def newest(name: str) -> str:
-    """The newest version of a model; "" where there is none."""
+    """The newest version of a model; "" if there is none."""
     return next((str(version.version) for version, _ in versions(name)), "") if registered_models.known(name) else ""
 
 
 def data_of(name: str, version: str) -> pd.DataFrame | None:
-    """`key`, `label` and `split` of every image that a version was made from; None where that is not known."""
+    """`key`, `label` and `split` of every image that a version was made from; None if that is not known."""
     return tracking.table(version_of(name, version).run_id, DATA)
 
 
 def hits(name: str, version: str) -> tuple[int, int] | None:
-    """How many of its test images a version got right, and how many there were; None where that is not known."""
+    """How many of its test images a version got right, and how many there were; None if that is not known."""
     tags = version_of(name, version).tags
     right, images = tags.get("headstart.test_right"), tags.get("headstart.test_images")
     return (int(right), int(images)) if right and images else None
@@ -95,26 +95,26 @@ def exists(version: VersionRef) -> bool:
 
 
 def refreshed(version: VersionRef) -> VersionRef:
-    """The record with the aliases that the version carries now, and the note."""
+    """The record with the version's current aliases and note."""
     tags = version_of(version.name, version.version).tags
     return replace(version, aliases=registered_models.aliases(version.name, version.version), note=tags.get(NOTE, ""))
 
 
 def resolve(address: str) -> tuple[str, str]:
-    """`NAME@alias`, `NAME/version` or `NAME` (its champion) as (name, version). `UsageError` where there is none."""
+    """`NAME@alias`, `NAME/version` or `NAME` (its champion) as (name, version). `UsageError` if there is none."""
     name, _, wanted = address.partition("@")
     name, slash, number = name.partition("/")
     found = find(name, number) if slash else registered_models.alias(name, wanted or CHAMPION)
     if found is None:
         known = [f"{v.name}/{v.version} {' '.join(a)}".strip() for v, a in versions()]
         raise UsageError(
-            f"Expected a registered model such as NAME@champion, found no {address}. There is: {known or 'none'}."
+            f"Expected a registered model such as NAME@champion, found no {address}. Registered: {known or 'none'}."
         )
     return name, str(found.version)
 
 
 def annotate(version: VersionRef, description: str) -> None:
-    """Write what a version's page in MLflow says of it, Markdown."""
+    """Set the description on a version's page in MLflow, Markdown."""
     tracking.client().update_model_version(version.name, version.version, description)
 
 
@@ -124,7 +124,7 @@ def tables_in_use() -> set[str]:
 
 
 def describe(version: "ModelVersion", aliases: tuple[str, ...]) -> dict[str, Any]:
-    """What `headstart models` shows of a version."""
+    """What `headstart models` shows for a version."""
     tags = version.tags
     made = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
     return {

@@ -1,8 +1,8 @@
 """MLflow for runs: a parent run for each flow run, a nested run for each stage, data sets and models.
 
 Every call names its run, since MLflow's own stack of active runs is one per thread. MLflow's client waits for a server
-that is away (`tasks/runtime/outages.py`), and sends again what had no answer: what makes something new is written so
-that it is there once all the same; the rest may be sent twice.
+that is down (`tasks/runtime/outages.py`) and sends requests without an answer again. Requests that create something are
+written so that it exists only once; the others may be sent twice.
 """
 
 from tasks.services.tracking.client import client

@@ -1,4 +1,4 @@
-"""The MLflow client of this process, and what is asked of it in one way everywhere."""
+"""The MLflow client of this process, and the requests that several modules share."""
 
 import dataclasses
 import os
@@ -23,7 +23,7 @@ def client() -> "MlflowClient":
 
 
 def experiment_id(name: str) -> str:
-    """The experiment of this name, made where there is none; its artifacts go to the home folder or the server."""
+    """The experiment of this name, created if missing; its artifacts go to the home folder or the server."""
     from mlflow.exceptions import MlflowException
 
     if found := client().get_experiment_by_name(name):
@@ -38,7 +38,7 @@ def experiment_id(name: str) -> str:
 
 
 def begin_run(experiment: str, tags: dict[str, str], began: int | None = None) -> str:
-    """A new run, and one alone, also where the first answer was lost and MLflow's client asked again."""
+    """Start one new run, and only one even if an answer was lost and MLflow's client asked again."""
     request = uuid4().hex
     run_id = client().create_run(experiment, began, tags | {"headstart.request": request}).info.run_id
     if _remote():
@@ -49,7 +49,7 @@ def begin_run(experiment: str, tags: dict[str, str], began: int | None = None) -
 
 
 def _remote() -> bool:
-    """Whether MLflow is asked through a server."""
+    """Whether MLflow is used through a server."""
     return os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http")
 
 

@@ -1,4 +1,4 @@
-"""The run and the stage that the code runs under."""
+"""The current run and the current stage."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ active_notes: ContextVar["outbox.Notes | None"] = ContextVar("notes", default=No
 
 @dataclass
 class Run:
-    """The parent MLflow run of a flow run, and what its stages took."""
+    """The parent MLflow run of a flow run, and the time that its stages took."""
 
     id: str
     experiment: str
@@ -23,7 +23,7 @@ class Run:
 
 
 def current() -> Run:
-    """The parent run that the code runs under."""
+    """The current parent run."""
     found = active_run.get()
     if found is None:
         raise RuntimeError("A stage runs inside a flow: `with tracking.run(...)`")
@@ -39,6 +39,6 @@ def stage_run_id() -> str:
 
 
 def stage_digest() -> str:
-    """What the result of the stage that is running is kept under; empty outside a run."""
+    """The cache key of the running stage's result; empty outside a run."""
     run_id = active_stage.get()
     return client().get_run(run_id).data.tags["headstart.digest"] if run_id else ""

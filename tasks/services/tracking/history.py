@@ -14,28 +14,28 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
 
 
-#: Tag of a look at the data: `train` or `skip`.
+#: Tag of a data check: `train` or `skip`.
 RETRAIN = "headstart.retrain"
 
 
 def results(name: str, value: str) -> list[tuple[dict[str, str], dict[str, float]]]:
     """Tags and metrics of the experiment's runs whose tag `name` has this value, the newest first."""
-    wanted, order = f"tags.`{name}` = '{value}'", ["attributes.start_time DESC"]
-    found = client().search_runs([current().experiment], wanted, order_by=order)
+    query, order = f"tags.`{name}` = '{value}'", ["attributes.start_time DESC"]
+    found = client().search_runs([current().experiment], query, order_by=order)
     return [(run.data.tags, run.data.metrics) for run in found]
 
 
 def decided(before: str) -> list[dict[str, str]]:
     """Tags of the gate stages, of any experiment, that compared two models, the oldest first, each once.
 
-    `before`: digest of the stage for which this is asked; it and what came after it are left out.
+    `before`: digest of the stage that asks; this stage and later ones are left out.
     """
     experiments = [each.experiment_id for each in client().search_experiments()]
-    wanted, order = "tags.`headstart.stage` = 'gate' and tags.`headstart.test_set` != ''", ["attributes.start_time ASC"]
+    query, order = "tags.`headstart.stage` = 'gate' and tags.`headstart.test_set` != ''", ["attributes.start_time ASC"]
     found: dict[str, dict[str, str]] = {}
     token = None
     while True:
-        page = client().search_runs(experiments, wanted, order_by=order, max_results=1000, page_token=token)
+        page = client().search_runs(experiments, query, order_by=order, max_results=1000, page_token=token)
         for run in page:
             if run.data.tags["headstart.digest"] == before:
                 return list(found.values())
@@ -46,10 +46,10 @@ def decided(before: str) -> list[dict[str, str]]:
 
 
 def newest(stage: str, dataset: str) -> str:
-    """The newest finished run of a stage, in the experiment, on the data set with this digest; "" where none is."""
-    wanted = f"tags.`headstart.stage` = '{stage}' and attributes.status = 'FINISHED'"
+    """The newest finished run of a stage, in the experiment, on the data set with this digest; "" if there is none."""
+    query = f"tags.`headstart.stage` = '{stage}' and attributes.status = 'FINISHED'"
     order = ["attributes.start_time DESC"]
-    for run in client().search_runs([current().experiment], wanted, order_by=order, max_results=20):
+    for run in client().search_runs([current().experiment], query, order_by=order, max_results=20):
         parent = client().get_run(run.data.tags["mlflow.parentRunId"])
         if any(each.dataset.digest == dataset for each in parent.inputs.dataset_inputs):
             return run.info.run_id
@@ -57,7 +57,7 @@ def newest(stage: str, dataset: str) -> str:
 
 
 def fetched(stage: str, dataset: str, name: str, to: Path) -> Path | None:
-    """An artifact of the run that `newest` finds, downloaded into a folder; None where there is none."""
+    """An artifact of the run that `newest` finds, downloaded into a folder; None if there is none."""
     run_id = newest(stage, dataset)
     if not run_id or not _has(run_id, name):
         return None
@@ -65,7 +65,7 @@ def fetched(stage: str, dataset: str, name: str, to: Path) -> Path | None:
 
 
 def last(name: str, stage: str, artifact: str, to: Path) -> bool:
-    """Download an artifact of the newest finished run of a stage in the experiment to a file; False where none has it.
+    """Download an artifact of the newest finished run of a stage in the experiment to a file; False if none has it.
 
     A run that took the stage from the cache has the artifacts of the run that computed it.
     """
@@ -80,7 +80,7 @@ def last(name: str, stage: str, artifact: str, to: Path) -> bool:
 
 
 def table(run_id: str, name: str) -> pd.DataFrame | None:
-    """A Parquet file among a run's artifacts; None where there is none."""
+    """A Parquet file among a run's artifacts; None if there is none."""
     if not _has(run_id, name):
         return None
     with TemporaryDirectory() as folder:
@@ -88,18 +88,18 @@ def table(run_id: str, name: str) -> pd.DataFrame | None:
 
 
 def skipped(name: str) -> int:
-    """How many of the newest looks at a recipe's data have ended without training, before any that has trained."""
+    """How many of a recipe's data checks, since the last one that trained, have ended without training."""
     decisions = [run.data.tags[RETRAIN] for run in _finished(name, f"tags.`{RETRAIN}` != ''")]
     return decisions.index("train") if "train" in decisions else len(decisions)
 
 
 def _finished(name: str, which: str) -> "list[MlflowRun]":
-    """The newest thousand finished runs of an experiment, the newest first; none where there is no such experiment."""
+    """The newest thousand finished runs of an experiment, the newest first; none if there is no such experiment."""
     experiment = client().get_experiment_by_name(name)
     if experiment is None:
         return []
-    wanted, order = f"{which} and attributes.status = 'FINISHED'", ["attributes.start_time DESC"]
-    return list(client().search_runs([experiment.experiment_id], wanted, order_by=order, max_results=1000))
+    query, order = f"{which} and attributes.status = 'FINISHED'", ["attributes.start_time DESC"]
+    return list(client().search_runs([experiment.experiment_id], query, order_by=order, max_results=1000))
 
 
 def _has(run_id: str, artifact: str) -> bool:

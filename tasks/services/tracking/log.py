@@ -13,25 +13,25 @@ from tasks.services.tracking.context import current
 
 
 def log_files(folder: Path, to: str | None = None) -> None:
-    """Upload a folder's files, which stay there, as artifacts of the stage that is running; outside it does nothing."""
+    """Upload a folder's files, which stay there, as artifacts of the running stage; outside a run it does nothing."""
     if own := context.active_notes.get():
         own.folders[str(folder)] = to
 
 
 def log_drawn(name: str, draw: Callable[[Path], None]) -> None:
-    """Upload a file that `draw` writes, as an artifact of the stage that is running; outside it does nothing."""
+    """Upload a file that `draw` writes, as an artifact of the running stage; outside a run it does nothing."""
     if own := context.active_notes.get():
         draw(own.drawn / name)
 
 
 def log_tag(name: str, value: str) -> None:
-    """Tag the stage that is running; outside a run it does nothing."""
+    """Tag the running stage; outside a run it does nothing."""
     if own := context.active_notes.get():
         own.tags[name] = value
 
 
 def log_series(name: str, values: list[float]) -> None:
-    """One metric over steps 0, 1, … (epochs) of the stage that is running; outside a run it does nothing."""
+    """One metric over steps 0, 1, … (epochs) of the running stage; outside a run it does nothing."""
     if own := context.active_notes.get():
         own.series[name] = [float(value) for value in values]
 
@@ -44,7 +44,7 @@ def log_file(run_id: str, file: Path) -> None:
 def log_result(tags: dict[str, str], metrics: dict[str, float]) -> None:
     """Tags and metrics of the parent run, for `results` of later runs."""
     log_batch(current().id, metrics=metrics)
-    # The tags last: who finds the run by one of them finds its metrics.
+    # The tags last: a run that is found by a tag then has its metrics.
     for name, value in tags.items():
         client().set_tag(current().id, name, value)
 
@@ -64,9 +64,9 @@ def log_trial(
     series: dict[str, dict[int, float]],
     span: tuple[int, int],
 ) -> None:
-    """A run under the stage that is running, over already, in three calls; outside a run it does nothing.
+    """Log a finished run under the running stage, in three calls; outside a run it does nothing.
 
-    `series`: metrics over steps. `span`: when it began and ended, milliseconds since 1970.
+    `series`: metrics over steps. `span`: its start and end, milliseconds since 1970.
     """
     from mlflow.entities import Metric, Param
 
@@ -100,7 +100,7 @@ def log_dataset(dataset: DatasetRef) -> None:
 
 
 def send(run_id: str, digest: str, own: outbox.Notes) -> None:
-    """Log what the stage noted, after what an earlier run could not send of it."""
+    """Log the stage's notes, after those that an earlier run could not send."""
     from mlflow.entities import Metric
 
     for each in (outbox.kept(digest), own):
@@ -110,14 +110,14 @@ def send(run_id: str, digest: str, own: outbox.Notes) -> None:
         for folder, to in {str(each.drawn): None, **each.folders}.items():
             client().log_artifacts(run_id, folder, to)
         client().log_batch(run_id, metrics=metrics)
-        # The tags last: who finds the run by one of them finds the rest.
+        # The tags last: a run that is found by a tag then has the rest.
         for name, value in each.tags.items():
             client().set_tag(run_id, name, value)
     outbox.drop(digest)
 
 
 def link(artifact: str) -> str:
-    """The page of an artifact of the running stage on the tracking server; "" where there is no server."""
+    """The page of an artifact of the running stage on the tracking server; "" if there is no server."""
     server = os.environ.get("MLFLOW_TRACKING_URI", "")
     if not server.startswith("http"):
         return ""

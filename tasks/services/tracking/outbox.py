@@ -1,8 +1,7 @@
-"""What a stage wants logged, held back until its result is kept.
+"""A stage's notes for MLflow, held back until its result is stored.
 
-A stage that has computed for hours does not compute again because the server to log to was away: what could not be
-sent lies in `HEADSTART_HOME/unsent` under the stage's digest, and the next run that takes the result from the cache
-sends it.
+A stage that took hours is not computed again because the MLflow server was down: unsent notes are kept in
+`HEADSTART_HOME/unsent` under the stage's digest, and the next run that takes the result from the cache sends them.
 """
 
 import json
@@ -19,7 +18,7 @@ from tasks.runtime.home import home
 class Notes:
     """Tags, series and folders of files by name; `drawn` holds files that are nowhere else.
 
-    What is noted twice counts once, the later one: a stage that Prefect tries again notes all of it again.
+    Of a note that is made twice only the later one counts: a stage that Prefect retries makes all notes again.
     """
 
     drawn: Path
@@ -33,7 +32,7 @@ class Notes:
         return not (self.tags or self.series or self.folders or any(self.drawn.iterdir()))
 
     def save(self, digest: str) -> None:
-        """Keep all of it for a later run; where nothing was noted, what is kept already stays."""
+        """Keep the notes for a later run; if there are none, those that are kept already stay."""
         if self.empty:
             return
         working = _unsent(uuid4().hex)
@@ -45,7 +44,7 @@ class Notes:
 
 
 def kept(digest: str) -> Notes | None:
-    """What an earlier run could not send for the stage with this digest."""
+    """The notes that an earlier run could not send for the stage with this digest."""
     folder = _unsent(digest)
     if not (folder / "notes.json").is_file():
         return None
@@ -54,7 +53,7 @@ def kept(digest: str) -> Notes | None:
 
 
 def drop(digest: str) -> None:
-    """All of it has been sent."""
+    """Delete the kept notes, which have been sent."""
     shutil.rmtree(_unsent(digest), ignore_errors=True)
 
 

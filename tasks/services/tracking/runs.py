@@ -1,8 +1,8 @@
 """MLflow for runs: a parent run for each flow run, a nested run for each stage, data sets and models.
 
 Every call names its run, since MLflow's own stack of active runs is one per thread. MLflow's client waits for a server
-that is away (`tasks/runtime/outages.py`), and sends again what had no answer: what makes something new is written so
-that it is there once all the same; the rest may be sent twice.
+that is down (`tasks/runtime/outages.py`) and sends requests without an answer again. Requests that create something are
+written so that it exists only once; the others may be sent twice.
 """
 
 import platform
@@ -51,7 +51,7 @@ def run(name: str, flow: str, settings: dict[str, Any], flow_run: str | None = N
 
 @contextmanager
 def stage(name: str, digest: str, settings: dict[str, Any]) -> Iterator[str]:
-    """A nested run named after the stage; what the stage logs goes there, at its end. Yields the run's id."""
+    """A nested run named after the stage, which gets the stage's logs at its end. Yields the run's id."""
     parent = current()
     tags = {
         "mlflow.runName": name,
@@ -78,7 +78,7 @@ def stage(name: str, digest: str, settings: dict[str, Any]) -> Iterator[str]:
 
 @contextmanager
 def _ended(run_id: str, last: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """End a run as FINISHED or FAILED, `last` before that. Where the server is away, nobody waits for it once more."""
+    """End a run as FINISHED or FAILED, after `last`. If the server is down, do not wait for it again."""
     try:
         yield
     except BaseException as error:
@@ -91,7 +91,7 @@ def _ended(run_id: str, last: Callable[[], None] = lambda: None) -> Iterator[Non
 
 
 def close_dead(gone: Callable[[str], bool]) -> dict[str, str]:
-    """End the runs, with those of their stages, whose process is gone; their names by the Prefect runs of theirs."""
+    """End runs whose process is gone, and their stages' runs; returns their names by Prefect run."""
     experiments = [each.experiment_id for each in client().search_experiments()]
     closed = {}
     for parent in _running(experiments, f"tags.`{PROCESS}` != ''"):
@@ -106,9 +106,9 @@ def close_dead(gone: Callable[[str], bool]) -> dict[str, str]:
 
 
 def _running(experiments: list[str], which: str) -> "list[MlflowRun]":
-    wanted, found, token = f"attributes.status = 'RUNNING' and {which}", [], None
+    query, found, token = f"attributes.status = 'RUNNING' and {which}", [], None
     while experiments:
-        page = client().search_runs(experiments, wanted, page_token=token)
+        page = client().search_runs(experiments, query, page_token=token)
         found += page
         token = page.token
         if not token:

@@ -1,4 +1,4 @@
-"""ONNX, from prepared pixels to probabilities and novelty; for ONNX Runtime and what reads its files."""
+"""ONNX, from prepared pixels to probabilities and novelty; for ONNX Runtime and other readers of its files."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def write(served: Served, folder: Path) -> None:
     import warnings
 
     with warnings.catch_warnings():
-        # Keras asks NumPy for `object`, which tf2onnx wants and NumPy 2 tells to be coming back.
+        # Keras uses `np.object`, which tf2onnx needs; NumPy 2 warns that its meaning will change.
         warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
-        # Keras reads the names of outputs off a call.
+        # Keras takes the names of the outputs from a call.
         served.network(np.zeros((1, *served.network.input_shape[1:]), np.float32))
         served.network.export(str(folder / NAME), format="onnx", verbose=False)
 

@@ -24,5 +24,5 @@ def answer(folder: Path, images: list[bytes], pixels: np.ndarray) -> dict[str, n
     import openvino as ov
 
     model = ov.Core().compile_model(folder / NAME, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    said = model(pixels)
-    return {output.get_any_name(): said[output] for output in model.outputs}
+    outputs = model(pixels)
+    return {output.get_any_name(): outputs[output] for output in model.outputs}

@@ -1,4 +1,4 @@
-"""TensorFlow SavedModel, from files' bytes to everything that the version says; for TensorFlow Serving."""
+"""TensorFlow SavedModel, from file bytes to all outputs of the version; for TensorFlow Serving."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME = "saved_model"
 
 
 def write(served: Served, folder: Path) -> None:
-    """Signature `serving_default`; `set` has the classes of the set, likeliest first, then empty strings."""
+    """Signature `serving_default`; `set`: the classes of the set, most probable first, then empty strings."""
     import tensorflow as tf
 
     whole = tf.Module()
@@ -30,14 +30,14 @@ def write(served: Served, folder: Path) -> None:
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image")])
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
         square = tf.TensorSpec([size, size, 3], tf.uint8)
-        said = whole.network.serve(
+        outputs = whole.network.serve(
             tf.cast(tf.map_fn(whole.decoder.decode, image, fn_output_signature=square), tf.float32)
         )
-        probabilities = said["probabilities"]
+        probabilities = outputs["probabilities"]
         most = tf.reduce_max(probabilities, axis=1)
         ranked, order = tf.math.top_k(probabilities, k=len(served.spec.classes))
         held = (ranked >= tf.gather(whole.thresholds, order)) | (ranked == most[:, None])
-        novelty = said.get("novelty", tf.fill(tf.shape(most), np.float32("nan")))
+        novelty = outputs.get("novelty", tf.fill(tf.shape(most), np.float32("nan")))
         return {
             "label": tf.gather(whole.classes, tf.argmax(probabilities, axis=1)),
             "probability": most,
@@ -56,5 +56,6 @@ def answer(folder: Path, images: list[bytes], pixels: np.ndarray) -> dict[str, n
     import tensorflow as tf
 
     model = tf.saved_model.load(str(folder / NAME))
-    said = model.signatures["serving_default"](image=tf.constant(images))
-    return {name: said[name].numpy() for name in ("probabilities", "novelty") if not np.isnan(said[name].numpy()).all()}
+    outputs = model.signatures["serving_default"](image=tf.constant(images))
+    found = {name: outputs[name].numpy() for name in ("probabilities", "novelty")}
+    return {name: values for name, values in found.items() if not np.isnan(values).all()}

@@ -12,7 +12,7 @@ from tasks.training import fit, from_scratch, saving
 
 @stage(version=1)
 def fit_from_scratch(images: ImagesRef, settings: ScratchTraining, part: subsets.Part) -> PointRef:
-    """All of a network trained from pixels, each image in a random view each time; the best epoch's weights are scored.
+    """Train a whole network on pixels, with a random view of each image each time; score the best epoch's weights.
 
     Without a backbone it is a small CNN.
     """

@@ -28,7 +28,7 @@ def fit_pretrained(
     tuning: NetworkTraining | None,
     part: subsets.Part,
 ) -> PointRef:
-    """A head fitted on a part of the frozen features and stopped early; then with `tuning` the last blocks too."""
+    """Fit a head on a part of the frozen features, with early stopping; with `tuning`, then the last blocks too."""
     head, seed = settings.head, settings.seed
     fit.seed_everything(seed)
     table = Table(features.table, features.shape, features.dtype)
@@ -62,7 +62,7 @@ def fit_pretrained(
 def _tuned(
     images: ImagesRef, backbone: Backbone, head: "keras.Model", settings: NetworkTraining, chosen: np.ndarray
 ) -> tuple[fine_tuning.Upper, fit.History, float]:
-    """The last blocks after the head, as the ladder trains them, on the chosen images; and what training took."""
+    """Train the last blocks after the head, as the ladder does, on the chosen images; also returns the seconds."""
     built = backbones.load(backbone, images.size)
     network = classifiers.classifier(pooling.pooled(built, backbone.pooling), head)
     part = fine_tuning.part_above_cut(network, built.blocks, settings, images)

@@ -1,4 +1,4 @@
-"""Audit: what in the data would spoil the verdict. Copies across splits, labels that are wrong, shortcuts."""
+"""Audit: problems in the data that would distort the verdict: copies across splits, wrong labels, shortcuts."""
 
 import time
 from collections.abc import Iterator
@@ -27,10 +27,10 @@ BATCH = 128
 
 @stage(version=2)
 def audit(images: ImagesRef, features: FeaturesRef, settings: Audit, name: str, seed: int) -> AuditRef:
-    """Two tables, two pictures and numbers; nothing is changed. `name`: the recipe's, for the person who corrects."""
+    """Two tables, two pictures and numbers; nothing is changed. `name`: the recipe's, to correct labels later."""
     address = digest("audit", images, features, settings, name, seed)
     if not settings.enabled:
-        return AuditRef(address, notes=("Nothing was looked for: audit.enabled is false.",))
+        return AuditRef(address, notes=("Not audited: audit.enabled is false.",))
     rows, seconds = datasets.rows(images.dataset), dict[str, float]()
     vectors = tables.vectors(Table(features.table, features.shape, features.dtype), rows)
     read = datasets.pixel_reader(images, rows)
@@ -45,14 +45,14 @@ def audit(images: ImagesRef, features: FeaturesRef, settings: Audit, name: str, 
             first = judged.head(SUSPECTS)
             report.draw_suspects(read(first["position"].to_numpy(int)), first, working / "label_suspects.png")
         with _timed(seconds, "shortcuts"):
-            told = _shortcuts(images, rows, settings, seed)
+            found = _shortcuts(images, rows, settings, seed)
     tracking.log_files(home() / path)
     return AuditRef(
         digest=address,
         path=path,
         pairs=tuple(_pair(row) for row in pairs.head(PAIRS).to_dict("records")),
         suspects=tuple(_suspect(row) for row in first.to_dict("records")),
-        shortcuts=told,
+        shortcuts=found,
         duplicates=len(pairs),
         same_pixels=int((pairs["change"] == duplicates.SAME).sum()),
         conflicting=int((pairs["copy_label"] != pairs["original_label"]).sum()),
@@ -67,7 +67,7 @@ def audit(images: ImagesRef, features: FeaturesRef, settings: Audit, name: str, 
 def _duplicates(
     images: ImagesRef, rows: pd.DataFrame, vectors: np.ndarray, settings: Audit
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """All pairs, and the positions of the images of the first of them, one pair after the other."""
+    """All pairs, and the positions of the images of the first PAIRS of them, pair by pair."""
     chosen = datasets.stratified(rows, settings.images)
     places = np.flatnonzero(rows["key"].isin(chosen["key"]))
     greys = np.concatenate([views.grey(batch) for batch in datasets.pixels(images, chosen, BATCH)])
@@ -79,7 +79,7 @@ def _duplicates(
 
 
 def _table(found: list[duplicates.Copy], rows: pd.DataFrame) -> pd.DataFrame:
-    """A row a pair; images that hang together by pairs have the same `group`, which a manifest can give them."""
+    """One row per pair; images connected by pairs have the same `group`, which a manifest can use."""
     sides = {"copy": [copy.copy for copy in found], "original": [copy.original for copy in found]}
     columns = {
         f"{side}_{name}": rows[name].to_numpy(object)[np.array(positions, int)]
@@ -91,7 +91,7 @@ def _table(found: list[duplicates.Copy], rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _judged(images: ImagesRef, rows: pd.DataFrame, vectors: np.ndarray, seed: int, name: str) -> pd.DataFrame:
-    """A row an image whose label was judged, the most suspicious first, with an empty column to put it right in."""
+    """One row per judged label, the most suspicious first, with an empty column for the correction."""
     known = images.dataset.classes
     found = labels.rank(rows, vectors, datasets.labels(rows, known), seed)
     table = rows.iloc[found["position"]].reset_index(drop=True)[["key", "uri", "split", "label"]]
@@ -111,8 +111,8 @@ def _shortcuts(images: ImagesRef, rows: pd.DataFrame, settings: Audit, seed: int
     found = shortcuts.check(train, datasets.labels(train, images.dataset.classes), seed)
     least = settings.shortcut_margin
     return tuple(
-        Shortcut(told.facts, told.score, (told.low, told.high), told.chance, told.low > told.chance + least)
-        for told in found
+        Shortcut(each.facts, each.score, (each.low, each.high), each.chance, each.low > each.chance + least)
+        for each in found
     )
 
 
@@ -141,17 +141,17 @@ def _by_split(rows: pd.DataFrame) -> dict[str, int]:
 
 
 def _notes(images: ImagesRef, rows: pd.DataFrame, settings: Audit) -> Iterator[str]:
-    """What could not be looked for, a sentence each."""
+    """What could not be checked, one sentence each."""
     if len(rows) > settings.images:
-        yield f"Near-duplicates were looked for among {settings.images} of {len(rows)} images (audit.images)."
+        yield f"Near-duplicates were searched among {settings.images} of {len(rows)} images (audit.images)."
     of = datasets.labels(rows, images.dataset.classes)
     for splits, what in ((("train", "validation"), "label suspects"), (("train",), "shortcuts")):
         part = rows["split"].isin(splits).to_numpy()
         known = classes.large(rows[part], of[part])
         small = [name for at, name in enumerate(images.dataset.classes) if at not in known]
         if small:
-            rest = "no others are there to judge by" if len(known) < 2 else "they were left out"
-            yield f"Too few images for {what} (fewer than {classes.LEAST}) have {', '.join(small)}; {rest}."
+            rest = "nothing was checked" if len(known) < 2 else "they were left out"
+            yield f"Classes with too few images for {what} (fewer than {classes.LEAST}): {', '.join(small)}; {rest}."
 
 
 @contextmanager
@@ -162,7 +162,7 @@ def _timed(seconds: dict[str, float], part: str) -> Iterator[None]:
 
 
 def _one_thread() -> Any:
-    """These products are small: more threads in each would mostly wait for each other."""
+    """The matrix products are small: more threads in each would mostly wait for each other."""
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(1, "blas")

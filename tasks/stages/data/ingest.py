@@ -12,9 +12,9 @@ NONE = Corrections()
 
 @stage(version=3, reads=lambda source, split, images, corrections=NONE: sources.listing_digest(source))
 def ingest(source: Source, split: Split, images: Images, corrections: Corrections = NONE) -> FactsRef:
-    """Facts table: one row an image with `key, uri, label, group, split`, facts, and the source's own as `slice_…`.
+    """Facts table: one row per image with `key, uri, label, group, split`, facts, and the source's own as `slice_…`.
 
-    Where a person has corrected a label, `corrected_from` holds the source's.
+    If a person has corrected a label, `corrected_from` holds the source's label.
     """
     rows = corrected(fact_table.with_facts(sources.listing(source), images.max_pixels), corrections)
     rows["split"] = splits.draw_split(rows, split)

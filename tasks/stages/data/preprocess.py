@@ -1,4 +1,4 @@
-"""Preprocess: photos become squares of one size, each decoded once, ever."""
+"""Preprocess: photos become squares of one size, each decoded only once."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from tasks.runtime.store.tables import Table
 from tasks.services.orchestration.stage import stage
 from tasks.settings import Images
 
-#: Raise it when `images/decode.py` gives other pixels.
+#: Raise it when the pixels from `images/decode.py` change.
 DECODER = 1
 
 

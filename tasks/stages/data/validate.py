@@ -1,4 +1,4 @@
-"""Validate: Great Expectations on the facts; what is readable goes on, what is not is set aside with its reason."""
+"""Validate: Great Expectations on the facts; unreadable images are set aside with the reason."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tasks.settings import Validation
 
 @stage(version=2)
 def validate(facts: FactsRef, validation: Validation) -> DatasetRef:
-    """The data set to train on. Raises `DataError`, one line a failed critical expectation."""
+    """The data set to train on. Raises `DataError` with one line per failed critical expectation."""
     images = folders.frame(facts.path)
     address = digest(facts, validation)
     with folders.folder("docs", address) as (docs, docs_path):
@@ -46,7 +46,7 @@ def validate(facts: FactsRef, validation: Validation) -> DatasetRef:
 
 
 def findings_of(images: pd.DataFrame, validation: Validation, docs: Path | None = None) -> list[Finding]:
-    """What every suite of the recipe finds in the facts table."""
+    """The findings of the recipe's suites in the facts table."""
     suites = [plugins.entry("expectations", name) for name in validation.suites]
     return evaluate([check for suite in suites for check in suite(images, validation)], docs)
 
@@ -58,5 +58,5 @@ def refuse(findings: list[Finding], docs: Path) -> None:
         lines = "\n".join(f"  - {text}" for text in failed)
         raise DataError(
             f"The data fails {len(failed)} of {len(findings)} expectations:\n{lines}\n"
-            f"Mend the data, or change [validation] in the recipe. Details: {docs}/index.html, {docs}/rejected.csv"
+            f"Fix the data, or change [validation] in the recipe. Details: {docs}/index.html, {docs}/rejected.csv"
         )

@@ -1,4 +1,4 @@
-"""Calibrate: temperature, prediction sets and thresholds, read off the validation images."""
+"""Calibrate: temperature, prediction sets and thresholds, from the validation images."""
 
 import numpy as np
 import pandas as pd
@@ -14,13 +14,13 @@ from tasks.services.orchestration.stage import stage
 from tasks.settings import Calibration
 from tasks.training import fit
 
-#: Validation images that say how far one is from the training images, at most.
+#: Largest number of validation images whose distance to the training images is measured.
 MOST = 1000
 
 
 @stage(version=3)
 def calibrate(images: ImagesRef, features: FeaturesRef, model: ModelRef, settings: Calibration) -> CalibrationRef:
-    """The terms under which a version answers: its temperature, and the thresholds of sets, abstention and novelty."""
+    """A version's calibration: its temperature, and the thresholds of prediction sets, abstention and novelty."""
     rows = datasets.rows(images.dataset, "validation")
     labels = datasets.labels(rows, images.dataset.classes)
     raw = np.load(home() / model.validation.predictions, allow_pickle=False).astype(np.float64)
@@ -28,8 +28,8 @@ def calibrate(images: ImagesRef, features: FeaturesRef, model: ModelRef, setting
     probabilities = calibration.tempered(raw, temperature)
     sure_from, shown = calibration.surest(labels, probabilities, settings.precision)
     address = digest("calibration", model, settings, images, features)
-    reference, apart = _reference(images, features, model, settings, address)
-    limit = calibration.limit(apart, settings.false_alarms) if reference else None
+    reference, distances = _reference(images, features, model, settings, address)
+    limit = calibration.limit(distances, settings.false_alarms) if reference else None
     terms = CalibrationTerms(
         temperature=temperature,
         set_thresholds=tuple(calibration.set_thresholds(labels, probabilities, settings.coverage).tolist()),
@@ -49,7 +49,7 @@ def calibrate(images: ImagesRef, features: FeaturesRef, model: ModelRef, setting
         log_loss=(_log_loss(raw, labels), _log_loss(probabilities, labels)),
         ece=(ece.score(labels, raw), ece.score(labels, probabilities)),
         answered=float((probabilities.max(axis=1) >= sure_from).mean()),
-        novel=float((apart > limit).mean()) if limit else 0.0,
+        novel=float((distances > limit).mean()) if limit else 0.0,
         said=tuple(np.bincount(probabilities.argmax(axis=1), minlength=probabilities.shape[1]).tolist()),
     )
 
@@ -61,9 +61,9 @@ def _log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
 def _reference(
     images: ImagesRef, features: FeaturesRef, model: ModelRef, settings: Calibration, address: str
 ) -> tuple[str, np.ndarray]:
-    """The file of features of training images, and how far each validation image is from them, float64[n].
+    """The file of training features, and each validation image's distance to them, float64[n].
 
-    "" and no distances where the network hides its features.
+    "" and no distances if the network does not expose its features.
     """
     known = datasets.stratified(datasets.rows(images.dataset, "train"), settings.reference)
     fresh = datasets.stratified(datasets.rows(images.dataset, "validation"), MOST)

@@ -1,4 +1,4 @@
-"""Evaluate: score the chosen model on the test images, which no earlier stage has looked at."""
+"""Evaluate: score the chosen model on the test images, which no earlier stage has used."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from tasks.settings import Slices
 if TYPE_CHECKING:
     import keras
 
-#: Images that are answered both from pixels and from stored features, and how far the probabilities may be apart.
+#: Images predicted both from pixels and from stored features, and the largest allowed difference of probabilities.
 PROBE, TOLERANCE = 8, 1e-3
 
 
@@ -72,7 +72,7 @@ def evaluate(
 
 
 def _frozen(ladder: LadderRef) -> ModelRef:
-    """The rung that shows what the network brought along: the probe where it was climbed, else another head."""
+    """The rung that shows how good the frozen network is: the probe if it was trained, else another head."""
     rungs = {model.rung: model for model in ladder.rungs}
     return next(rungs[rung] for rung in ("probe", "head", "knn") if rung in rungs)
 
@@ -80,16 +80,16 @@ def _frozen(ladder: LadderRef) -> ModelRef:
 def _answers(
     model: ModelRef, calibration: CalibrationRef | None, features: FeaturesRef, images: ImagesRef, rows: pd.DataFrame
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Probabilities float64[n, classes], and novelty float64[n] where it can be had.
+    """Probabilities float64[n, classes], and novelty float64[n] if available.
 
-    Of a head on the frozen backbone out of the stored features, where they give what the pixels give. Without a
+    For a head on the frozen backbone from the stored features, if they give the same answers as the pixels. Without a
     calibration: the network's own probabilities.
     """
     network, classes = files.load(home() / model.path), len(images.dataset.classes)
     if inference.stored(model):
         head = _joined(classifiers.answers(network, features.shape), calibration)
         found = inference.from_features(head, features, rows)
-        # Where the answers are least certain, a difference shows most.
+        # A difference shows most in the least certain answers.
         first = np.argsort(np.sort(found[:, :classes], axis=1)[:, -1], kind="stable")[:PROBE]
         probe = inference.from_pixels(_joined(network, calibration), images, rows.iloc[first])
         if np.abs(found[first] - probe).max() <= TOLERANCE:
@@ -98,7 +98,7 @@ def _answers(
 
 
 def _joined(network: "keras.Model", calibration: CalibrationRef | None) -> "keras.Model":
-    """The network as a version has it, with all that it says in one vector."""
+    """The network as in a version, with all its outputs in one vector."""
     return calibrated.joined(calibrated.with_calibration(network, calibration)) if calibration else network
 
 

@@ -18,7 +18,7 @@ from tasks.services.orchestration.stage import stage
 from tasks.services.registry import predict, registered_models
 from tasks.settings import Gates
 
-#: Images that are answered before the time is taken, and then one at a time.
+#: Images predicted for warm-up, and images that are timed one by one.
 WARM, TIMED = 3, 20
 
 
@@ -53,21 +53,21 @@ def gate(images: ImagesRef, model: ModelRef, report: Report, settings: Gates) ->
     results = gates.run(settings.gates, case)
     decision, reason = gates.decide(results)
     if opponent:
-        # What asks about a champion spends of the test set; the sketch first, for who finds the run by the other.
+        # A comparison with a champion counts as a use of the test set. The sketch first: the other tag finds the run.
         tracking.log_tag("headstart.test_sketch", sketch)
         tracking.log_tag("headstart.test_set", test_set)
     return Verdict(address, decision, reason, results, opponent, kept, test_set, worn, level)
 
 
 def _keep(address: str, rows: pd.DataFrame, probabilities: np.ndarray) -> str:
-    """The champion's answers beside the challenger's, for the report."""
+    """Store the champion's answers, which the report compares with the challenger's; returns the path."""
     with folders.folder("verdicts", address) as (working, path):
         rows[["key"]].assign(probabilities=list(probabilities)).to_parquet(working / "champion.parquet")
     return f"{path}/champion.parquet"
 
 
 def _milliseconds(model: ModelRef, images: ImagesRef, rows: pd.DataFrame) -> float:
-    """Median time for one prepared image, after some that do not count."""
+    """Median time for one prepared image, after warm-up."""
     engine = engines.own(lambda: files.load(home() / model.path), home())
     pixels = next(datasets.pixels(images, rows[:1], 1))
     taken = []

@@ -1,4 +1,4 @@
-"""Check transfer: are features of the pretrained weights worth more here than those of random ones?"""
+"""Check transfer: are the features of pretrained weights better here than those of random ones?"""
 
 import pandas as pd
 
@@ -20,14 +20,14 @@ def check_transfer(
 ) -> TransferRef:
     """Linear probes on pretrained and on random frozen weights, and the most frequent class, on validation images.
 
-    The three see the same sample. Where there is nothing to compare with, the sentence says why.
+    All three use the same sample. If there is nothing to compare with, the sentence says why.
     """
     backbone = extraction.backbone
     address = digest("transfer", images, trained, backbone, settings, extraction.backend, seed)
     other = backbones.randomised(backbone)
     if other is None or other == backbone or not settings.enabled:
         return TransferRef(address, _why_not(backbone, settings), 0, {}, {})
-    # As it is, where that is among the views that training sees.
+    # The unchanged photos, if training uses that view.
     name = "identity" if "identity" in extraction.views else extraction.views[0]
     train, validation = (_sample(images, split, settings.images, seed) for split in ("train", "validation"))
     both = {
@@ -46,7 +46,7 @@ def _why_not(backbone: Backbone, settings: TransferCheck) -> str:
         return "Not checked: transfer_check.enabled is false."
     if backbone.weights == "random":
         return "Not checked: the recipe's own weights are random."
-    return f"Not checked: of a backbone of the kind {backbone.kind} there is none with random weights."
+    return f"Not checked: backbones of kind {backbone.kind} are not available with random weights."
 
 
 def _sample(images: ImagesRef, split: str, most: int, seed: int) -> pd.DataFrame:
@@ -56,8 +56,8 @@ def _sample(images: ImagesRef, split: str, most: int, seed: int) -> pd.DataFrame
 
 
 def _random(images: ImagesRef, settings: Extraction, backbone: Backbone, rows: pd.DataFrame, name: str) -> Table:
-    """The table of features with random weights, with these rows in it."""
-    # A map is averaged afterwards anyhow; and 16 bits do not hold numbers as small as these may be.
+    """The table of features from random weights, filled with these rows."""
+    # A feature map is averaged later anyway; these numbers may be too small for 16 bits.
     pooling = "avg" if backbone.pooling == "none" else backbone.pooling
     network = backbone.model_copy(update={"pooling": pooling})
     how = settings.extract.model_copy(update={"dtype": "float32"})

@@ -1,4 +1,4 @@
-"""Extract: the frozen backbone turns each prepared image and its views into features, once, ever."""
+"""Extract: the frozen backbone turns each prepared image and its views into features, only once."""
 
 from prefect import task
 
@@ -13,10 +13,10 @@ from tasks.settings import Extraction
 
 @stage(version=4)
 def extract(images: ImagesRef, settings: Extraction, *, cut: int = 0) -> FeaturesRef:
-    """Features of every image of the data set, and of the training images' views, that the table does not hold yet.
+    """Compute the features that the table does not hold yet, of every image and of the training images' views.
 
-    `cut`: so many of the last blocks will be trained, and the same pass keeps what reaches them. Each backend has
-    tables of its own. The digests of all later stages are made of this one's.
+    `cut`: number of last blocks that will be trained; the same pass stores their inputs. Each backend has its own
+    tables. The digests of all later stages depend on this one's.
     """
     found, views = start(images, settings, cut), _views(settings)
     tracking.log_tag("headstart.engine", f"{found.engine.name}: {found.engine.reason}")
@@ -34,9 +34,9 @@ def extract(images: ImagesRef, settings: Extraction, *, cut: int = 0) -> Feature
 
 @task(name="extract shard", task_run_name="shard {part} of {parts}", retries=3, retry_delay_seconds=5)
 def shard(images: ImagesRef, settings: Extraction, cut: int, part: int, parts: int) -> int:
-    """The rows of one of several parts of the images, whichever machine it runs on; returns how many were missing.
+    """Compute the rows of one of several parts of the images, on any machine; returns how many were missing.
 
-    A shard that died is run again: rows that it had committed are there and are not computed twice.
+    A failed shard is run again: rows that it had committed are not computed twice.
     """
     use(settings.backend)
     return start(images, settings, cut).fill(images, _views(settings), f"shard {part}", shard=(part, parts))

@@ -1,4 +1,4 @@
-"""Rank backbones: which frozen network suits the data, told from a sample of the training images."""
+"""Rank backbones: which frozen network suits the data, judged on a sample of the training images."""
 
 import time
 from functools import partial
@@ -18,7 +18,7 @@ from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 from tasks.settings import Backbone, Candidate, Extract, Extraction, Select
 
-#: Images that a network's speed is read on.
+#: Images that a network's speed is measured on.
 PROBE = 64
 
 
@@ -35,10 +35,10 @@ def _fingerprint(candidate: Candidate) -> str:
 
 @stage(version=1, reads=_weights, there=lambda ranking: not any(row.skipped for row in ranking.rows))
 def rank_backbones(images: ImagesRef, select: Select, settings: Extract, backend: str) -> RankingRef:
-    """The candidates from the most promising on, by scores of their features, averaged over the feature map.
+    """The candidates, the most promising first, by scores of their features, averaged over the feature map.
 
-    All see images of the recipe's size, whichever they were trained at. One whose weights cannot be had is listed with
-    the reason, and tried again by the next run. Raises `DependencyError` where none is left.
+    All get images of the recipe's size, whatever size they were trained on. A candidate whose weights are unavailable
+    is listed with the reason, and tried again by the next run. Raises `DependencyError` if none is left.
     """
     rows = datasets.stratified(datasets.rows(images.dataset, "train"), select.sample)
     tried = [_tried(candidate, rows, images, settings, backend) for candidate in select.candidates]
@@ -72,14 +72,14 @@ def _tried(
 
 
 def _extraction(candidate: Candidate, settings: Extract, backend: str) -> Extraction:
-    """Of the photos as they are, averaged over the feature map."""
+    """Extraction from the unchanged photos, averaged over the feature map."""
     backbone = Backbone(**candidate.model_dump(), pooling="avg")
     return Extraction(backbone=backbone, extract=settings, views=("identity",), backend=backend, refit=False)
 
 
 def _speed(engine: Engine, pixels: np.ndarray) -> float:
-    """Images a second, of the network alone."""
-    list(engine.run([pixels]))  # what an engine does once only
+    """Images per second, of the network alone."""
+    list(engine.run([pixels]))  # warm-up
     started = time.perf_counter()
     list(engine.run([pixels]))
     return round(len(pixels) / (time.perf_counter() - started), 1)

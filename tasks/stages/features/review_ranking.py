@@ -1,4 +1,4 @@
-"""Review ranking: what was predicted of each backbone, beside what came out of the runs that trained on it."""
+"""Review ranking: each backbone's predicted rank, beside the results of runs that trained on it."""
 
 from functools import partial
 
@@ -8,25 +8,25 @@ from tasks.reports.sections import ranking as report
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 
-#: Tag of runs that differ in nothing but the backbone, and what they are compared by.
+#: Tags: one is equal for runs that differ only in the backbone, the other names the backbone.
 COMPARABLE, BACKBONE = "headstart.comparable", "headstart.backbone"
 LOG_LOSS, ACCURACY = "validation_log_loss", "validation_accuracy"
 
 
-def _came_out(ranking: RankingRef, comparable: str) -> dict[str, tuple[float, float]]:
+def _results(ranking: RankingRef, comparable: str) -> dict[str, tuple[float, float]]:
     """Validation log loss and accuracy by backbone, of the newest run on each."""
     runs = tracking.results(COMPARABLE, comparable)
     return {tags[BACKBONE]: (metrics[LOG_LOSS], metrics[ACCURACY]) for tags, metrics in reversed(runs)}
 
 
-@stage(version=1, reads=_came_out)
+@stage(version=1, reads=_results)
 def review_ranking(ranking: RankingRef, comparable: str) -> AgreementRef:
     """Spearman's correlation of the ranking with the validation log loss, over the backbones that were trained on.
 
     `comparable`: the tag's value. A run with another backbone, forced by `--set backbone.kind=…`, adds its result; the
     table is made in the next run that ranks.
     """
-    real = _came_out(ranking, comparable)
+    real = _results(ranking, comparable)
     rows = tuple(
         Predicted(row.name, row.rank, *real.get(row.name, (None, None))) for row in ranking.rows if not row.skipped
     )

@@ -1,7 +1,7 @@
-"""Average: a network that answers with the mean of what others say of the views of a photo.
+"""Average: a network whose answer is the mean of other networks' answers for the views of a photo.
 
 Over views this is test-time augmentation (Krizhevsky et al. 2012, https://dl.acm.org/doi/10.1145/3065386, section 4.1);
-over the frozen and the fine-tuned network, or networks on several backbones, which err on other images, an ensemble
+over the frozen and the fine-tuned network, or networks on several backbones, which make different errors, an ensemble
 (Lakshminarayanan et al. 2017, https://arxiv.org/abs/1612.01474).
 """
 
@@ -22,9 +22,9 @@ from tasks.training import fit, saving
 def average(
     images: ImagesRef, models: tuple[ModelRef, ...], views: tuple[str, ...], again: ModelRef | None = None
 ) -> ModelRef:
-    """All networks in one, the dearest last; an answer costs what theirs do to every view.
+    """All networks in one, the most expensive last; an answer costs as much as theirs for every view.
 
-    `again`: the rung that was the average of these before they were trained once more.
+    `again`: the rung that was the average of these before they were trained again.
     """
     started = time.perf_counter()
     members = {f"{model.rung}_{n}": files.load(home() / model.path) for n, model in enumerate(models, 1)}

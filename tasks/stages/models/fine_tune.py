@@ -18,9 +18,9 @@ from tasks.training import distribution, fine_tuning, fit, saving
 
 @stage(version=6)
 def fine_tune(images: ImagesRef, head: ModelRef, settings: NetworkTraining, again: ModelRef | None = None) -> ModelRef:
-    """The network as fine-tuned, with the weights of the epoch that served the validation images best.
+    """The fine-tuned network, with the weights of the best epoch on the validation images.
 
-    `again`: a rung that is trained for as many epochs once more, with the validation images among the others.
+    `again`: a rung to train again, for the same number of epochs, on training and validation images.
     """
     started = time.perf_counter()
     address = digest("fine_tune", head, settings.tuning, settings.loss, settings.views, settings.seed, again)

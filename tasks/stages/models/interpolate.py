@@ -26,9 +26,9 @@ def interpolate(
 ) -> ModelRef:
     """The best of the networks between the two on validation images.
 
-    At each share batch normalisation's statistics are tried as they were and as training images renew them: where both
-    ends were trained with the frozen network's statistics, others may be worse than none of the ends. `again`: the rung
-    that lay between the two before they were trained once more; its share is taken.
+    Each share is tried with batch normalisation's old statistics and with ones renewed on training images: if both ends
+    were trained with the frozen network's statistics, new ones may be worse. `again`: the rung between the two before
+    they were trained again; its share is reused.
     """
     started = time.perf_counter()
     frozen, network = (files.load(home() / each.path) for each in (head, tuned))
@@ -36,8 +36,8 @@ def interpolate(
     pairs = between.moved(frozen, network)
     same = freezing.others(network, [variable for variable, _, _ in pairs] + freezing.statistics(part.model))
     before = freezing.variables_digest(same)
-    wanted = [(again.origin.share, again.origin.renewed)] if again else list(product(between.SHARES, (False, True)))
-    tried = _tried(network, part, pairs, wanted, settings.seed)
+    trials = [(again.origin.share, again.origin.renewed)] if again else list(product(between.SHARES, (False, True)))
+    tried = _tried(network, part, pairs, trials, settings.seed)
     share, renewed = min(tried, key=lambda key: tried[key][2]["log_loss"])
     logits, weights, _ = tried[share, renewed]
     network.set_weights(weights)
@@ -60,12 +60,12 @@ def _tried(
     network: "keras.Model",
     part: fine_tuning.Upper,
     pairs: list[between.Moved],
-    wanted: list[tuple[float, bool]],
+    trials: list[tuple[float, bool]],
     seed: int,
 ) -> dict[tuple[float, bool], tuple[np.ndarray, list[np.ndarray], dict[str, float]]]:
     """Logits and scores of the validation images, and all weights, at each share with statistics kept or renewed."""
     start, found = [variable.numpy() for variable in freezing.statistics(part.model)], {}
-    for share, renewed in wanted:
+    for share, renewed in trials:
         between.set_share(pairs, share)
         between.set_statistics(part.model, start)
         if renewed:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 def train_head(
     images: ImagesRef, features: FeaturesRef, settings: HeadTraining, again: ModelRef | None = None
 ) -> ModelRef:
-    """The backbone as it was, with a head fitted on the training features and stopped early on validation.
+    """The unchanged backbone, with a head fitted on the training features and stopped early on validation.
 
-    `again`: a rung that is trained for as many epochs once more, with the validation images among the others.
+    `again`: a rung to train again, for the same number of epochs, on training and validation images.
     """
     started = time.perf_counter()
     backbone, head, loss = settings.backbone, settings.head, settings.loss
@@ -62,7 +62,7 @@ def train_head(
 
 
 def _head(settings: Head, shape: tuple[int, ...], classes: int, train: Batches) -> "keras.Model":
-    """The head to train, or one that has learned all it can from a look at the training features."""
+    """The head to train, or one that was fitted at once on the training features."""
     options = plugins.bind("heads", settings.kind, settings.options, "head.options")
     module = plugins.load("heads", settings.kind)
     if hasattr(module, "learn"):

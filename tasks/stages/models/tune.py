@@ -1,4 +1,4 @@
-"""Tune: a search for the head's settings, on features that are stored, by validation images alone."""
+"""Tune: a search for the head's settings, on stored features, judged on validation images only."""
 
 from typing import TYPE_CHECKING
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 @stage(version=2)
 def tune(images: ImagesRef, features: FeaturesRef, settings: HeadSearch) -> TunedRef:
-    """The best head of a search, with its pooling and views; what an earlier one has tried already counts.
+    """The best head of a search, with its pooling and views; trials of an earlier search count.
 
-    `features` are those of the settings' backbone, whose pooling holds all that are tried.
+    `features`: of the settings' backbone, whose pooling contains all poolings to try.
     """
-    wanted, seed = settings.tune, settings.seed
+    search, seed = settings.tune, settings.seed
     names = tuple(dict.fromkeys(("identity", *settings.views)))
-    rows = _rows(images, features, names, wanted, seed)
+    rows = _rows(images, features, names, search, seed)
     space = _space(images, settings, names)
-    tried = wanted.model_dump(exclude={"enabled", "trials", "minutes"})
+    tried = search.model_dump(exclude={"enabled", "trials", "minutes"})
     parts = (images, features, tried, settings.head, settings.loss, settings.views, seed)
     name = f"head-{digest(head_search.VERSION, *parts)}"
     study = head_search.opened(home() / "tune.db", name)
-    _run(study, rows, space, wanted)
+    _run(study, rows, space, search)
     best, pooling, views = head_search.best(study, space)
     _draw(study, seed)
     every = head_search.finished(study)
@@ -59,35 +59,35 @@ def tune(images: ImagesRef, features: FeaturesRef, settings: HeadSearch) -> Tune
 def _rows(
     images: ImagesRef, features: FeaturesRef, names: tuple[str, ...], settings: Tune, seed: int
 ) -> head_search.Rows:
-    """Training and validation images; without folds the latter are wanted as they are alone."""
+    """Training and validation images; without folds, the latter only in the identity view."""
     every = datasets.rows(images.dataset)
     rows = every[every["split"] != "test"].reset_index(drop=True)
     labels = datasets.labels(rows, images.dataset.classes)
     turns = settings.turns(images.dataset.counts)
-    wanted = np.ones((len(rows), len(names)), bool)
+    needed = np.ones((len(rows), len(names)), bool)
     if not turns:
-        wanted[rows["split"] == "validation", 1:] = False
-    places = np.where(wanted, np.cumsum(wanted).reshape(wanted.shape) - 1, -1)
-    keys = [row_key(rows["key"][image], names[view]) for image, view in np.argwhere(wanted)]
+        needed[rows["split"] == "validation", 1:] = False
+    places = np.where(needed, np.cumsum(needed).reshape(needed.shape) - 1, -1)
+    keys = [row_key(rows["key"][image], names[view]) for image, view in np.argwhere(needed)]
     values = Table(features.table, features.shape, features.dtype).read(keys).astype(np.float32)
     return head_search.Rows(values, places, labels, cross_validation.split(rows, labels, turns, seed))
 
 
 def _space(images: ImagesRef, settings: HeadSearch, names: tuple[str, ...]) -> head_search.Space:
-    wanted, backbone = settings.tune, settings.backbone
+    search, backbone = settings.tune, settings.backbone
     poolings: dict[str, slice] = {backbone.pooling: slice(None)}
-    if len(wanted.poolings) > 1:
+    if len(search.poolings) > 1:
         channels = backbones.load(backbone, images.size).model.output.shape[-1]
-        poolings = {name: part(name, channels) for name in wanted.poolings}
+        poolings = {name: part(name, channels) for name in search.poolings}
     views = {"all": tuple(names.index(view) for view in settings.views)}
-    if wanted.views and settings.views != ("identity",):
+    if search.views and settings.views != ("identity",):
         views["identity"] = (0,)
-    head, classes = settings.head.model_copy(update={"batch_size": wanted.batch_size}), len(images.dataset.classes)
-    return head_search.Space(wanted.heads, poolings, views, classes, wanted.epochs, head, settings.loss, settings.seed)
+    head, classes = settings.head.model_copy(update={"batch_size": search.batch_size}), len(images.dataset.classes)
+    return head_search.Space(search.heads, poolings, views, classes, search.epochs, head, settings.loss, settings.seed)
 
 
 def _run(study: "Study", rows: head_search.Rows, space: head_search.Space, settings: Tune) -> None:
-    """All trials, each also as a run in MLflow, those of before an interruption too."""
+    """Run all trials and log each, including those from before an interruption, as a run in MLflow."""
     before = head_search.finished(study)
     for trial in before:
         _log(trial)

@@ -25,7 +25,7 @@ FILES = {
 
 @stage(version=2, reads=lambda found, images, recipe: tracking.newest("compare", found.dataset.digest))
 def publish(found: Findings, images: ImagesRef, recipe: Recipe, *, stages: dict[str, StageLog]) -> PageRef:
-    """One HTML file that says it all, and a card, which becomes the version's description with a link to the page."""
+    """One HTML page with all findings, and a card, which becomes the version's description with a link to the page."""
     address = digest("page", found, recipe, tracking.newest("compare", found.dataset.digest))
     facts = _facts(found, recipe)
     with folders.folder("pages", address) as (working, path):
@@ -62,16 +62,16 @@ def _facts(found: Findings, recipe: Recipe) -> dict[str, str]:
 
 
 def _negative_flips(found: Findings, images: ImagesRef, to: Path) -> Path:
-    """Test images that the champion has right and this model has not, the most confident mistakes first."""
+    """Test images that the champion gets right and this model gets wrong, the most confident mistakes first."""
     rows, classes = datasets.rows(images.dataset, "test"), images.dataset.classes
     labels = datasets.labels(rows, classes)
     ours = np.stack(folders.frame(found.report.predictions)["probabilities"].to_list())
     theirs = np.stack(folders.frame(found.verdict.champion)["probabilities"].to_list())
-    said = ours.argmax(axis=1)
-    flips = np.flatnonzero((said != labels) & (theirs.argmax(axis=1) == labels))
+    predicted = ours.argmax(axis=1)
+    flips = np.flatnonzero((predicted != labels) & (theirs.argmax(axis=1) == labels))
     flips = flips[np.argsort(-ours.max(axis=1)[flips], kind="stable")]
     shown = flips[: figures.GALLERY]
-    captions = [figures.caption(classes[labels[i]], classes[said[i]], ours[i].max()) for i in shown]
+    captions = [figures.caption(classes[labels[i]], classes[predicted[i]], ours[i].max()) for i in shown]
     pixels = datasets.pixel_reader(images, rows)(shown)
     figures.gallery(pixels, captions, f"Right with the champion, wrong now: {len(flips)} of {len(rows)}", to)
     return to

@@ -1,4 +1,4 @@
-"""Register: the model becomes a version in the registry, with everything inside that it needs to answer."""
+"""Register: the model becomes a version in the registry, with everything that it needs to answer."""
 
 from tasks.data import datasets
 from tasks.records import CalibrationRef, DatasetRef, ModelRef, Report, Verdict, VersionRef, digest
@@ -20,7 +20,7 @@ def register(
     verdict: Verdict,
     settings: Release,
 ) -> VersionRef:
-    """A new version with alias `challenger`; `champion` instead, where the gates said `promote` and nobody is asked."""
+    """A new version with alias `challenger`, or `champion` if the gates decided `promote` and need no approval."""
     name, images, promoted = settings.name, settings.images, settings.promotion
     address = digest("served", model, calibration, images.size, images.fit, images.max_pixels, dataset.classes)
     with folders.folder("served", address) as (working, path):

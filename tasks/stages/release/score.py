@@ -1,4 +1,4 @@
-"""Score: what a registered version says of every image of a source, in a Parquet file."""
+"""Score: a registered version's predictions for every image of a source, in a Parquet file."""
 
 import os
 import time
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from tasks.serving.package import Served
 
-#: Rows in one commit, and in one part of the file that is written.
+#: Rows per commit, and per part of the written file.
 COMMIT = 512
 SCHEMA = pa.schema(
     {name: pa.string() for name in ("uri", "key", "error", "label")}
@@ -45,10 +45,10 @@ SCHEMA = pa.schema(
 
 @stage(version=1, reads=lambda source, name, version, settings: sources.listing_digest(source))
 def score(source: Source, name: str, version: str, settings: Scoring) -> ScoresRef:
-    """A row an image: key, uri, error, label, probability, probabilities, set, abstain, novelty, novel, model, version.
+    """Row per image: key, uri, error, label, probability, probabilities, set, abstain, novelty, novel, model, version.
 
-    What a version has said of an image, whatever its file's name, is kept and not computed again; a killed run goes on
-    from its last commit. Raises `DataError` where the version's files are not as they were.
+    A version's answer for an image, whatever its file's name, is kept and not computed again; a killed run continues
+    from its last commit. Raises `DataError` if the version's files have changed.
     """
     use("tensorflow")
     seal = versions.seal(name, version)
@@ -64,12 +64,12 @@ def score(source: Source, name: str, version: str, settings: Scoring) -> ScoresR
     rows["error"] = rows["error"].where(rows["error"].notna(), rows["key"].map(errors))
     address = digest("scores", seal, rows[["uri", "key", "error"]].to_csv(index=False))
     with folders.folder("scores", address) as (working, path):
-        said = _write(working / "scores.parquet", rows, table, served.spec, {"model": name, "version": version})
-    return _summed(f"{path}/scores.parquet", address, rows, said, served.spec, computed, seconds, name, version)
+        answers = _write(working / "scores.parquet", rows, table, served.spec, {"model": name, "version": version})
+    return _summed(f"{path}/scores.parquet", address, rows, answers, served.spec, computed, seconds, name, version)
 
 
 def _keyed(rows: pd.DataFrame, max_pixels: int) -> pd.DataFrame:
-    """The rows with the key and format of each file; what is no image at first sight says so in `error`."""
+    """The rows with the key and format of each file; `error` says which files are clearly not images."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = pd.DataFrame(list(pool.map(lambda uri: facts.head(uri, max_pixels), rows["uri"])), index=rows.index)
     return rows.assign(
@@ -78,13 +78,13 @@ def _keyed(rows: pd.DataFrame, max_pixels: int) -> pd.DataFrame:
 
 
 def _engine(served: "Served", folder: Path, seal: str, settings: Scoring) -> Engine:
-    """What runs the version's network, once it has answered the golden images as it should; else TensorFlow does."""
+    """The engine for the version's network, if it answers the golden images correctly; else TensorFlow."""
     kept = home() / "store" / "engines" / f"version-{seal[:20]}"
 
     def build() -> "keras.Model":
         return calibrated.joined(served.network)
 
-    if served.of_graph and settings.engine == "auto":  # which other engines may not read
+    if served.of_graph and settings.engine == "auto":  # other engines may not read it
         return engines.own(build, kept)
     started = engines.start(settings.engine, build, kept, served.spec.images["size"])
 
@@ -94,7 +94,7 @@ def _engine(served: "Served", folder: Path, seal: str, settings: Scoring) -> Eng
 
     try:
         strayed, _ = golden.strayed(folder / verification.GOLDEN, answer)
-    except Exception as error:  # of somebody else's engine: any kind
+    except Exception as error:  # third-party engines may raise anything
         strayed = [engines.one_line(error)]
     if strayed and settings.engine == "auto":
         return engines.own(build, kept)
@@ -106,9 +106,9 @@ def _engine(served: "Served", folder: Path, seal: str, settings: Scoring) -> Eng
 def _fill(
     table: Table, rows: pd.DataFrame, spec: package.Spec, engine: Engine, batch_size: int
 ) -> tuple[int, dict[str, str]]:
-    """Answer and commit what the table lacks; how many that was, and why an image cannot be read, by its key."""
-    there = table.keys()
-    lacking = rows[rows["error"].isna() & ~rows["key"].isin(there)].drop_duplicates("key")
+    """Compute and commit the missing rows; returns how many, and why images cannot be read, by their keys."""
+    stored = table.keys()
+    lacking = rows[rows["error"].isna() & ~rows["key"].isin(stored)].drop_duplicates("key")
     errors: dict[str, str] = {}
     computed = 0
     starts = range(0, len(lacking), COMMIT)
@@ -117,7 +117,7 @@ def _fill(
         try:
             values = _answers(part, spec, engine, batch_size)
         except DataError:
-            # One of them is cut short: which?
+            # One of the files is truncated: find it.
             found = {row.key: _unreadable(row.uri, spec) for row in part.itertuples()}
             errors |= {key: reason for key, reason in found.items() if reason}
             part = part[~part["key"].isin(errors)]
@@ -128,7 +128,7 @@ def _fill(
 
 
 def _answers(part: pd.DataFrame, spec: package.Spec, engine: Engine, batch_size: int) -> np.ndarray:
-    """What the network says of files, float32[n, width]."""
+    """The network's answers for files, float32[n, width]."""
     formats = set(part["format"])
     prepared = pipeline.prepared(list(part["uri"]), **spec.images, batch_size=batch_size, formats=formats)
     found = list(engine.run(engines.ahead(pixels for _, pixels in prepared)))
@@ -136,7 +136,7 @@ def _answers(part: pd.DataFrame, spec: package.Spec, engine: Engine, batch_size:
 
 
 def _unreadable(uri: str, spec: package.Spec) -> str:
-    """Why a file is no image that can be answered; "" where it is one."""
+    """Why a file is not a readable image; "" if it is one."""
     try:
         pipeline.reader(**spec.images)([uri])
     except DataError as error:
@@ -145,7 +145,7 @@ def _unreadable(uri: str, spec: package.Spec) -> str:
 
 
 def _write(to: Path, rows: pd.DataFrame, table: Table, spec: package.Spec, named: dict[str, str]) -> pd.DataFrame:
-    """The file, some rows at a time, in the order of the source; gives what is summed up of the answers."""
+    """Write the file in parts, in the source's order; returns the columns of the answers that are summed up."""
     kept = []
     with pq.ParquetWriter(to, SCHEMA) as writer:
         for start in range(0, len(rows), COMMIT):
@@ -154,10 +154,10 @@ def _write(to: Path, rows: pd.DataFrame, table: Table, spec: package.Spec, named
             values = table.read(list(good["key"])) if len(good) else np.empty((0, *table.shape), np.float32)
             probabilities, novelty = calibrated.parted(values, len(spec.classes))
             unknown = np.full(len(good), np.nan)
-            said = pyfunc.answers(probabilities, unknown if novelty is None else novelty, spec.classes, spec.terms)
-            whole = part[["uri", "key", "error"]].join(said.set_index(good.index)).assign(**named)
+            answers = pyfunc.answers(probabilities, unknown if novelty is None else novelty, spec.classes, spec.terms)
+            whole = part[["uri", "key", "error"]].join(answers.set_index(good.index)).assign(**named)
             writer.write_table(pa.Table.from_pandas(whole, SCHEMA, preserve_index=False))
-            kept.append(said[["label", "abstain", "novelty", "novel"]])
+            kept.append(answers[["label", "abstain", "novelty", "novel"]])
     return pd.concat(kept, ignore_index=True)
 
 
@@ -165,26 +165,26 @@ def _summed(
     path: str,
     address: str,
     rows: pd.DataFrame,
-    said: pd.DataFrame,
+    answers: pd.DataFrame,
     spec: package.Spec,
     computed: int,
     seconds: float,
     name: str,
     version: str,
 ) -> ScoresRef:
-    counts = {label: int((said["label"] == label).sum()) for label in spec.classes}
-    novel = None if said["novelty"].isna().all() else int(said["novel"].sum())
+    counts = {label: int((answers["label"] == label).sum()) for label in spec.classes}
+    novel = None if answers["novelty"].isna().all() else int(answers["novel"].sum())
     sentences, p = drift.of_answers(counts, spec.said, novel, spec.terms["false_alarms"])
     return ScoresRef(
         path=path,
         digest=address,
         model=name,
         version=version,
-        images=len(said),
+        images=len(answers),
         unreadable=int(rows["error"].notna().sum()),
         computed=computed,
         said=counts,
-        abstained=int(said["abstain"].sum()),
+        abstained=int(answers["abstain"].sum()),
         novel=novel,
         drift=sentences,
         p=p,

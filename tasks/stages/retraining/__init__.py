@@ -1,1 +1,1 @@
-"""Whether it pays to train again."""
+"""Whether it is worth training again."""

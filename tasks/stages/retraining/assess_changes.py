@@ -1,4 +1,4 @@
-"""Weigh: does it pay to train again on what is new? Three questions on features that are cached anyway."""
+"""Assess changes: is it worth training again on the new images? Three questions, on features that are cached anyway."""
 
 import pandas as pd
 
@@ -12,20 +12,19 @@ from tasks.services.orchestration.stage import stage
 from tasks.services.registry import predict, registered_models, versions
 from tasks.settings import Retrain
 
-#: Images that a question takes at most.
+#: Largest number of images for one question.
 MOST = 1000
-NOTHING = "they are like those before, the champion answers them as well, and a probe gains nothing by them"
+NOTHING = "they are like the old ones, the champion is as good on them, and a probe does not improve with them"
 
 
 @stage(version=2, reads=lambda images, features, found, settings, name, seed: registered_models.opponent(name, ""))
 def assess_changes(
     images: ImagesRef, features: FeaturesRef, found: ChangesRef, settings: Retrain, name: str, seed: int
 ) -> AssessmentRef:
-    """`train` where the new images are unlike the old ones, the champion does worse on them, or a probe gains by them.
+    """`train` if the new images are unlike the old ones, the champion is worse on them, or a probe improves with them.
 
-    The probe is a linear one, fitted on the training images as the newest version had them, and as they are now, and
-    scored on all validation images.
-    Each question has a third of the significance level.
+    The linear probe is fitted on the training images as the newest version had them, and as they are now, and scored
+    on all validation images. Each question has a third of the significance level.
     """
     rows = datasets.rows(images.dataset)
     before = versions.data_of(name, found.version)
@@ -49,10 +48,10 @@ def assess_changes(
 
 
 def because(drifted: Drift | None, champion: Accuracy | None, probe: Gain | None, level: float) -> list[str]:
-    """What speaks for training, a clause each; nothing does where none of the questions is answered so surely."""
+    """Reasons to train, one clause each; none if no question has a significant answer."""
     reasons = []
     if drifted and drifted.drifted:
-        reasons.append("the new images are unlike those before")
+        reasons.append("the new images are unlike the old ones")
     if champion and champion.p <= level:
         shares = f"{champion.share:.1%} of them, against {champion.before:.1%} of its test images"
         reasons.append(f"the champion is right on {shares}")
@@ -82,8 +81,8 @@ def _champion(name: str, version: str, rows: pd.DataFrame, classes: tuple[str, .
         return None
     labels = datasets.labels(rows, classes)
     part = subsets.at_most(labels, MOST, seed)
-    said = predict.score(name, version, list(rows["uri"].iloc[part]), classes)
-    right = int(bootstrap.correct(labels[part], said).sum())
+    probabilities = predict.score(name, version, list(rows["uri"].iloc[part]), classes)
+    right = int(bootstrap.correct(labels[part], probabilities).sum())
     table = [[right, len(part) - right], [before[0], before[1] - before[0]]]
     p = float(fisher_exact(table, alternative="less").pvalue)
     return Accuracy(len(part), right / len(part), before[0] / before[1], p)
@@ -98,9 +97,9 @@ def _probe(
     seed: int,
     level: float,
 ) -> Gain | None:
-    """What a probe's log loss on the validation images falls by, fitted on all images instead of those of the version.
+    """By how much a probe's validation log loss falls if it is fitted on all images instead of the version's.
 
-    What the version had carries the labels that it had then. None where one of both has fewer than two classes.
+    The version's images keep their labels of that time. None if either set has fewer than two classes.
     """
     training, validation = rows["split"] == "train", rows[rows["split"] == "validation"]
     labels_then = before.set_index("key")["label"]
@@ -113,8 +112,9 @@ def _probe(
     losses = []
     for part in (then, rows[training]):
         chosen = part.iloc[subsets.at_most(datasets.labels(part, classes), MOST * 5, seed)]
-        said = probes.probe(tables.vectors(table, chosen), datasets.labels(chosen, classes), seen, truth, len(classes))
-        losses.append(bootstrap.losses(truth, said))
+        ours = datasets.labels(chosen, classes)
+        probabilities = probes.probe(tables.vectors(table, chosen), ours, seen, truth, len(classes))
+        losses.append(bootstrap.losses(truth, probabilities))
     without, with_them = losses
     gain = without - with_them
     return Gain(float(gain.mean()), *bootstrap.interval(gain, 1 - level, seed))

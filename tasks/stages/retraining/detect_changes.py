@@ -1,4 +1,4 @@
-"""Look: is there enough that is new since the newest version to think about training again?"""
+"""Detect changes: is enough new since the newest version to consider training again?"""
 
 from tasks.data import changes, datasets
 from tasks.records import ChangesRef, DatasetRef, digest
@@ -9,20 +9,20 @@ from tasks.settings import Retrain
 
 
 def _state(name: str) -> tuple[str, int]:
-    """The newest version, and how many looks since the last training have ended without one."""
+    """The newest version, and how many checks since the last training have ended without one."""
     return versions.newest(name), tracking.skipped(name)
 
 
 @stage(version=1, reads=lambda dataset, settings, name: _state(name))
 def detect_changes(dataset: DatasetRef, settings: Retrain, name: str) -> ChangesRef:
-    """What is new, and `train` or `skip` where that is enough to decide; "" where `assess_changes` has to."""
+    """What is new, and `train` or `skip` if that is enough to decide; "" if `assess_changes` must decide."""
     version, skips = _state(name)
     address = digest("changes", dataset, settings, name, version, skips)
     if not version:
         return ChangesRef(address, "train", "there is no version yet", "", 0, 0, 0, skips)
     before = versions.data_of(name, version)
     if before is None:
-        return ChangesRef(address, "train", f"what version {version} was made of is not known", version, 0, 0, 0, skips)
+        return ChangesRef(address, "train", f"the data of version {version} are not known", version, 0, 0, 0, skips)
     found = changes.between(before, datasets.rows(dataset))
     decision, reason = _decide(found, settings, version, skips)
     counts = len(found.new), len(found.relabelled), found.removed
@@ -32,9 +32,9 @@ def detect_changes(dataset: DatasetRef, settings: Retrain, name: str) -> Changes
 def _decide(found: changes.News, settings: Retrain, version: str, skips: int) -> tuple[str, str]:
     since = f"{found.sentence} since version {version}"
     if settings.force_after and skips >= settings.force_after:
-        return "train", f"{skips} looks in a row have skipped, which is retrain.force_after ({since})"
+        return "train", f"{skips} checks in a row have skipped training, the limit of retrain.force_after ({since})"
     if not found.count and not found.removed:
         return "skip", f"nothing is new since version {version}"
     if found.count < settings.min_new:
-        return "skip", f"{since}: fewer than retrain.min_new = {settings.min_new} to learn from"
+        return "skip", f"{since}: fewer than retrain.min_new = {settings.min_new}"
     return "", since

@@ -52,8 +52,8 @@ def test_other_shares_of_classes_are_said_and_are_no_drift():
     one = found(sample(200, 1, OTHER))
     assert not one.drifted
     assert one.shares < 1e-6
-    assert "which is no drift of the pictures: a " in one.sentences[-1]
-    assert "same shares" in found(sample(200, 1)).sentences[-1]
+    assert "which does not count as drift: a " in one.sentences[-1]
+    assert "do not differ" in found(sample(200, 1)).sentences[-1]
 
 
 def test_without_labels_other_shares_look_like_drift_and_the_answer_warns_of_it():
@@ -73,7 +73,7 @@ def test_thirty_pictures_that_lie_elsewhere_are_drift():
     assert one.auc > 0.9
     assert one.numbers["drifted"] == 1
     assert max(one.p.values()) < 0.01
-    assert "drifted: 30 new images were compared with 300 before" in one.sentences[0]
+    assert "drifted: 30 new images were compared with 300 earlier ones" in one.sentences[0]
     assert json.loads(json.dumps(one.summary()))["p"] == one.p
     assert found((features + 0.5, labels)) == one
 
@@ -89,7 +89,7 @@ def test_a_class_that_drifted_alone_is_named():
     one = found((features + 0.5 * (labels == 1)[:, None], labels))
     assert one.drifted
     assert [name for name, p in one.classes.items() if p <= 0.05] == ["b"]
-    assert any(said.startswith("By themselves differ b (p = ") for said in one.sentences)
+    assert any(said.startswith("Classes that differ: b (p = ") for said in one.sentences)
     assert one.numbers["drifted_classes"] == 1
 
 
@@ -104,7 +104,7 @@ def test_few_images_give_a_sentence_and_no_verdict():
     for images in (0, 1, 9):
         one = found(sample(images, 1))
         assert (one.drifted, one.p, one.auc) == (False, {}, None)
-        assert one.sentences[0].startswith("Too few images to tell drift of the pictures")
+        assert one.sentences[0].startswith("Too few images to detect drift")
     assert "p_energy" not in one.numbers
 
 
@@ -112,7 +112,7 @@ def test_classes_with_few_images_are_compared_with_the_rest_and_named():
     features, labels = sample(60, 1, (0.5, 0.45, 0.05))
     one = found((features, labels))
     assert set(one.classes) == {"a", "b"}
-    assert any(said.endswith("(10 new and 10 before): c.") for said in one.sentences)
+    assert any(said.endswith("(10 new and 10 earlier): c.") for said in one.sentences)
 
 
 def test_a_class_that_there_was_none_of_is_named_and_left_out():
@@ -120,7 +120,7 @@ def test_a_class_that_there_was_none_of_is_named_and_left_out():
     one = found((features, labels), tuple(each[BEFORE[1] != 2] for each in BEFORE))
     assert not one.drifted
     assert one.new == (labels != 2).sum()
-    assert one.sentences[-1] == f"There was none before of c ({(labels == 2).sum()} images)."
+    assert one.sentences[-1] == f"New classes: c ({(labels == 2).sum()} images)."
 
 
 def test_images_that_are_all_the_same_are_no_drift():
@@ -141,7 +141,7 @@ def test_other_shares_of_classes_and_more_new_images_are_drift():
     before = {"a": 200, "b": 100, "c": 0}
     same, p = drift.of_answers({"a": 130, "b": 70, "c": 0}, before, 9, 0.05)
     assert p["classes"] > 0.05 < p["novelty"]
-    assert same[0].startswith("Classes are named as often")
+    assert same[0].startswith("Classes are predicted as often")
     other, p = drift.of_answers({"a": 70, "b": 130, "c": 0}, before, 30, 0.05)
     assert p["classes"] < 1e-6
     assert p["novelty"] < 1e-6

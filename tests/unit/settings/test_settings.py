@@ -52,7 +52,7 @@ def test_overrides_take_toml_values_and_bare_words(tmp_path):
         ('name = "x"\n[gates.min_metrik]', (), r"gates: expected one of .*min_metric"),
         ("name = ", (), r"expected a TOML file, found a mistake"),
         ('name = "x"', ("seed",), r"expected KEY=VALUE"),
-        ('name = "x"', ("name.a=1",), r"name holds a value"),
+        ('name = "x"', ("name.a=1",), r"name is a value"),
         ('name = "x"', ("seed=many",), r"seed: .*found 'many'"),
         ('name = "x"', ("backend=theano",), r"backend: .*'tensorflow', 'torch' or 'jax', found 'theano'"),
         ('name = "x"\nbackend = "jax"', ("extract.engine=openvino",), r"backend tensorflow, found backend = 'jax'"),
