@@ -105,7 +105,7 @@ def session(command: str, folder: Path | None = None) -> Iterator[Session]:
             # A library that is waiting may turn the interrupt into an error of its own.
             if interrupted.is_set() or isinstance(error, KeyboardInterrupt):
                 _fail(console, file, f"Interrupted. Run the same command again to continue. Log: {log}", 130)
-            _fail(console, file, f"{outages.told(error) or _unexpected(error)} The trace is in {log}", 3)
+            _fail(console, file, f"{outages.message(error) or _unexpected(error)} The trace is in {log}", 3)
         finally:
             progress.console = None
             streams.out.flush()

@@ -24,7 +24,7 @@ def server(error: BaseException) -> str:
     return next((name for name, _ in _causes(error)), "")
 
 
-def told(error: BaseException) -> str:
+def message(error: BaseException) -> str:
     """The message for the user; "" if the error is a different one."""
     for name, cause in _causes(error):
         address = os.environ.get("MLFLOW_TRACKING_URI" if name == "MLflow" else "PREFECT_API_URL") or "this machine"
