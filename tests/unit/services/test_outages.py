@@ -41,7 +41,7 @@ ANSWER = httpx.HTTPStatusError("409 Conflict", request=httpx.Request("GET", "htt
 )
 def test_an_error_says_which_server_is_away(error, name):
     assert outages.server(error) == name
-    assert (f"Expected the {name} server" in outages.told(error)) == bool(name)
+    assert (f"Expected the {name} server" in outages.message(error)) == bool(name)
 
 
 def test_what_a_stage_could_not_log_is_logged_by_the_next_that_has_its_result(tmp_path):
