@@ -6,7 +6,7 @@ import pandas as pd
 
 
 @dataclass(frozen=True)
-class News:
+class Changes:
     """Keys of new images and of images with a changed label, and the number of removed images."""
 
     new: tuple[str, ...]
@@ -24,11 +24,11 @@ class News:
         return f"{len(self.new)} new images, {len(self.relabelled)} with another label, {self.removed} removed"
 
 
-def between(before: pd.DataFrame, now: pd.DataFrame) -> News:
+def between(before: pd.DataFrame, now: pd.DataFrame) -> Changes:
     """Changes between two tables with the columns `key` and `label`."""
     known = dict(zip(before["key"], before["label"], strict=True))
     labels = dict(zip(now["key"], now["label"], strict=True))
-    return News(
+    return Changes(
         tuple(key for key in labels if key not in known),
         tuple(key for key, label in labels.items() if known.get(key, label) != label),
         len(known.keys() - labels.keys()),

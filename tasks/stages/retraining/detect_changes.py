@@ -29,7 +29,7 @@ def detect_changes(dataset: DatasetRef, settings: Retrain, name: str) -> Changes
     return ChangesRef(address, decision, reason, version, *counts, skips)
 
 
-def _decide(found: changes.News, settings: Retrain, version: str, skips: int) -> tuple[str, str]:
+def _decide(found: changes.Changes, settings: Retrain, version: str, skips: int) -> tuple[str, str]:
     since = f"{found.sentence} since version {version}"
     if settings.force_after and skips >= settings.force_after:
         return "train", f"{skips} checks in a row have skipped training, the limit of retrain.force_after ({since})"
