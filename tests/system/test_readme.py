@@ -142,4 +142,4 @@ def test_a_second_version_is_promoted_by_hand_taken_back_and_verified(reader):
         done = _shell(line, folder)
         assert done.returncode == 0, line + done.stderr
     ledger = _shell(models, folder).stdout
-    assert ledger.index("night photos") < ledger.index("fails on the new camera")
+    assert ledger.index("fails on the new camera") < ledger.index("night photos")  # the newest first
