@@ -7,8 +7,9 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from flows.recipes import find
+from flows.recipes import find, shipped
 from tasks.records import ScoresRef
+from tasks.runtime.errors import UsageError
 from tasks.runtime.home import home
 from tasks.services.orchestration import events, monitoring
 from tasks.services.registry import versions
@@ -44,4 +45,8 @@ def of_words(source: str) -> Source:
         return Source(kind="files", options={"path": str(path.absolute())})
     if path.suffix.lower() in (".csv", ".parquet", ".pq"):
         return Source(kind="manifest", options={"path": str(path.absolute()), "label": None})
+    if source not in shipped() and not path.is_file():
+        raise UsageError(
+            f"SOURCE: expected a folder, a CSV or Parquet table, or a recipe, found nothing at {source!r}."
+        )
     return load(find(source)).source

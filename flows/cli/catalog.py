@@ -65,7 +65,9 @@ def settings(
         if markdown:
             try:
                 text = table.written_into(markdown.read_text(encoding="utf-8"))
-            except (OSError, ValueError) as error:
+            except OSError as error:
+                raise UsageError(f"--markdown: expected a Markdown file at {markdown}, {error.strerror}.") from None
+            except ValueError as error:
                 raise UsageError(f"--markdown {markdown}: {error}.") from None
             markdown.write_text(text, encoding="utf-8")
         s.show(found, as_json, lambda: output.listed(s, "Settings", found))

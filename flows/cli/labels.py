@@ -14,6 +14,7 @@ def suspects(
     name: Annotated[str, typer.Argument(help="A recipe's name", metavar="NAME")],
     to: Annotated[Path, typer.Option("--to", help="The CSV file to write")] = Path("label_suspects.csv"),
     home: Home = None,
+    as_json: Json = False,
 ) -> None:
     """Write the newest audit's label suspects to a CSV file, to fill in the column corrected."""
     with session("labels-suspects", home) as s:
@@ -22,7 +23,8 @@ def suspects(
 
         if not tracking.last(name, "audit", "label_suspects.csv", to):
             raise UsageError(f"Expected a run of {name!r} with an audit, found none. Run headstart train RECIPE.")
-        s.say(f"{to}: fill in the column corrected where you are sure, then run headstart labels apply {to}")
+        text = f"{to}: fill in the column corrected where you are sure, then run headstart labels apply {to}"
+        s.show({"recipe": name, "table": str(to)}, as_json, lambda: s.say(text))
 
 
 def apply_labels(file: Table, home: Home = None, as_json: Json = False) -> None:

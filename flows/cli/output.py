@@ -120,7 +120,7 @@ def scores(s: Session, found: "ScoresRef", out: Path) -> None:
     novel = "" if found.novel is None else f", {found.novel} novel"
     s.say(
         f"{found.images} images: {found.computed} predicted now{rate}, {found.images - found.computed} before; "
-        f"{found.abstained} abstentions{novel}; {found.unreadable} files are not readable images."
+        f"{found.abstained} abstentions{novel}; not readable as images: {found.unreadable}."
     )
     for sentence in found.drift:
         s.say(sentence)

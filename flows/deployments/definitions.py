@@ -7,6 +7,7 @@ under another name.
 from collections.abc import Iterable
 
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events import DeploymentEventTrigger
 from prefect.flows import EntrypointType
@@ -16,6 +17,7 @@ from flows.recipes import find
 from flows.retrain import retrain
 from flows.score import score
 from flows.watch import watch
+from tasks.runtime.errors import UsageError
 from tasks.services.orchestration import events
 from tasks.settings import load
 
@@ -41,6 +43,11 @@ def _of_recipe(recipe: str, overrides: list[str], cron: str | None, every: float
         match={"prefect.resource.id": f"{events.RESOURCE}{name}"},
         parameters={**parameters, "why": "new data was announced"},
     )
+    if cron:
+        try:
+            CronSchedule(cron=cron)
+        except ValueError:
+            raise UsageError(f'--cron: expected five fields such as "0 3 * * *", found {cron!r}.') from None
     retraining = retrain.to_deployment(
         name,
         cron=cron,

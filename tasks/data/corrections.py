@@ -127,8 +127,13 @@ def _read(file: Path) -> pd.DataFrame:
     """Read as text: a label 007 must stay as it is written."""
     try:
         return pd.read_csv(file, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{file}: expected a CSV table, found none: {str(error).splitlines()[0]}.") from None
+    except OSError as error:
+        raise UsageError(
+            f"{file}: expected the label_suspects.csv of an audit, found none ({error.strerror}). headstart labels "
+            "suspects NAME writes one."
+        ) from None
+    except ValueError:
+        raise UsageError(f"{file}: expected the label_suspects.csv of an audit, found no CSV table.") from None
 
 
 def _write(recipe: str, rows: list[dict[str, str]]) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import keras
 
 
-def passages(model: keras.Model, levels: set[str]) -> list[str]:
+def block_ends(model: keras.Model, levels: set[str]) -> list[str]:
     """Names of the layers at the end of a block that every path passes through, from input to output.
 
     These are blocks that are one layer, layers where paths split, and the last at each resolution, which `levels` names

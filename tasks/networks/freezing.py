@@ -23,7 +23,7 @@ def freeze(model: keras.Model) -> None:
     model.trainable = False
 
 
-def thaw(model: keras.Model) -> None:
+def unfreeze(model: keras.Model) -> None:
     """Everything of the model is trained except batch normalisation, statistics included."""
     model.trainable = True
     for layer in norms(model):

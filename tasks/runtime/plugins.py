@@ -83,9 +83,9 @@ def explain(error: ValidationError, where: str = "") -> str:
     for item in error.errors():
         key = ".".join(str(part) for part in (*([where] if where else []), *item["loc"]))
         if item["type"] == "extra_forbidden":
-            lines.append(f"{key}: there is no such key.")
+            lines.append(f"{key}: there is no such setting. headstart settings lists all of them.")
         elif item["type"] == "missing":
             lines.append(f"{key}: expected a value, found none.")
         else:
-            lines.append(f"{key}: {item['msg']}, found {item['input']!r}.")
+            lines.append(f"{key}: {item['msg'].removeprefix('Value error, ')}, found {item['input']!r}.")
     return " ".join(lines)

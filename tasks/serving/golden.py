@@ -1,7 +1,7 @@
-"""The fingerprint of a version: digests of all its files, and photos whose answers are known.
+"""The seal of a version: digests of all its files, and photos whose answers are known.
 
 `manifest.json` holds the SHA-256 of every file of the version, so that any changed byte is found; its own digest is the
-fingerprint, which is kept in the registry, away from the files. `golden/` holds some original test images (raw bytes)
+seal, which is kept in the registry, away from the files. `golden/` holds some original test images (raw bytes)
 with the probabilities that evaluation found for them, so that a machine with other results for the same files is found.
 """
 
@@ -46,20 +46,20 @@ def order(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def seal(folder: Path) -> str:
-    """Write the manifest of a version's folder; returns the fingerprint, a SHA-256 in hex."""
+    """Write the manifest of a version's folder; returns the seal, a SHA-256 in hex."""
     text = json.dumps(_digests(folder), indent=1, sort_keys=True).encode()
     (folder / MANIFEST).write_bytes(text)
     return hashlib.sha256(text).hexdigest()
 
 
-def broken(folder: Path, fingerprint: str) -> list[str]:
+def broken(folder: Path, seal: str) -> list[str]:
     """Files that changed since the version was sealed, a sentence each; checked before anything is run."""
     manifest = folder / MANIFEST
     if not manifest.is_file():
         return [f"{MANIFEST} is missing"]
     text = manifest.read_bytes()
-    if hashlib.sha256(text).hexdigest() != fingerprint:
-        return [f"{MANIFEST}: expected SHA-256 {fingerprint[:12]}…, found {hashlib.sha256(text).hexdigest()[:12]}…"]
+    if hashlib.sha256(text).hexdigest() != seal:
+        return [f"{MANIFEST}: expected SHA-256 {seal[:12]}…, found {hashlib.sha256(text).hexdigest()[:12]}…"]
     sealed, found = json.loads(text), _digests(folder)
     return [
         _difference(name, sealed.get(name), found.get(name))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Upper:
+class TrainablePart:
     """A model from its inputs to logits, with the network's own variables, and its rows."""
 
     model: keras.Model
@@ -46,7 +46,7 @@ class Trained:
 
 def part_above_cut(
     network: keras.Model, blocks: tuple[str, ...], settings: NetworkTraining, images: ImagesRef, refit: bool = False
-) -> Upper:
+) -> TrainablePart:
     """The part of the network that `settings` train, thawed, with everything below it frozen.
 
     `refit`: validation images are among the rows to train on. Raises `UsageError` if there are not enough blocks.
@@ -56,7 +56,7 @@ def part_above_cut(
         layer = cutting.boundary(blocks, tuning.blocks)
         trunk, top = cutting.cut(network, layer)
         freezing.freeze(trunk)
-        freezing.thaw(top)
+        freezing.unfreeze(top)
         if tuning.trunk == "cached":
             found, engine = extraction.trunk(images, trunk, layer, settings.extract), ""
             views = {split: settings.views if split in splits else ("identity",) for split in ("train", "validation")}
@@ -65,15 +65,15 @@ def part_above_cut(
                 found.fill(images, views | {"test": ()}, "activations")
             train = batches_of(images, splits, settings.views, found.table)
             validation = batches_of(images, ("validation",), ("identity",), found.table)
-            return Upper(top, train, validation, (found.table.name,), engine)
+            return TrainablePart(top, train, validation, (found.table.name,), engine)
     else:
-        freezing.thaw(network)
+        freezing.unfreeze(network)
     train, validation = _live(images, splits, settings), batches_of(images, ("validation",), ("identity",))
-    return Upper(classifiers.to_logits(network), train, validation, (), "")
+    return TrainablePart(classifiers.to_logits(network), train, validation, (), "")
 
 
 def train(
-    part: Upper,
+    part: TrainablePart,
     network: keras.Model,
     blocks: tuple[str, ...],
     settings: NetworkTraining,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tasks.records import ModelRef
 
 
-class Kept(TypedDict):
+class Saved(TypedDict):
     """The fields of a `ModelRef` that saving gives."""
 
     path: str
@@ -34,7 +34,7 @@ def keep(
     logits: Callable[[], np.ndarray],
     labels: np.ndarray,
     again: ModelRef | None,
-) -> Kept:
+) -> Saved:
     """Save a network, with its logits float[n, classes] for the validation images, whose labels are int[n].
 
     `again`: the rung that was trained again, on the validation images too. Its scores are kept, since the new network
@@ -43,10 +43,10 @@ def keep(
     with folders.folder("models", address) as (working, path):
         file = f"{path}/{files.save(network, working)}"
         if again:
-            return Kept(path=file, validation=again.validation)
+            return Saved(path=file, validation=again.validation)
         found = logits()
         predictions = f"{path}/{write_probabilities(working, found)}"
-        return Kept(path=file, validation=ModelScores(fit.scores(found, labels), predictions))
+        return Saved(path=file, validation=ModelScores(fit.scores(found, labels), predictions))
 
 
 def write_probabilities(folder: Path, logits: np.ndarray) -> str:

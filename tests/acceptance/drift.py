@@ -1,4 +1,4 @@
-"""What new images that differ from the training images must set off, a line of `step6`; four minutes on 2 cores.
+"""What new images that differ from the training images must set off; four minutes on 2 cores.
 
 uv run python -m tests.acceptance.drift
 """

@@ -1,4 +1,4 @@
-"""What promotion, rollback and fingerprints must do, as lines of `step5`; about six minutes on 2 cores.
+"""What promotion, rollback and fingerprints must do, a line each; about six minutes on 2 cores.
 
 uv run python -m tests.acceptance.promotion [NUMBER …]
 """

@@ -152,7 +152,7 @@ def test_a_failed_gate_is_exit_1_and_says_why(trained, command):
 @pytest.mark.parametrize(
     ("toml", "overrides", "code", "says"),
     [
-        ('name = "x"\n[head]\nkindd = "linear"', (), 2, "head.kindd: there is no such key"),
+        ('name = "x"\n[head]\nkindd = "linear"', (), 2, "head.kindd: there is no such setting"),
         ('name = "x"\n[backbone]\nkind = "resnet51"', (), 2, "found 'resnet51'"),
         ('name = "x"\n[source]\noptions = { path = "no/such/folder" }', (), 1, "no folder at no/such/folder"),
         (None, (), 2, "one of digits, elpv"),

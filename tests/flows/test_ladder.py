@@ -37,7 +37,7 @@ def _network():
         x = keras.layers.ReLU(name=f"relu_{number}")(x)
     features = pooling.pooled(Backbone(keras.Model(pixels, x), BLOCKS), "avg")
     network = classifiers.classifier(features, plugins.entry("heads", "linear")(features.output_shape[1:], 2))
-    freezing.thaw(network)
+    freezing.unfreeze(network)
     return network
 
 

@@ -118,9 +118,9 @@ def test_a_sample_has_every_class_in_its_share_and_grows():
         ("select.candidates=[{kind='resnet51'}]", r"select\.candidates\.0: .*found 'resnet51'"),
         ("select.candidates=[{}, {options={variant='lite9'}}]", r"select\.candidates\.1\.options\.variant: .*'lite9'"),
         ("select.candidates=[{kind='auto'}]", r"select\.candidates\.0: .*found 'auto'"),
-        ("select.candidates=[{pooling='avg'}]", r"select\.candidates\.0\.pooling: there is no such key"),
+        ("select.candidates=[{pooling='avg'}]", r"select\.candidates\.0\.pooling: there is no such setting"),
         ("backbone.options.variant=lite1", r"takes options and weights from select\.candidates"),
-        ("select.samples=3", r"select\.samples: there is no such key.*Did you mean sample"),
+        ("select.samples=3", r"select\.samples: there is no such setting.*Did you mean sample"),
     ],
 )
 def test_a_wrong_candidate_is_refused_with_its_place(tmp_path, override, says):

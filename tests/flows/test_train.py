@@ -296,7 +296,7 @@ def test_no_rung_is_begun_when_the_time_is_over(server, colours, three_layers, t
 
 def test_the_documented_idiom_fails_the_stage_and_registers_nothing(server, colours, tmp_path, monkeypatch):
     """All trainable, as the guides have it: batch normalisation's statistics would drift."""
-    monkeypatch.setattr("tasks.networks.freezing.thaw", lambda model: setattr(model, "trainable", True))
+    monkeypatch.setattr("tasks.networks.freezing.unfreeze", lambda model: setattr(model, "trainable", True))
     with pytest.raises(freezing.FrozenChanged, match="frozen variables to be the same after training"):
         # Another seed: what the fixtures have trained is not taken for it.
         train(_recipe(colours, tmp_path, "idiom").model_copy(update={"seed": 1}))

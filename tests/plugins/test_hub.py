@@ -7,8 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from tasks.networks.backbones import _hub_graphs as graphs
-from tasks.networks.backbones import hub
+from tasks.networks.backbones import _hub_graphs, hub
 from tasks.networks.weights import presets
 from tasks.runtime.errors import DependencyError, UsageError
 from tasks.services.registry import registration
@@ -120,7 +119,7 @@ def test_the_flat_graph_computes_what_kerashub_computes(family):
         side = 64 // EVERY[family]["patch_size"]
         expected = expected[:, extra:].reshape(2, side, side, -1)
     tokens = "patches" if family in TRANSFORMERS else "auto"
-    flat = _features(graphs.flat(network, 64, (scale, offset), tokens)[0])
+    flat = _features(_hub_graphs.flat(network, 64, (scale, offset), tokens)[0])
     np.testing.assert_allclose(flat, expected, rtol=1e-5, atol=1e-5 * abs(expected).max())
 
 
@@ -130,7 +129,7 @@ def test_the_class_token_is_kerashubs_first(family):
     _noise(network)
     inputs = PIXELS * np.array(scale, "float32") + np.array(offset, "float32")
     expected = network({"images": inputs} if isinstance(network.input, dict) else inputs, training=False).numpy()
-    model, blocks = graphs.flat(network, 64, (scale, offset), "auto")
+    model, blocks = _hub_graphs.flat(network, 64, (scale, offset), "auto")
     assert blocks == ("block_0", "block_1", "block_2")
     np.testing.assert_allclose(_features(model), expected[:, :1, None], rtol=1e-5, atol=1e-5 * abs(expected).max())
 

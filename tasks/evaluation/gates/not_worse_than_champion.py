@@ -43,7 +43,7 @@ def _turned(found: paired.Difference) -> paired.Difference:
     return paired.Difference(-found.value, -found.high, -found.low, found.spread, found.rows)
 
 
-def _reason(
+def _reason(  # each argument is one of the numbers that the sentence shows
     metric: str,
     new: float,
     old: float,

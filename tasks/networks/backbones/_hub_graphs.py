@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.networks import files
-from tasks.networks.cutting import passages
+from tasks.networks.cutting import block_ends
 from tasks.runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def flat(
     model = files.anew(laid_out)
     # Some layers of MobileNet get a longer name each time that they are read from a configuration.
     names = {layer.name for layer in laid_out.layers}
-    return model, tuple(name for name in passages(model, _levels(backbone)) if name in names)
+    return model, tuple(name for name in block_ends(model, _levels(backbone)) if name in names)
 
 
 def _levels(backbone: keras.Model) -> set[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from tasks.data.images import ranges
 from tasks.networks import saved_models
 from tasks.networks.backbones import Choice
-from tasks.networks.cutting import Backbone, passages
+from tasks.networks.cutting import Backbone, block_ends
 from tasks.networks.files import anew, load
 from tasks.networks.weights import files
 from tasks.runtime.errors import DependencyError, UsageError, brief
@@ -59,7 +59,7 @@ def build(
             f"backbone.options.layer: expected a layer of {path} with a feature map, {there}, found {layer!r}."
         )
     top = keras.Model(model.inputs[0], model.get_layer(layer or maps[-1]).output, name="file")
-    return Backbone(top, tuple(passages(top, set())))
+    return Backbone(top, tuple(block_ends(top, set())))
 
 
 def licence(weights: str, options: dict[str, str]) -> str:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.data.images.ranges import IMAGENET, SYMMETRIC, Range
 from tasks.networks import backend
-from tasks.networks.backbones import Choice
-from tasks.networks.backbones import _hub_graphs as graphs
+from tasks.networks.backbones import Choice, _hub_graphs
 from tasks.networks.cutting import Backbone
 from tasks.networks.weights import arrays, files, presets
 from tasks.runtime.errors import DependencyError, UsageError
@@ -65,7 +64,7 @@ def build(
     preset: str = "",
     family: str = "",
     config: dict[str, Any] = {},  # noqa: B006
-    tokens: graphs.Tokens = "auto",
+    tokens: _hub_graphs.Tokens = "auto",
 ) -> Backbone:
     """The network up to its last feature map, [n, size, size, 3] to [n, h, w, c]; for a transformer, after its norm.
 
@@ -77,7 +76,7 @@ def build(
     network, scaling = _preset(preset, size, weights) if preset else _family(family, size, config)
     if weights not in (OWN, "random"):
         _load(network, weights)
-    model, blocks = graphs.flat(network, size, scaling, tokens)
+    model, blocks = _hub_graphs.flat(network, size, scaling, tokens)
     return Backbone(model, blocks)
 
 

@@ -97,7 +97,7 @@ class Stage:
             log = StageLog(round(time.perf_counter() - started, 3), cached)
             rate = {} if cached else _rate(record, log.seconds)
             tracking.finish_stage(self.label, log, record.numbers | rate)
-        progress.say(f"{self.label:<12}{log.seconds:8.1f} s{'   cached' if cached else ''}")
+        progress.say(f"{self.label:<15}{log.seconds:8.1f} s{'   cached' if cached else ''}")
         return record
 
     def _run(self, args: tuple[Any, ...], hints: dict[str, Any], key: str) -> tuple[Any, bool]:

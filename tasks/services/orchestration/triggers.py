@@ -1,6 +1,6 @@
-"""Runs for new data: one per burst of arrivals, none while a waiting run will include them.
+"""Runs for new data: one per burst of new files, none while a waiting run will include them.
 
-A variable of the Prefect server, shared by all watchers, holds the source's fingerprint when a run was last started.
+A variable of the Prefect server, shared by all watchers, holds the source's listing digest of when the last run began.
 """
 
 import hashlib
@@ -21,23 +21,23 @@ from tasks.runtime.errors import UsageError
 WAITING = [StateType.SCHEDULED, StateType.PENDING]
 
 
-def settled(fingerprint: Callable[[], str], seconds: float) -> str:
-    """The fingerprint, once it has not changed for `seconds`."""
-    found = fingerprint()
+def settled(listing: Callable[[], str], seconds: float) -> str:
+    """The digest of the listing, once it has not changed for `seconds`."""
+    found = listing()
     while True:
         time.sleep(seconds)
-        if (now := fingerprint()) == found:
+        if (now := listing()) == found:
             return found
         found = now
 
 
 def handled(recipe: str) -> str:
-    """Fingerprint of the source when a run was last started for it; "" if none was."""
+    """Digest of the source's listing when a run was last started for it; "" if none was."""
     kept = Variable.get(_variable(recipe), default=None)
     return json.loads(str(kept))["fingerprint"] if kept else ""
 
 
-def start(recipe: str, deployment: str, fingerprint: str, why: str) -> str:
+def start(recipe: str, deployment: str, listing_digest: str, why: str) -> str:
     """Start one run of the deployment for the source's current content; returns what was done, and why.
 
     Raises `UsageError` if the server has no such deployment.
@@ -47,10 +47,14 @@ def start(recipe: str, deployment: str, fingerprint: str, why: str) -> str:
         message = f"{waiting[0].name} is already waiting and will include the new data"
     else:
         run = run_deployment(
-            deployment, parameters={"why": why}, timeout=0, as_subflow=False, idempotency_key=f"{recipe} {fingerprint}"
+            deployment,
+            parameters={"why": why},
+            timeout=0,
+            as_subflow=False,
+            idempotency_key=f"{recipe} {listing_digest}",
         )
         message = f"{run.name} was started: {why}"
-    Variable.set(_variable(recipe), json.dumps({"recipe": recipe, "fingerprint": fingerprint}), overwrite=True)
+    Variable.set(_variable(recipe), json.dumps({"recipe": recipe, "fingerprint": listing_digest}), overwrite=True)
     return message
 
 

@@ -35,7 +35,7 @@ def entries(name: str) -> list[LedgerEntry]:
     return sorted(found, key=lambda entry: entry.number)
 
 
-def next_entry(
+def next_entry(  # each argument is a field of the entry
     name: str, action: str, version: str, before: str, after: str, why: str, evidence: str, who: str = ""
 ) -> LedgerEntry:
     """The next entry: with the next number, the current time, and, unless `who` is given, this user."""

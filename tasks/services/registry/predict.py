@@ -46,6 +46,8 @@ def answers(address: str, images: list[Path]) -> Iterator[dict[str, Any]]:
         try:
             answer = next(predict(model, [str(path)])).iloc[0]
         except Exception as error:
-            raise DataError(f"Expected an image that TensorFlow reads, found {path}: {str(error)[:200]}.") from error
+            raise DataError(
+                f"Expected JPEG, PNG, GIF, BMP or WebP, found {path}, which cannot be read. Convert or remove it."
+            ) from error
         shown = answer.drop("probabilities").to_dict().items()
         yield {"image": str(path)} | {name: getattr(value, "item", lambda v=value: v)() for name, value in shown}

@@ -1,6 +1,7 @@
 """Registered models: their tags, and the aliases that Headstart moves."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from tasks.runtime.errors import DependencyError, UsageError
 from tasks.services import tracking
@@ -8,6 +9,8 @@ from tasks.services import tracking
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
+
+Entity = TypeVar("Entity")
 
 CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
 
@@ -32,12 +35,17 @@ def model(name: str) -> "RegisteredModel":
 
 
 def _model(name: str) -> "RegisteredModel | None":
+    return if_there(lambda: tracking.client().get_registered_model(name))
+
+
+def if_there(ask: Callable[[], Entity]) -> Entity | None:
+    """What the registry answers; None if it has no such model, alias or version."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return tracking.client().get_registered_model(name)
+        return ask()
     except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
 
@@ -92,14 +100,7 @@ def aliases_of(name: str) -> dict[str, str]:
 
 def alias(name: str, wanted: str) -> "ModelVersion | None":
     """The version that carries an alias, or None."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return tracking.client().get_model_version_by_alias(name, wanted)
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise
+    return if_there(lambda: tracking.client().get_model_version_by_alias(name, wanted))
 
 
 def aliases(name: str, version: str) -> tuple[str, ...]:

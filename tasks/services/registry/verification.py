@@ -18,13 +18,13 @@ GOLDEN = Path("artifacts", "golden")
 
 
 def seal(name: str, uri: str, model_id: str) -> str:
-    """The fingerprint of a model that was just logged, from a fresh download; adds the manifest to the model.
+    """The seal of a model that was just logged, from a fresh download; adds the manifest to the model.
 
     Raises `DataError` if it does not answer the golden images as in evaluation.
     """
     client = tracking.client()
     with _files(uri) as folder:
-        fingerprint = golden.seal(folder)
+        seal = golden.seal(folder)
         client.log_model_artifact(model_id, str(folder / golden.MANIFEST))
         strayed, _ = golden.strayed(folder / GOLDEN, _answerer(folder))
     if strayed:
@@ -34,15 +34,15 @@ def seal(name: str, uri: str, model_id: str) -> str:
             "It is not registered. If the difference is rounding (features kept as float16, another processor), "
             "raise promotion.tolerance."
         )
-    return fingerprint
+    return seal
 
 
-def verify(name: str, version: str, fingerprint: str) -> tuple[int, float]:
+def verify(name: str, version: str, seal: str) -> tuple[int, float]:
     """How many golden images a version answered on this machine, and the largest difference of a probability.
 
     If a file has changed, nothing of the version is run. Raises `DataError` naming what differs, and by how much.
     """
-    with opened(name, version, fingerprint) as folder:
+    with opened(name, version, seal) as folder:
         strayed, difference = golden.strayed(folder / GOLDEN, _answerer(folder))
         images = golden.count(folder / GOLDEN)
     if strayed:
@@ -51,15 +51,15 @@ def verify(name: str, version: str, fingerprint: str) -> tuple[int, float]:
 
 
 @contextmanager
-def opened(name: str, version: str, fingerprint: str) -> Iterator[Path]:
+def opened(name: str, version: str, seal: str) -> Iterator[Path]:
     """A copy of a version's files, checked to be as they were at registration. Raises `DataError`."""
-    if not fingerprint:
+    if not seal:
         raise DataError(
-            f"Expected {name} version {version} to have a fingerprint, found none: it was not registered by "
+            f"Expected {name} version {version} to be sealed, found no seal: it was not registered by "
             "headstart train, or by an older release. Train it again."
         )
     with _files(f"models:/{name}/{version}") as folder:
-        if wrong := golden.broken(folder, fingerprint):
+        if wrong := golden.broken(folder, seal):
             raise _broken(name, version, wrong)
         yield folder
 

@@ -33,20 +33,13 @@ def verify(name: str, version: str) -> dict[str, Any]:
 
 
 def seal(name: str, version: str) -> str:
-    """A version's fingerprint; "" if it has none."""
+    """A version's seal; "" if it has none."""
     return version_of(name, version).tags.get(FINGERPRINT, "")
 
 
 def find(name: str, version: str) -> "ModelVersion | None":
     """A version with its tags; None if the registry holds no such version."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return tracking.client().get_model_version(name, version)
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise
+    return registered_models.if_there(lambda: tracking.client().get_model_version(name, version))
 
 
 def version_of(name: str, version: str) -> "ModelVersion":

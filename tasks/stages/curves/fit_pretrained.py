@@ -61,7 +61,7 @@ def fit_pretrained(
 
 def _tuned(
     images: ImagesRef, backbone: Backbone, head: "keras.Model", settings: NetworkTraining, chosen: np.ndarray
-) -> tuple[fine_tuning.Upper, fit.History, float]:
+) -> tuple[fine_tuning.TrainablePart, fit.History, float]:
     """Train the last blocks after the head, as the ladder does, on the chosen images; also returns the seconds."""
     built = backbones.load(backbone, images.size)
     network = classifiers.classifier(pooling.pooled(built, backbone.pooling), head)

@@ -23,10 +23,10 @@ PROBE = 64
 
 
 def _weights(images: ImagesRef, select: Select, *others: object) -> list[str]:
-    return [_fingerprint(candidate) for candidate in select.candidates]
+    return [_weights_digest(candidate) for candidate in select.candidates]
 
 
-def _fingerprint(candidate: Candidate) -> str:
+def _weights_digest(candidate: Candidate) -> str:
     try:
         return backbones.weights(candidate)
     except HeadstartError as error:

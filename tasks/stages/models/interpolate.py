@@ -58,7 +58,7 @@ def interpolate(
 
 def _tried(
     network: "keras.Model",
-    part: fine_tuning.Upper,
+    part: fine_tuning.TrainablePart,
     pairs: list[between.Moved],
     trials: list[tuple[float, bool]],
     seed: int,

@@ -161,7 +161,7 @@ def _write(to: Path, rows: pd.DataFrame, table: Table, spec: package.Spec, named
     return pd.concat(kept, ignore_index=True)
 
 
-def _summed(
+def _summed(  # each argument becomes fields of the record
     path: str,
     address: str,
     rows: pd.DataFrame,

@@ -239,7 +239,7 @@ def test_a_wrong_table_changes_nothing_and_says_why(table, change, error, says):
     with pytest.raises(error, match=says):
         corrections.apply(file)
     assert corrections.recipes() == []
-    with pytest.raises(UsageError, match="expected a CSV table"):
+    with pytest.raises(UsageError, match="expected the label_suspects"):
         corrections.apply(file.with_name("nothing.csv"))
 
 

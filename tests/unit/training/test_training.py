@@ -154,7 +154,7 @@ def test_only_what_is_thawed_changes_statistics_included(data):
     network = _network()
     trunk, top = cutting.cut(network, "norm_1")
     freezing.freeze(trunk)
-    freezing.thaw(top)
+    freezing.unfreeze(top)
     before = {v.path: v.numpy().copy() for v in network.variables}
     frozen = freezing.frozen_variables(network)
     print_before = freezing.variables_digest(frozen)
@@ -253,7 +253,7 @@ for wanted in ("none", "mirrored"):
         network = t._network()
         top = cutting.cut(network, "norm_1")[1]
     print(wanted, top.distribute_strategy.num_replicas_in_sync)
-    freezing.thaw(top)
+    freezing.unfreeze(top)
     fit.seed_everything(0)
     batches = t._batches(cutting.cut(network, "norm_1")[0].predict(images, verbose=0), labels)
     # All rows in one batch: the order, which two devices draw otherwise, does not matter.
