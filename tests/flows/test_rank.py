@@ -183,7 +183,7 @@ def test_the_first_of_the_ranking_is_trained_and_the_rest_is_listed(chosen):
     tags = tracking.client().get_run(chosen.run_id).data.tags
     assert tags["headstart.backbone"] == ranking.chosen.name
     text = (home() / chosen.page.path).read_text()
-    assert f"{ranking.chosen.name} was taken" in text
+    assert f"{ranking.chosen.name} was chosen" in text
     assert all(f"<td>{row.name}</td>" in text for row in ranking.rows)
     assert [row["name"] for row in chosen.summary()["backbones"]] == [row.name for row in ranking.rows]
 
