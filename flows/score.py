@@ -8,6 +8,7 @@ from prefect import flow
 from pydantic import Field
 
 from flows.recipes import find, shipped
+from tasks.data.files import tables
 from tasks.records import ScoresRef
 from tasks.runtime.errors import UsageError
 from tasks.runtime.home import home
@@ -15,6 +16,8 @@ from tasks.services.orchestration import events, monitoring
 from tasks.services.registry import versions
 from tasks.settings import Observe, Scoring, Source, load
 from tasks.stages.release.score import score as scored
+
+PHOTOS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
 
 
 @flow(name="score", flow_run_name="score {model}", validate_parameters=True, on_failure=[events.failed])
@@ -39,14 +42,12 @@ def score(
 
 
 def of_words(source: str) -> Source:
-    """The source that a person names: a folder, a CSV or Parquet table without labels, or a recipe's."""
+    """The source that a person names: a folder, a photo, a table without labels, or a recipe's."""
     path = Path(source).expanduser()
-    if path.is_dir():
+    if path.is_dir() or path.suffix.lower() in PHOTOS:
         return Source(kind="files", options={"path": str(path.absolute())})
-    if path.suffix.lower() in (".csv", ".parquet", ".pq"):
+    if path.suffix.lower() in tables.SUFFIXES:
         return Source(kind="manifest", options={"path": str(path.absolute()), "label": None})
     if source not in shipped() and not path.is_file():
-        raise UsageError(
-            f"SOURCE: expected a folder, a CSV or Parquet table, or a recipe, found nothing at {source!r}."
-        )
+        raise UsageError(f"SOURCE: expected a folder, a photo, a table, or a recipe, found nothing at {source!r}.")
     return load(find(source)).source

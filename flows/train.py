@@ -36,8 +36,8 @@ def train(recipe: Recipe) -> Outcome:
     r, started = recipe, time.perf_counter()
     backend.use(r.backend)
     with monitoring.run(r.name, "train", r.model_dump(), r.observe) as run:
-        facts = ingest(r.source, r.split, r.images, corrections.from_corrections(r.name))
-        dataset = validate(facts, r.validation)
+        facts = ingest(r.source, r.images, r.labels, corrections.from_corrections(r.name))
+        dataset = validate(facts, r.split, r.validation, r.name)
         slices.check(datasets.rows(dataset), r.slices)
         images = preprocess(dataset, r.images)
         r, ranking = with_backbone(r, images)

@@ -115,7 +115,7 @@ def score(
     model: Model,
     source: Annotated[
         str,
-        typer.Argument(help="A folder, a CSV or Parquet table, or a recipe (uses its source)", metavar="SOURCE"),
+        typer.Argument(help="A folder, a photo, a table with a column image, or a recipe", metavar="SOURCE"),
     ],
     out: Annotated[Path, typer.Option("--out", help="The Parquet file to write")],
     home: Home = None,
@@ -126,7 +126,10 @@ def score(
         from flows.cli import startup
         from flows.score import of_words
         from flows.score import score as flow
+        from tasks.runtime.errors import UsageError
 
+        if out.is_dir():
+            raise UsageError(f"--out: expected the name of a Parquet file, found the folder {out}.")
         with startup.up():
             found = flow(model, of_words(source), out)
         s.show(found.summary() | {"out": str(out)}, as_json, lambda: output.scores(s, found, out))

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 import typer
 
 from tasks.runtime import home, outages, progress
-from tasks.runtime.errors import HeadstartError
+from tasks.runtime.errors import HeadstartError, disk_full
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,10 +83,13 @@ def session(command: str, folder: Path | None = None) -> Iterator[Session]:
     streams = own or _Streams(sys.stdout, sys.stderr)
     if own:
         _listen(interrupted)
-    root = home.configure(folder)
+    console = Console(file=streams.err, highlight=False)
+    try:
+        root = home.configure(folder)
+    except HeadstartError as error:
+        _fail(console, None, str(error), error.exit_code)
     log = root / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{command}.log"
     log.parent.mkdir(exist_ok=True)
-    console = Console(file=streams.err, highlight=False)
     # A pipe has no width.
     answers = Console(file=streams.out, highlight=False, width=None if streams.out.isatty() else 160)
     with log.open("a", buffering=1) as file:
@@ -99,17 +102,20 @@ def session(command: str, folder: Path | None = None) -> Iterator[Session]:
             yield Session(console, answers, streams.out, log)
         except typer.Exit:
             raise
+        except BrokenPipeError:
+            # Who reads the answer, such as head, has seen enough.
+            _discard(streams.out)
         except HeadstartError as error:
             _fail(console, file, str(error), error.exit_code)
         except (Exception, KeyboardInterrupt) as error:
             # A library that is waiting may turn the interrupt into an error of its own.
             if interrupted.is_set() or isinstance(error, KeyboardInterrupt):
                 _fail(console, file, f"Interrupted. Run the same command again to continue. Log: {log}", 130)
-            _fail(console, file, f"{outages.message(error) or _unexpected(error)} The trace is in {log}", 3)
+            text = outages.message(error) or disk_full(error) or _unexpected(error)
+            _fail(console, file, f"{text} The trace is in {log}", 3)
         finally:
             progress.console = None
-            streams.out.flush()
-            streams.err.flush()
+            _flush(streams, console)
 
 
 def _listen(interrupted: threading.Event) -> None:
@@ -122,8 +128,29 @@ def _listen(interrupted: threading.Event) -> None:
         signal.signal(number, interrupt)
 
 
-def _fail(console: "Console", log: TextIO, text: str, code: int) -> NoReturn:
-    traceback.print_exc(file=log)
+def _flush(streams: _Streams, console: "Console") -> None:
+    try:
+        streams.out.flush()
+    except BrokenPipeError:
+        _discard(streams.out)
+    except OSError as error:
+        _discard(streams.out)
+        console.print(f"[bold red]Error.[/] The answer could not be written: {error.strerror}.")
+        raise typer.Exit(3) from None
+    finally:
+        streams.err.flush()
+
+
+def _discard(out: TextIO) -> None:
+    """Send what is still in the stream's buffer nowhere: another write would fail at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, out.fileno())
+    os.close(nowhere)
+
+
+def _fail(console: "Console", log: TextIO | None, text: str, code: int) -> NoReturn:
+    if log:
+        traceback.print_exc(file=log)
     console.print(f"[bold red]Error.[/] {_escape(text)}" if code != 130 else _escape(text), soft_wrap=True)
     raise typer.Exit(code)
 

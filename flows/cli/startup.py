@@ -8,13 +8,18 @@ import gc
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 
+import httpx
+from filelock import FileLock
 from prefect import tags
+from prefect.settings import PREFECT_API_URL
 
 from tasks.data import corrections
 from tasks.runtime import processes, progress
+from tasks.runtime.errors import DependencyError
+from tasks.runtime.home import home
 from tasks.services import tracking
 from tasks.services.orchestration import recovery
 from tasks.settings import Recipe
@@ -30,23 +35,52 @@ def up(recipe: Recipe | None = None) -> Iterator[None]:
     First it cleans up after processes that were killed.
     """
     os.environ[processes.PARENT] = processes.own()
-    server = None if os.environ.get("PREFECT_API_URL") else _server()
-    try:
-        if recipe and not ingest.cached(
-            recipe.source, recipe.split, recipe.images, corrections.from_corrections(recipe.name)
-        ):
-            for name in LIBRARIES:
-                import_module(name)
-        tracking.client()
-    finally:
-        if server:
-            server.join()
+    with _first():
+        _start(recipe)
     for sentence in recovery.repair():
         progress.say(sentence)
     gc.freeze()  # existing objects stay: collections can skip them
     gc.set_threshold(700)  # Python's default, which flows/cli/app.py has raised
     with tags(processes.own()):
         yield
+
+
+def _first() -> AbstractContextManager[object]:
+    """On a new home only one process at a time: two that create the same database spoil it."""
+    there = (home() / "mlflow.db").is_file() and (home() / "prefect" / "prefect.db").is_file()
+    return nullcontext() if there else FileLock(home() / "first.lock", timeout=300)
+
+
+def _start(recipe: Recipe | None) -> None:
+    """Start or find the servers, and load the libraries beside that."""
+    server = None if _answers() else _server()
+    try:
+        if recipe and not ingest.cached(
+            recipe.source, recipe.images, recipe.labels, corrections.from_corrections(recipe.name)
+        ):
+            for name in LIBRARIES:
+                import_module(name)
+        tracking.client().search_experiments(max_results=1)  # creates the database of a new home
+    finally:
+        if server:
+            server.join()
+
+
+def _answers() -> bool:
+    """Whether a Prefect server is named. Raises `DependencyError` if what answers there is something else."""
+    api = str(PREFECT_API_URL.value() or "")
+    if not api:
+        return False
+    try:
+        found = httpx.get(f"{api.rstrip('/')}/health", timeout=10)
+    except httpx.HTTPError:
+        return True  # Prefect's client says so in its own words
+    if found.status_code in (404, 405) or "html" in found.headers.get("content-type", ""):
+        raise DependencyError(
+            f"Expected a Prefect server at {api}, found another one that answers {found.status_code}. Set "
+            "PREFECT_API_URL to the address that ends in /api, or unset it."
+        )
+    return True
 
 
 def _server() -> threading.Thread:

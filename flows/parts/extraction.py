@@ -19,8 +19,8 @@ from tasks.stages.features.extract import extract, shard
 
 def checked(recipe: Recipe) -> DatasetRef:
     """The recipe's data, ingested, validated, and checked for the columns that slices need."""
-    facts = ingest(recipe.source, recipe.split, recipe.images, corrections.from_corrections(recipe.name))
-    dataset = validate(facts, recipe.validation)
+    facts = ingest(recipe.source, recipe.images, recipe.labels, corrections.from_corrections(recipe.name))
+    dataset = validate(facts, recipe.split, recipe.validation, recipe.name)
     slices.check(datasets.rows(dataset), recipe.slices)
     return dataset
 

@@ -20,6 +20,8 @@ class FactsRef(Record):
     digest: str
     images: int
     rejected: int
+    #: What the source passed over, a sentence each.
+    notes: tuple[str, ...] = ()
 
     @property
     @override

@@ -1,5 +1,8 @@
 """Errors of a run, each with the exit code that the command returns for it."""
 
+import errno
+import os
+
 
 class HeadstartError(Exception):
     """A failure to explain to the user: what was expected, what was found, what to do."""
@@ -28,3 +31,17 @@ class DependencyError(HeadstartError):
 def brief(error: BaseException) -> str:
     """The first line of a library's message, which may be pages long."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+def disk_full(error: BaseException) -> str:
+    """The message for the user if an error, or one that caused it, is that a disk is full; else ""."""
+    each: BaseException | None = error
+    while each is not None:
+        full = getattr(each, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        if full or any(text in str(each) for text in ("disk is full", os.strerror(errno.ENOSPC))):
+            return (
+                f"The disk is full: {brief(each)}. Free some space, or name a home folder on another disk, and run the "
+                "same command again: it continues where this one stopped."
+            )
+        each = each.__cause__ or each.__context__
+    return ""

@@ -2,8 +2,11 @@
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from tasks.runtime.errors import DependencyError, UsageError
 
 # OpenVINO's converter reports its use over the network, from a forked process; only CI=true switches that off. Without
 # this package it sends nothing.
@@ -39,12 +42,13 @@ def home() -> Path:
 def configure(folder: Path | None = None) -> Path:
     """Set environment variables for MLflow, Prefect and other libraries; the user's own values win.
 
-    Must run before any of them is imported. Returns the home folder, created.
+    Must run before any of them is imported. Returns the home folder, created. Raises `DependencyError` if it cannot be
+    written, `UsageError` for an address that cannot be one.
     """
     if folder is not None:
         os.environ["HEADSTART_HOME"] = str(folder.absolute())
-    root = home()
-    root.mkdir(parents=True, exist_ok=True)
+    root = _writable(home())
+    _clean()
     defaults = DEFAULTS | {
         "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}",
         "PREFECT_HOME": str(root / "prefect"),
@@ -55,3 +59,42 @@ def configure(folder: Path | None = None) -> Path:
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     return root
+
+
+def _writable(root: Path) -> Path:
+    """The home folder, created and tried."""
+    if odd := sorted(set("?#%") & set(str(root))):
+        # The databases' addresses are URLs that hold this path.
+        raise UsageError(f"HEADSTART_HOME: expected a path without {' '.join(odd)}, found {root}.")
+    probe = root / f".{os.getpid()}"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise DependencyError(
+            f"Expected a folder for all state that can be written at {root}, but it cannot: {error.strerror}. Name "
+            "another one with HEADSTART_HOME or --home."
+        ) from None
+    return root
+
+
+def _clean() -> None:
+    """Take out of the environment what other programs have set and what would break a run."""
+    api = os.environ.get("PREFECT_API_URL")
+    if api is not None and not api.strip():
+        del os.environ["PREFECT_API_URL"]
+    elif api and not api.startswith(("http://", "https://")):
+        raise UsageError(f"PREFECT_API_URL: expected an address such as http://HOST:4200/api, found {api!r}.")
+    # Only for TensorFlow's own Keras 2, which is not installed here.
+    os.environ.pop("TF_USE_LEGACY_KERAS", None)
+    backend = os.environ.get("KERAS_BACKEND")
+    if backend and (not backend.isidentifier() or find_spec(backend) is None):
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+    # What lies in the working folder, such as queue.py, is not what child processes import.
+    os.environ["PYTHONSAFEPATH"] = "1"
+    # A proxy does not know the servers of this machine.
+    if any(name.lower().endswith("_proxy") for name in os.environ):
+        for name in ("NO_PROXY", "no_proxy"):
+            listed = [host for host in os.environ.get(name, "").split(",") if host.strip()]
+            os.environ[name] = ",".join(dict.fromkeys([*listed, "localhost", "127.0.0.1", "::1"]))

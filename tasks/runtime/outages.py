@@ -27,13 +27,20 @@ def server(error: BaseException) -> str:
 def message(error: BaseException) -> str:
     """The message for the user; "" if the error is a different one."""
     for name, cause in _causes(error):
-        address = os.environ.get("MLFLOW_TRACKING_URI" if name == "MLflow" else "PREFECT_API_URL") or "this machine"
+        variable = "MLFLOW_TRACKING_URI" if name == "MLflow" else "PREFECT_API_URL"
+        address = _asked(cause) or os.environ.get(variable) or "this machine"
         return (
             f"Expected the {name} server at {address} to answer, but it does not: {brief(cause)}. All results so far "
             "are kept. Start the server (headstart doctor shows which ones answer) and run the same command again: it "
             "continues where this one stopped."
         )
     return ""
+
+
+def _asked(cause: BaseException) -> str:
+    """The address that an error of httpx is about; it may come from a file that Prefect reads. "" if none is known."""
+    request = getattr(cause, "_request", None)
+    return f"{request.url.scheme}://{request.url.netloc.decode()}" if request else ""
 
 
 def announce() -> None:

@@ -17,12 +17,25 @@ class Source(Settings):
     licence: str = Field("", description="Licence of the photos, for the model card")
 
 
+class Labels(Settings):
+    """How labels are read."""
+
+    normalise: bool = Field(
+        False, description="Join labels that look the same: other Unicode forms, case, blanks, invisible characters"
+    )
+
+
 class Split(Settings):
     """How the images are split."""
 
     test: Share = Field(0.2, description="Share of the images that only the evaluation uses")
     validation: Share = Field(0.15, description="Share of the images that training is validated on")
     salt: str = Field("headstart", description="A different salt gives a different split")
+    rare: Literal["aside", "train", "stop"] = Field(
+        "aside",
+        description="Classes with too few images or groups for all splits: set aside, only trained on, or stop",
+    )
+    by_time: str = Field("", description="Column of the source with dates: the newest images are test images")
 
     @model_validator(mode="after")
     def leaves_training_data(self) -> "Split":
@@ -38,6 +51,9 @@ class Validation(Settings):
     suites: tuple[str, ...] = Field(("images",), description="Expectation suites, files of `tasks/data/expectations`")
     max_rejected: Share = Field(0.01, description="Share of files that may be unreadable before the run stops")
     classes: tuple[str, ...] = Field((), description="The labels that may occur; empty: any")
+    copies: Literal["drop", "stop"] = Field(
+        "drop", description="Copies of an image in two splits that the source gives: use only the test image, or stop"
+    )
     min_images: int = Field(1, ge=1, description="Images that each class needs in each split")
     min_side: int = Field(8, ge=1, description="Smallest width and height, pixels")
     max_side: int = Field(20_000, ge=1, description="Largest width and height, pixels")

@@ -22,8 +22,10 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     Plugin names and options are checked against the plugins' signatures. Raises `UsageError` with every problem.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: expected a TOML file in UTF-8, found another encoding. Save it as UTF-8.") from None
+    except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: expected a TOML file, found a mistake: {error}.") from None
     for override in overrides:
         _set(values, override)

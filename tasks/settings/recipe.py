@@ -2,11 +2,11 @@
 
 from typing import Any, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tasks.settings.base import Settings
 from tasks.settings.curves import Compare
-from tasks.settings.data import Audit, Images, Source, Split, Validation
+from tasks.settings.data import Audit, Images, Labels, Source, Split, Validation
 from tasks.settings.evaluation import Calibration, Decision, Gates, Slices
 from tasks.settings.features import Backbone, Extract, Extraction, Select, TransferCheck
 from tasks.settings.models import (
@@ -43,12 +43,14 @@ class Observe(Settings):
 class Recipe(Settings):
     """One experiment, and the model that it keeps in the registry."""
 
+    #: "Default" is the experiment that MLflow makes itself, whose artifacts would lie in the working folder.
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", description="Experiment and registered model")
     seed: int = Field(0, ge=0, lt=2**31, description="Same seed, same machine: same result")
     backend: Literal["tensorflow", "torch", "jax"] = Field(
         "tensorflow", description="Backend of Keras; `torch` and `jax` are extras to install"
     )
     source: Source = Source()
+    labels: Labels = Labels()
     split: Split = Split()
     validation: Validation = Validation()
     images: Images = Images()
@@ -73,6 +75,14 @@ class Recipe(Settings):
     promotion: Promotion = Promotion()
     retrain: Retrain = Retrain()
     observe: Observe = Observe()
+
+    @field_validator("name")
+    @classmethod
+    def is_its_own(cls, name: str) -> str:
+        """No experiment that MLflow has already."""
+        if name == "Default":
+            raise ValueError("this is the name of an experiment of MLflow's own, choose another one")
+        return name
 
     @property
     def extraction(self) -> Extraction:

@@ -56,7 +56,8 @@ def _elpv() -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     from tasks.runtime.home import configure
 
     configure(Path(tempfile.mkdtemp(prefix="headstart-drift-")))
-    from tasks.data import fact_table, sources
+    from tasks.data import sources
+    from tasks.data.files import fact_table
     from tasks.data.images import pipeline
     from tasks.networks import backbones, engines, pooling
     from tasks.runtime.home import home

@@ -29,7 +29,8 @@ from tasks.runtime.home import configure
 configure()
 import numpy as np, pandas as pd
 from tasks import settings
-from tasks.data import datasets, fact_table, sources
+from tasks.data import datasets, sources
+from tasks.data.files import fact_table
 from tasks.features import extraction, tables
 from tasks.networks import backbones, classifiers, cutting, engines, pooling
 from tasks.records import DatasetRef, ImagesRef

@@ -294,7 +294,7 @@ def test_the_check_of_a_run_sees_the_same_images_with_both_weights(server, colou
     @flow
     def prepared():
         with tracking.run(r.name, "test", {}):
-            images = preprocess(validate(ingest(r.source, r.split, r.images), r.validation), r.images)
+            images = preprocess(validate(ingest(r.source, r.images, r.labels), r.split, r.validation, r.name), r.images)
             return images, extract(images, r.extraction)
 
     images, features = prepared()

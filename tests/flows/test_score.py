@@ -91,7 +91,7 @@ def test_a_table_without_labels_and_a_recipe_are_sources(scores, model, photos, 
     assert (found.images, found.computed) == (24, 0)
     (tmp_path / "r.toml").write_text(helpers.recipe(photos))
     assert of_words(str(tmp_path / "r.toml")).kind == "folder"
-    with pytest.raises(UsageError, match="SOURCE: expected a folder, a CSV or Parquet table, or a recipe"):
+    with pytest.raises(UsageError, match="SOURCE: expected a folder, a photo, a table, or a recipe"):
         of_words(str(tmp_path / "nothing"))
 
 

@@ -304,7 +304,7 @@ def test_the_documented_idiom_fails_the_stage_and_registers_nothing(server, colo
 
 
 def test_bad_data_stops_the_run_and_registers_nothing(server, colours, tmp_path):
-    with pytest.raises(DataError, match=r"At most 1\.00% of the files cannot be read; fails for 4 of 76"):
+    with pytest.raises(DataError, match=r"At most 1\.00% of the files are set aside; fails for 4 of 76"):
         train(_recipe(colours, tmp_path, "spoilt", extra=""))
     one = helpers.photos(tmp_path / "one", classes=("red",))
     with pytest.raises(DataError, match="at least 2 classes"):
@@ -323,7 +323,7 @@ def test_bad_data_stops_the_run_and_registers_nothing(server, colours, tmp_path)
 def test_check_says_what_the_data_is(server, colours, tmp_path):
     dataset = check(_recipe(colours, tmp_path))
     assert dataset.classes == ("blue", "green", "red")
-    assert dataset.expectations >= 16
+    assert dataset.expectations >= 14
 
 
 def test_a_column_to_slice_by_that_is_not_there_is_refused_before_training(server, colours, tmp_path):

@@ -16,6 +16,11 @@ from tasks.data import data_docs
 EXAMPLES = 5
 
 
+def fix(text: str) -> dict[str, str]:
+    """The `meta` of an expectation that says what to do where it fails."""
+    return {"fix": text}
+
+
 @dataclass(frozen=True)
 class Check:
     """A table, the column that names its rows in messages, and the expectations (GX objects) that it must meet."""
@@ -98,6 +103,8 @@ def _finding(outcome: Any, check: Check) -> Finding:
         text += f"; fails for {result['unexpected_count']} of {result['element_count']}: {examples}"
     elif not outcome.success:
         text += f"; found {result.get('observed_value')}"
+    if not outcome.success and (config.meta or {}).get("fix"):
+        text += f". To do: {config.meta['fix']}"
     return Finding(bool(outcome.success), config.severity == "critical", text)
 
 

@@ -1,10 +1,11 @@
-"""The suite for image classification: readable files, known labels, enough images, sane sizes, no leak, balance."""
+"""The suite for image classification: readable files, known labels, enough images, usual shapes, no leak, balance."""
 
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tasks.data.expectations import Check
+from tasks.data.expectations import Check, fix
+from tasks.data.sources import normalised
 from tasks.records import SPLITS
 
 if TYPE_CHECKING:
@@ -14,49 +15,47 @@ if TYPE_CHECKING:
 def suite(images: pd.DataFrame, validation: "Validation") -> list[Check]:
     """Checks on facts: one row per image with uri, label, group, split, key, width, height, error."""
     readable = images[images["error"].isna()]
-    return [_files(images, readable, validation), _classes(readable, validation), _contents(readable)]
+    return [_files(images, readable, validation), _classes(readable, validation), _contents(readable, validation)]
 
 
 def _files(images: pd.DataFrame, readable: pd.DataFrame, validation: "Validation") -> Check:
     from great_expectations import expectations as gxe
 
     sides = readable[["width", "height"]]
-    shorter, longer = sides.min(axis=1), sides.max(axis=1)
-    table = images.assign(shorter_side=shorter, longer_side=longer, aspect=longer / shorter)
+    table = images.assign(aspect=sides.max(axis=1) / sides.min(axis=1))
     expectations = [
         gxe.ExpectColumnValuesToBeNull(
             column="error",
             mostly=1 - validation.max_rejected,
-            description=f"At most {validation.max_rejected:.2%} of the files cannot be read",
+            description=f"At most {validation.max_rejected:.2%} of the files are set aside",
+            meta=fix("mend the files, or raise validation.max_rejected; rejected.csv lists them all"),
         ),
-        gxe.ExpectColumnValuesToNotBeNull(column="label", description="Every file has a label"),
+        gxe.ExpectColumnValuesToNotBeNull(
+            column="label", description="Every file has a label", meta=fix("label or remove these rows")
+        ),
         gxe.ExpectColumnValuesToNotBeNull(column="uri", description="Every row names a file"),
-        gxe.ExpectColumnValuesToBeUnique(column="uri", description="Every file is named once"),
+        gxe.ExpectColumnValuesToBeUnique(
+            column="uri", description="Every file is named once", meta=fix("remove the second row")
+        ),
         gxe.ExpectColumnValuesToBeInSet(
             column="split", value_set=list(SPLITS), description="Every file is in train, validation or test"
-        ),
-        gxe.ExpectColumnValuesToBeBetween(
-            column="shorter_side",
-            min_value=validation.min_side,
-            description=f"Width and height are at least {validation.min_side} pixels",
-        ),
-        gxe.ExpectColumnValuesToBeBetween(
-            column="longer_side",
-            max_value=validation.max_side,
-            description=f"Width and height are at most {validation.max_side} pixels",
         ),
         gxe.ExpectColumnValuesToBeBetween(
             column="aspect",
             max_value=validation.max_aspect,
             severity="warning",
             description=f"The longer side is at most {validation.max_aspect:g} times the shorter",
+            meta=fix("images.fit = 'pad' shows long images whole"),
         ),
     ]
     if validation.classes:
         known = list(validation.classes)
         expectations.append(
             gxe.ExpectColumnValuesToBeInSet(
-                column="label", value_set=known, description=f"Labels are among {', '.join(known)}"
+                column="label",
+                value_set=known,
+                description=f"Labels are among {', '.join(known)}",
+                meta=fix("correct the labels, or add them to validation.classes"),
             )
         )
     return Check("files", table, "uri", expectations)
@@ -67,13 +66,17 @@ def _classes(readable: pd.DataFrame, validation: "Validation") -> Check:
 
     counts = pd.crosstab(readable["label"], readable["split"]).reindex(columns=list(SPLITS), fill_value=0)
     counts = counts.reindex(sorted(set(validation.classes) | set(counts.index)), fill_value=0)
-    total = counts.sum(axis=1)
-    table = counts.add_suffix("_images").assign(balance=total / max(int(total.max()), 1) if len(total) else [])
+    total, seen = counts.sum(axis=1), pd.Series([normalised(str(name)) for name in counts.index], dtype=object)
+    table = counts.add_suffix("_images").assign(
+        balance=total / max(int(total.max()), 1) if len(total) else [],
+        alike=seen.groupby(seen).transform("size").to_numpy(),
+    )
     enough = [
         gxe.ExpectColumnValuesToBeBetween(
             column=f"{split}_images",
             min_value=validation.min_images,
             description=f"Every class has at least {validation.min_images} image(s) in the split {split}",
+            meta=fix("add images of these classes, or leave them out"),
         )
         for split in SPLITS
     ]
@@ -83,7 +86,9 @@ def _classes(readable: pd.DataFrame, validation: "Validation") -> Check:
         "class",
         [
             gxe.ExpectTableRowCountToBeBetween(
-                min_value=2, description="There are at least 2 classes with readable photos"
+                min_value=2,
+                description="There are at least 2 classes with readable photos",
+                meta=fix("a classifier needs two classes with three images each"),
             ),
             *enough,
             gxe.ExpectColumnValuesToBeBetween(
@@ -91,17 +96,25 @@ def _classes(readable: pd.DataFrame, validation: "Validation") -> Check:
                 min_value=validation.min_balance,
                 severity="warning",
                 description=f"Every class has at least {validation.min_balance:.0%} of the largest class's images",
+                meta=fix("loss.balance helps rare classes"),
+            ),
+            gxe.ExpectColumnValuesToBeBetween(
+                column="alike",
+                max_value=1,
+                severity="warning",
+                description="No two labels look the same",
+                meta=fix("labels.normalise = true joins them"),
             ),
         ],
     )
 
 
-def _contents(readable: pd.DataFrame) -> Check:
+def _contents(readable: pd.DataFrame, validation: "Validation") -> Check:
     """One row for each distinct file content, so that copies are recognised."""
     from great_expectations import expectations as gxe
 
     table = readable.groupby("key", as_index=False).agg(
-        uri=("uri", "first"), copies=("uri", "size"), splits=("split", "nunique"), labels=("label", "nunique")
+        uri=("uri", "first"), copies=("uri", "size"), splits=("split", "nunique")
     )
     return Check(
         "contents",
@@ -109,13 +122,18 @@ def _contents(readable: pd.DataFrame) -> Check:
         "uri",
         [
             gxe.ExpectColumnValuesToBeBetween(
-                column="splits", max_value=1, description="No photo is in two splits under two names"
+                column="splits",
+                max_value=1,
+                severity="critical" if validation.copies == "stop" else "warning",
+                description="No photo is in two splits under two names",
+                meta=fix("validation.copies = 'drop' uses only the test image"),
             ),
             gxe.ExpectColumnValuesToBeBetween(
-                column="labels", max_value=1, description="No photo has two labels under two names"
-            ),
-            gxe.ExpectColumnValuesToBeBetween(
-                column="copies", max_value=1, severity="warning", description="No photo appears twice"
+                column="copies",
+                max_value=1,
+                severity="warning",
+                description="No photo appears twice",
+                meta=fix("copies are used once"),
             ),
         ],
     )

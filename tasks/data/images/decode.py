@@ -120,14 +120,15 @@ def _png(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
     width, height = tf.unstack(tf.ensure_shape(size, [2]))
     with tf.control_dependencies([_bounded(height, width, max_pixels)]):
         # If absent alpha is requested, TensorFlow leaves values of 1, 2 and 4 bits unscaled: take the file's channels.
-        return _on_white(tf.image.decode_png(data))
+        photo = _on_white(tf.image.decode_png(data))
+    return _turn(photo, _png_orientation(data))
 
 
 def _gif(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
     import tensorflow as tf
 
     with tf.control_dependencies([_bounded(_number(data, 8, 2), _number(data, 6, 2), max_pixels)]):
-        return tf.image.decode_gif(data)[0]
+        return tf.image.decode_gif(_gif_on_white(data))[0]
 
 
 def _bmp(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
@@ -162,7 +163,8 @@ def _webp(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
     animated = (kind == b"VP8X") & (_number(data, 20, 1) // 2 % 2 == 1)
     still = _require(~animated, "expected a still image, found an animated WebP")
     with tf.control_dependencies([_bounded(height, width, max_pixels), still]):
-        return _on_white(tf.image.decode_webp(data)[0])  # a batch of one frame
+        photo = _on_white(tf.image.decode_webp(data)[0])  # a batch of one frame
+    return _turn(photo, _webp_orientation(data))
 
 
 def _on_white(photo: tf.Tensor) -> tf.Tensor:
@@ -202,42 +204,166 @@ def _number(data: tf.Tensor, start: int | tf.Tensor, length: int) -> tf.Tensor:
         return tf.reduce_sum(values * tf.constant([256**i for i in range(length)], tf.int64))
 
 
+#: Bytes at the start of a file in which its header, palette or EXIF data is searched.
+HEAD = 2**18
+
+
+class _Bytes:
+    """The start of a file as numbers; a position beyond it reads as the last byte."""
+
+    def __init__(self, data: tf.Tensor) -> None:
+        import tensorflow as tf
+
+        self.values = tf.cast(tf.io.decode_raw(tf.strings.substr(data, 0, HEAD), tf.uint8), tf.int64)
+        self.count = tf.size(self.values, out_type=tf.int64)
+
+    def __call__(self, at: tf.Tensor) -> tf.Tensor:
+        """The byte at a position, int64."""
+        import tensorflow as tf
+
+        return tf.gather(self.values, tf.clip_by_value(at, 0, self.count - 1))
+
+    def word(self, at: tf.Tensor, little: tf.Tensor | bool) -> tf.Tensor:
+        """Two bytes as a number."""
+        import tensorflow as tf
+
+        return tf.where(little, self(at) + 256 * self(at + 1), self(at + 1) + 256 * self(at))
+
+    def long(self, at: tf.Tensor, little: tf.Tensor | bool) -> tf.Tensor:
+        """Four bytes as a number."""
+        import tensorflow as tf
+
+        low, high = self.word(at, little), self.word(at + 2, little)
+        return tf.where(little, low + 65536 * high, high + 65536 * low)
+
+    def named(self, at: tf.Tensor, name: bytes) -> tf.Tensor:
+        """Whether these bytes are at a position."""
+        import tensorflow as tf
+
+        return tf.reduce_all(tf.stack([self(at + i) == value for i, value in enumerate(name)]))
+
+
 def _jpeg_orientation(data: tf.Tensor) -> tf.Tensor:
     """EXIF orientation 1 to 8 of a JPEG, int64; 1 where there is none."""
     import tensorflow as tf
 
-    raw = tf.cast(tf.io.decode_raw(tf.strings.substr(data, 0, 2**18), tf.uint8), tf.int64)
-    count = tf.size(raw, out_type=tf.int64)
-
-    def byte(at: tf.Tensor) -> tf.Tensor:
-        return tf.gather(raw, tf.clip_by_value(at, 0, count - 1))
+    raw = _Bytes(data)
 
     def is_exif(at: tf.Tensor) -> tf.Tensor:
-        return (byte(at + 1) == 0xE1) & (byte(at + 4) == 0x45) & (byte(at + 5) == 0x78) & (byte(at + 6) == 0x69)
+        return (raw(at + 1) == 0xE1) & raw.named(at + 4, b"Exi")
 
     def more(at: tf.Tensor) -> tf.Tensor:
         # Segments follow one another until the scan (0xDA) starts.
-        return (at + 12 < count) & (byte(at) == 0xFF) & (byte(at + 1) != 0xDA) & ~is_exif(at)
+        return (at + 12 < raw.count) & (raw(at) == 0xFF) & (raw(at + 1) != 0xDA) & ~is_exif(at)
 
     def step(at: tf.Tensor) -> tf.Tensor:
-        return (at + 2 + byte(at + 2) * 256 + byte(at + 3),)
+        return (at + 2 + raw.word(at + 2, little=False),)
 
     (segment,) = tf.while_loop(more, step, (tf.constant(2, tf.int64),), maximum_iterations=256)
-    tiff = segment + 10
-    little = byte(tiff) == 0x49
+    return _orientation(raw, segment + 10, is_exif(segment) & (raw(segment) == 0xFF))
 
-    def word(at: tf.Tensor) -> tf.Tensor:
-        return tf.where(little, byte(at) + 256 * byte(at + 1), byte(at + 1) + 256 * byte(at))
 
-    def long(at: tf.Tensor) -> tf.Tensor:
-        return tf.where(little, word(at) + 65536 * word(at + 2), word(at + 2) + 65536 * word(at))
+def _png_orientation(data: tf.Tensor) -> tf.Tensor:
+    """EXIF orientation of a PNG whose chunk `eXIf` comes before its pixels; 1 where there is none."""
+    import tensorflow as tf
 
-    directory = tiff + long(tiff + 4)
-    entries = directory + 2 + 12 * tf.range(tf.minimum(word(directory), 512), dtype=tf.int64)
-    found = tf.boolean_mask(word(entries + 8), word(entries) == 0x0112)
-    present = is_exif(segment) & (byte(segment) == 0xFF) & (tf.size(found) > 0)
-    value = tf.cond(present, lambda: found[0], lambda: tf.constant(1, tf.int64))
+    raw = _Bytes(data)
+
+    def more(at: tf.Tensor) -> tf.Tensor:
+        return (at + 12 < raw.count) & ~raw.named(at + 4, b"IDAT") & ~raw.named(at + 4, b"eXIf")
+
+    def step(at: tf.Tensor) -> tf.Tensor:
+        return (at + 12 + raw.long(at, little=False),)
+
+    (chunk,) = tf.while_loop(more, step, (tf.constant(8, tf.int64),), maximum_iterations=256)
+    return _orientation(raw, chunk + 8, (chunk + 12 < raw.count) & raw.named(chunk + 4, b"eXIf"))
+
+
+def _webp_orientation(data: tf.Tensor) -> tf.Tensor:
+    """EXIF orientation of an extended WebP, whose chunk `EXIF` comes after its pixels; 1 where there is none."""
+    import tensorflow as tf
+
+    length = tf.cast(tf.strings.length(data), tf.int64)
+
+    def more(at: tf.Tensor) -> tf.Tensor:
+        return (at + 12 < length) & (tf.strings.substr(data, at, tf.constant(4, tf.int64)) != b"EXIF")
+
+    def step(at: tf.Tensor) -> tf.Tensor:
+        size = _number(data, at + 4, 4)
+        return (at + 8 + size + size % 2,)
+
+    def search() -> tf.Tensor:
+        (chunk,) = tf.while_loop(more, step, (tf.constant(12, tf.int64),), maximum_iterations=256)
+
+        def read() -> tf.Tensor:
+            raw = _Bytes(tf.strings.substr(data, chunk + 8, tf.constant(HEAD, tf.int64)))
+            # Some writers put JPEG's signature before the data.
+            start = tf.where(raw.named(tf.constant(0, tf.int64), b"Exif"), tf.constant(6, tf.int64), 0)
+            return _orientation(raw, start, tf.constant(True))
+
+        return tf.cond(chunk + 12 < length, read, lambda: tf.constant(1, tf.int64))
+
+    def flagged() -> tf.Tensor:
+        return _number(data, 20, 1) // 8 % 2 == 1
+
+    extended = tf.cond(tf.strings.substr(data, 12, 4) == b"VP8X", flagged, lambda: tf.constant(False))
+    return tf.cond(extended, search, lambda: tf.constant(1, tf.int64))
+
+
+def _orientation(raw: _Bytes, tiff: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
+    """The orientation in the EXIF data that begins at `tiff`; 1 where there is none."""
+    import tensorflow as tf
+
+    little = raw(tiff) == 0x49
+    directory = tiff + raw.long(tiff + 4, little)
+    entries = directory + 2 + 12 * tf.range(tf.minimum(raw.word(directory, little), 512), dtype=tf.int64)
+    found = tf.boolean_mask(raw.word(entries + 8, little), raw.word(entries, little) == 0x0112)
+    value = tf.cond(present & (tf.size(found) > 0), lambda: found[0], lambda: tf.constant(1, tf.int64))
     return tf.where((value >= 1) & (value <= 8), value, 1)
+
+
+def _gif_on_white(data: tf.Tensor) -> tf.Tensor:
+    """A GIF whose first frame is white where it was transparent: TensorFlow makes that black.
+
+    The transparent entry of the palette becomes white, and the frame's flag of transparency is cleared
+    (GIF89a, sections 19 to 23, https://www.w3.org/Graphics/GIF/spec-gif89a.txt).
+    """
+    import tensorflow as tf
+
+    raw = _Bytes(data)
+
+    def more(at: tf.Tensor, inside: tf.Tensor, control: tf.Tensor) -> tf.Tensor:
+        return (at + 1 < raw.count) & (inside | (raw(at) == 0x21))
+
+    def step(at: tf.Tensor, inside: tf.Tensor, control: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        # An extension is a name and blocks, each with its length before it; an empty one ends it.
+        control = tf.where(~inside & (raw(at + 1) == 0xF9), at, control)
+        onward = tf.where(inside, 1 + raw(at), 2)
+        return at + onward, ~inside | (raw(at) != 0), control
+
+    flags = raw(tf.constant(10, tf.int64))
+    first = 13 + tf.where(flags >= 128, 3 * 2 ** (flags % 8 + 1), 0)
+    start = (first, tf.constant(False), tf.constant(-1, tf.int64))
+    image, _, control = tf.while_loop(more, step, start, maximum_iterations=4096)
+    colour = tf.where(raw(image + 9) >= 128, image + 10, 13) + 3 * raw(control + 6)
+    packed = raw(control + 3)
+
+    def whitened() -> tf.Tensor:
+        cleared = tf.gather(tf.constant([bytes([value]) for value in range(256)]), packed - 1)
+        return _put(_put(data, control + 3, cleared, 1), colour, tf.constant(b"\xff\xff\xff"), 3)
+
+    known = (control >= 0) & (raw(image) == 0x2C) & (packed % 2 == 1) & (colour + 3 <= raw.count)
+    return tf.cond(known, whitened, lambda: data)
+
+
+def _put(data: tf.Tensor, at: tf.Tensor, new: tf.Tensor, length: int) -> tf.Tensor:
+    """The bytes with others at a position."""
+    import tensorflow as tf
+
+    rest = tf.cast(tf.strings.length(data), tf.int64) - at - length
+    return tf.strings.join(
+        [tf.strings.substr(data, tf.constant(0, tf.int64), at), new, tf.strings.substr(data, at + length, rest)]
+    )
 
 
 def _turn(photo: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:

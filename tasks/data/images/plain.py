@@ -33,7 +33,8 @@ def _decoded(data: bytes, max_pixels: int) -> np.ndarray | None:
         return None
     width, height = int.from_bytes(header[16:20]), int.from_bytes(header[20:24])
     bits, colour, *_, interlaced = header[24:]
-    plain = bits == 8 and colour in MODES and not interlaced and b"tRNS" not in data[: data.find(b"IDAT")]
+    before = data[: data.find(b"IDAT")]
+    plain = bits == 8 and colour in MODES and not interlaced and b"tRNS" not in before and b"eXIf" not in before
     if not plain or not 0 < width * height <= max_pixels:
         return None
     from kornia_rs.io import decode_image_png_u8

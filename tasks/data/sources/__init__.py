@@ -3,9 +3,11 @@
 A source has `rows(*, options…) -> DataFrame` with the columns `uri` (an absolute path), `label`, `group` and `split`
 (text or None; `split` is train, validation or test where the source fixes it), and any further columns. These get the
 prefix `slice_`, and test images are also scored by their values. A row with text in the column `error` is set aside for
-that reason.
+that reason. `attrs["notes"]` may hold sentences on what was passed over; they become warnings.
 """
 
+import re
+import unicodedata
 from pathlib import Path
 
 import pandas as pd
@@ -16,22 +18,35 @@ from tasks.runtime import plugins
 from tasks.runtime.errors import DataError
 from tasks.settings import Source
 
+#: What people call the splits, in any case.
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "val", "valid", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+#: Key of a source's notes in the `attrs` of its rows.
+NOTES = "notes"
+
 
 def listing(source: Source) -> pd.DataFrame:
-    """The source's rows with the size and modification time of each file; -1 where there is no file."""
+    """The source's rows and notes, with the size and modification time of each file; -1 where there is no file."""
     options = plugins.bind("sources", source.kind, source.options, "source.options")
-    rows = prefixed(plugins.entry("sources", source.kind)(**options))
+    found = plugins.entry("sources", source.kind)(**options)
+    notes, rows = list(found.attrs.get(NOTES, ())), prefixed(found)
     if rows.empty:
         raise DataError(f"source: expected photos, found none with {source.options}.")
     if "error" not in rows:
         rows["error"] = None
     stats = [_stat(uri) for uri in rows["uri"]]
-    return rows.assign(bytes_on_disk=[size for size, _ in stats], mtime=[time for _, time in stats])
+    rows = rows.assign(bytes_on_disk=[size for size, _ in stats], mtime=[time for _, time in stats])
+    rows.attrs[NOTES] = notes
+    return rows
 
 
 def listing_digest(source: Source) -> str:
     """Digest of what the source holds now, without reading the photos."""
-    return digest(listing(source).to_csv(index=False))
+    rows = listing(source)
+    return digest(rows.to_csv(index=False), rows.attrs[NOTES])
 
 
 def _stat(uri: str) -> tuple[int, int]:
@@ -49,3 +64,10 @@ COMMON = ("uri", "label", "group", "split", "error")
 def prefixed(rows: pd.DataFrame) -> pd.DataFrame:
     """A source's rows, with the prefix before the names of its further columns."""
     return rows.rename(columns={name: f"{PREFIX}{name}" for name in rows if name not in COMMON})
+
+
+def normalised(label: str) -> str:
+    """A label without what the eye does not see: forms of Unicode, invisible characters, blanks, upper case."""
+    text = unicodedata.normalize("NFKC", label)
+    seen = "".join(c for c in text if unicodedata.category(c) not in ("Cf", "Cc") or c.isspace())
+    return unicodedata.normalize("NFC", re.sub(r"\s+", " ", seen).strip().casefold())

@@ -1,26 +1,21 @@
-"""Photos without labels: every file in a folder and its sub-folders; for `headstart score`."""
+"""Photos without labels: one, or every file in a folder and its sub-folders; for `headstart score`."""
 
 from pathlib import Path
 
 import pandas as pd
 
+from tasks.data.files import walk
 from tasks.runtime.errors import DataError
 
 
 def rows(*, path: Path) -> pd.DataFrame:
     """One row per file, hidden files excluded; no labels."""
     root = path.expanduser().absolute()
-    if not root.is_dir():
-        raise DataError(f"source.options.path: expected a folder of photos, found no folder at {path} ({root}).")
-    real = root.resolve()
-    files = sorted(f for f in root.rglob("*") if not f.is_dir() and not _hidden(f.relative_to(root)))
-    if not files:
+    if not root.exists():
+        raise DataError(f"source.options.path: expected a photo or a folder of photos, found none at {path} ({root}).")
+    found = sorted(walk.files(root, root)) if root.is_dir() else [(str(root), None)]
+    if not found:
         raise DataError(f"source.options.path: expected photos, found none in {root}.")
-    outside = "a link to a file outside the source"
-    errors = [None if f.resolve().is_relative_to(real) else outside for f in files]
-    empty = [None] * len(files)
-    return pd.DataFrame({"uri": map(str, files), "label": empty, "group": empty, "split": empty, "error": errors})
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+    empty = [None] * len(found)
+    table = {"uri": [file for file, _ in found], "label": empty, "group": empty, "split": empty}
+    return pd.DataFrame(table | {"error": [error for _, error in found]})

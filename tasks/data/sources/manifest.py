@@ -1,11 +1,25 @@
-"""A CSV or Parquet table that names the photos."""
+"""A table that names the photos: CSV, JSON lines or Parquet, or a folder with Hugging Face's `metadata.csv`.
 
+Hugging Face's layout: https://huggingface.co/docs/datasets/image_dataset.
+"""
+
+import os
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from tasks.records import SPLITS
+from tasks.data.files import tables
+from tasks.data.sources import NOTES, SPLIT_NAMES
+from tasks.records import SPLITS, digest
 from tasks.runtime.errors import DataError, UsageError
+from tasks.runtime.home import home
+from tasks.runtime.store import folders
+
+#: Hugging Face's name of the column with the files, taken where the table has no `image`.
+FILE_NAME = "file_name"
+METADATA = tuple(f"metadata{suffix}" for suffix in (".csv", ".jsonl", ".parquet"))
 
 
 def rows(
@@ -16,44 +30,110 @@ def rows(
     group: str | None = None,
     split: str | None = None,
     root: Path | None = None,
+    contents: str | None = None,
 ) -> pd.DataFrame:
     """One row per line of the table: `image`, `label`, `group` and `split` are names of its columns.
 
-    Paths in the table are relative to `root`, else to the table's folder, and must stay inside it.
+    Paths in the table are relative to `root`, else to the table's folder, and must stay inside it. `contents` names
+    a column of a Parquet table that holds the images themselves, or Hugging Face's {bytes, path}.
     """
-    if not path.is_file():
-        raise DataError(f"source.options.path: expected a CSV or Parquet table, found no file at {path}.")
-    table = _read(path)
-    named = {"uri": image, "label": label, "group": group, "split": split}
+    path = _table(path.expanduser())
+    table, notes = tables.read(path)
+    if image == "image" and image not in table and FILE_NAME in table:
+        image = FILE_NAME
+    named = {"uri": contents or image, "label": label, "group": group, "split": split}
     absent = [column for column in named.values() if column is not None and column not in table]
     if absent:
         raise UsageError(
-            f"{path}: expected the columns {absent}, found {list(table.columns)}. Name them in source.options."
+            f"{path}: expected the columns {', '.join(map(repr, absent))}, found {', '.join(map(repr, table))}. "
+            "A recipe names other columns in source.options."
         )
-    base = (root or path.parent).absolute()
-    files = [base / str(name) for name in table[image]]
-    out = pd.DataFrame({"uri": [str(f) for f in files]})
+    out = (
+        _written(path, table, contents)
+        if contents
+        else _files(table[image], (root or path.parent).expanduser().absolute())
+    )
     for name in ("label", "group", "split"):
         column = named[name]
-        out[name] = None if column is None else table[column].map(_text)
-    unknown = sorted(set(out["split"].dropna()) - set(SPLITS))
+        out[name] = None if column is None else table[column].astype(object).map(_text)
+    given = out["split"].dropna()
+    out["split"] = out["split"].map(lambda name: SPLIT_NAMES.get(str(name).strip().casefold()), na_action="ignore")
+    unknown = sorted(set(given[out["split"].loc[given.index].isna()]))
     if unknown:
         raise DataError(f"{path}: expected {', '.join(SPLITS)} in the column {split!r}, found {', '.join(unknown)}.")
-    real = base.resolve()
-    out["error"] = [None if f.resolve().is_relative_to(real) else "outside the manifest's root" for f in files]
     extra = [column for column in table if column not in named.values() and column not in out]
-    return pd.concat([out, table[extra]], axis=1)
+    found = pd.concat([out, table[extra].apply(_plain)], axis=1)
+    found.attrs[NOTES] = notes
+    return found
 
 
-def _read(path: Path) -> pd.DataFrame:
-    if path.suffix.lower() in (".parquet", ".pq"):
-        table = pd.read_parquet(path)
-        # pandas stores its index: a named one becomes a column; one left by a shuffle, filter or concat has no meaning.
-        named = [name for name in table.index.names if name is not None and name not in table]
-        return table.reset_index(named).reset_index(drop=True)
-    # As text: a label 007 or 1.0 must stay as it is written.
-    return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+def _table(path: Path) -> Path:
+    """The table's file; in a folder it is Hugging Face's."""
+    path = path.absolute()
+    if path.is_dir():
+        path = next((path / name for name in METADATA if (path / name).is_file()), path)
+    if not path.is_file():
+        raise DataError(
+            f"source.options.path: expected a CSV, JSON lines or Parquet table, or a folder with {METADATA[0]}, found "
+            f"neither at {path}."
+        )
+    return path
 
 
-def _text(value: object) -> str | None:
-    return None if pd.isna(value) else str(value)
+def _files(names: pd.Series, base: Path) -> pd.DataFrame:
+    """`uri` of each named file, and `error` where it is not inside the root."""
+    real = base.resolve()
+    found = [_file(None if pd.isna(name) else name, base, real) for name in names.map(_scalar)]
+    return pd.DataFrame(found, columns=["uri", "error"], dtype=object)
+
+
+def _file(name: Any, base: Path, real: Path) -> tuple[str, str | None]:
+    if name is None or not str(name).strip():
+        return str(base), "no file name"
+    if not isinstance(name, str):
+        return str(
+            base
+        ), f"expected a file name, found {type(name).__name__}; source.options.contents names a column of images"
+    if "\0" in name:
+        return str(base / name.replace("\0", "?")), "a file name with a zero byte"
+    if "://" in name:
+        return name, f"an address, not a file inside {base}"
+    file = base / name
+    if not Path(os.path.realpath(file)).is_relative_to(real):
+        return str(file), f"outside the table's root {base}"
+    if "\\" in name and not file.exists() and (base / name.replace("\\", "/")).exists():
+        return str(file), "a path with backslashes: write it with /"
+    return str(file), None
+
+
+def _written(path: Path, table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The images of a column as files of the home folder, written once."""
+    stat = path.stat()
+    address = digest("inside", str(path), stat.st_size, stat.st_mtime_ns, column)
+    place = f"store/sources/{address}"
+    if folders.missing([place]):
+        with folders.folder("sources", address) as (working, _):
+            for number, value in enumerate(table[column]):
+                data = value.get("bytes") if isinstance(value, dict) else value
+                if isinstance(data, bytes):
+                    (working / f"{number:07d}").write_bytes(data)
+    files = [home() / place / f"{number:07d}" for number in range(len(table))]
+    errors = [None if file.is_file() else f"no image in the column {column!r}" for file in files]
+    return pd.DataFrame({"uri": list(map(str, files)), "error": errors}, dtype=object)
+
+
+def _text(value: Any) -> str | None:
+    value = _scalar(value)
+    return None if value is None or (np.ndim(value) == 0 and pd.isna(value)) else str(value)
+
+
+def _scalar(value: Any) -> Any:
+    """A cell of an array of one element as that element."""
+    return value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
+
+
+def _plain(column: pd.Series) -> pd.Series:
+    """A further column in a form that any table can hold: objects that are no text become text."""
+    if column.dtype != object and not isinstance(column.dtype, pd.CategoricalDtype):
+        return column
+    return column.astype(object).map(lambda value: None if np.ndim(value) == 0 and pd.isna(value) else str(value))

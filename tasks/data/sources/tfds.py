@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
+from tasks.data.sources import SPLIT_NAMES
 from tasks.records import digest
 from tasks.runtime.errors import DataError
 from tasks.runtime.home import home
 from tasks.runtime.store import folders
 
-SPLIT_NAMES = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 EXTENSIONS = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif", b"BM": ".bmp"}
 
 

@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from tasks.runtime import outages
+from tasks.runtime import outages, progress
 from tasks.runtime.home import home
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ def experiment_id(name: str) -> str:
     from mlflow.exceptions import MlflowException
 
     if found := client().get_experiment_by_name(name):
+        if found.lifecycle_stage == "deleted":
+            client().restore_experiment(found.experiment_id)
+            progress.say(f"The experiment {name} had been deleted in MLflow; it is restored.")
         return found.experiment_id
     where = None if _remote() else (home() / "artifacts" / name).as_uri()
     try:

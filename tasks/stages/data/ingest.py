@@ -1,24 +1,28 @@
-"""Ingest: list the source's photos, read the facts of those that are new, draw the split."""
+"""Ingest: list the source's photos, and read the facts of those that are new."""
 
-from tasks.data import fact_table, sources, splits
+from tasks.data import sources
 from tasks.data.corrections import corrected
+from tasks.data.files import fact_table
 from tasks.records import Corrections, FactsRef, digest
 from tasks.runtime.store import folders
 from tasks.services.orchestration.stage import stage
-from tasks.settings import Images, Source, Split
+from tasks.settings import Images, Labels, Source
 
 NONE = Corrections()
 
 
-@stage(version=3, reads=lambda source, split, images, corrections=NONE: sources.listing_digest(source))
-def ingest(source: Source, split: Split, images: Images, corrections: Corrections = NONE) -> FactsRef:
+@stage(version=4, reads=lambda source, images, labels, corrections=NONE: sources.listing_digest(source))
+def ingest(source: Source, images: Images, labels: Labels, corrections: Corrections = NONE) -> FactsRef:
     """Facts table: one row per image with `key, uri, label, group, split`, facts, and the source's own as `slice_…`.
 
-    If a person has corrected a label, `corrected_from` holds the source's label.
+    `split` is what the source gives. If a person has corrected a label, `corrected_from` holds the source's label.
     """
-    rows = corrected(fact_table.with_facts(sources.listing(source), images.max_pixels), corrections)
-    rows["split"] = splits.draw_split(rows, split)
-    content = digest(rows.drop(columns="mtime").to_csv(index=False))
+    listed = sources.listing(source)
+    notes = tuple(listed.attrs[sources.NOTES])
+    if labels.normalise:
+        listed["label"] = listed["label"].map(sources.normalised, na_action="ignore")
+    rows = corrected(fact_table.with_facts(listed, images.max_pixels), corrections)
+    content = digest(rows.drop(columns="mtime").to_csv(index=False), notes)
     with folders.folder("facts", content) as (working, relative):
         rows.to_parquet(working / "facts.parquet")
-    return FactsRef(f"{relative}/facts.parquet", content, len(rows), int(rows["error"].notna().sum()))
+    return FactsRef(f"{relative}/facts.parquet", content, len(rows), int(rows["error"].notna().sum()), notes)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from tasks.data import selection
 from tasks.data.expectations import Finding, evaluate
 from tasks.records import SPLITS, DatasetRef, FactsRef, digest
 from tasks.runtime import plugins
@@ -12,20 +13,39 @@ from tasks.runtime.home import home
 from tasks.runtime.store import folders
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
-from tasks.settings import Validation
+from tasks.services.registry import versions
+from tasks.settings import Split, Validation
 
 
-@stage(version=2)
-def validate(facts: FactsRef, validation: Validation) -> DatasetRef:
-    """The data set to train on. Raises `DataError` with one line per failed critical expectation."""
+def _before(name: str) -> pd.Series | None:
+    """The split of each image that the newest version was made from, by key."""
+    version = versions.newest(name)
+    data = versions.data_of(name, version) if version else None
+    return None if data is None else data.drop_duplicates("key").set_index("key")["split"]
+
+
+def _held(facts: FactsRef, split: Split, validation: Validation, name: str) -> dict[str, str]:
+    """Images that would be drawn into another split than before, although a version may have seen them."""
+    before = _before(name)
+    if before is None:
+        return {}
     images = folders.frame(facts.path)
-    address = digest(facts, validation)
+    drawn = selection.accepted(selection.select(images, split, validation)[0]).set_index("key")["split"]
+    kept = selection.accepted(selection.select(images, split, validation, before)[0]).set_index("key")["split"]
+    return kept[kept != drawn.reindex(kept.index)].to_dict()
+
+
+@stage(version=3, reads=_held)
+def validate(facts: FactsRef, split: Split, validation: Validation, name: str) -> DatasetRef:
+    """The data set to train on. Raises `DataError` with one line per failed critical expectation."""
+    images, notes = selection.select(folders.frame(facts.path), split, validation, _before(name))
+    address = digest(facts, split, validation, _held(facts, split, validation, name))
     with folders.folder("docs", address) as (docs, docs_path):
         findings = findings_of(images, validation, docs)
     images[images["error"].notna()][["uri", "label", "error"]].to_csv(home() / docs_path / "rejected.csv", index=False)
     tracking.log_files(home() / docs_path, "data_docs")
     refuse(findings, home() / docs_path)
-    accepted = images[images["error"].isna()].drop_duplicates("key").sort_values("key", ignore_index=True)
+    accepted = selection.accepted(images)
     content = digest(accepted.drop(columns=["mtime"]).to_csv(index=False))
     with folders.folder("datasets", content) as (working, path):
         accepted.to_parquet(working / "images.parquet")
@@ -37,7 +57,7 @@ def validate(facts: FactsRef, validation: Validation) -> DatasetRef:
         rejected=int(images["error"].notna().sum()),
         duplicates=int(images["error"].isna().sum()) - len(accepted),
         expectations=len(findings),
-        warnings=tuple(finding.text for finding in findings if not finding.passed),
+        warnings=(*facts.notes, *notes, *(finding.text for finding in findings if not finding.passed)),
         data_docs=f"{docs_path}/index.html",
         corrected=int(accepted["corrected_from"].notna().sum()),
     )

@@ -22,10 +22,15 @@ def _transparent() -> Image.Image:
     return image
 
 
-def _turned(orientation: int) -> bytes:
+def _turned(orientation: int, kind: str = "JPEG", **options) -> bytes:
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = orientation, "a maker"
-    return encoded(PHOTO, "JPEG", exif=exif)
+    return encoded(PHOTO, kind, exif=exif, **options)
+
+
+def _gif(**options) -> bytes:
+    """A GIF of 64 colours, the first of them transparent; an own palette for the frame, if `options` say so."""
+    return encoded(PHOTO.quantize(64), "GIF", transparency=0, comment=b"c" * 600, **options)
 
 
 FILES = {
@@ -49,7 +54,11 @@ FILES = {
     "webp": encoded(PHOTO, "WEBP"),
     "webp lossless": encoded(PHOTO, "WEBP", lossless=True),
     "webp alpha": encoded(_transparent(), "WEBP", lossless=True),
+    "gif transparent": _gif(),
+    "gif transparent animated": _gif(save_all=True, append_images=[PHOTO.rotate(90).quantize(64)]),
 } | {f"jpeg turned {n}": _turned(n) for n in range(1, 9)}
+FILES |= {f"png turned {n}": _turned(n, "PNG") for n in range(1, 9)}
+FILES |= {f"webp turned {n}": _turned(n, "WEBP", lossless=True) for n in (3, 6)}
 
 
 @functools.cache

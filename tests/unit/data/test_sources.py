@@ -1,11 +1,15 @@
 """Folders, manifests and TFDS data sets, good and bad."""
 
+import os
+
 import helpers
 import pandas as pd
 import pytest
 
+from tasks.data import sources
 from tasks.data.sources import folder, manifest, tfds
 from tasks.runtime.errors import DataError, UsageError
+from tasks.settings import Source
 
 
 def test_a_folder_lists_every_file_that_is_not_hidden(tmp_path):
@@ -92,18 +96,158 @@ def test_a_parquet_table_that_pandas_has_reordered_keeps_every_column_with_its_p
         assert not [column for column in rows if "index" in column or column.startswith("level")], name
 
 
+@pytest.mark.parametrize("names", [("Training", "Testing"), ("TRAIN", "Valid", "test"), ("train", "dev", "Test")])
+@pytest.mark.parametrize("wrapper", ["", "archive"])
+def test_split_folders_are_known_in_any_case_one_level_deep_or_two(tmp_path, names, wrapper):
+    for name in names:
+        helpers.photos(tmp_path / wrapper / name, each=1)
+    rows = folder.rows(path=tmp_path)
+    assert set(rows["label"]) == {"red", "green", "blue"}
+    assert set(rows["split"]) == {
+        "test" if n.lower().startswith("test") else "train" if n.lower().startswith("train") else "validation"
+        for n in names
+    }
+
+
+def test_splits_beside_other_folders_are_refused(tmp_path):
+    for name in ("train", "test", "unlabelled"):
+        helpers.photos(tmp_path / name, each=1)
+    with pytest.raises(DataError, match=r"expected classes or splits in .*found both: unlabelled beside test, train"):
+        folder.rows(path=tmp_path)
+
+
+def test_hidden_folders_are_left_out_and_loose_files_and_empty_folders_are_named(tmp_path):
+    helpers.photos(tmp_path, each=2)
+    helpers.photos(tmp_path / "red" / ".ipynb_checkpoints", each=1)
+    (tmp_path / "fox").mkdir()
+    (tmp_path / "loose.png").write_bytes(b"")
+    rows = folder.rows(path=tmp_path)
+    assert len(rows) == 6
+    assert rows.attrs["notes"] == [
+        f"1 loose files in {tmp_path}, such as loose.png, are in no class: they are not used.",
+        f"The folder {tmp_path / 'fox'} has no files: there is no class 'fox'.",
+    ]
+
+
+def test_linked_folders_are_followed_inside_the_source_once_and_set_aside_outside(tmp_path):
+    helpers.photos(tmp_path / "photos", each=2)
+    helpers.photos(tmp_path / "store", each=1)
+    (tmp_path / "photos" / "red" / "again").symlink_to(tmp_path / "photos" / "red")
+    (tmp_path / "photos" / "red" / "blue").symlink_to(tmp_path / "photos" / "blue")
+    (tmp_path / "photos" / "red" / "more").symlink_to(tmp_path / "store")
+    rows = folder.rows(path=tmp_path / "photos")
+    red = rows[rows["label"] == "red"]
+    assert red["error"].isna().sum() == 2 + 2
+    assert red["error"].dropna().str.contains("outside the source").sum() == 3
+
+
+def test_a_file_name_that_is_not_utf_8_is_set_aside(tmp_path):
+    helpers.photos(tmp_path, each=1)
+    (tmp_path / "red" / os.fsdecode(b"caf\xe9.png")).write_bytes(b"x")
+    rows = sources.listing(Source(kind="folder", options={"path": str(tmp_path)}))
+    assert rows["error"].dropna().tolist() == ["a file name that is not UTF-8: rename the file"]
+    assert sources.listing_digest(Source(kind="folder", options={"path": str(tmp_path)}))
+
+
+LABELS = ["K\u00e4tzchen", "Hund", "a,b", "=cmd", "007", "NA"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1", "cp1252"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_tables_in_any_usual_encoding_and_with_any_usual_separator_are_read(tmp_path, encoding, separator):
+    _, table = _manifest(tmp_path)
+    table["label"] = LABELS
+    path = tmp_path / "t.csv"
+    path.write_bytes(table.to_csv(index=False, sep=separator, lineterminator="\r\n").encode(encoding))
+    rows = manifest.rows(path=path, image="file")
+    assert rows["label"].tolist() == LABELS
+    assert rows["error"].isna().all()
+
+
+def test_other_alphabets_are_recognised_and_told(tmp_path):
+    _, table = _manifest(tmp_path)
+    words = [
+        "\u043a\u043e\u0448\u043a\u0430",
+        "\u0441\u043e\u0431\u0430\u043a\u0430",
+        "\u043b\u043e\u0448\u0430\u0434\u044c",
+    ]
+    table["label"] = words * 2
+    (tmp_path / "t.csv").write_bytes(table.to_csv(index=False).encode("cp1251"))
+    rows = manifest.rows(path=tmp_path / "t.csv", image="file")
+    assert rows["label"].tolist() == words * 2
+    assert "was read as cp1251" in rows.attrs["notes"][0]
+
+
+def test_json_lines_and_hugging_faces_metadata_are_tables(tmp_path):
+    _, table = _manifest(tmp_path)
+    table = table.rename(columns={"file": "file_name", "kind": "label"})
+    table.to_json(tmp_path / "t.jsonl", orient="records", lines=True)
+    table.to_csv(tmp_path / "metadata.csv", index=False)
+    for path in (tmp_path / "t.jsonl", tmp_path):
+        rows = manifest.rows(path=path)
+        assert rows["label"].tolist() == ["007"] * 3 + ["x"] * 3
+        assert all(helpers.Path(uri).is_file() for uri in rows["uri"])
+
+
+def test_images_inside_a_parquet_table_are_read_if_the_recipe_says_so(tmp_path):
+    _, table = _manifest(tmp_path)
+    data = [(tmp_path / file).read_bytes() for file in table["file"]]
+    for cells in (data, [{"bytes": each, "path": "x.png"} for each in data]):
+        pd.DataFrame({"image": cells, "label": table["kind"]}).to_parquet(tmp_path / "inside.parquet")
+        rows = manifest.rows(path=tmp_path / "inside.parquet", contents="image")
+        assert [helpers.Path(uri).read_bytes() for uri in rows["uri"]] == data
+        assert rows["error"].isna().all()
+        assert manifest.rows(path=tmp_path / "inside.parquet")["error"].str.contains("source.options.contents").all()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("", "no file name"),
+        ("  ", "no file name"),
+        ("s3://bucket/a.jpg", "an address, not a file"),
+        ("file:///tmp/a.jpg", "an address, not a file"),
+        ("../outside.png", "outside the table's root"),
+        ("photos\\red\\red 0.png", "a path with backslashes"),
+    ],
+)
+def test_a_name_that_is_no_file_inside_the_root_is_set_aside_with_the_reason(tmp_path, name, reason):
+    _manifest(tmp_path)
+    pd.DataFrame({"image": [name], "label": ["a"]}).to_parquet(tmp_path / "t.parquet")
+    assert reason in manifest.rows(path=tmp_path / "t.parquet")["error"][0]
+
+
+@pytest.mark.parametrize(
+    ("file", "data", "says"),
+    [
+        ("t.csv", b"", "found an empty file"),
+        ("t.csv", b"image,label\na.png,x,y,z\n", "expected a table with one header line"),
+        ("t.parquet", b"PAR1 not", "found a broken file"),
+        ("t.jsonl", b'{"image": 1}\n{', "expected a JSON object in line 2"),
+    ],
+)
+def test_a_broken_table_is_refused_in_plain_words(tmp_path, file, data, says):
+    (tmp_path / file).write_bytes(data)
+    with pytest.raises(DataError, match=says):
+        manifest.rows(path=tmp_path / file)
+
+
+def test_labels_that_look_the_same_are_recognised():
+    alike = ["cat", "Cat ", " c\u0061t\u200b", "CAT"]
+    assert {sources.normalised(label) for label in alike} == {"cat"}
+    assert sources.normalised("caf\u00e9") == sources.normalised("cafe\u0301") != sources.normalised("cafe")
+
+
 def test_a_manifest_with_wrong_columns_splits_or_paths_is_refused(tmp_path):
-    path, _ = _manifest(tmp_path, part=["train"] * 5 + ["dev"])
-    with pytest.raises(
-        UsageError, match=r"expected the columns \['image', 'label'\], found \['file', 'kind', 'part'\]"
-    ):
+    path, _ = _manifest(tmp_path, part=["train"] * 5 + ["holdout"])
+    with pytest.raises(UsageError, match="expected the columns 'image', 'label', found 'file', 'kind', 'part'"):
         manifest.rows(path=path)
-    with pytest.raises(DataError, match=r"found dev"):
+    with pytest.raises(DataError, match=r"found holdout"):
         manifest.rows(path=path, image="file", label="kind", split="part")
-    with pytest.raises(DataError, match=r"no file at nowhere\.csv"):
+    with pytest.raises(DataError, match=r"neither at .*nowhere\.csv"):
         manifest.rows(path=helpers.Path("nowhere.csv"))
     pd.DataFrame({"image": ["../outside.png"], "label": ["a"]}).to_csv(tmp_path / "out.csv", index=False)
-    assert manifest.rows(path=tmp_path / "out.csv")["error"].tolist() == ["outside the manifest's root"]
+    assert manifest.rows(path=tmp_path / "out.csv")["error"].tolist() == [f"outside the table's root {tmp_path}"]
 
 
 def test_elpv_comes_out_of_its_package_with_probability_and_cell_type():

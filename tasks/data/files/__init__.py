@@ -1,0 +1,1 @@
+"""Reading what a source names: folders, tables, files and their facts."""

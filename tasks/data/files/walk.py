@@ -1,0 +1,48 @@
+"""The files below a folder."""
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+#: Files behind a link to a folder outside the source that are named one by one.
+NAMED = 1000
+
+
+def folders(folder: Path) -> list[Path]:
+    """The sub-folders that are not hidden, sorted."""
+    return sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
+
+
+def files(folder: Path, root: Path) -> Iterator[tuple[str, str | None]]:
+    """The paths of the files below a folder that are not hidden, and why one is set aside.
+
+    Links are followed inside `root`, to each folder once. What is behind other links is set aside.
+    """
+    for file, error in _below(folder, root.resolve(), set()):
+        # Python keeps bytes that are not UTF-8 as lone surrogates, which no table can hold.
+        shown = os.fsencode(file).decode(errors="replace")
+        yield shown, error if shown == str(file) else "a file name that is not UTF-8: rename the file"
+
+
+def _below(folder: Path, root: Path, seen: set[Path]) -> Iterator[tuple[Path, str | None]]:
+    real = folder.resolve()
+    if not real.is_relative_to(root):
+        outside = (f for f in folder.rglob("*") if not f.is_dir() and not _hidden(f.relative_to(folder)))
+        yield from ((file, f"behind a link to {real}, outside the source") for file in sorted(islice(outside, NAMED)))
+        return
+    if real in seen:
+        return
+    seen.add(real)
+    inside = [f for f in sorted(folder.iterdir()) if not f.name.startswith(".")]
+    for file in inside:
+        if not file.is_dir():
+            error = None if file.resolve().is_relative_to(root) else "a link to a file outside the source"
+            yield file, error
+    # A folder itself before links to it.
+    for below in sorted((f for f in inside if f.is_dir()), key=lambda f: f.is_symlink()):
+        yield from _below(below, root, seen)
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
