@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +92,7 @@ def session(command: str, folder: Path | None = None) -> Iterator[Session]:
     log.parent.mkdir(exist_ok=True)
     # A pipe has no width.
     answers = Console(file=streams.out, highlight=False, width=None if streams.out.isatty() else 160)
-    with log.open("a", buffering=1) as file:
+    with _opened(log) as file:
         if own:
             # The streams stay with the log file: libraries' output at exit is not for the user either.
             os.dup2(file.fileno(), 1)
@@ -116,6 +116,17 @@ def session(command: str, folder: Path | None = None) -> Iterator[Session]:
         finally:
             progress.console = None
             _flush(streams, console)
+
+
+@contextmanager
+def _opened(log: Path) -> Iterator[TextIO]:
+    """The log file. A disk that is full must not hide the error that it has caused."""
+    file = log.open("a", buffering=1)
+    try:
+        yield file
+    finally:
+        with suppress(OSError):
+            file.close()
 
 
 def _listen(interrupted: threading.Event) -> None:
@@ -150,7 +161,8 @@ def _discard(out: TextIO) -> None:
 
 def _fail(console: "Console", log: TextIO | None, text: str, code: int) -> NoReturn:
     if log:
-        traceback.print_exc(file=log)
+        with suppress(OSError):  # the log is on the disk that is full
+            traceback.print_exc(file=log)
     console.print(f"[bold red]Error.[/] {_escape(text)}" if code != 130 else _escape(text), soft_wrap=True)
     raise typer.Exit(code)
 
