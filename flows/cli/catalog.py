@@ -1,5 +1,6 @@
 """Commands that list what a recipe can name: backbones, heads, sources, gates, engines, settings."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -71,6 +72,14 @@ def settings(
                 raise UsageError(f"--markdown {markdown}: {error}.") from None
             markdown.write_text(text, encoding="utf-8")
         s.show(found, as_json, lambda: output.listed(s, "Settings", found))
+
+
+def schema(home: Home = None) -> None:
+    """Print the JSON schema of recipes, for editors that complete and check TOML files."""
+    with session("schema", home) as s:
+        from tasks.settings import Recipe
+
+        print(json.dumps(Recipe.model_json_schema(), indent=2), file=s.out)
 
 
 def _plugins(kind: str, home: Path | None, as_json: bool) -> None:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import helpers
@@ -223,6 +224,17 @@ def test_doctor_says_what_works_and_what_does_not(headstart, tmp_path):
     away = headstart("doctor", "--json", "--home", str(tmp_path), PREFECT_API_URL="http://127.0.0.1:9/api")
     assert away.code == 3
     assert [row["check"] for row in away.json if not row["ok"]] == ["Prefect server"]
+
+
+def test_the_version_and_the_schema_of_recipes_are_printed(command):
+    assert command("--version").out == f"headstart {metadata.version('headstart')}\n"
+    schema = json.loads(command("schema").out)
+    assert schema["properties"]["name"]["description"] == "Experiment and registered model"
+    assert schema["$defs"]["Split"]["properties"]["rare"]["enum"] == ["aside", "train", "stop"]
+
+
+def test_no_summary_of_a_command_is_cut_off(command):
+    assert "..." not in command("--help").out.split("Commands:")[1]
 
 
 def test_help_needs_no_heavy_library():
