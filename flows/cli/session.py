@@ -146,8 +146,7 @@ def _flush(streams: _Streams, console: "Console") -> None:
         _discard(streams.out)
     except OSError as error:
         _discard(streams.out)
-        console.print(f"[bold red]Error.[/] The answer could not be written: {error.strerror}.")
-        raise typer.Exit(3) from None
+        _fail(console, None, f"The answer could not be written: {error.strerror}.", 3)
     finally:
         streams.err.flush()
 

@@ -47,7 +47,12 @@ def up(recipe: Recipe | None = None) -> Iterator[None]:
 
 def _first() -> AbstractContextManager[object]:
     """On a new home only one process at a time: two that create the same database spoil it."""
-    there = (home() / "mlflow.db").is_file() and (home() / "prefect" / "prefect.db").is_file()
+    own = []
+    if os.environ["MLFLOW_TRACKING_URI"].endswith(str(home() / "mlflow.db")):
+        own.append(home() / "mlflow.db")
+    if not PREFECT_API_URL.value():
+        own.append(home() / "prefect" / "prefect.db")
+    there = all(database.is_file() for database in own)
     return nullcontext() if there else FileLock(home() / "first.lock", timeout=300)
 
 

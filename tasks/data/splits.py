@@ -57,7 +57,8 @@ def draw(rows: pd.DataFrame, split: Split, before: pd.Series | None = None) -> p
     places = place(first, second)
     if classes:
         for wanted, share in ((2, test), (1, validation)):
-            classes.fill(places, wanted * bool(share), limit)
+            if share:
+                classes.fill(places, wanted, limit)
     drawn[free] = np.array(ORDER)[places[unit]]
     return drawn
 

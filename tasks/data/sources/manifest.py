@@ -83,7 +83,7 @@ def _table(path: Path) -> Path:
 def _files(names: pd.Series, base: Path) -> pd.DataFrame:
     """`uri` of each named file, and `error` where it is not inside the root."""
     real = base.resolve()
-    found = [_file(None if pd.isna(name) else name, base, real) for name in names.map(_scalar)]
+    found = [_file(None if _blank(name) else name, base, real) for name in names.map(_scalar)]
     return pd.DataFrame(found, columns=["uri", "error"], dtype=object)
 
 
@@ -91,9 +91,8 @@ def _file(name: Any, base: Path, real: Path) -> tuple[str, str | None]:
     if name is None or not str(name).strip():
         return str(base), "no file name"
     if not isinstance(name, str):
-        return str(
-            base
-        ), f"expected a file name, found {type(name).__name__}; source.options.contents names a column of images"
+        found = type(name).__name__
+        return str(base), f"expected a file name, found {found}; source.options.contents names a column of images"
     if "\0" in name:
         return str(base / name.replace("\0", "?")), "a file name with a zero byte"
     if "://" in name:
@@ -124,7 +123,12 @@ def _written(path: Path, table: pd.DataFrame, column: str) -> pd.DataFrame:
 
 def _text(value: Any) -> str | None:
     value = _scalar(value)
-    return None if value is None or (np.ndim(value) == 0 and pd.isna(value)) else str(value)
+    return None if _blank(value) else str(value)
+
+
+def _blank(value: Any) -> bool:
+    """Whether a cell holds nothing; lists and arrays hold something."""
+    return bool(np.ndim(value) == 0 and pd.isna(value))
 
 
 def _scalar(value: Any) -> Any:
@@ -136,4 +140,4 @@ def _plain(column: pd.Series) -> pd.Series:
     """A further column in a form that any table can hold: objects that are no text become text."""
     if column.dtype != object and not isinstance(column.dtype, pd.CategoricalDtype):
         return column
-    return column.astype(object).map(lambda value: None if np.ndim(value) == 0 and pd.isna(value) else str(value))
+    return column.astype(object).map(lambda value: None if _blank(value) else str(value))

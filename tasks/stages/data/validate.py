@@ -27,19 +27,29 @@ def _before(name: str) -> pd.Series | None:
 def _held(facts: FactsRef, split: Split, validation: Validation, name: str) -> dict[str, str]:
     """Images that would be drawn into another split than before, although a version may have seen them."""
     before = _before(name)
+    return {} if before is None else _selected(facts, split, validation, before)[2]
+
+
+def _selected(
+    facts: FactsRef, split: Split, validation: Validation, before: pd.Series | None
+) -> tuple[pd.DataFrame, list[str], dict[str, str]]:
+    """What `selection.select` gives, and the splits that are others without `before`, by key."""
+    rows = folders.frame(facts.path)
+    images, notes = selection.select(rows, split, validation, before)
     if before is None:
-        return {}
-    images = folders.frame(facts.path)
-    drawn = selection.accepted(selection.select(images, split, validation)[0]).set_index("key")["split"]
-    kept = selection.accepted(selection.select(images, split, validation, before)[0]).set_index("key")["split"]
-    return kept[kept != drawn.reindex(kept.index)].to_dict()
+        return images, notes, {}
+    kept, drawn = (
+        selection.accepted(table).set_index("key")["split"]
+        for table in (images, selection.select(rows, split, validation)[0])
+    )
+    return images, notes, kept[kept != drawn.reindex(kept.index)].to_dict()
 
 
 @stage(version=3, reads=_held)
 def validate(facts: FactsRef, split: Split, validation: Validation, name: str) -> DatasetRef:
     """The data set to train on. Raises `DataError` with one line per failed critical expectation."""
-    images, notes = selection.select(folders.frame(facts.path), split, validation, _before(name))
-    address = digest(facts, split, validation, _held(facts, split, validation, name))
+    images, notes, held = _selected(facts, split, validation, _before(name))
+    address = digest(facts, split, validation, held)
     with folders.folder("docs", address) as (docs, docs_path):
         findings = findings_of(images, validation, docs)
     images[images["error"].notna()][["uri", "label", "error"]].to_csv(home() / docs_path / "rejected.csv", index=False)
