@@ -22,11 +22,13 @@ class FactsRef(Record):
     rejected: int
     #: What the source passed over, a sentence each.
     notes: tuple[str, ...] = ()
+    #: Files that were not known from an earlier run.
+    computed: int = dataclasses.field(default=0, compare=False)
 
     @property
     @override
     def numbers(self) -> dict[str, float]:
-        return {"images": self.images, "rejected": self.rejected}
+        return {"images": self.images, "rejected": self.rejected, "images_read": self.computed}
 
 
 @dataclass(frozen=True)

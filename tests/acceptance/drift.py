@@ -63,8 +63,8 @@ def _elpv() -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     from tasks.runtime.home import home
     from tasks.settings import Backbone, Images, Source
 
-    rows = fact_table.with_facts(sources.listing(Source(kind="tfds", options={"name": "elpv"})), Images().max_pixels)
-    shown = Images()
+    shown = Images(keep=False)
+    rows, _ = fact_table.with_facts(sources.listing(Source(kind="tfds", options={"name": "elpv"})), shown)
 
     def network() -> "keras.Model":
         return pooling.pooled(backbones.load(Backbone(), shown.size), "avg")

@@ -39,7 +39,8 @@ from tasks.runtime.store.tables import Table
 from tasks.stages.data import preprocess
 def tell(**values): print(json.dumps(values))
 def elpv(copies=1):
-    rows = fact_table.with_facts(sources.listing(settings.Source(kind="tfds", options={"name": "elpv"})), 10**8)
+    source = settings.Source(kind="tfds", options={"name": "elpv"})
+    rows, _ = fact_table.with_facts(sources.listing(source), settings.Images(keep=False))
     rows["split"] = "test"
     many = [rows.assign(key=rows["key"] + f"-{n}") for n in range(copies)]
     return pd.concat(many, ignore_index=True)

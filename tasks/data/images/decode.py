@@ -11,13 +11,19 @@ File layouts: TIFF 6.0 and EXIF 2.3 (orientation, tag 0x0112), PNG (https://www.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import TYPE_CHECKING
+
+from tasks.data.images import exif
+from tasks.data.images.raw import Bytes, number, require
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 #: Formats that the graph reads, as Pillow names them.
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")
+#: A JPEG can be decoded at its size divided by these, from the first coefficients of its blocks.
+RATIOS = (1, 2, 4, 8)
 
 
 def preparer(
@@ -40,7 +46,7 @@ def prepare(data: tf.Tensor, size: int, fit: str, max_pixels: int, formats: Coll
     """
     import tensorflow as tf
 
-    photo = decode(data, max_pixels, formats)
+    photo = decode(data, size, max_pixels, formats)
     height, width = tf.shape(photo)[0], tf.shape(photo)[1]
     if fit == "crop":
         side = tf.minimum(height, width)
@@ -75,8 +81,19 @@ def _resize(photo: tf.Tensor, square: list[int] | tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.clip_by_value(tf.round(photo), 0, 255), tf.uint8)
 
 
-def decode(data: tf.Tensor, max_pixels: int, formats: Collection[str] = FORMATS) -> tf.Tensor:
-    """One photo's bytes as uint8[height, width, 1 or 3], upright, at its own size. Errors as in `prepare`.
+def decoder(size: int, max_pixels: int, formats: Collection[str] = FORMATS) -> Callable[[tf.Tensor], tf.Tensor]:
+    """`decode` as a traced graph of one argument."""
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec([], tf.string, name="data")]
+    return tf.function(lambda data: decode(data, size, max_pixels, formats), input_signature=signature, autograph=False)
+
+
+def decode(data: tf.Tensor, size: int, max_pixels: int, formats: Collection[str] = FORMATS) -> tf.Tensor:
+    """One photo's bytes as uint8[height, width, 1 or 3], upright. Errors as in `prepare`.
+
+    A JPEG is decoded at a half, a quarter or an eighth of its size, as long as each side is left at least twice `size`
+    pixels long; others at their own size.
 
     `formats`: those that can occur, if known. Each further format costs time with every photo, as TensorFlow visits
     each operation of a branch that is not taken: JPEG's branch alone takes a quarter of a millisecond.
@@ -85,7 +102,7 @@ def decode(data: tf.Tensor, max_pixels: int, formats: Collection[str] = FORMATS)
 
     starts = {
         _png: (0, b"\x89PNG\r\n\x1a\n", {"PNG"}),
-        _jpeg: (0, b"\xff\xd8", {"JPEG", "MPO"}),
+        partial(_jpeg, size=size): (0, b"\xff\xd8", {"JPEG", "MPO"}),
         _gif: (0, b"GIF8", {"GIF"}),
         _bmp: (0, b"BM", {"BMP"}),
         _webp: (8, b"WEBP", {"WEBP"}),
@@ -100,17 +117,23 @@ def decode(data: tf.Tensor, max_pixels: int, formats: Collection[str] = FORMATS)
 def _unknown(data: tf.Tensor) -> tf.Tensor:
     import tensorflow as tf
 
-    with tf.control_dependencies([_require(False, "expected JPEG, PNG, GIF, BMP or WebP bytes")]):
+    with tf.control_dependencies([require(False, "expected JPEG, PNG, GIF, BMP or WebP bytes")]):
         return tf.zeros([1, 1, 1], tf.uint8)
 
 
-def _jpeg(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
+def _jpeg(data: tf.Tensor, max_pixels: int, size: int) -> tf.Tensor:
     import tensorflow as tf
 
     height, width, _ = tf.unstack(tf.image.extract_jpeg_shape(data))
+    left = tf.minimum(height, width) // tf.constant(RATIOS)
+    shrink = tf.maximum(tf.math.count_nonzero(left >= 2 * size, dtype=tf.int32) - 1, 0)
+
+    def shrunk(ratio: int) -> tf.Tensor:
+        return tf.image.decode_jpeg(data, ratio=ratio, dct_method="INTEGER_ACCURATE")
+
     with tf.control_dependencies([_bounded(height, width, max_pixels)]):
-        photo = tf.image.decode_jpeg(data, dct_method="INTEGER_ACCURATE")
-    return _turn(photo, _jpeg_orientation(data))
+        photo = tf.switch_case(shrink, [partial(shrunk, ratio) for ratio in RATIOS])
+    return _turn(photo, exif.jpeg(data))
 
 
 def _png(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
@@ -121,26 +144,26 @@ def _png(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
     with tf.control_dependencies([_bounded(height, width, max_pixels)]):
         # If absent alpha is requested, TensorFlow leaves values of 1, 2 and 4 bits unscaled: take the file's channels.
         photo = _on_white(tf.image.decode_png(data))
-    return _turn(photo, _png_orientation(data))
+    return _turn(photo, exif.png(data))
 
 
 def _gif(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
     import tensorflow as tf
 
-    with tf.control_dependencies([_bounded(_number(data, 8, 2), _number(data, 6, 2), max_pixels)]):
+    with tf.control_dependencies([_bounded(number(data, 8, 2), number(data, 6, 2), max_pixels)]):
         return tf.image.decode_gif(_gif_on_white(data))[0]
 
 
 def _bmp(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
     import tensorflow as tf
 
-    height = tf.abs(tf.bitcast(tf.cast(_number(data, 22, 4), tf.uint32), tf.int32))  # negative: rows from the top
-    with tf.control_dependencies([_bounded(height, _number(data, 18, 4), max_pixels)]):
+    height = tf.abs(tf.bitcast(tf.cast(number(data, 22, 4), tf.uint32), tf.int32))  # negative: rows from the top
+    with tf.control_dependencies([_bounded(height, number(data, 18, 4), max_pixels)]):
         pixels = tf.image.decode_bmp(data)
 
     def by_palette() -> tf.Tensor:
         # TensorFlow returns the palette's indices as if they were grey values.
-        table = tf.io.decode_raw(tf.strings.substr(data, 14 + _number(data, 14, 4), 1024), tf.uint8)
+        table = tf.io.decode_raw(tf.strings.substr(data, 14 + number(data, 14, 4), 1024), tf.uint8)
         colours = tf.reshape(table[: tf.size(table) // 4 * 4], [-1, 4])[:, 2::-1]
         return tf.gather(colours, tf.cast(pixels[..., 0], tf.int32))
 
@@ -151,20 +174,20 @@ def _webp(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
     import tensorflow as tf
 
     kind = tf.strings.substr(data, 12, 4)
-    packed = _number(data, 21, 4)
+    packed = number(data, 21, 4)
     height, width = tf.case(
         [
-            (kind == b"VP8X", lambda: (_number(data, 27, 3) + 1, _number(data, 24, 3) + 1)),
+            (kind == b"VP8X", lambda: (number(data, 27, 3) + 1, number(data, 24, 3) + 1)),
             (kind == b"VP8L", lambda: (packed // 2**14 % 2**14 + 1, packed % 2**14 + 1)),
         ],
-        default=lambda: (_number(data, 28, 2) % 2**14, _number(data, 26, 2) % 2**14),
+        default=lambda: (number(data, 28, 2) % 2**14, number(data, 26, 2) % 2**14),
     )
     # TensorFlow 2.21 aborts the process on an animation.
-    animated = (kind == b"VP8X") & (_number(data, 20, 1) // 2 % 2 == 1)
-    still = _require(~animated, "expected a still image, found an animated WebP")
+    animated = (kind == b"VP8X") & (number(data, 20, 1) // 2 % 2 == 1)
+    still = require(~animated, "expected a still image, found an animated WebP")
     with tf.control_dependencies([_bounded(height, width, max_pixels), still]):
         photo = _on_white(tf.image.decode_webp(data)[0])  # a batch of one frame
-    return _turn(photo, _webp_orientation(data))
+    return _turn(photo, exif.webp(data))
 
 
 def _on_white(photo: tf.Tensor) -> tf.Tensor:
@@ -185,141 +208,7 @@ def _bounded(height: tf.Tensor, width: tf.Tensor, max_pixels: int) -> tf.Operati
     import tensorflow as tf
 
     pixels = tf.cast(height, tf.int64) * tf.cast(width, tf.int64)
-    return _require((pixels > 0) & (pixels <= max_pixels), f"expected at most {max_pixels} pixels, found", pixels)
-
-
-def _require(condition: tf.Tensor | bool, *message: str | tf.Tensor) -> tf.Operation:
-    """`tf.debugging.Assert` as one operation; the original adds a branch of several to each photo's graph."""
-    import tensorflow as tf
-
-    return tf.raw_ops.Assert(condition=condition, data=[tf.convert_to_tensor(part) for part in message])
-
-
-def _number(data: tf.Tensor, start: int | tf.Tensor, length: int) -> tf.Tensor:
-    """A little-endian unsigned integer of `length` bytes at `start` of a string scalar, int64."""
-    import tensorflow as tf
-
-    values = tf.cast(tf.io.decode_raw(tf.strings.substr(data, start, length), tf.uint8), tf.int64)
-    with tf.control_dependencies([_require(tf.size(values) == length, "the file ends too early")]):
-        return tf.reduce_sum(values * tf.constant([256**i for i in range(length)], tf.int64))
-
-
-#: Bytes at the start of a file in which its header, palette or EXIF data is searched.
-HEAD = 2**18
-
-
-class _Bytes:
-    """The start of a file as numbers; a position beyond it reads as the last byte."""
-
-    def __init__(self, data: tf.Tensor) -> None:
-        import tensorflow as tf
-
-        self.values = tf.cast(tf.io.decode_raw(tf.strings.substr(data, 0, HEAD), tf.uint8), tf.int64)
-        self.count = tf.size(self.values, out_type=tf.int64)
-
-    def __call__(self, at: tf.Tensor) -> tf.Tensor:
-        """The byte at a position, int64."""
-        import tensorflow as tf
-
-        return tf.gather(self.values, tf.clip_by_value(at, 0, self.count - 1))
-
-    def word(self, at: tf.Tensor, little: tf.Tensor | bool) -> tf.Tensor:
-        """Two bytes as a number."""
-        import tensorflow as tf
-
-        return tf.where(little, self(at) + 256 * self(at + 1), self(at + 1) + 256 * self(at))
-
-    def long(self, at: tf.Tensor, little: tf.Tensor | bool) -> tf.Tensor:
-        """Four bytes as a number."""
-        import tensorflow as tf
-
-        low, high = self.word(at, little), self.word(at + 2, little)
-        return tf.where(little, low + 65536 * high, high + 65536 * low)
-
-    def named(self, at: tf.Tensor, name: bytes) -> tf.Tensor:
-        """Whether these bytes are at a position."""
-        import tensorflow as tf
-
-        return tf.reduce_all(tf.stack([self(at + i) == value for i, value in enumerate(name)]))
-
-
-def _jpeg_orientation(data: tf.Tensor) -> tf.Tensor:
-    """EXIF orientation 1 to 8 of a JPEG, int64; 1 where there is none."""
-    import tensorflow as tf
-
-    raw = _Bytes(data)
-
-    def is_exif(at: tf.Tensor) -> tf.Tensor:
-        return (raw(at + 1) == 0xE1) & raw.named(at + 4, b"Exi")
-
-    def more(at: tf.Tensor) -> tf.Tensor:
-        # Segments follow one another until the scan (0xDA) starts.
-        return (at + 12 < raw.count) & (raw(at) == 0xFF) & (raw(at + 1) != 0xDA) & ~is_exif(at)
-
-    def step(at: tf.Tensor) -> tf.Tensor:
-        return (at + 2 + raw.word(at + 2, little=False),)
-
-    (segment,) = tf.while_loop(more, step, (tf.constant(2, tf.int64),), maximum_iterations=256)
-    return _orientation(raw, segment + 10, is_exif(segment) & (raw(segment) == 0xFF))
-
-
-def _png_orientation(data: tf.Tensor) -> tf.Tensor:
-    """EXIF orientation of a PNG whose chunk `eXIf` comes before its pixels; 1 where there is none."""
-    import tensorflow as tf
-
-    raw = _Bytes(data)
-
-    def more(at: tf.Tensor) -> tf.Tensor:
-        return (at + 12 < raw.count) & ~raw.named(at + 4, b"IDAT") & ~raw.named(at + 4, b"eXIf")
-
-    def step(at: tf.Tensor) -> tf.Tensor:
-        return (at + 12 + raw.long(at, little=False),)
-
-    (chunk,) = tf.while_loop(more, step, (tf.constant(8, tf.int64),), maximum_iterations=256)
-    return _orientation(raw, chunk + 8, (chunk + 12 < raw.count) & raw.named(chunk + 4, b"eXIf"))
-
-
-def _webp_orientation(data: tf.Tensor) -> tf.Tensor:
-    """EXIF orientation of an extended WebP, whose chunk `EXIF` comes after its pixels; 1 where there is none."""
-    import tensorflow as tf
-
-    length = tf.cast(tf.strings.length(data), tf.int64)
-
-    def more(at: tf.Tensor) -> tf.Tensor:
-        return (at + 12 < length) & (tf.strings.substr(data, at, tf.constant(4, tf.int64)) != b"EXIF")
-
-    def step(at: tf.Tensor) -> tf.Tensor:
-        size = _number(data, at + 4, 4)
-        return (at + 8 + size + size % 2,)
-
-    def search() -> tf.Tensor:
-        (chunk,) = tf.while_loop(more, step, (tf.constant(12, tf.int64),), maximum_iterations=256)
-
-        def read() -> tf.Tensor:
-            raw = _Bytes(tf.strings.substr(data, chunk + 8, tf.constant(HEAD, tf.int64)))
-            # Some writers put JPEG's signature before the data.
-            start = tf.where(raw.named(tf.constant(0, tf.int64), b"Exif"), tf.constant(6, tf.int64), 0)
-            return _orientation(raw, start, tf.constant(True))
-
-        return tf.cond(chunk + 12 < length, read, lambda: tf.constant(1, tf.int64))
-
-    def flagged() -> tf.Tensor:
-        return _number(data, 20, 1) // 8 % 2 == 1
-
-    extended = tf.cond(tf.strings.substr(data, 12, 4) == b"VP8X", flagged, lambda: tf.constant(False))
-    return tf.cond(extended, search, lambda: tf.constant(1, tf.int64))
-
-
-def _orientation(raw: _Bytes, tiff: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
-    """The orientation in the EXIF data that begins at `tiff`; 1 where there is none."""
-    import tensorflow as tf
-
-    little = raw(tiff) == 0x49
-    directory = tiff + raw.long(tiff + 4, little)
-    entries = directory + 2 + 12 * tf.range(tf.minimum(raw.word(directory, little), 512), dtype=tf.int64)
-    found = tf.boolean_mask(raw.word(entries + 8, little), raw.word(entries, little) == 0x0112)
-    value = tf.cond(present & (tf.size(found) > 0), lambda: found[0], lambda: tf.constant(1, tf.int64))
-    return tf.where((value >= 1) & (value <= 8), value, 1)
+    return require((pixels > 0) & (pixels <= max_pixels), f"expected at most {max_pixels} pixels, found", pixels)
 
 
 def _gif_on_white(data: tf.Tensor) -> tf.Tensor:
@@ -330,7 +219,7 @@ def _gif_on_white(data: tf.Tensor) -> tf.Tensor:
     """
     import tensorflow as tf
 
-    raw = _Bytes(data)
+    raw = Bytes(data)
 
     def more(at: tf.Tensor, inside: tf.Tensor, control: tf.Tensor) -> tf.Tensor:
         return (at + 1 < raw.count) & (inside | (raw(at) == 0x21))

@@ -6,12 +6,15 @@ import hashlib
 import io
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tasks.data.images import pipeline
 from tasks.data.images.decode import FORMATS
 
 if TYPE_CHECKING:
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 #: Brightness and sharpness are measured on a grey copy of at most this side, pixels, to compare across resolutions.
 COPY_SIDE = 256
 MAX_BYTES = 512 * 2**20
+#: Photos with more pixels are decoded one at a time, to bound the memory.
+LARGE = 2**24
+_large = Lock()
 
 
 @dataclass(frozen=True)
@@ -39,17 +45,33 @@ class Facts:
     error: str | None = None
 
 
-def read(path: str, max_pixels: int) -> dict[str, Any]:
-    """Facts of a file. Never raises for a bad file: `error` says what is wrong with it."""
-    return asdict(_facts(path, lambda image: _checked(image, max_pixels) | _seen(image)))
+def read(path: str, size: int, max_pixels: int) -> tuple[dict[str, Any], np.ndarray | None]:
+    """Facts of a file, and its photo as `pipeline.photo` gives it for squares of `size`; None if there is an error.
+
+    Never raises for a bad file: `error` says what is wrong with it.
+    """
+    photo = None
+
+    def look(image: Image.Image, data: bytes) -> dict[str, Any]:
+        nonlocal photo
+        checked = _checked(image, max_pixels)
+        with _large if image.width * image.height > LARGE else nullcontext():
+            try:
+                photo = pipeline.photo(data, size, max_pixels, (checked["format"],))
+            except ValueError:
+                image.load()  # Pillow says better what is wrong, if it finds the same
+                raise
+            return checked | _seen(photo)
+
+    return asdict(_facts(path, look)), photo
 
 
 def head(path: str, max_pixels: int) -> dict[str, Any]:
     """As `read`, without decoding: `key`, `bytes`, `format` and size, and what is wrong with them."""
-    return asdict(_facts(path, lambda image: _checked(image, max_pixels)))
+    return asdict(_facts(path, lambda image, data: _checked(image, max_pixels)))
 
 
-def _facts(path: str, look: Callable[[Image.Image], dict[str, Any]]) -> Facts:
+def _facts(path: str, look: Callable[[Image.Image, bytes], dict[str, Any]]) -> Facts:
     from PIL import Image
 
     try:
@@ -65,7 +87,7 @@ def _facts(path: str, look: Callable[[Image.Image], dict[str, Any]]) -> Facts:
     try:
         with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
             warnings.simplefilter("ignore")  # Pillow's own limit on pixels; ours follows
-            return Facts(key=key, bytes=len(data), **look(image))
+            return Facts(key=key, bytes=len(data), **look(image, data))
     except Exception as error:
         # Pillow's plugins raise any error of their parser: struct.error, IndexError, SyntaxError, OSError …
         return Facts(key=key, bytes=len(data), error=f"not a readable image: {_reason(error)}")
@@ -79,19 +101,21 @@ def _checked(image: Image.Image, max_pixels: int) -> dict[str, Any]:
         raise ValueError("BMP with 1 bit per pixel; convert it to PNG")
     if image.format == "WEBP" and getattr(image, "is_animated", False):
         raise ValueError("animated WebP; convert its first frame to PNG")
-    if image.width * image.height > max_pixels:
-        raise ValueError(f"{image.width}x{image.height} pixels, more than images.max_pixels = {max_pixels}")
+    # TensorFlow decodes all frames of a GIF to give the first.
+    frames = getattr(image, "n_frames", 1) if image.format == "GIF" else 1
+    if frames * image.width * image.height > max_pixels:
+        found = f"{image.width}x{image.height} pixels" + (f" in each of {frames} frames" if frames > 1 else "")
+        raise ValueError(f"{found}, more than images.max_pixels = {max_pixels}")
     size = {"format": image.format, "width": image.width, "height": image.height}
     return size | {"channels": len(image.getbands())}
 
 
-def _seen(image: Image.Image) -> dict[str, Any]:
-    """Facts from the pixels."""
+def _seen(photo: np.ndarray) -> dict[str, Any]:
+    """Facts from the pixels, uint8[height, width, 1 or 3]."""
     import imagehash
+    from PIL import Image
 
-    image.draft("L", (COPY_SIDE, COPY_SIDE))  # JPEG: decode at a fraction of the size
-    image.load()
-    grey = _grey(image)
+    grey = Image.fromarray(photo.squeeze(2) if photo.shape[2] == 1 else photo).convert("L")
     grey.thumbnail((COPY_SIDE, COPY_SIDE))
     values = np.asarray(grey, np.float32)
     return {
@@ -100,13 +124,6 @@ def _seen(image: Image.Image) -> dict[str, Any]:
         "sharpness": round(float(_laplacian(values).var()), 4),
         "phash": str(imagehash.phash(grey)),
     }
-
-
-def _grey(image: Any) -> Any:
-    if image.mode.startswith("I") or image.mode == "F":
-        # 16-bit values: Pillow's own conversion would clip them at 255.
-        return image.point(lambda value: value / 256).convert("L")
-    return image.convert("RGBA" if "transparency" in image.info else image.mode).convert("L")
 
 
 def _laplacian(grey: np.ndarray) -> np.ndarray:

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from tasks.data.images import plain
-from tasks.data.images.decode import FORMATS, preparer
+from tasks.data.images.decode import FORMATS, decoder, preparer
 from tasks.runtime.errors import DataError
 from tasks.runtime.processes import has_gpu
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-#: Up to this number of cores, PNGs are decoded without TensorFlow. kornia-rs holds Python's lock while it decodes, so
-#: threads prepare about 1,700 photos of 300 x 300 pixels per second on any number of cores: more than a network
-#: processes on eight cores, less than on a GPU.
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+#: Up to this number of cores, plain photos are decoded without TensorFlow. kornia-rs holds Python's lock while it
+#: decodes, so threads prepare about 1,700 PNGs of 300 x 300 pixels per second on any number of cores: more than a
+#: network processes on eight cores, less than on a GPU.
 MOST_CORES = 8
+PLAIN = {"PNG", "JPEG"}
 
 
 def prepared(
@@ -36,11 +41,11 @@ def prepared(
 ) -> Iterator[tuple[list[int], np.ndarray]]:
     """Batches of (positions in `paths`, uint8[n, size, size, 3]), in order. `formats`: those of the files.
 
-    Uses tf.data, or threads if all are PNGs and cores are few; the pixels are equal. Raises `DataError` naming the
+    Uses tf.data, or threads if all are plain and cores are few; the pixels are equal. Raises `DataError` naming the
     file that cannot be read.
     """
     few = (os.cpu_count() or 1) <= MOST_CORES and not has_gpu()
-    way = _by_threads if few and set(formats) == {"PNG"} else _by_tf_data
+    way = _by_threads if few and set(formats) <= PLAIN else _by_tf_data
     batches = way(paths, size, fit, max_pixels, batch_size, formats)
     start = 0
     for batch in batches:
@@ -52,12 +57,17 @@ def _by_threads(
     paths: list[str], size: int, fit: str, max_pixels: int, batch_size: int, formats: Collection[str]
 ) -> Iterator[np.ndarray]:
     read = reader(size, fit, max_pixels, formats)
+    return ahead(read, [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)])
+
+
+def ahead(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """The results of `work` for each item, in order, by as many threads as cores; few results wait to be taken."""
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        waiting: deque[Any] = deque()
+        waiting: deque[Future[Result]] = deque()
         try:
-            for start in range(0, len(paths), batch_size):
-                waiting.append(pool.submit(read, paths[start : start + batch_size]))
+            for item in items:
+                waiting.append(pool.submit(work, item))
                 if len(waiting) > workers + 1:
                     yield waiting.popleft().result()
             while waiting:
@@ -82,7 +92,7 @@ def _by_tf_data(
         for batch in data.as_numpy_iterator():
             yield batch
             start += len(batch)
-    except tf.errors.OpError:
+    except (tf.errors.OpError, UnicodeDecodeError):
         for path in paths[start:]:
             _square(path, size, fit, max_pixels, formats)
         changed = f"Files changed while they were read, among them {paths[start]}. Run the command again."
@@ -115,19 +125,33 @@ def _square(path: str, size: int, fit: str, max_pixels: int, formats: Collection
         data = Path(path).read_bytes()
     except OSError as error:
         raise _unreadable(path, error) from None
-    square = plain.prepare(data, size, fit, max_pixels)
-    if square is not None:
-        return square
-    import tensorflow as tf
-
     try:
-        return _preparer(size, fit, max_pixels, tuple(sorted(formats)))(data).numpy()
-    except (tf.errors.OpError, ValueError) as error:
+        return plain.fitted(photo(data, size, max_pixels, formats), size, fit)
+    except ValueError as error:
         raise _unreadable(path, error) from None
 
 
-# Tracing it takes a second.
-_preparer = cache(preparer)
+def photo(data: bytes, size: int, max_pixels: int, formats: Collection[str] = FORMATS) -> np.ndarray:
+    """A photo's bytes as uint8[height, width, 1 or 3], upright, as `decode.decode` gives it.
+
+    Raises `ValueError` with the reason for bytes that cannot be decoded.
+    """
+    found = plain.decode(data, size, max_pixels)
+    if found is not None:
+        return found
+    import tensorflow as tf
+
+    try:
+        return _decoder(size, max_pixels, tuple(sorted(formats)))(tf.constant(data)).numpy()
+    except UnicodeDecodeError:  # raised for a message of TensorFlow that quotes the file's bytes
+        raise ValueError("damaged") from None
+    except tf.errors.OpError as error:
+        # Without the names of TensorFlow's nodes, which come in double braces.
+        raise ValueError(re.sub(r"\s*(\[\[)?(\{\{.*?\}\}|\[Op:.*?\])(\]\])?\s*", " ", error.message).strip()) from None
+
+
+# Tracing them takes a second.
+_preparer, _decoder = cache(preparer), cache(decoder)
 
 
 def _unreadable(path: str, error: Exception) -> DataError:

@@ -1,33 +1,71 @@
-"""Plain PNGs to prepared squares without TensorFlow: the pixels of `decode.prepare`, in a third of the processor time.
+"""Plain PNGs and JPEGs without TensorFlow: the pixels of `decode.py`, in less of the processor's time.
 
-kornia-rs decodes, and SciPy's sparse matrices resize: one product per axis, in one thread and without TensorFlow's
-overhead for each operation. Sums are added in the same order as TensorFlow's, so that the pixels are equal.
+kornia-rs decodes PNGs, Pillow JPEGs, and SciPy's sparse matrices resize: one product per axis, in one thread and
+without TensorFlow's overhead for each operation. Sums are added in the same order as TensorFlow's, so that the pixels
+are equal.
 """
 
 from __future__ import annotations
 
+import io
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import scipy.sparse
 
+from tasks.data.images.decode import RATIOS
+
 #: Channels by colour type, of those that only need unpacking: grey and RGB (https://www.w3.org/TR/png/, 11.2.1).
 MODES = {0: "mono", 2: "rgb"}
-#: Larger images go to the graph, which decodes on all cores: at this size kornia-rs holds Python's lock for 1 ms.
+#: Larger PNGs go to the graph, which decodes on all cores: at this size kornia-rs holds Python's lock for 1 ms.
 MOST_PIXELS = 2**18
 
 
-def prepare(data: bytes, size: int, fit: str, max_pixels: int) -> np.ndarray | None:
-    """The bytes of an 8-bit grey or RGB PNG without transparency as uint8[size, size, 3], as `decode.prepare` gives it.
+def decode(data: bytes, size: int, max_pixels: int) -> np.ndarray | None:
+    """A photo's bytes as uint8[height, width, 1 or 3], as `decode.decode` gives it.
 
-    None for all others: other kinds of image, large ones, and damaged ones, for which the graph raises the error.
+    None for all that are not plain: other kinds of image, and damaged ones, for which the graph raises the error. Plain
+    are 8-bit grey and RGB PNGs without transparency or EXIF data, up to `MOST_PIXELS`; and grey and colour JPEGs.
     """
-    photo = _decoded(data, min(max_pixels, MOST_PIXELS))
-    return None if photo is None else _fitted(photo, size, fit)
+    return _jpeg(data, size, max_pixels) if data.startswith(b"\xff\xd8") else _png(data, min(max_pixels, MOST_PIXELS))
 
 
-def _decoded(data: bytes, max_pixels: int) -> np.ndarray | None:
-    """uint8[height, width, 1 or 3], or None."""
+def _jpeg(data: bytes, size: int, max_pixels: int) -> np.ndarray | None:
+    from PIL import Image
+
+    # What TensorFlow makes of a file without an end depends on where it is cut.
+    if not data.endswith(b"\xff\xd9"):
+        return None
+    try:
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as photo:
+            width, height = photo.size
+            if photo.mode not in ("L", "RGB") or not 0 < width * height <= max_pixels:
+                return None
+            ratio = max(r for r in RATIOS if r == 1 or min(width, height) // r >= 2 * size)
+            photo.draft(None, (width // ratio, height // ratio))
+            pixels = np.atleast_3d(np.asarray(photo))
+            return np.ascontiguousarray(_upright(pixels, _orientation(photo)))
+    except Exception:  # Pillow's parsers raise any type
+        return None
+
+
+def _orientation(photo: Any) -> int:
+    """EXIF orientation, 1 to 8; 1 where there is none. `Image.getexif` would also search XMP, which viewers do not."""
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif.load(photo.info.get("exif", b""))
+    value = exif.get(0x0112, 1)
+    return value if value in range(1, 9) else 1
+
+
+def _upright(photo: np.ndarray, orientation: int) -> np.ndarray:
+    mirrored = photo[:, ::-1] if orientation in (2, 4, 5, 7) else photo
+    return np.rot90(mirrored, {1: 0, 2: 0, 3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}[orientation])
+
+
+def _png(data: bytes, max_pixels: int) -> np.ndarray | None:
     header = data[:29]  # signature, length, name, width, height, bits, colour type, compression, filter, interlacing
     if len(header) < 29 or header[:16] != b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR":
         return None
@@ -45,8 +83,8 @@ def _decoded(data: bytes, max_pixels: int) -> np.ndarray | None:
         return None
 
 
-def _fitted(photo: np.ndarray, size: int, fit: str) -> np.ndarray:
-    """uint8[height, width, channels] as uint8[size, size, 3]; `fit` as in `decode.prepare`."""
+def fitted(photo: np.ndarray, size: int, fit: str) -> np.ndarray:
+    """uint8[height, width, channels] as uint8[size, size, 3], as `decode.prepare` makes it; `fit` as there."""
     height, width, channels = photo.shape
     across = down = size
     if fit == "crop":

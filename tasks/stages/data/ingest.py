@@ -1,4 +1,4 @@
-"""Ingest: list the source's photos, and read the facts of those that are new."""
+"""Ingest: list the source's photos, and read those that are new: once, for their facts and their prepared squares."""
 
 from tasks.data import sources
 from tasks.data.corrections import corrected
@@ -11,7 +11,7 @@ from tasks.settings import Images, Labels, Source
 NONE = Corrections()
 
 
-@stage(version=4, reads=lambda source, images, labels, corrections=NONE: sources.listing_digest(source))
+@stage(version=5, reads=lambda source, images, labels, corrections=NONE: sources.listing_digest(source))
 def ingest(source: Source, images: Images, labels: Labels, corrections: Corrections = NONE) -> FactsRef:
     """Facts table: one row per image with `key, uri, label, group, split`, facts, and the source's own as `slice_…`.
 
@@ -21,8 +21,9 @@ def ingest(source: Source, images: Images, labels: Labels, corrections: Correcti
     notes = tuple(listed.attrs[sources.NOTES])
     if labels.normalise:
         listed["label"] = listed["label"].map(sources.normalised, na_action="ignore")
-    rows = corrected(fact_table.with_facts(listed, images.max_pixels), corrections)
+    rows, read = fact_table.with_facts(listed, images)
+    rows = corrected(rows, corrections)
     content = digest(rows.drop(columns="mtime").to_csv(index=False), notes)
     with folders.folder("facts", content) as (working, relative):
         rows.to_parquet(working / "facts.parquet")
-    return FactsRef(f"{relative}/facts.parquet", content, len(rows), int(rows["error"].notna().sum()), notes)
+    return FactsRef(f"{relative}/facts.parquet", content, len(rows), int(rows["error"].notna().sum()), notes, read)

@@ -3,24 +3,21 @@
 from dataclasses import replace
 
 from tasks.data import datasets
-from tasks.data.images import pipeline
+from tasks.data.images import pipeline, squares
 from tasks.records import DatasetRef, ImagesRef, digest
 from tasks.runtime import progress
 from tasks.runtime.store.tables import Table
 from tasks.services.orchestration.stage import stage
 from tasks.settings import Images
 
-#: Raise it when the pixels from `images/decode.py` change.
-DECODER = 2
 
-
-@stage(version=2)
+@stage(version=3)
 def preprocess(dataset: DatasetRef, images: Images) -> ImagesRef:
-    """Decode and resize the photos that the table does not hold yet.
+    """Decode and resize the photos that the table does not hold yet: those that ingest read for another size or fit.
 
     Without `images.keep` there is no table: each stage that needs pixels decodes them as it goes.
     """
-    table = "images-" + digest("prepared", DECODER, images.size, images.fit)
+    table = squares.name(images.size, images.fit)
     ref = ImagesRef(
         dataset, table, digest(dataset, table), images.size, images.fit, images.max_pixels, images.keep, computed=0
     )

@@ -66,7 +66,7 @@ def _graph(max_pixels: int):
     import tensorflow as tf
 
     signature = [tf.TensorSpec([], tf.string)]
-    return tf.function(lambda x: graphs.decode(x, max_pixels), input_signature=signature)
+    return tf.function(lambda x: graphs.decode(x, 10_000, max_pixels), input_signature=signature)
 
 
 def decode(data: bytes, max_pixels: int):
@@ -132,8 +132,32 @@ def test_fits():
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_plain_pngs_alone_go_around_tensorflow(kind):
-    assert (plain.prepare(FILES[kind], 32, "squash", 10_000) is not None) == (kind in ("png", "png grey"))
+def test_plain_pngs_and_jpegs_alone_go_around_tensorflow(kind):
+    plainly = kind in ("png", "png grey") or (kind.startswith("jpeg") and kind != "jpeg cmyk")
+    found = plain.decode(FILES[kind], 32, 10_000)
+    assert (found is not None) == plainly
+    if plainly:
+        np.testing.assert_array_equal(found, graphs.decoder(32, 10_000)(FILES[kind]).numpy())
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"subsampling": 1}, {"exif": 6}])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_large_jpegs_are_decoded_at_a_fraction_of_their_size(mode, options):
+    if "exif" in options:
+        exif = Image.Exif()
+        exif[0x0112] = options["exif"]
+        options = {"exif": exif}
+    decode_at_32 = graphs.decoder(32, 10**6, ("JPEG",))
+    for width, height, left in [(127, 300, 127), (128, 300, 64), (403, 258, 65), (700, 515, 65), (1030, 511, 128)]:
+        data = encoded(
+            helpers.photo((120, 200, 60), 1, 1030).crop((0, 0, width, height)).convert(mode), "JPEG", **options
+        )
+        found = plain.decode(data, 32, 10**6)
+        np.testing.assert_array_equal(found, decode_at_32(data).numpy())
+        assert min(found.shape[:2]) == left
+        whole = plain.decode(data, 10_000, 10**6)
+        squares = [plain.fitted(photo, 32, "crop").astype(int) for photo in (found, whole)]
+        assert abs(squares[0] - squares[1]).mean() < 3
 
 
 @pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
@@ -152,17 +176,28 @@ def test_plain_pngs_get_the_pixels_of_the_graph(fit):
         for channels in ("L", "RGB"):
             pixels = rng.integers(0, 256, (height, width, len(channels)), "uint8")
             data = encoded(Image.fromarray(pixels.squeeze(2) if channels == "L" else pixels), "PNG")
-            np.testing.assert_array_equal(plain.prepare(data, 48, fit, 10**6), graph(data).numpy())
+            photo = plain.decode(data, 48, 10**6)
+            np.testing.assert_array_equal(plain.fitted(photo, 48, fit), graph(data).numpy())
 
 
-def test_a_plain_png_that_is_large_or_broken_is_left_to_the_graph():
+def test_a_photo_that_is_large_or_broken_is_left_to_the_graph():
     data = FILES["png"]
     large = encoded(Image.new("L", (plain.MOST_PIXELS, 2)), "PNG")
     interlaced = data[:28] + b"\1" + data[29:]
     transparent = encoded(PHOTO.convert("L"), "PNG", transparency=3)
-    for given in (large, interlaced, transparent, data[:20], data[:99], data[:-20], data.replace(b"IDAT", b"JDAT")):
-        assert plain.prepare(given, 32, "squash", 10**9) is None
-    assert plain.prepare(data, 32, "squash", 60 * 40 - 1) is None
+    for given in (
+        large,
+        interlaced,
+        transparent,
+        data[:20],
+        data[:99],
+        data[:-20],
+        data.replace(b"IDAT", b"JDAT"),
+        FILES["jpeg"][:-2],
+    ):
+        assert plain.decode(given, 32, 10**9) is None
+    for kind in ("png", "jpeg"):
+        assert plain.decode(FILES[kind], 32, 60 * 40 - 1) is None
 
 
 def test_the_graph_alone_gives_the_same_pixels(tmp_path):

@@ -17,7 +17,7 @@ from tasks.runtime.errors import DataError
 
 def _facts(tmp_path, data: bytes, limit: int = 10**6):
     (tmp_path / "file").write_bytes(data)
-    return facts.read(str(tmp_path / "file"), limit)
+    return facts.read(str(tmp_path / "file"), 64, limit)[0]
 
 
 def test_facts_of_a_photo(tmp_path):
@@ -60,7 +60,7 @@ def test_a_bad_file_has_a_reason_and_raises_nothing(tmp_path, data, reason):
 
 
 def test_a_missing_file_has_a_reason(tmp_path):
-    assert "cannot be opened" in facts.read(str(tmp_path / "nothing"), 10)["error"]
+    assert "cannot be opened" in facts.read(str(tmp_path / "nothing"), 64, 10)[0]["error"]
 
 
 def test_views_are_permutations_of_the_pixels_and_differ():
