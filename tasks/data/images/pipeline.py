@@ -93,10 +93,8 @@ def _by_tf_data(
             yield batch
             start += len(batch)
     except (tf.errors.OpError, UnicodeDecodeError):
-        for path in paths[start:]:
-            _square(path, size, fit, max_pixels, formats)
-        changed = f"Files changed while they were read, among them {paths[start]}. Run the command again."
-        raise DataError(changed) from None
+        # One by one: they name the file that cannot be read.
+        yield from _by_threads(paths[start:], size, fit, max_pixels, batch_size, formats)
 
 
 def untuned(data: tf.data.Dataset) -> tf.data.Dataset:

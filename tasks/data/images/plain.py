@@ -8,13 +8,15 @@ are equal.
 from __future__ import annotations
 
 import io
+import re
 from functools import lru_cache
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import scipy.sparse
 
 from tasks.data.images.decode import RATIOS
+from tasks.data.images.raw import HEAD
 
 #: Channels by colour type, of those that only need unpacking: grey and RGB (https://www.w3.org/TR/png/, 11.2.1).
 MODES = {0: "mono", 2: "rgb"}
@@ -34,8 +36,8 @@ def decode(data: bytes, size: int, max_pixels: int) -> np.ndarray | None:
 def _jpeg(data: bytes, size: int, max_pixels: int) -> np.ndarray | None:
     from PIL import Image
 
-    # What TensorFlow makes of a file without an end depends on where it is cut.
-    if not data.endswith(b"\xff\xd9"):
+    # Pillow reads on where TensorFlow gives up, for example after segments that are damaged.
+    if not _well_formed(data):
         return None
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG"]) as photo:
@@ -45,18 +47,49 @@ def _jpeg(data: bytes, size: int, max_pixels: int) -> np.ndarray | None:
             ratio = max(r for r in RATIOS if r == 1 or min(width, height) // r >= 2 * size)
             photo.draft(None, (width // ratio, height // ratio))
             pixels = np.atleast_3d(np.asarray(photo))
-            return np.ascontiguousarray(_upright(pixels, _orientation(photo)))
+            return np.ascontiguousarray(_upright(pixels, _orientation(data)))
     except Exception:  # Pillow's parsers raise any type
         return None
 
 
-def _orientation(photo: Any) -> int:
-    """EXIF orientation, 1 to 8; 1 where there is none. `Image.getexif` would also search XMP, which viewers do not."""
-    from PIL import Image
+#: A marker within the pixels' data: neither a value 255 (00) nor a restart (D0 to D7).
+MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
-    exif = Image.Exif()
-    exif.load(photo.info.get("exif", b""))
-    value = exif.get(0x0112, 1)
+
+def _well_formed(data: bytes) -> bool:
+    """Whether a JPEG's segments follow one another up to the end of the file (ITU-T T.81, annex B)."""
+    at = 2
+    while data[at : at + 1] == b"\xff":
+        marker, length = data[at + 1 : at + 2], int.from_bytes(data[at + 2 : at + 4])
+        if marker == b"\xd9":
+            return at + 2 == len(data)
+        at += 2 + max(length, 2)
+        if marker == b"\xda":
+            found = MARKER.search(data, at)
+            at = found.start() if found else len(data)
+    return False
+
+
+def _orientation(data: bytes) -> int:
+    """EXIF orientation of a JPEG, 1 to 8, step by step as `exif.jpeg` reads it: also from damaged data."""
+    head = data[:HEAD]
+
+    def number(at: int, length: int, order: Literal["big", "little"] = "big") -> int:
+        return int.from_bytes(bytes(head[min(at + i, len(head) - 1)] for i in range(length)), order)
+
+    at = 2
+    for _ in range(256):
+        is_exif = number(at + 1, 1) == 0xE1 and number(at + 4, 3) == int.from_bytes(b"Exi")
+        if is_exif or at + 12 >= len(head) or number(at, 1) != 0xFF or number(at + 1, 1) == 0xDA:
+            break
+        at += 2 + number(at + 2, 2)
+    if not is_exif or number(at, 1) != 0xFF:
+        return 1
+    tiff = at + 10
+    order: Literal["big", "little"] = "little" if number(tiff, 1) == 0x49 else "big"
+    directory = tiff + number(tiff + 4, 4, order)
+    entries = (directory + 2 + 12 * i for i in range(min(number(directory, 2, order), 512)))
+    value = next((number(entry + 8, 2, order) for entry in entries if number(entry, 2, order) == 0x0112), 1)
     return value if value in range(1, 9) else 1
 
 
