@@ -83,7 +83,8 @@ def test_the_pipeline_keeps_the_order_and_names_the_culprit(tmp_path, way):
     paths = [str(path) for path in sorted(folder.rglob("*.png"))]
     batches = list(pipeline.prepared(paths, 32, "squash", 10**6, batch_size=4, formats={"PNG"}))
     assert [i for positions, _ in batches for i in positions] == list(range(9))
-    one_by_one = np.stack([preparer(32, "squash", 10**6)(Path(path).read_bytes()) for path in paths])
+    graph = preparer(32, "squash", 10**6)
+    one_by_one = np.stack([graph(Path(path).read_bytes()) for path in paths])
     np.testing.assert_array_equal(np.concatenate([pixels for _, pixels in batches]), one_by_one)
     (folder / "red" / "red 1.png").write_bytes(b"gone bad since")
     with pytest.raises(DataError, match=r"red 1\.png"):
