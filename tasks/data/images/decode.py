@@ -158,7 +158,9 @@ def _bmp(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
     import tensorflow as tf
 
     height = tf.abs(tf.bitcast(tf.cast(number(data, 22, 4), tf.uint32), tf.int32))  # negative: rows from the top
-    with tf.control_dependencies([_bounded(height, number(data, 18, 4), max_pixels)]):
+    packing = number(data, 30, 4)  # 0: none, 3: masks; TensorFlow takes the others for none
+    plain = require((packing == 0) | (packing == 3), "expected a BMP that is not compressed")
+    with tf.control_dependencies([_bounded(height, number(data, 18, 4), max_pixels), plain]):
         pixels = tf.image.decode_bmp(data)
 
     def by_palette() -> tf.Tensor:

@@ -58,9 +58,10 @@ def read(path: str, size: int, max_pixels: int) -> tuple[dict[str, Any], np.ndar
         with _large if image.width * image.height > LARGE else nullcontext():
             try:
                 photo = pipeline.photo(data, size, max_pixels, (checked["format"],))
-            except ValueError:
-                image.load()  # Pillow says better what is wrong, if it finds the same
-                raise
+            except ValueError as error:
+                image.load()  # Pillow says better what is wrong, if it finds anything
+                kind = f"damaged, or a kind of {image.format} that TensorFlow does not read"
+                raise ValueError(f"{kind}; save it again as PNG ({error})") from None
             return checked | _seen(photo)
 
     return asdict(_facts(path, look)), photo
