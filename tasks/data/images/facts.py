@@ -27,6 +27,9 @@ MAX_BYTES = 512 * 2**20
 LARGE = 2**24
 _large = Lock()
 
+# Pillow warns of damaged EXIF data and of its own limit on pixels. For all threads: `catch_warnings` works for one alone.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -86,8 +89,7 @@ def _facts(path: str, look: Callable[[Image.Image, bytes], dict[str, Any]]) -> F
     if not data:
         return Facts(key=key, bytes=0, error="empty file")
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
-            warnings.simplefilter("ignore")  # Pillow's own limit on pixels; ours follows
+        with Image.open(io.BytesIO(data)) as image:
             return Facts(key=key, bytes=len(data), **look(image, data))
     except Exception as error:
         # Pillow's plugins raise any error of their parser: struct.error, IndexError, SyntaxError, OSError …
