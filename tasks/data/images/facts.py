@@ -27,7 +27,7 @@ MAX_BYTES = 512 * 2**20
 LARGE = 2**24
 _large = Lock()
 
-# Pillow warns of damaged EXIF data and of its own limit on pixels. For all threads: `catch_warnings` works for one alone.
+# Pillow warns of damaged EXIF data and of its own limit on pixels. `catch_warnings` is not made for threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
