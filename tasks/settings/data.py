@@ -48,7 +48,9 @@ class Split(Settings):
 class Validation(Settings):
     """Requirements on the data."""
 
-    suites: tuple[str, ...] = Field(("images",), description="Expectation suites, files of `tasks/data/expectations`")
+    suites: tuple[str, ...] = Field(
+        ("images", "history"), description="Expectation suites, files of `tasks/data/expectations`"
+    )
     max_rejected: Share = Field(0.01, description="Share of files that may be unreadable before the run stops")
     classes: tuple[str, ...] = Field((), description="The labels that may occur; empty: any")
     copies: Literal["drop", "stop"] = Field(

@@ -1,24 +1,48 @@
 """Requirements on the data, as Great Expectations suites.
 
-A suite has `suite(images, validation) -> list[Check]`: tables made of the facts, and the expectations on each. Failed
-critical expectations stop a run, failed warnings do not (https://docs.greatexpectations.io/docs/core/introduction/).
+A suite has `suite(case) -> list[Check]`: tables made of the facts, and the expectations on each. Failed critical
+expectations stop a run, failed warnings do not (https://docs.greatexpectations.io/docs/core/introduction/).
 """
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from tasks.data import data_docs
 
+if TYPE_CHECKING:
+    from tasks.settings import Validation
+
 EXAMPLES = 5
+#: What is known of pictures without looking at them, with the units; a version keeps it for the next comparison.
+FACTS = {
+    "brightness": "0 to 1",
+    "contrast": "0 to 1",
+    "sharpness": "variance of the Laplacian",
+    "width": "pixels",
+    "height": "pixels",
+}
 
 
 def fix(text: str) -> dict[str, str]:
     """The `meta` of an expectation that says what to do where it fails."""
     return {"fix": text}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What suites look at: one row per image, with uri, label, group, split, key, facts, and error if it is set aside.
+
+    `before`: key, label and, in newer versions, facts of each image of the last accepted data set of the same model
+    that is not this one; None if there is none.
+    """
+
+    images: pd.DataFrame
+    validation: "Validation"
+    before: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +126,8 @@ def _finding(outcome: Any, check: Check) -> Finding:
         examples = ", ".join(f"{row[check.row]}{_shown(row.get(column))}" for row in _examples(result))
         text += f"; fails for {result['unexpected_count']} of {result['element_count']}: {examples}"
     elif not outcome.success:
-        text += f"; found {result.get('observed_value')}"
+        value = result.get("observed_value")
+        text += f"; found {f'{value:.4g}' if isinstance(value, float) else value}"
     if not outcome.success and (config.meta or {}).get("fix"):
         text += f". To do: {config.meta['fix']}"
     return Finding(bool(outcome.success), config.severity == "critical", text)
