@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from tasks.data import selection
-from tasks.data.expectations import Case, Finding, evaluate
+from tasks.data.expectations import Case, Finding, evaluate, own
 from tasks.records import SPLITS, DatasetRef, FactsRef, digest
 from tasks.runtime import plugins
 from tasks.runtime.errors import DataError
@@ -25,7 +25,8 @@ def _case(facts: FactsRef, split: Split, validation: Validation, name: str) -> t
     """What the suites look at, notes for people, and what both depend on besides the arguments."""
     images, notes, held = _selected(folders.frame(facts.path), split, validation, _before(name))
     before = versions.data_before(name, selection.accepted(images)) if HISTORY in validation.suites else None
-    read = {"held": held, "before": None if before is None else digest(before.to_csv(index=False))}
+    earlier = None if before is None else digest(before.to_csv(index=False))
+    read = {"held": held, "before": earlier, "own": own.contents(validation)}
     return Case(images, validation, before), notes, read
 
 
@@ -84,9 +85,10 @@ def validate(facts: FactsRef, split: Split, validation: Validation, name: str) -
 
 
 def findings_of(case: Case, docs: Path | None = None) -> list[Finding]:
-    """The findings of the recipe's suites."""
+    """The findings of the recipe's suites and of a person's own."""
     suites = [plugins.entry("expectations", name) for name in case.validation.suites]
-    return evaluate([check for suite in suites for check in suite(case)], docs)
+    checks = [check for suite in (*suites, own.checks) for check in suite(case)]
+    return evaluate(checks, docs, own.findings(case))
 
 
 def refuse(findings: list[Finding], docs: Path) -> None:
