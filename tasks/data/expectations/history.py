@@ -37,7 +37,10 @@ def suite(case: Case) -> list[Check]:
     if case.before is None or case.before.empty:
         return []
     now, before = selection.accepted(case.images), case.before.drop_duplicates("key")
-    checks = [_pictures(now[~now["key"].isin(before["key"])], before), _classes(now["label"], before["label"])]
+    checks = [
+        _pictures(now[~now["key"].isin(before["key"])], _measured(before, now)),
+        _classes(now["label"], before["label"]),
+    ]
     return [check for check in checks if check.expectations]
 
 
@@ -56,9 +59,15 @@ def expected(before: np.ndarray, new: int, level: float) -> tuple[float, float] 
     return float(ordered[rank - 1]), float(ordered[-rank])
 
 
-def _pictures(new: pd.DataFrame, before: pd.DataFrame) -> Check:
-    """One row for each new image."""
-    known = {fact: before[fact].dropna().to_numpy(float) for fact in FACTS if fact in before}
+def _measured(before: pd.DataFrame, now: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Each fact of the earlier images, float[n], as measured today where an image is still there, else as kept."""
+    kept, today = (rows.set_index("key").reindex(columns=list(FACTS)).astype(float) for rows in (before, now))
+    facts = today.reindex(kept.index).combine_first(kept)
+    return {fact: values for fact in FACTS if len(values := facts[fact].dropna().to_numpy())}
+
+
+def _pictures(new: pd.DataFrame, known: dict[str, np.ndarray]) -> Check:
+    """One row for each new image. `known`: facts of the earlier ones."""
     return Check(
         "new_images",
         new,

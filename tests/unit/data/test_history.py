@@ -75,9 +75,11 @@ def test_new_and_vanished_classes_are_named_and_are_no_change_of_the_others_shar
     assert "Every earlier class still has images; fails for 1 of 3: b: 50 before, now (0)" in second
 
 
-def test_an_older_version_kept_no_facts():
+def test_an_older_version_kept_no_facts_but_its_images_that_are_still_there_have_them():
     (text,) = _warned(_images("ab" * 20 + "c", 1000, brightness=0.4), BEFORE[["key", "label", "split"]])
     assert "c: 1 now" in text
+    (text,) = _warned(pd.concat([BEFORE, _images("ab" * 20, 1000, brightness=0.4)]), BEFORE[["key", "label", "split"]])
+    assert "brightness" in text
 
 
 def test_images_of_the_same_kind_are_outside_the_range_as_rarely_as_promised():
