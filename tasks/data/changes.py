@@ -18,6 +18,10 @@ class Changes:
         """Images to learn from: new ones and those with another label."""
         return len(self.new) + len(self.relabelled)
 
+    def __bool__(self) -> bool:
+        """Whether anything has changed."""
+        return bool(self.count or self.removed)
+
     @property
     def sentence(self) -> str:
         """The changes as text."""

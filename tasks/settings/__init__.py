@@ -2,7 +2,7 @@
 
 from tasks.settings.base import Settings, Share, StageSettings
 from tasks.settings.curves import Compare, Method
-from tasks.settings.data import Audit, Images, Labels, Source, Split, Validation, View
+from tasks.settings.data import PROJECT, Audit, Images, Labels, Source, Split, Validation, View
 from tasks.settings.evaluation import Calibration, Decision, Gates, Slices
 from tasks.settings.features import Backbone, Candidate, Extract, Extraction, Pooling, Select, TransferCheck
 from tasks.settings.loading import check, check_engine, check_trained, check_tune, check_weights, load
@@ -27,6 +27,7 @@ from tasks.settings.release import Promotion, Release, Scoring
 from tasks.settings.retraining import Retrain
 
 __all__ = [
+    "PROJECT",
     "TUNED",
     "Audit",
     "Backbone",

@@ -1,11 +1,14 @@
 """Settings of the data: source, split, validation, preparation, audit."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from tasks.settings.base import Settings, Share
 
+#: The configuration of a project of Great Expectations.
+PROJECT = "great_expectations.yml"
 View = Literal["identity", "flip_left_right", "flip_up_down", "rotate_180", "rotate_90", "rotate_270"]
 
 
@@ -48,7 +51,19 @@ class Split(Settings):
 class Validation(Settings):
     """Requirements on the data."""
 
-    suites: tuple[str, ...] = Field(("images",), description="Expectation suites, files of `tasks/data/expectations`")
+    suites: tuple[str, ...] = Field(
+        ("images", "history"), description="Expectation suites, files of `tasks/data/expectations`"
+    )
+    own: str = Field(
+        "",
+        description="Folder, beside the recipe, of your own suites: JSON files of Great Expectations' `expectations/`",
+    )
+    context: str = Field(
+        "",
+        description="Folder, beside the recipe, of a Great Expectations project: its suites run, and its checkpoints' "
+        "actions. Its own code runs too: only a project that you trust",
+    )
+    context_suites: tuple[str, ...] = Field((), description="Suites of `context` that run; empty: all")
     max_rejected: Share = Field(0.01, description="Share of files that may be unreadable before the run stops")
     classes: tuple[str, ...] = Field((), description="The labels that may occur; empty: any")
     copies: Literal["drop", "stop"] = Field(
@@ -59,6 +74,12 @@ class Validation(Settings):
     max_side: int = Field(20_000, ge=1, description="Largest width and height, pixels")
     max_aspect: float = Field(10.0, ge=1, description="Longer side over shorter side; more is a warning")
     min_balance: Share = Field(0.1, description="Smallest class over largest class; less is a warning")
+
+    @property
+    def project(self) -> Path | None:
+        """The folder with the project's configuration: `context` or `gx/` in it; None if there is none."""
+        places = (Path(self.context, "gx"), Path(self.context)) if self.context else ()
+        return next((place for place in places if (place / PROJECT).is_file()), None)
 
 
 class Images(Settings):

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from tasks.runtime import plugins
 from tasks.runtime.errors import UsageError
+from tasks.settings.data import PROJECT, Validation
 from tasks.settings.features import Backbone, Candidate
 from tasks.settings.models import FineTune, Head, Tune
 from tasks.settings.recipe import Recipe
@@ -29,6 +30,7 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
         raise UsageError(f"{path}: expected a TOML file, found a mistake: {error}.") from None
     for override in overrides:
         _set(values, override)
+    _beside(path, values.get("validation"))
     return check(values, str(path))
 
 
@@ -77,6 +79,29 @@ def check_tune(tune: Tune, backbone: Backbone) -> None:
         raise UsageError("tune.poolings: expected none with backbone.pooling = 'none', whose heads need the whole map.")
 
 
+def check_own(validation: Validation) -> None:
+    """Raise `UsageError` if a person's own expectations are not where the recipe says."""
+    if validation.own and not any(Path(validation.own).glob("*.json")):
+        raise UsageError(
+            f"validation.own: expected a folder with suites of Great Expectations, NAME.json, found none in "
+            f"{validation.own}."
+        )
+    if validation.context and not validation.project:
+        raise UsageError(
+            f"validation.context: expected a project of Great Expectations, with gx/{PROJECT}, found none in "
+            f"{validation.context}."
+        )
+    if validation.context_suites and not validation.context:
+        raise UsageError("validation.context_suites: expected none without validation.context.")
+
+
+def _beside(path: Path, validation: Any) -> None:
+    """Make the folders of a person's own expectations absolute: they are beside the recipe."""
+    for name in ("own", "context"):
+        if isinstance(validation, dict) and isinstance(validation.get(name), str) and validation[name]:
+            validation[name] = str(path.absolute().parent / Path(validation[name]).expanduser())
+
+
 def _problems(recipe: Recipe) -> Iterator[str]:
     """What is wrong with the plugins that a recipe names, a sentence each."""
     used: list[tuple[str, str, dict[str, Any], str]] = [
@@ -99,6 +124,7 @@ def _problems(recipe: Recipe) -> Iterator[str]:
         (check_weights, (recipe.backbone,)),
         (check_trained, (recipe.head, recipe.fine_tune)),
         (check_tune, (recipe.tune, recipe.backbone)),
+        (check_own, (recipe.validation,)),
     ):
         try:
             check(*parts)

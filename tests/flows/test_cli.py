@@ -257,3 +257,48 @@ def test_a_command_that_is_told_to_end_leaves_no_server_behind(tmp_path):
     assert b"Run the same command again to continue" in said
     _, alive = psutil.wait_procs(servers, timeout=20)
     assert not alive
+
+
+PROJECT = """
+config_version: 4
+stores:
+  expectations_store:
+    class_name: ExpectationsStore
+    store_backend: {class_name: TupleFilesystemStoreBackend, base_directory: expectations/}
+  validation_results_store:
+    class_name: ValidationResultsStore
+    store_backend: {class_name: TupleFilesystemStoreBackend, base_directory: uncommitted/validations/}
+  checkpoint_store:
+    class_name: CheckpointStore
+    store_backend: {class_name: TupleFilesystemStoreBackend, base_directory: checkpoints/}
+  validation_definition_store:
+    class_name: ValidationDefinitionStore
+    store_backend: {class_name: TupleFilesystemStoreBackend, base_directory: validation_definitions/}
+expectations_store_name: expectations_store
+validation_results_store_name: validation_results_store
+checkpoint_store_name: checkpoint_store
+data_docs_sites: {}
+"""
+
+
+def test_expectations_of_a_persons_own_lie_beside_the_recipe_and_are_read_again_when_they_change(command, tmp_path):
+    helpers.photos(tmp_path / "photos", each=6, classes=("red", "blue"))
+    extra = '[validation]\nown = "expectations"\ncontext = "project"'
+    (tmp_path / "r.toml").write_text(helpers.recipe(tmp_path / "photos", "own", extra))
+    assert "validation.own: expected a folder" in command("check", str(tmp_path / "r.toml")).err
+    suites = [tmp_path / name for name in ("expectations", "project/gx/expectations")]
+    for folder, severity in zip(suites, ("warning", "critical"), strict=True):
+        folder.mkdir(parents=True)
+        wide = {"type": "expect_column_min_to_be_between", "kwargs": {"column": "width", "min_value": 41}}
+        (folder / "wide.json").write_text(json.dumps({"name": "wide", "expectations": [wide | {"severity": severity}]}))
+    (tmp_path / "project" / "gx" / "great_expectations.yml").write_text(PROJECT)
+    refused = command("check", str(tmp_path / "r.toml"))
+    assert refused.code == 1
+    assert "context_wide.width column_min_to_be_between (min_value = 41); found 40" in refused.err
+    (suites[1] / "wide.json").write_text((suites[0] / "wide.json").read_text())
+    told = command("check", str(tmp_path / "r.toml"), "--json").json["warnings"]
+    assert [text.partition(".")[0] for text in told] == ["own_wide", "context_wide"]
+    (suites[0] / "wide.json").write_text("{")
+    wrong = command("check", str(tmp_path / "r.toml"))
+    assert wrong.code == 2
+    assert "wide.json: expected JSON" in wrong.err

@@ -7,10 +7,12 @@ import pytest
 from PIL import Image
 
 from flows.retrain import retrain
+from flows.train import check
 from tasks.data import changes
 from tasks.records import Accuracy, Drift, Gain
 from tasks.services import tracking
 from tasks.services.registry import versions
+from tasks.settings import load
 from tasks.stages.retraining.assess_changes import because
 
 
@@ -130,3 +132,16 @@ def test_after_so_many_looks_it_trains_whatever_is_new(recipe, trained, arrive):
             look.decision == "train"
         )
     assert len(trained) == [look.decision for look in found].count("train")
+
+
+def test_photos_unlike_the_last_data_set_are_a_warning_and_nothing_new_is_not_checked_again(
+    recipe, arrive, monkeypatch
+):
+    checked = load(recipe[0])
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.stages.data.validate.findings_of", lambda case, docs: pytest.fail("computed again"))
+        assert check(checked).warnings == ()
+    arrive(8, lambda pixels: pixels * 0.3)
+    dark = next(text for text in check(checked).warnings if "as before in brightness" in text)
+    assert "their median, of 24, is expected from" in dark
+    assert "that of 120 earlier images is" in dark

@@ -192,7 +192,7 @@ def test_gate(name):
 
 @pytest.mark.parametrize("name", plugins.names("expectations"))
 def test_expectation_suite(name):
-    from tasks.data.expectations import evaluate
+    from tasks.data.expectations import Case, evaluate
 
     rows = [
         {
@@ -209,7 +209,11 @@ def test_expectation_suite(name):
         for split in ("train", "validation", "test")
         for i in range(3)
     ]
-    checks = plugins.entry("expectations", name)(pd.DataFrame(rows), Validation())
-    findings = evaluate(checks)
-    assert len(findings) == sum(len(check.expectations) for check in checks) > 0
-    assert all(finding.passed for finding in findings)
+    images = pd.DataFrame(rows)
+    before = images.assign(key=images["key"] + "before")
+    for case in (Case(images, Validation()), Case(images, Validation(), before)):
+        checks = plugins.entry("expectations", name)(case)
+        findings = evaluate(checks)
+        assert len(findings) == sum(len(check.expectations) for check in checks)
+        assert all(finding.passed for finding in findings)
+    assert findings

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tasks.data.expectations import Check, fix
+from tasks.data.expectations import Case, Check, fix
 from tasks.data.sources import normalised
 from tasks.records import SPLITS
 
@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from tasks.settings import Validation
 
 
-def suite(images: pd.DataFrame, validation: "Validation") -> list[Check]:
-    """Checks on facts: one row per image with uri, label, group, split, key, width, height, error."""
+def suite(case: Case) -> list[Check]:
+    """Checks on the files, the classes and the contents."""
+    images, validation = case.images, case.validation
     readable = images[images["error"].isna()]
     return [_files(images, readable, validation), _classes(readable, validation), _contents(readable, validation)]
 

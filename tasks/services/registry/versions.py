@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from tasks.data import changes
 from tasks.records import VersionRef
 from tasks.runtime.errors import UsageError
 from tasks.services import tracking
@@ -62,8 +63,29 @@ def newest(name: str) -> str:
 
 
 def data_of(name: str, version: str) -> pd.DataFrame | None:
-    """`key`, `label` and `split` of every image that a version was made from; None if that is not known."""
+    """`key`, `label`, `split` and, in newer versions, facts of every image that a version was made from.
+
+    None if that is not known.
+    """
     return tracking.table(version_of(name, version).run_id, DATA)
+
+
+def data_before(name: str, now: pd.DataFrame) -> pd.DataFrame | None:
+    """As `data_of`, of the newest version that was made from other images or labels; None if there is none.
+
+    `now`: `key` and `label` of the images now. Once a version is made from them, this still gives the data before it.
+    """
+    if not registered_models.known(name):
+        return None
+    same = set()
+    for version, _ in versions(name):
+        made_from = version.tags.get("headstart.data", version.version)
+        if made_from not in same:
+            data = tracking.table(version.run_id, DATA)
+            if data is not None and changes.between(data, now):
+                return data
+            same.add(made_from)
+    return None
 
 
 def hits(name: str, version: str) -> tuple[int, int] | None:

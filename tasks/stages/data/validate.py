@@ -1,11 +1,12 @@
 """Validate: Great Expectations on the facts; unreadable images are set aside with the reason."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from tasks.data import selection
-from tasks.data.expectations import Finding, evaluate
+from tasks.data.expectations import Case, Finding, evaluate, own
 from tasks.records import SPLITS, DatasetRef, FactsRef, digest
 from tasks.runtime import plugins
 from tasks.runtime.errors import DataError
@@ -16,6 +17,18 @@ from tasks.services.orchestration.stage import stage
 from tasks.services.registry import versions
 from tasks.settings import Split, Validation
 
+#: The suite that compares with an earlier data set.
+HISTORY = "history"
+
+
+def _case(facts: FactsRef, split: Split, validation: Validation, name: str) -> tuple[Case, list[str], dict[str, Any]]:
+    """What the suites look at, notes for people, and what both depend on besides the arguments."""
+    images, notes, held = _selected(folders.frame(facts.path), split, validation, _before(name))
+    before = versions.data_before(name, selection.accepted(images)) if HISTORY in validation.suites else None
+    earlier = None if before is None else digest(before.to_csv(index=False))
+    read = {"held": held, "before": earlier, "own": own.contents(validation)}
+    return Case(images, validation, before), notes, read
+
 
 def _before(name: str) -> pd.Series | None:
     """The split of each image that the newest version was made from, by key."""
@@ -24,17 +37,13 @@ def _before(name: str) -> pd.Series | None:
     return None if data is None else data.drop_duplicates("key").set_index("key")["split"]
 
 
-def _held(facts: FactsRef, split: Split, validation: Validation, name: str) -> dict[str, str]:
-    """Images that would be drawn into another split than before, although a version may have seen them."""
-    before = _before(name)
-    return {} if before is None else _selected(facts, split, validation, before)[2]
-
-
 def _selected(
-    facts: FactsRef, split: Split, validation: Validation, before: pd.Series | None
+    rows: pd.DataFrame, split: Split, validation: Validation, before: pd.Series | None
 ) -> tuple[pd.DataFrame, list[str], dict[str, str]]:
-    """What `selection.select` gives, and the splits that are others without `before`, by key."""
-    rows = folders.frame(facts.path)
+    """What `selection.select` gives, and the splits, by key, of images that would be drawn into another one.
+
+    A version may have seen them in the split that they are kept in.
+    """
     images, notes = selection.select(rows, split, validation, before)
     if before is None:
         return images, notes, {}
@@ -45,13 +54,13 @@ def _selected(
     return images, notes, kept[kept != drawn.reindex(kept.index)].to_dict()
 
 
-@stage(version=3, reads=_held)
+@stage(version=4, reads=lambda facts, split, validation, name: _case(facts, split, validation, name)[2])
 def validate(facts: FactsRef, split: Split, validation: Validation, name: str) -> DatasetRef:
     """The data set to train on. Raises `DataError` with one line per failed critical expectation."""
-    images, notes, held = _selected(facts, split, validation, _before(name))
-    address = digest(facts, split, validation, held)
-    with folders.folder("docs", address) as (docs, docs_path):
-        findings = findings_of(images, validation, docs)
+    case, notes, read = _case(facts, split, validation, name)
+    images = case.images
+    with folders.folder("docs", digest(facts, split, validation, read)) as (docs, docs_path):
+        findings = findings_of(case, docs)
     images[images["error"].notna()][["uri", "label", "error"]].to_csv(home() / docs_path / "rejected.csv", index=False)
     tracking.log_files(home() / docs_path, "data_docs")
     refuse(findings, home() / docs_path)
@@ -75,10 +84,11 @@ def validate(facts: FactsRef, split: Split, validation: Validation, name: str) -
     return dataset
 
 
-def findings_of(images: pd.DataFrame, validation: Validation, docs: Path | None = None) -> list[Finding]:
-    """The findings of the recipe's suites in the facts table."""
-    suites = [plugins.entry("expectations", name) for name in validation.suites]
-    return evaluate([check for suite in suites for check in suite(images, validation)], docs)
+def findings_of(case: Case, docs: Path | None = None) -> list[Finding]:
+    """The findings of the recipe's suites and of a person's own."""
+    suites = [plugins.entry("expectations", name) for name in case.validation.suites]
+    checks = [check for suite in (*suites, own.checks) for check in suite(case)]
+    return evaluate(checks, docs, own.findings(case))
 
 
 def refuse(findings: list[Finding], docs: Path) -> None:

@@ -1,6 +1,7 @@
 """Register: the model becomes a version in the registry, with everything that it needs to answer."""
 
 from tasks.data import datasets
+from tasks.data.expectations import FACTS
 from tasks.records import CalibrationRef, DatasetRef, ModelRef, Report, Verdict, VersionRef, digest
 from tasks.runtime.home import home
 from tasks.runtime.store import folders
@@ -40,7 +41,7 @@ def register(
         "headstart.test_right": str(round(report.metrics["accuracy"] * dataset.counts["test"])),
         "headstart.test_images": str(dataset.counts["test"]),
     } | {f"headstart.gate.{result.gate}": result.outcome for result in verdict.gates}
-    rows = datasets.rows(dataset)[["key", "label", "split"]]
+    rows = datasets.rows(dataset)[["key", "label", "split", *FACTS]]
     tracking.log_drawn(versions.DATA, rows.to_parquet)
     version = registration.add(name, home() / path, home() / expected / "golden", tags, dataset.classes)
     promotion.introduce(name, version, verdict.decision, verdict.reason, promoted.approval)

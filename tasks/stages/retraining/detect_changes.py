@@ -33,7 +33,7 @@ def _decide(found: changes.Changes, settings: Retrain, version: str, skips: int)
     since = f"{found.sentence} since version {version}"
     if settings.force_after and skips >= settings.force_after:
         return "train", f"{skips} checks in a row have skipped training, the limit of retrain.force_after ({since})"
-    if not found.count and not found.removed:
+    if not found:
         return "skip", f"nothing is new since version {version}"
     if found.count < settings.min_new:
         return "skip", f"{since}: fewer than retrain.min_new = {settings.min_new}"

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from tasks.data import expectations
+from tasks.data.expectations import Case
 from tasks.runtime.errors import DataError
 from tasks.settings import Validation
 from tasks.stages.data.validate import findings_of, refuse
@@ -23,7 +24,7 @@ def images():
 
 
 def _failed(images, **settings):
-    return [finding for finding in findings_of(images, Validation(**settings)) if not finding.passed]
+    return [finding for finding in findings_of(Case(images, Validation(**settings))) if not finding.passed]
 
 
 def test_good_data_passes(images):
@@ -80,7 +81,7 @@ def test_an_expectation_that_cannot_be_evaluated_is_no_pass(images):
 
 def test_data_docs_load_nothing_from_elsewhere(images, tmp_path):
     images["width"] = 5000
-    findings_of(images, Validation(), tmp_path)
+    findings_of(Case(images, Validation()), tmp_path)
     assert "<td>warns</td><td>The longer side is at most 10 times" in (tmp_path / "index.html").read_text()
     pages = list(tmp_path.rglob("*.html"))
     assert (tmp_path / "index.html") in pages
