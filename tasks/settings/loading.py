@@ -27,9 +27,14 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
         raise UsageError(f"{path}: expected a TOML file in UTF-8, found another encoding. Save it as UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: expected a TOML file, found a mistake: {error}.") from None
+    return check(overridden(values, overrides), str(path))
+
+
+def overridden(values: dict[str, Any], overrides: tuple[str, ...]) -> dict[str, Any]:
+    """The values of a recipe with overrides such as `head.options.units=256` on top; `UsageError` for another form."""
     for override in overrides:
         _set(values, override)
-    return check(values, str(path))
+    return values
 
 
 def check(values: dict[str, Any], where: str) -> Recipe:
