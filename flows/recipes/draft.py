@@ -62,7 +62,7 @@ def write(path: str, overrides: list[str], out: Path | None, force: bool) -> Dra
     recipe = loading.check({"name": name} | values, "--set")
     found = look(recipe.source)
     draft = Draft(file, recipe, found)
-    text = writing.toml(_values(name, values, found), proposal.why, [_schema(file), f"# {draft.title}."])
+    text = writing.toml(_values(name, values, found), proposal.why, _schema(file), f"{draft.title}.")
     loading.check(tomllib.loads(text), str(file))
     try:
         (home() / SCHEMA).write_text(writing.schema(), encoding="utf-8")
@@ -92,6 +92,6 @@ def _values(name: str, given: dict[str, Any], found: Found) -> dict[str, Any]:
 
 
 def _schema(file: Path) -> str:
-    """The line that tells editors where the schema is, seen from the recipe: a relative URL."""
+    """Where the schema is, seen from the recipe: a relative URL, without blanks."""
     relative = os.path.relpath(home() / SCHEMA, file.absolute().parent)
-    return f"#:schema {quote(os.fsencode(relative if relative.startswith('.') else f'./{relative}'))}"
+    return quote(os.fsencode(relative if relative.startswith(".") else f"./{relative}"))

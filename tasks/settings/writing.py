@@ -14,13 +14,14 @@ def schema() -> str:
     return json.dumps(Recipe.model_json_schema(), indent=2)
 
 
-def toml(values: dict[str, Any], comments: dict[str, str], head: list[str]) -> str:
+def toml(values: dict[str, Any], comments: dict[str, str], schema: str, head: str) -> str:
     """A recipe's text. Comments are by the settings' full names; without one a setting gets its description.
 
-    `head`: comments at the top. Raises `UsageError` for text that no UTF-8 file can hold.
+    `schema`: the schema's address, seen from the file, for the first line, as Taplo and other editors read it; `head`:
+    the comment below it. Raises `UsageError` for text that no UTF-8 file can hold.
     """
     told = {row["setting"]: row["meaning"] for row in rows()} | comments
-    return "\n".join([*(_comment(line) for line in head), *_table(values, "", told)]) + "\n"
+    return "\n".join([f"#:schema {schema}", _comment(head), *_table(values, "", told)]) + "\n"
 
 
 def _table(values: dict[str, Any], name: str, comments: dict[str, str]) -> list[str]:
@@ -57,4 +58,4 @@ def _value(value: Any) -> str:
 
 def _comment(text: str) -> str:
     """A comment on one line; what cannot be printed is left out."""
-    return text if text.startswith("#") else "# " + "".join(c if c.isprintable() else " " for c in text)
+    return "# " + "".join(c if c.isprintable() else " " for c in text)
