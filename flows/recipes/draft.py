@@ -50,7 +50,10 @@ def write(path: str, overrides: list[str], out: Path | None, force: bool) -> Dra
     unless `force`, or if it cannot be written.
     """
     values = loading.overridden({}, tuple(overrides))
-    named = values.get("source", {}).get("options", {})
+    source = values.setdefault("source", {})
+    named = source.setdefault("options", {}) if isinstance(source, dict) else None
+    if not isinstance(named, dict):
+        raise UsageError("--set: source.options is a table, such as source.options.label=species.")
     proposal = propose(path, named)
     name = values.get("name", proposal.name)
     file = out or Path(f"{name}.toml")
@@ -58,7 +61,7 @@ def write(path: str, overrides: list[str], out: Path | None, force: bool) -> Dra
         raise UsageError(
             f"Expected no file at {file}, found one. Name another one with --out, or overwrite it: --force."
         )
-    values["source"] = {"kind": proposal.source.kind} | values.get("source", {}) | {"options": proposal.source.options}
+    values["source"] = {"kind": proposal.source.kind} | source | {"options": proposal.source.options}
     recipe = loading.check({"name": name} | values, "--set")
     found = look(recipe.source)
     draft = Draft(file, recipe, found)

@@ -86,6 +86,9 @@ def test_what_cannot_be_guessed_is_asked_for_with_the_list_of_columns(here):
     pd.DataFrame({"a": KINDS, "b": KINDS}).to_csv(here / "u.csv", index=False)
     with pytest.raises(UsageError, match=r"source\.options\.image=COLUMN"):
         propose("u.csv", {})
+    for wrong in ("source=1", "source.options=1"):
+        with pytest.raises(UsageError, match=r"source\.options is a table"):
+            draft.write("t.csv", [wrong], None, False)
     for path, says in (
         ("nowhere", "found none at nowhere"),
         (f"photos/red/{helpers.Path('red 0.png')}", "found the file"),

@@ -34,7 +34,7 @@ def guess(table: pd.DataFrame, base: Path, given: dict[str, Any]) -> tuple[dict[
             why[option] = reason(columns[0])
 
     def free() -> list[str]:
-        taken = {*found.values(), *given.values()}
+        taken = {*found.values(), *map(str, given.values())}
         return [column for column in table if column not in taken]
 
     if not {"image", "contents"} & set(given):
