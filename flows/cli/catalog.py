@@ -1,6 +1,5 @@
 """Commands that list what a recipe can name: backbones, heads, sources, gates, engines, settings."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -77,9 +76,9 @@ def settings(
 def schema(home: Home = None) -> None:
     """Print the JSON schema of recipes, for editors that complete and check TOML files."""
     with session("schema", home) as s:
-        from tasks.settings import Recipe
+        from tasks.settings import writing
 
-        print(json.dumps(Recipe.model_json_schema(), indent=2), file=s.out)
+        print(writing.schema(), file=s.out)
 
 
 def _plugins(kind: str, home: Path | None, as_json: bool) -> None:

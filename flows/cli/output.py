@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from flows.cli.session import Session
 
 if TYPE_CHECKING:
+    from flows.recipes.draft import Draft
     from tasks.records import Comparison, DatasetRef, LedgerEntry, Outcome, Retraining, ScoresRef
 
 
@@ -15,6 +16,28 @@ def listed(s: Session, title: str, rows: list[dict[str, Any]]) -> None:
         _table(s, title, rows)
     else:
         s.console.print(f"{title}: none.")
+
+
+#: Classes that are listed one by one.
+SHOWN = 30
+
+
+def drafted(s: Session, found: "Draft") -> None:
+    """What a first look found, and the recipe that was written from it."""
+    by_size = sorted(found.found.classes.items(), key=lambda item: -item[1])
+    s.say(f"{found.title}.")
+    _table(s, "Classes", [{"class": label, "images": n} for label, n in by_size[:SHOWN]])
+    if len(by_size) > SHOWN:
+        s.say(f"… and {len(by_size) - SHOWN} smaller classes; the smallest, {by_size[-1][0]}, has {by_size[-1][1]}.")
+    for text in found.sentences:
+        s.say(text)
+    s.say(f"Recipe: {found.file}. Now its data are checked.")
+
+
+def checked(s: Session, found: "DatasetRef", following: str) -> None:
+    """The result of the data checks, and the next command."""
+    dataset(s, found)
+    s.say(f"Next: {following}", style="bold")
 
 
 def outcome(s: Session, found: "Outcome") -> None:

@@ -1,5 +1,7 @@
-"""Commands that run a recipe: train, retrain, check, compare."""
+"""Commands that write a recipe and run one: init, train, retrain, check, compare."""
 
+import shlex
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,9 +11,44 @@ from flows.cli.arguments import Home, Json, Overrides, RecipeName, recipe_of
 from flows.cli.session import session
 
 
+def init(
+    path: Annotated[
+        str, typer.Argument(help="A folder of photos, a table that names them, or tfds:NAME", metavar="PATH")
+    ],
+    overrides: Overrides = [],  # noqa: B006 - Typer reads the default, nothing changes it
+    out: Annotated[Path | None, typer.Option("--out", help="The file to write [default: NAME.toml, here]")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Look at photos, write a recipe for them, and check it."""
+    with session("init", home) as s:
+        from flows.recipes import draft
+        from tasks.runtime.errors import DataError
+
+        drafted = draft.write(path, overrides, out, force)
+        if not as_json:
+            output.drafted(s, drafted)
+        from flows.cli import startup
+        from flows.train import check as flow
+
+        following = f"headstart train {shlex.quote(str(drafted.file))}"
+        try:
+            with startup.up(drafted.recipe):
+                dataset = flow(drafted.recipe)
+        except DataError as error:
+            again = following.replace("train", "check", 1)
+            raise DataError(f"{error}\nThe recipe is in {drafted.file}. Change it or the data, then: {again}") from None
+        s.show(
+            drafted.summary() | {"check": dataset.summary(), "next": following},
+            as_json,
+            lambda: output.checked(s, dataset, following),
+        )
+
+
 def train(
     recipe: RecipeName,
-    overrides: Overrides = [],  # noqa: B006 - Typer reads the default, nothing changes it
+    overrides: Overrides = [],  # noqa: B006
     refresh: Annotated[bool, typer.Option("--refresh", help="Compute every stage again")] = False,
     home: Home = None,
     as_json: Json = False,

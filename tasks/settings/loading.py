@@ -28,10 +28,16 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
         raise UsageError(f"{path}: expected a TOML file in UTF-8, found another encoding. Save it as UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: expected a TOML file, found a mistake: {error}.") from None
-    for override in overrides:
-        _set(values, override)
+    overridden(values, overrides)
     _beside(path, values.get("validation"))
     return check(values, str(path))
+
+
+def overridden(values: dict[str, Any], overrides: tuple[str, ...]) -> dict[str, Any]:
+    """The values of a recipe with overrides such as `head.options.units=256` on top; `UsageError` for another form."""
+    for override in overrides:
+        _set(values, override)
+    return values
 
 
 def check(values: dict[str, Any], where: str) -> Recipe:

@@ -217,6 +217,22 @@ def test_tables_are_listed_and_those_of_no_version_are_pruned(trained, command, 
     assert {row["table"] for row in command("store", "--json").json} == own
 
 
+def test_init_looks_writes_a_recipe_and_checks_it(command, colours, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused = command("init", str(colours), "--out", "first.toml")
+    assert refused.code == 1, refused.err
+    assert "76 images, 3 classes" in refused.out
+    assert "then: headstart check first.toml" in refused.err
+    assert command("init", str(colours), "--out", "first.toml").code == 2
+    answer = command("init", str(colours), "--set=name=first", "--set=validation.max_rejected=0.1", "--force", "--json")
+    assert answer.code == 0, answer.err
+    assert (answer.json["recipe"], answer.json["next"]) == ("first.toml", "headstart train first.toml")
+    assert answer.json["found"]["classes"] == {"blue": 25, "green": 25, "red": 26}
+    assert answer.json["check"]["images"]["rejected"] == 4
+    assert "max_rejected = 0.1" in Path("first.toml").read_text()
+    assert command("check", "first.toml").code == 0
+
+
 def test_doctor_says_what_works_and_what_does_not(headstart, tmp_path):
     answer = headstart("doctor", "--json", "--home", str(tmp_path))
     assert answer.code == 0, answer.out
@@ -234,7 +250,7 @@ def test_the_version_and_the_schema_of_recipes_are_printed(command):
 
 
 def test_no_summary_of_a_command_is_cut_off(command):
-    assert "..." not in command("--help").out.split("Commands:")[1]
+    assert "..." not in command("--help").out.split("Start:")[1]
 
 
 def test_help_needs_no_heavy_library():

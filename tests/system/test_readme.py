@@ -30,7 +30,7 @@ def _shell(script: str, cwd: Path) -> subprocess.CompletedProcess:
 def reader(tmp_path_factory):
     """A reader with photos who has run the lines for own photos."""
     folder = tmp_path_factory.mktemp("reader")
-    make, *rest = block("README.md", "> pets.toml").strip().splitlines()
+    make, *rest = block("README.md", "headstart init").strip().splitlines()
     assert _shell(make, folder).returncode == 0
     for name, colour in (("cat", "red"), ("dog", "blue")):
         for number in range(24):
@@ -42,9 +42,10 @@ def reader(tmp_path_factory):
     return folder, _shell("\n".join(rest), folder)
 
 
-def test_own_photos_in_three_lines(reader):
+def test_own_photos_in_two_commands(reader):
     folder, done = reader
     assert done.returncode == 0, done.stderr
+    assert "Next: headstart train pets.toml" in done.stdout
     assert "pets version 1 (champion): promote" in done.stdout
     for stage in ("ingest", "register"):
         assert re.search(rf"│ {stage} +│ \d", done.stdout)

@@ -12,7 +12,7 @@ from documents import BLOCKS, ROOT, TEXTS, inline
 RUN = {
     ("README.md", "headstart train elpv"): ".ci/run, where uv is there already",
     ("README.md", "uv run pytest"): ".ci/run",
-    ("README.md", "> pets.toml"): "system/test_readme.py",
+    ("README.md", "headstart init"): "system/test_readme.py",
     ("README.md", "headstart predict"): "system/test_readme.py",
     ("README.md", "headstart rollback"): "system/test_serve.py",
     ("mlflow/README.md", "models serve"): "system/test_readme.py",

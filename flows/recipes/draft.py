@@ -1,0 +1,100 @@
+"""A first recipe for somebody's data."""
+
+import os
+import tomllib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from tasks.data.sources.proposals.look import Found, look, propose
+from tasks.runtime.errors import UsageError
+from tasks.runtime.home import home
+from tasks.settings import Recipe, Source, loading, writing
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A recipe that was written to a file, and what was found in its source."""
+
+    file: Path
+    recipe: Recipe
+    found: Found
+
+    @property
+    def title(self) -> str:
+        """How many images and classes there are, and where."""
+        options = self.recipe.source.options
+        images, where = sum(self.found.classes.values()), options.get("path", options.get("name"))
+        return f"{where}: {images} images, {len(self.found.classes)} classes"
+
+    @property
+    def sentences(self) -> list[str]:
+        """What is to know before the images are read."""
+        given = self.found.splits
+        said = [f"Splits of the source: {', '.join(f'{n} {name}' for name, n in given.items())}."] if given else []
+        said += [f"Set aside: {n} files: {reason}." for reason, n in self.found.aside.items()]
+        said += self.found.notes
+        same = "; ".join(" and ".join(map(repr, labels)) for labels in self.found.alike)
+        return said + ([f"Labels that look the same: {same}. labels.normalise = true joins them."] if same else [])
+
+    def summary(self) -> dict[str, Any]:
+        """The `--json` output about the recipe."""
+        return {"recipe": str(self.file), "name": self.recipe.name, "found": asdict(self.found)}
+
+
+def write(path: str, overrides: list[str], out: Path | None, force: bool) -> Draft:
+    """Look at what is at a path, and write a recipe for it to `out`, by default NAME.toml in the working folder.
+
+    `overrides` are settings such as `source.options.label=species`. Raises `UsageError` if the file is there already,
+    unless `force`, or if it cannot be written.
+    """
+    values = loading.overridden({}, tuple(overrides))
+    source = values.setdefault("source", {})
+    named = source.setdefault("options", {}) if isinstance(source, dict) else None
+    if not isinstance(named, dict):
+        raise UsageError("--set: source.options is a table, such as source.options.label=species.")
+    proposal = propose(path, named)
+    name = values.get("name", proposal.name)
+    file = out or Path(f"{name}.toml")
+    if file.exists() and not force:
+        raise UsageError(
+            f"Expected no file at {file}, found one. Name another one with --out, or overwrite it: --force."
+        )
+    values["source"] = {"kind": proposal.source.kind} | source | {"options": proposal.source.options}
+    recipe = loading.check({"name": name} | values, "--set")
+    found = look(recipe.source)
+    draft = Draft(file, recipe, found)
+    text = writing.toml(_values(name, values, found), proposal.why, _schema(file), f"{draft.title}.")
+    loading.check(tomllib.loads(text), str(file))
+    try:
+        (home() / SCHEMA).write_text(writing.schema(), encoding="utf-8")
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--out: expected a file that can be written at {file}, but {error.strerror}.") from None
+    return draft
+
+
+#: The schema that recipes name for editors, in the home folder.
+SCHEMA = "recipe.schema.json"
+
+
+def _values(name: str, given: dict[str, Any], found: Found) -> dict[str, Any]:
+    """The settings that a first recipe shows: what differs from the defaults, and what most people will want to see."""
+    defaults = Recipe(name=name, source=Source())
+    shown: dict[str, Any] = {"name": name, "source": {}}
+    if found.alike:
+        shown["labels"] = {"normalise": defaults.labels.normalise}
+    drawn = [split for split in ("test", "validation") if not (found.splits or {}).get(split)]
+    shown["split"] = {split: getattr(defaults.split, split) for split in drawn}
+    shown["images"] = {"size": defaults.images.size, "fit": defaults.images.fit, "views": defaults.images.views}
+    for key, value in given.items():
+        both = isinstance(value, dict) and isinstance(shown.get(key), dict)
+        shown[key] = shown[key] | value if both else value
+    return shown
+
+
+def _schema(file: Path) -> str:
+    """Where the schema is, seen from the recipe: a relative URL, without blanks."""
+    relative = os.path.relpath(home() / SCHEMA, file.absolute().parent)
+    return quote(os.fsencode(relative if relative.startswith(".") else f"./{relative}"))

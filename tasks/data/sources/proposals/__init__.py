@@ -1,0 +1,1 @@
+"""What a first recipe says about data that nobody has described yet."""

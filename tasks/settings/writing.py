@@ -1,0 +1,61 @@
+"""Recipes as files: TOML with a comment beside each choice, and the JSON schema that editors check them against."""
+
+import json
+import re
+from typing import Any
+
+from tasks.runtime.errors import UsageError
+from tasks.settings.recipe import Recipe
+from tasks.settings.table import rows
+
+
+def schema() -> str:
+    """The JSON schema of recipes."""
+    return json.dumps(Recipe.model_json_schema(), indent=2)
+
+
+def toml(values: dict[str, Any], comments: dict[str, str], schema: str, head: str) -> str:
+    """A recipe's text. Comments are by the settings' full names; without one a setting gets its description.
+
+    `schema`: the schema's address, seen from the file, for the first line, as Taplo and other editors read it; `head`:
+    the comment below it. Raises `UsageError` for text that no UTF-8 file can hold.
+    """
+    told = {row["setting"]: row["meaning"] for row in rows()} | comments
+    return "\n".join([f"#:schema {schema}", _comment(head), *_table(values, "", told)]) + "\n"
+
+
+def _table(values: dict[str, Any], name: str, comments: dict[str, str]) -> list[str]:
+    """The lines of a table and of those inside it."""
+    plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
+    lines = ["", f"[{name}]"] if name and plain else [""] if plain else []
+    for key, value in plain.items():
+        said = comments.get(f"{name}.{key}".lstrip("."), "")
+        lines.append(f"{_key(key)} = {_value(value)}" + (f"  {_comment(said)}" if said else ""))
+    for key, value in values.items():
+        if isinstance(value, dict):
+            lines += _table(value, f"{name}.{_key(key)}".lstrip("."), comments)
+    return lines
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _value(name)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_key(key)} = {_value(each)}" for key, each in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, str):
+        return str(value)  # numbers and dates are written as Python writes them
+    if any("\ud800" <= c <= "\udfff" for c in value):
+        raise UsageError(f"Expected text in UTF-8, found {value!a}. Rename the file or folder.")
+    # JSON's strings are TOML's, but for one character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _comment(text: str) -> str:
+    """A comment on one line; what cannot be printed is left out."""
+    return "# " + "".join(c if c.isprintable() else " " for c in text)
