@@ -43,7 +43,9 @@ def paths(uris: Iterable[str], keys: Iterable[str]) -> list[str]:
     """The local path of each photo, given its key. Raises `DataError` if it has changed on the server or is gone."""
     listed = list(zip(uris, keys, strict=True))
     found = [str(_place(key)) if remote.scheme(uri) else uri for uri, key in listed]
-    lost = [pair for pair, path in zip(listed, found, strict=True) if remote.scheme(pair[0]) and not Path(path).exists()]
+    lost = [
+        pair for pair, path in zip(listed, found, strict=True) if remote.scheme(pair[0]) and not Path(path).exists()
+    ]
     for (uri, key), (path, error) in zip(lost, fetched(uri for uri, _ in lost), strict=True):
         if error or Path(path) != _place(key):
             raise DataError(f"Expected the photo {uri} as it was: {error or 'it has changed'}. Run the command again.")

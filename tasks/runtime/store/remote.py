@@ -121,7 +121,9 @@ def listed(root: str) -> Iterator[tuple[str, int, int]]:
             raise DataError(f"Expected a bucket at {base}, found none.") from None
         if status or "illegal" in str(error):
             hint = " Check the credentials in the environment." if status[:3] in ("400", "401", "403") else ""
-            raise DependencyError(f"Expected to list {root}, but the answer is: {status or brief(error)}.{hint}") from None
+            raise DependencyError(
+                f"Expected to list {root}, but the answer is: {status or brief(error)}.{hint}"
+            ) from None
         raise _outage(base, error) from None
 
 
