@@ -102,7 +102,14 @@ def test_a_table_names_photos_by_address_below_its_root_alone(bucket, tmp_path):
     name, _ = put(bucket, range(2))
     other, *_ = put(bucket, range(1), top="private")
     table = tmp_path / "t.csv"
-    named = [f"s3://photos/{name}", "red/none.png", f"s3://photos/{other}", "../private/x", "s3://else/a.png", "ftp://a/b"]
+    named = [
+        f"s3://photos/{name}",
+        "red/none.png",
+        f"s3://photos/{other}",
+        "../private/x",
+        "s3://else/a.png",
+        "ftp://a/b",
+    ]
     named += ["https://user:s3cret@host/a.png"]
     pd.DataFrame({"image": named, "label": "red"}).to_csv(table, index=False)
     source = Source(kind="manifest", options={"path": str(table), "root": "s3://photos/pets"})

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from tasks.runtime.store import remote
 
@@ -58,5 +58,5 @@ def below(address: str) -> dict[str, tuple[int, int]]:
     }
 
 
-def _hidden(path: PurePosixPath) -> bool:
+def _hidden(path: PurePath) -> bool:
     return any(part.startswith(".") for part in path.parts)

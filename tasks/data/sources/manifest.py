@@ -142,7 +142,8 @@ def _file(name: Any, base: Path, real: Path) -> tuple[str, str | None]:
     if "\0" in name:
         return str(base / name.replace("\0", "?")), "a file name with a zero byte"
     if remote.scheme(name):
-        return f"{remote.scheme(name)}://…", remote.problem(name) or "an address; source.options.root names none"
+        plain = f"an address, not a file inside {base}; source.options.root may name an address"
+        return remote.shown(name), remote.problem(name) or plain
     file = base / name
     if not Path(os.path.realpath(file)).is_relative_to(real):
         return str(file), f"outside the table's root {base}"

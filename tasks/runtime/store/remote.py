@@ -61,6 +61,14 @@ def problem(address: str) -> str:
     return ""
 
 
+def shown(address: str) -> str:
+    """An address without user, password and query."""
+    host, path = _parted(address)
+    kind, rest = host.split("://")
+    name = path if kind.lower() in LISTED else re.split("[?#]", path)[0]
+    return f"{kind}://{rest.rpartition('@')[2]}/{name}"
+
+
 def place(where: str | Path, option: str) -> Path | str:
     """What an option of a recipe names: an absolute local path, or an address without a slash at its end.
 
@@ -90,7 +98,7 @@ def within(root: str, name: str) -> tuple[str, str | None]:
     base, top = _split(root)
     if scheme(name):
         if found := problem(name):
-            return f"{scheme(name)}://…", found
+            return shown(name), found
         where, key = _split(name)
     else:
         where, key = base, posixpath.join(top or "/", name)
