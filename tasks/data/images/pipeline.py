@@ -115,7 +115,14 @@ def reader(
     size: int, fit: str, max_pixels: int, formats: Collection[str] = FORMATS
 ) -> Callable[[Sequence[str]], np.ndarray]:
     """A function from paths to uint8[n, size, size, 3], to read rows in any order. Errors as in `prepared`."""
-    return lambda paths: np.stack([_square(path, size, fit, max_pixels, formats) for path in paths])
+
+    def read(paths: Sequence[str]) -> np.ndarray:
+        out = np.empty((len(paths), size, size, 3), np.uint8)
+        for row, path in zip(out, paths, strict=True):
+            row[:] = _square(path, size, fit, max_pixels, formats)
+        return out
+
+    return read
 
 
 def _square(path: str, size: int, fit: str, max_pixels: int, formats: Collection[str]) -> np.ndarray:
