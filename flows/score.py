@@ -12,6 +12,7 @@ from tasks.data.files import tables
 from tasks.records import ScoresRef
 from tasks.runtime.errors import UsageError
 from tasks.runtime.home import home
+from tasks.runtime.store import remote
 from tasks.services.orchestration import events, monitoring
 from tasks.services.registry import versions
 from tasks.settings import Observe, Scoring, Source, load
@@ -43,6 +44,13 @@ def score(
 
 def of_words(source: str) -> Source:
     """The source that a person names: a folder, a photo, a table without labels, or a recipe's."""
+    if remote.scheme(source):
+        where = remote.place(source, "SOURCE")
+        if str(where).lower().endswith(tables.SUFFIXES):
+            return Source(kind="manifest", options={"path": str(where), "label": None})
+        if isinstance(where, str):
+            return Source(kind="files", options={"path": where})
+        source = str(where)
     path = Path(source).expanduser()
     if path.is_dir() or path.suffix.lower() in PHOTOS:
         return Source(kind="files", options={"path": str(path.absolute())})

@@ -7,7 +7,7 @@ import pandas as pd
 
 from tasks.data.images import pipeline
 from tasks.records import DatasetRef, ImagesRef
-from tasks.runtime.store import folders
+from tasks.runtime.store import folders, photos
 from tasks.runtime.store.tables import Table
 
 
@@ -27,6 +27,11 @@ def stratified(rows: pd.DataFrame, images: int) -> pd.DataFrame:
     return rows.loc[place.sort_values(kind="stable").index[:images]].sort_index().reset_index(drop=True)
 
 
+def paths(rows: pd.DataFrame) -> list[str]:
+    """The local path of each photo: of one behind an address, that of its copy. Raises `DataError` if it is gone."""
+    return photos.paths(rows["uri"], rows["key"])
+
+
 def labels(rows: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
     """int64[n], positions of the rows' labels in `classes`."""
     return rows["label"].map({name: i for i, name in enumerate(classes)}).to_numpy(np.int64)
@@ -41,9 +46,7 @@ def pixels(images: ImagesRef, rows: pd.DataFrame, size: int) -> Iterator[np.ndar
     """Prepared images of the rows in their order, uint8[at most `size`, side, side, 3] at a time."""
     if images.kept:
         return pixel_table(images).batches(list(rows["key"]), size)
-    batches = pipeline.prepared(
-        list(rows["uri"]), images.size, images.fit, images.max_pixels, size, set(rows["format"])
-    )
+    batches = pipeline.prepared(paths(rows), images.size, images.fit, images.max_pixels, size, set(rows["format"]))
     return (pixels for _, pixels in batches)
 
 
@@ -51,5 +54,5 @@ def pixel_reader(images: ImagesRef, rows: pd.DataFrame) -> Callable[[np.ndarray]
     """A function from positions in the rows, int[n], to their prepared images, uint8[n, side, side, 3]."""
     if images.kept:
         return pixel_table(images).reader(list(rows["key"]))
-    paths, read = list(rows["uri"]), pipeline.reader(images.size, images.fit, images.max_pixels)
-    return lambda positions: read([paths[i] for i in positions])
+    files, read = paths(rows), pipeline.reader(images.size, images.fit, images.max_pixels)
+    return lambda positions: read([files[i] for i in positions])

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tasks.data import datasets
 from tasks.runtime.errors import DataError
 
 MANIFEST, EXPECTED = "manifest.json", "expected.json"
@@ -97,6 +98,7 @@ def count(folder: Path) -> int:
 
 def _chosen(predictions: pd.DataFrame, count: int) -> list[tuple[bytes, np.ndarray]]:
     rows = order(predictions)
+    rows = rows.assign(uri=datasets.paths(rows))
     sizes = rows["uri"].map(lambda uri: Path(uri).stat().st_size if Path(uri).is_file() else np.inf)
     if (sizes > LARGEST).all():
         sizes, count = sizes.sort_values(kind="stable"), 1

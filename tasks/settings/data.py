@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from tasks.runtime.errors import UsageError
+from tasks.runtime.store import remote
 from tasks.settings.base import Settings, Share
 
 #: The configuration of a project of Great Expectations.
@@ -18,6 +20,15 @@ class Source(Settings):
     kind: str = Field("folder", description="Where the photos are: a name from `headstart sources`")
     options: dict[str, Any] = Field({}, description="Options of the source, e.g. `path`")
     licence: str = Field("", description="Licence of the photos, for the model card")
+
+    @model_validator(mode="after")
+    def holds_no_secret(self) -> "Source":
+        """Options are logged: an address among them has no password and no query."""
+        for name, value in self.options.items():
+            if remote.scheme(str(value)) in remote.SCHEMES and (found := remote.problem(str(value))):
+                # pydantic's own errors show the value.
+                raise UsageError(f"source.options.{name}: expected a path or an address, found {found}.")
+        return self
 
 
 class Labels(Settings):

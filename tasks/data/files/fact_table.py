@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from tasks.data.images import facts, pipeline, plain, squares
 from tasks.runtime import progress
+from tasks.runtime.store import photos
 from tasks.runtime.store.tables import Rows
 from tasks.settings import Images
 
@@ -37,13 +38,15 @@ def with_facts(rows: pd.DataFrame, images: Images) -> tuple[pd.DataFrame, int]:
     table = Rows(f"facts-{VERSION}-{images.max_pixels}-{images.size}", SCHEMA)
     known = table.read()
     readable = rows[rows["error"].isna()]
-    new = readable[~_identity(readable).isin(_identity(known))].drop_duplicates(IDENTITY)
+    # What could not be opened is tried again: it may have been for a moment, or the permissions have changed.
+    opened = known[~known["error"].str.startswith(facts.CLOSED, na=False)]
+    new = readable[~_identity(readable).isin(_identity(opened))].drop_duplicates(IDENTITY)
     if len(new):
         for facts_of_batch in _read(new[IDENTITY].reset_index(drop=True), images):
             table.append(facts_of_batch)
         # Read back, not joined in memory: the columns' types, and thus the digest, must not depend on which are new.
         known = table.read()
-    joined = rows.merge(known.drop_duplicates(IDENTITY), on=IDENTITY, how="left", suffixes=("_source", ""))
+    joined = rows.merge(known.drop_duplicates(IDENTITY, keep="last"), on=IDENTITY, how="left", suffixes=("_source", ""))
     joined["error"] = joined["error_source"].where(joined["error_source"].notna(), joined["error"])
     return joined.drop(columns="error_source"), len(new)
 
@@ -53,7 +56,7 @@ def _read(new: pd.DataFrame, images: Images) -> Iterator[pd.DataFrame]:
     table = squares.table(images.size, images.fit) if images.keep else None
     there = table.keys() if table else set()
     # Pillow, hashlib and TensorFlow release the interpreter's lock while they work.
-    read = pipeline.ahead(partial(_examined, images=images), list(new["uri"]))
+    read = pipeline.ahead(partial(_examined, images=images), photos.fetched(new["uri"]))
     done = 0
     tracked = progress.track(read, len(new), "ingest")
     while found := list(islice(tracked, BATCH)):
@@ -66,8 +69,11 @@ def _read(new: pd.DataFrame, images: Images) -> Iterator[pd.DataFrame]:
         done += len(found)
 
 
-def _examined(path: str, images: Images) -> tuple[dict[str, Any], np.ndarray | None]:
-    """The facts of a file, and its square where squares are kept and it has one."""
+def _examined(file: tuple[str, str | None], images: Images) -> tuple[dict[str, Any], np.ndarray | None]:
+    """The facts of a file, and its square where squares are kept and it has one; it has a path, or why it has none."""
+    path, error = file
+    if error:
+        return facts.unread(error), None
     found, photo = facts.read(path, images.size, images.max_pixels)
     return found, plain.fitted(photo, images.size, images.fit) if photo is not None and images.keep else None
 

@@ -3,7 +3,9 @@
 import os
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
+
+from tasks.runtime.store import remote
 
 #: Files behind a link to a folder outside the source that are named one by one.
 NAMED = 1000
@@ -44,5 +46,17 @@ def _below(folder: Path, root: Path, seen: set[Path]) -> Iterator[tuple[Path, st
         yield from _below(below, root, seen)
 
 
-def _hidden(path: Path) -> bool:
+def below(address: str) -> dict[str, tuple[int, int]]:
+    """(size, stamp) of each file below an address, by its own; not of hidden ones, nor of markers of folders."""
+    every = {file: (size, stamp) for file, size, stamp in remote.listed(address)}
+    parents = {str(parent) for file in every for parent in PurePosixPath(file.split("://", 1)[1]).parents}
+    root = len(address) + 1
+    return {
+        file: stat
+        for file, stat in sorted(every.items())
+        if not _hidden(PurePosixPath(file[root:])) and file.split("://", 1)[1] not in parents and file != address
+    }
+
+
+def _hidden(path: PurePath) -> bool:
     return any(part.startswith(".") for part in path.parts)

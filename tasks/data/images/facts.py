@@ -16,13 +16,15 @@ import numpy as np
 
 from tasks.data.images import pipeline
 from tasks.data.images.decode import FORMATS
+from tasks.runtime.store.photos import MAX_BYTES
 
 if TYPE_CHECKING:
     from PIL import Image
 
 #: Brightness and sharpness are measured on a grey copy of at most this side, pixels, to compare across resolutions.
 COPY_SIDE = 256
-MAX_BYTES = 512 * 2**20
+#: How the errors of files that could not be read at all begin.
+CLOSED = "cannot be opened"
 #: Photos with more pixels are decoded one at a time, to bound the memory.
 LARGE = 2**24
 _large = Lock()
@@ -75,6 +77,11 @@ def head(path: str, max_pixels: int) -> dict[str, Any]:
     return asdict(_facts(path, lambda image, data: _checked(image, max_pixels)))
 
 
+def unread(reason: str) -> dict[str, Any]:
+    """As `read`, of a file that cannot be had."""
+    return asdict(Facts(error=f"{CLOSED}: {reason}"))
+
+
 def _facts(path: str, look: Callable[[Image.Image, bytes], dict[str, Any]]) -> Facts:
     from PIL import Image
 
@@ -84,7 +91,7 @@ def _facts(path: str, look: Callable[[Image.Image, bytes], dict[str, Any]]) -> F
             return Facts(bytes=size, error=f"{size} bytes, more than the limit of {MAX_BYTES}")
         data = Path(path).read_bytes()
     except OSError as error:
-        return Facts(error=f"cannot be opened: {error.strerror}")
+        return Facts(error=f"{CLOSED}: {error.strerror}")
     key = hashlib.sha256(data).hexdigest()
     if not data:
         return Facts(key=key, bytes=0, error="empty file")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -60,7 +60,7 @@ def _by_threads(
     return ahead(read, [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)])
 
 
-def ahead(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+def ahead(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """The results of `work` for each item, in order, by as many threads as cores; few results wait to be taken."""
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
@@ -115,7 +115,14 @@ def reader(
     size: int, fit: str, max_pixels: int, formats: Collection[str] = FORMATS
 ) -> Callable[[Sequence[str]], np.ndarray]:
     """A function from paths to uint8[n, size, size, 3], to read rows in any order. Errors as in `prepared`."""
-    return lambda paths: np.stack([_square(path, size, fit, max_pixels, formats) for path in paths])
+
+    def read(paths: Sequence[str]) -> np.ndarray:
+        out = np.empty((len(paths), size, size, 3), np.uint8)
+        for row, path in zip(out, paths, strict=True):
+            row[:] = _square(path, size, fit, max_pixels, formats)
+        return out
+
+    return read
 
 
 def _square(path: str, size: int, fit: str, max_pixels: int, formats: Collection[str]) -> np.ndarray:

@@ -15,7 +15,7 @@ from tasks.data.sources import NOTES, SPLIT_NAMES
 from tasks.records import SPLITS, digest
 from tasks.runtime.errors import DataError, UsageError
 from tasks.runtime.home import home
-from tasks.runtime.store import folders
+from tasks.runtime.store import folders, photos, remote
 
 #: Hugging Face's name of the column with the files, taken where the table has no `image`.
 FILE_NAME = "file_name"
@@ -24,20 +24,30 @@ METADATA = tuple(f"metadata{suffix}" for suffix in (".csv", ".jsonl", ".parquet"
 
 def rows(
     *,
-    path: Path,
+    path: Path | str,
     image: str = "image",
     label: str | None = "label",
     group: str | None = None,
     split: str | None = None,
-    root: Path | None = None,
+    root: Path | str | None = None,
     contents: str | None = None,
 ) -> pd.DataFrame:
     """One row per line of the table: `image`, `label`, `group` and `split` are names of its columns.
 
     Paths in the table are relative to `root`, else to the table's folder, and must stay inside it. `contents` names
     a column of a Parquet table that holds the images themselves, or Hugging Face's {bytes, path}.
+
+    The table may be behind an address, and the root too. Only below a root that is an address may the table name
+    photos by addresses.
     """
-    path = _table(path.expanduser())
+    named_by, addressed = remote.place(path, "source.options.path"), bool(remote.scheme(str(root or path)))
+    base = remote.place(root, "source.options.root") if root else None
+    if isinstance(named_by, str):
+        base = base or (named_by.rpartition("/")[0] if _is_table(named_by) else named_by)
+        path = _copied(named_by)
+    else:
+        path = _table(named_by)
+    base = base or path.parent
     table, notes = tables.read(path)
     if image == "image" and image not in table and FILE_NAME in table:
         image = FILE_NAME
@@ -48,11 +58,7 @@ def rows(
             f"{path}: expected the columns {', '.join(map(repr, absent))}, found {', '.join(map(repr, table))}. "
             "A recipe names other columns in source.options."
         )
-    out = (
-        _written(path, table, contents)
-        if contents
-        else _files(table[image], (root or path.parent).expanduser().absolute())
-    )
+    out = _written(path, table, contents) if contents else _files(table[image], base, addressed)
     for name in ("label", "group", "split"):
         column = named[name]
         out[name] = None if column is None else table[column].astype(object).map(_text)
@@ -80,11 +86,51 @@ def _table(path: Path) -> Path:
     return path
 
 
-def _files(names: pd.Series, base: Path) -> pd.DataFrame:
+def _is_table(address: str) -> bool:
+    return address.lower().endswith(tables.SUFFIXES)
+
+
+def _copied(address: str) -> Path:
+    """A copy of a table behind an address, made when the table has changed; in a folder it is Hugging Face's."""
+    files = [address] if _is_table(address) else [f"{address}/{name}" for name in METADATA]
+    found = next(((file, stat) for file in files if (stat := remote.stat(file)) != remote.ABSENT), None)
+    if found is None:
+        raise DataError(f"source.options.path: expected a table at {' or '.join(files)}, found none there.")
+    name, content = Path(found[0]).name, digest("table", *found)
+    place = f"store/sources/{content}/{name}"
+    if folders.missing([place]):
+        try:
+            data, _ = remote.read(found[0], photos.MAX_BYTES)
+        except OSError as error:
+            raise DataError(f"{found[0]}: expected a table, but {error.strerror}.") from None
+        with folders.folder("sources", content) as (working, _):
+            (working / name).write_bytes(data or b"")
+    return home() / place
+
+
+def _files(names: pd.Series, base: Path | str, addressed: bool) -> pd.DataFrame:
     """`uri` of each named file, and `error` where it is not inside the root."""
-    real = base.resolve()
-    found = [_file(None if _blank(name) else name, base, real) for name in names.map(_scalar)]
+    given = [None if _blank(name) else name for name in names.map(_scalar)]
+    if isinstance(base, str):
+        found = [_far(name, base) for name in given]
+    else:
+        real = base.resolve()
+        found = [_file(_path(name) if addressed else name, base, real) for name in given]
     return pd.DataFrame(found, columns=["uri", "error"], dtype=object)
+
+
+def _far(name: Any, base: str) -> tuple[str, str | None]:
+    if name is None or not str(name).strip():
+        return base, "no file name"
+    if not isinstance(name, str) or not name.isprintable():
+        return base, f"expected a file name or an address, found {type(name).__name__} with other content"
+    return remote.within(base, name)
+
+
+def _path(name: Any) -> Any:
+    """A `file://` address as its path."""
+    is_file = isinstance(name, str) and remote.scheme(name) == "file" and not remote.problem(name)
+    return str(remote.local(name)) if is_file else name
 
 
 def _file(name: Any, base: Path, real: Path) -> tuple[str, str | None]:
@@ -95,8 +141,9 @@ def _file(name: Any, base: Path, real: Path) -> tuple[str, str | None]:
         return str(base), f"expected a file name, found {found}; source.options.contents names a column of images"
     if "\0" in name:
         return str(base / name.replace("\0", "?")), "a file name with a zero byte"
-    if "://" in name:
-        return name, f"an address, not a file inside {base}"
+    if remote.scheme(name):
+        plain = f"an address, not a file inside {base}; source.options.root may name an address"
+        return remote.shown(name), remote.problem(name) or plain
     file = base / name
     if not Path(os.path.realpath(file)).is_relative_to(real):
         return str(file), f"outside the table's root {base}"

@@ -138,6 +138,12 @@ def tables_in_use() -> set[str]:
     return {table for version, _ in versions() for table in version.tags.get("headstart.tables", "").split()}
 
 
+def photos_in_use() -> set[str]:
+    """Keys of the photos that some registered version was made from."""
+    data = (data_of(version.name, str(version.version)) for version, _ in versions())
+    return {key for table in data if table is not None for key in table["key"]}
+
+
 def describe(version: "ModelVersion", aliases: tuple[str, ...]) -> dict[str, Any]:
     """What `headstart models` shows for a version."""
     tags = version.tags

@@ -31,7 +31,7 @@ def decode_into(table: Table, images: ImagesRef) -> int:
     """Decode the photos that the table lacks; returns how many."""
     rows = datasets.rows(images.dataset)
     new = rows[~rows["key"].isin(table.keys())]
-    keys, paths = list(new["key"]), list(new["uri"])
+    keys, paths = list(new["key"]), datasets.paths(new)
     if paths:
         batches = pipeline.prepared(paths, images.size, images.fit, images.max_pixels, formats=set(new["format"]))
         for positions, pixels in progress.counted(((b, len(b[0])) for b in batches), len(paths), "preprocess"):

@@ -1,17 +1,15 @@
 """Score: a registered version's predictions for every image of a source, in a Parquet file."""
 
-import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.data import sources
+from tasks.data import datasets, sources
 from tasks.data.images import facts, pipeline
 from tasks.evaluation import drift
 from tasks.networks import engines
@@ -21,7 +19,7 @@ from tasks.records import ScoresRef, digest
 from tasks.runtime import progress
 from tasks.runtime.errors import DataError
 from tasks.runtime.home import home
-from tasks.runtime.store import folders
+from tasks.runtime.store import folders, photos
 from tasks.runtime.store.tables import Table
 from tasks.services.orchestration.stage import stage
 from tasks.services.registry import verification, versions
@@ -70,8 +68,14 @@ def score(source: Source, name: str, version: str, settings: Scoring) -> ScoresR
 
 def _keyed(rows: pd.DataFrame, max_pixels: int) -> pd.DataFrame:
     """The rows with the key and format of each file; `error` says which files are clearly not images."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pd.DataFrame(list(pool.map(lambda uri: facts.head(uri, max_pixels), rows["uri"])), index=rows.index)
+    readable = rows[rows["error"].isna()]
+
+    def head(file: tuple[str, str | None]) -> dict[str, Any]:
+        path, error = file
+        return facts.unread(error) if error else facts.head(path, max_pixels)
+
+    read = pipeline.ahead(head, photos.fetched(readable["uri"]))
+    found = pd.DataFrame(list(read), index=readable.index, columns=["key", "format", "error"]).reindex(rows.index)
     return rows.assign(
         key=found["key"], format=found["format"], error=rows["error"].where(rows["error"].notna(), found["error"])
     )
@@ -118,7 +122,10 @@ def _fill(
             values = _answers(part, spec, engine, batch_size)
         except DataError:
             # One of the files is truncated: find it.
-            found = {row.key: _unreadable(row.uri, spec) for row in part.itertuples()}
+            found = {
+                row.key: _unreadable(path, spec)
+                for row, path in zip(part.itertuples(), datasets.paths(part), strict=True)
+            }
             errors |= {key: reason for key, reason in found.items() if reason}
             part = part[~part["key"].isin(errors)]
             values = _answers(part, spec, engine, batch_size)
@@ -130,7 +137,7 @@ def _fill(
 def _answers(part: pd.DataFrame, spec: package.Spec, engine: Engine, batch_size: int) -> np.ndarray:
     """The network's answers for files, float32[n, width]."""
     formats = set(part["format"])
-    prepared = pipeline.prepared(list(part["uri"]), **spec.images, batch_size=batch_size, formats=formats)
+    prepared = pipeline.prepared(datasets.paths(part), **spec.images, batch_size=batch_size, formats=formats)
     found = list(engine.run(engines.ahead(pixels for _, pixels in prepared)))
     return np.concatenate(found) if found else np.empty((0, *engine.shape), np.float32)
 

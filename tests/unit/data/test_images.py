@@ -100,3 +100,7 @@ def test_a_pipeline_that_is_left_early_ends(tmp_path, way):
     assert next(batches)[1].shape == (2, 32, 32, 3)
     batches.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+
+
+def test_no_rows_are_no_squares():
+    assert pipeline.reader(32, "crop", 10**6)([]).shape == (0, 32, 32, 3)

@@ -1,0 +1,116 @@
+"""Copies of photos behind addresses in the home folder, by the SHA-256 of their bytes, which is the photo's key.
+
+Later stages read a photo again: from its copy. A copy that was deleted is fetched again.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from tasks.runtime.errors import DataError
+from tasks.runtime.home import home
+from tasks.runtime.store import remote
+
+#: The largest photo that is read, bytes.
+MAX_BYTES = 512 * 2**20
+#: Name of the copies among the store's tables.
+NAME = "photos"
+
+
+def fetched(uris: Iterable[str]) -> Iterator[tuple[str, str | None]]:
+    """For each file, in order: its local path, and why it cannot be had, or None. Local files are left as they are.
+
+    A file that is not new is not sent again by servers that know etags. Raises `DependencyError` if a server does not
+    answer.
+    """
+    listed = list(uris)
+    if not any(map(remote.scheme, listed)):
+        yield from ((uri, None) for uri in listed)
+        return
+    pool = ThreadPoolExecutor(remote.WORKERS, thread_name_prefix="fetch")
+    try:
+        yield from pool.map(_fetched, listed)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def paths(uris: Iterable[str], keys: Iterable[str]) -> list[str]:
+    """The local path of each photo, given its key. Raises `DataError` if it has changed on the server or is gone."""
+    listed = list(zip(uris, keys, strict=True))
+    found = [str(_place(key)) if remote.scheme(uri) else uri for uri, key in listed]
+    lost = [
+        pair for pair, path in zip(listed, found, strict=True) if remote.scheme(pair[0]) and not Path(path).exists()
+    ]
+    for (uri, key), (path, error) in zip(lost, fetched(uri for uri, _ in lost), strict=True):
+        if error or Path(path) != _place(key):
+            raise DataError(f"Expected the photo {uri} as it was: {error or 'it has changed'}. Run the command again.")
+    return found
+
+
+def stored() -> list[dict[str, Any]]:
+    """The copies as a row of the store's tables: name, rows, bytes; no row if there are none."""
+    sizes = [file.stat().st_size for file in _copies()]
+    return [{"table": NAME, "rows": len(sizes), "bytes": sum(sizes)}] if sizes else []
+
+
+def prune(used: Collection[str], delete: bool) -> list[dict[str, Any]]:
+    """As `stored`, of the copies of photos whose keys are not in `used`; deletes them if told so."""
+    sizes = []
+    for file in _copies():
+        if file.name not in used:
+            sizes.append(file.stat().st_size)
+            if delete:
+                file.unlink(missing_ok=True)
+    if delete and not used:
+        shutil.rmtree(_root(), ignore_errors=True)
+    return [{"table": NAME, "rows": len(sizes), "bytes": sum(sizes)}] if sizes else []
+
+
+def _fetched(uri: str) -> tuple[str, str | None]:
+    if not remote.scheme(uri):
+        return uri, None
+    address = hashlib.sha256(uri.encode()).hexdigest()
+    note = _root() / "from" / address[:2] / address
+    known = json.loads(note.read_text()) if note.exists() else {}
+    etag = known["etag"] if known and _place(known["key"]).exists() else ""
+    try:
+        data, now = remote.read(uri, MAX_BYTES, etag)
+    except OSError as error:
+        return uri, str(error.strerror)
+    if data is None:
+        return str(_place(known["key"])), None
+    key = hashlib.sha256(data).hexdigest()
+    file = _place(key)
+    if not file.exists():
+        _write(file, data)
+    if now:
+        _write(note, json.dumps({"etag": now, "key": key}).encode())
+    return str(file), None
+
+
+def _write(file: Path, data: bytes) -> None:
+    """Whole or not at all, next to other writers."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    working = file.with_name(f".{uuid4().hex}")
+    try:
+        working.write_bytes(data)
+        working.replace(file)
+    finally:
+        working.unlink(missing_ok=True)
+
+
+def _copies() -> Iterator[Path]:
+    return (file for file in _root().glob("[0-9a-f][0-9a-f]/*") if not file.name.startswith("."))
+
+
+def _place(key: str) -> Path:
+    return _root() / key[:2] / key
+
+
+def _root() -> Path:
+    return home() / "store" / NAME
