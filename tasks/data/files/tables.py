@@ -13,6 +13,8 @@ from tasks.runtime.errors import DataError
 #: Suffixes of files that are tables.
 PARQUET, LINES, TEXT = (".parquet", ".pq"), (".jsonl", ".ndjson"), (".csv", ".tsv", ".tab", ".txt")
 SUFFIXES = (*PARQUET, *LINES, *TEXT)
+#: Names of Hugging Face's table beside a folder of photos.
+METADATA = tuple(f"metadata{suffix}" for suffix in (".csv", ".jsonl", ".parquet"))
 MARKS = {
     b"\xef\xbb\xbf": "utf-8-sig",
     b"\xff\xfe\x00\x00": "utf-32",

@@ -30,12 +30,13 @@ def preparer(
     size: int, fit: str, max_pixels: int, formats: Collection[str] = FORMATS
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """`prepare` as a traced graph of one argument."""
+    return _traced(lambda data: prepare(data, size, fit, max_pixels, formats))
+
+
+def _traced(read: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
     import tensorflow as tf
 
-    signature = [tf.TensorSpec([], tf.string, name="data")]
-    return tf.function(
-        lambda data: prepare(data, size, fit, max_pixels, formats), input_signature=signature, autograph=False
-    )
+    return tf.function(read, input_signature=[tf.TensorSpec([], tf.string, name="data")], autograph=False)
 
 
 def prepare(data: tf.Tensor, size: int, fit: str, max_pixels: int, formats: Collection[str] = FORMATS) -> tf.Tensor:
@@ -83,10 +84,7 @@ def _resize(photo: tf.Tensor, square: list[int] | tf.Tensor) -> tf.Tensor:
 
 def decoder(size: int, max_pixels: int, formats: Collection[str] = FORMATS) -> Callable[[tf.Tensor], tf.Tensor]:
     """`decode` as a traced graph of one argument."""
-    import tensorflow as tf
-
-    signature = [tf.TensorSpec([], tf.string, name="data")]
-    return tf.function(lambda data: decode(data, size, max_pixels, formats), input_signature=signature, autograph=False)
+    return _traced(lambda data: decode(data, size, max_pixels, formats))
 
 
 def decode(data: tf.Tensor, size: int, max_pixels: int, formats: Collection[str] = FORMATS) -> tf.Tensor:

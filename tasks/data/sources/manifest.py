@@ -19,7 +19,6 @@ from tasks.runtime.store import folders, photos, remote
 
 #: Hugging Face's name of the column with the files, taken where the table has no `image`.
 FILE_NAME = "file_name"
-METADATA = tuple(f"metadata{suffix}" for suffix in (".csv", ".jsonl", ".parquet"))
 
 
 def rows(
@@ -77,11 +76,11 @@ def _table(path: Path) -> Path:
     """The table's file; in a folder it is Hugging Face's."""
     path = path.absolute()
     if path.is_dir():
-        path = next((path / name for name in METADATA if (path / name).is_file()), path)
+        path = next((path / name for name in tables.METADATA if (path / name).is_file()), path)
     if not path.is_file():
         raise DataError(
-            f"source.options.path: expected a CSV, JSON lines or Parquet table, or a folder with {METADATA[0]}, found "
-            f"neither at {path}."
+            f"source.options.path: expected a CSV, JSON lines or Parquet table, or a folder with "
+            f"{tables.METADATA[0]}, found neither at {path}."
         )
     return path
 
@@ -92,7 +91,7 @@ def _is_table(address: str) -> bool:
 
 def _copied(address: str) -> Path:
     """A copy of a table behind an address, made when the table has changed; in a folder it is Hugging Face's."""
-    files = [address] if _is_table(address) else [f"{address}/{name}" for name in METADATA]
+    files = [address] if _is_table(address) else [f"{address}/{name}" for name in tables.METADATA]
     found = next(((file, stat) for file in files if (stat := remote.stat(file)) != remote.ABSENT), None)
     if found is None:
         raise DataError(f"source.options.path: expected a table at {' or '.join(files)}, found none there.")

@@ -54,8 +54,7 @@ def paths(uris: Iterable[str], keys: Iterable[str]) -> list[str]:
 
 def stored() -> list[dict[str, Any]]:
     """The copies as a row of the store's tables: name, rows, bytes; no row if there are none."""
-    sizes = [file.stat().st_size for file in _copies()]
-    return [{"table": NAME, "rows": len(sizes), "bytes": sum(sizes)}] if sizes else []
+    return _row([file.stat().st_size for file in _copies()])
 
 
 def prune(used: Collection[str], delete: bool) -> list[dict[str, Any]]:
@@ -68,6 +67,10 @@ def prune(used: Collection[str], delete: bool) -> list[dict[str, Any]]:
                 file.unlink(missing_ok=True)
     if delete and not used:
         shutil.rmtree(_root(), ignore_errors=True)
+    return _row(sizes)
+
+
+def _row(sizes: list[int]) -> list[dict[str, Any]]:
     return [{"table": NAME, "rows": len(sizes), "bytes": sum(sizes)}] if sizes else []
 
 

@@ -19,7 +19,6 @@ from tasks.runtime.errors import DataError, UsageError
 from tasks.settings import Source, Split
 
 TFDS = "tfds:"
-METADATA = tuple(f"metadata{suffix}" for suffix in (".csv", ".jsonl", ".parquet"))
 #: Tables that people put beside their photos; a text file is seldom one.
 TABLES = tuple(suffix for suffix in tables.SUFFIXES if suffix != ".txt")
 
@@ -65,7 +64,7 @@ def propose(path: str, given: dict[str, Any]) -> Proposal:
         why = {"source.kind": "the classes are the names of folders"}
         source = Source(kind="folder", options={"path": path} | given)
     else:
-        name = table.resolve().parent.name if table.name in METADATA else table.stem if place.is_file() else name
+        name = table.resolve().parent.name if table.name in tables.METADATA else table.stem if place.is_file() else name
         base = Path(given.get("root", table.parent)).expanduser()
         found, reasons = columns.guess(tables.read(table)[0], base, given)
         why = {f"source.options.{key}": text for key, text in reasons.items()}
@@ -111,7 +110,7 @@ def _table(place: Path) -> Path | None:
                 "needs one sub-folder of photos for each class."
             )
         return place
-    if there := [place / name for name in METADATA if (place / name).is_file()]:
+    if there := [place / name for name in tables.METADATA if (place / name).is_file()]:
         return there[0]
     beside = sorted(f for f in place.iterdir() if f.suffix.lower() in TABLES and not f.name.startswith("."))
     if not beside or _classes(place) > 1:
