@@ -20,10 +20,15 @@ from tasks.data.images.raw import Bytes, number, require
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    #: Pixels as the file has them, and their EXIF orientation, int64.
+    Oriented = tuple[tf.Tensor, tf.Tensor]
+
 #: Formats that the graph reads, as Pillow names them.
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")
 #: A JPEG can be decoded at its size divided by these, from the first coefficients of its blocks.
 RATIOS = (1, 2, 4, 8)
+#: The EXIF orientation of pixels that need no turn.
+UPRIGHT = 1
 
 
 def preparer(
@@ -109,17 +114,18 @@ def decode(data: tf.Tensor, size: int, max_pixels: int, formats: Collection[str]
     begins = [tf.strings.substr(data, at, len(start)) == start for at, start in possible.values()]
     kind = tf.argmax(tf.stack([*begins, True]), output_type=tf.int32)
     readers = [lambda read=read: read(data, max_pixels) for read in possible]
-    return tf.ensure_shape(tf.switch_case(kind, [*readers, lambda: _unknown(data)]), [None, None, None])
+    photo, orientation = tf.switch_case(kind, [*readers, lambda: _unknown(data)])
+    return _turned(tf.ensure_shape(photo, [None, None, None]), orientation)
 
 
-def _unknown(data: tf.Tensor) -> tf.Tensor:
+def _unknown(data: tf.Tensor) -> Oriented:
     import tensorflow as tf
 
     with tf.control_dependencies([require(False, "expected JPEG, PNG, GIF, BMP or WebP bytes")]):
-        return tf.zeros([1, 1, 1], tf.uint8)
+        return tf.zeros([1, 1, 1], tf.uint8), tf.constant(UPRIGHT, tf.int64)
 
 
-def _jpeg(data: tf.Tensor, max_pixels: int, size: int) -> tf.Tensor:
+def _jpeg(data: tf.Tensor, max_pixels: int, size: int) -> Oriented:
     import tensorflow as tf
 
     height, width, _ = tf.unstack(tf.image.extract_jpeg_shape(data))
@@ -131,10 +137,10 @@ def _jpeg(data: tf.Tensor, max_pixels: int, size: int) -> tf.Tensor:
 
     with tf.control_dependencies([_bounded(height, width, max_pixels)]):
         photo = tf.switch_case(shrink, [partial(shrunk, ratio) for ratio in RATIOS])
-    return _turn(photo, exif.jpeg(data))
+    return photo, exif.jpeg(data)
 
 
-def _png(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
+def _png(data: tf.Tensor, max_pixels: int) -> Oriented:
     import tensorflow as tf
 
     size = tf.io.decode_raw(tf.strings.substr(data, 16, 8), tf.int32, little_endian=False)
@@ -142,17 +148,17 @@ def _png(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
     with tf.control_dependencies([_bounded(height, width, max_pixels)]):
         # If absent alpha is requested, TensorFlow leaves values of 1, 2 and 4 bits unscaled: take the file's channels.
         photo = _on_white(tf.image.decode_png(data))
-    return _turn(photo, exif.png(data))
+    return photo, exif.png(data)
 
 
-def _gif(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
+def _gif(data: tf.Tensor, max_pixels: int) -> Oriented:
     import tensorflow as tf
 
     with tf.control_dependencies([_bounded(number(data, 8, 2), number(data, 6, 2), max_pixels)]):
-        return tf.image.decode_gif(_gif_on_white(data))[0]
+        return tf.image.decode_gif(_gif_on_white(data))[0], tf.constant(UPRIGHT, tf.int64)
 
 
-def _bmp(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
+def _bmp(data: tf.Tensor, max_pixels: int) -> Oriented:
     import tensorflow as tf
 
     height = tf.abs(tf.bitcast(tf.cast(number(data, 22, 4), tf.uint32), tf.int32))  # negative: rows from the top
@@ -167,10 +173,11 @@ def _bmp(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
         colours = tf.reshape(table[: tf.size(table) // 4 * 4], [-1, 4])[:, 2::-1]
         return tf.gather(colours, tf.cast(pixels[..., 0], tf.int32))
 
-    return tf.cond(tf.shape(pixels)[-1] == 1, by_palette, lambda: pixels[..., :3])
+    photo = tf.cond(tf.shape(pixels)[-1] == 1, by_palette, lambda: pixels[..., :3])
+    return photo, tf.constant(UPRIGHT, tf.int64)
 
 
-def _webp(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
+def _webp(data: tf.Tensor, max_pixels: int) -> Oriented:
     import tensorflow as tf
 
     kind = tf.strings.substr(data, 12, 4)
@@ -187,7 +194,7 @@ def _webp(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
     still = require(~animated, "expected a still image, found an animated WebP")
     with tf.control_dependencies([_bounded(height, width, max_pixels), still]):
         photo = _on_white(tf.image.decode_webp(data)[0])  # a batch of one frame
-    return _turn(photo, exif.webp(data))
+    return photo, exif.webp(data)
 
 
 def _on_white(photo: tf.Tensor) -> tf.Tensor:
@@ -255,22 +262,15 @@ def _put(data: tf.Tensor, at: tf.Tensor, new: tf.Tensor, length: int) -> tf.Tens
     )
 
 
-def _turn(photo: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+def _turned(photo: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """The photo upright: above 4 rows and columns are exchanged, then each axis may be reversed."""
     import tensorflow as tf
 
-    def mirrored(turns: int) -> tf.Tensor:
-        return tf.image.rot90(tf.reverse(photo, [1]), turns)
+    def backwards(*orientations: int) -> tf.Tensor:
+        return tf.where(tf.reduce_any(orientation == tf.constant(orientations, tf.int64)), -1, 1)
 
-    return tf.switch_case(
-        tf.cast(orientation - 1, tf.int32),
-        [
-            lambda: photo,
-            lambda: mirrored(0),
-            lambda: tf.image.rot90(photo, 2),
-            lambda: mirrored(2),
-            lambda: mirrored(1),
-            lambda: tf.image.rot90(photo, 3),
-            lambda: mirrored(3),
-            lambda: tf.image.rot90(photo, 1),
-        ],
-    )
+    def upright() -> tf.Tensor:
+        exchanged = tf.cond(orientation > 4, lambda: tf.transpose(photo, [1, 0, 2]), lambda: photo)
+        return exchanged[:: backwards(3, 4, 7, 8), :: backwards(2, 3, 6, 7)]
+
+    return tf.cond(orientation == UPRIGHT, lambda: photo, upright)
