@@ -1,28 +1,39 @@
 """Which images are used, in which split, and why the others are set aside."""
 
+from typing import NamedTuple
+
 import pandas as pd
 
 from tasks.data import splits
 from tasks.settings import Split, Validation
 
+#: Why an image of a class with too few others is set aside.
+RARE = "its class has too few images for all splits: "
 
-def select(
-    images: pd.DataFrame, split: Split, validation: Validation, before: pd.Series | None = None
-) -> tuple[pd.DataFrame, list[str]]:
-    """The facts with `error` and `split` filled in, and notes on what was done.
 
-    `error` says why a row is set aside: it cannot be read, its size is out of bounds, or it has several labels, or too
-    few others have its class. `before`: see `splits.draw`.
+class Selection(NamedTuple):
+    """The facts with `error` and `split` filled in, notes for people, and the classes with too few images.
+
+    `error` says why a row is set aside: it cannot be read, its size is out of bounds, it has several labels or no date,
+    or too few others have its class. `rare`: classes that are set aside or only trained on (`split.rare`).
     """
+
+    images: pd.DataFrame
+    notes: list[str]
+    rare: frozenset[str]
+
+
+def select(images: pd.DataFrame, split: Split, validation: Validation, before: pd.Series | None = None) -> Selection:
+    """Choose the images and their splits. `before`: see `splits.draw`. `UsageError` for a column that is not there."""
     images = images.assign(error=images["error"].astype(object), split=images["split"].astype(object))
-    for rejected, reason in (*_sizes(images, validation), _labels(images)):
+    for rejected, reason in (*_sizes(images, validation), _labels(images), *_undated(images, split)):
         _reject(images, rejected, reason)
-    notes = _rare(images, split)
+    notes, rare = _rare(images, split)
     good = images["error"].isna()
     if good.any():
         images.loc[good, "split"] = splits.draw(images[good], split, before)
     images.loc[~good & images["split"].isna(), "split"] = splits.ORDER[0]
-    return images, notes
+    return Selection(images, notes, rare)
 
 
 def accepted(images: pd.DataFrame) -> pd.DataFrame:
@@ -53,18 +64,30 @@ def _labels(images: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     return images["key"].isin(several.index), reason
 
 
-def _rare(images: pd.DataFrame, split: Split) -> list[str]:
-    """Set aside the classes with too few images, unless the recipe says otherwise; returns notes."""
+def _undated(images: pd.DataFrame, split: Split) -> list[tuple[pd.Series, pd.Series]]:
+    """Rows without a date to split by, and the reason."""
+    if not split.by_time:
+        return []
+    text = splits.dates(images, split)
+    shown = text.map(lambda found: "none" if pd.isna(found) else repr(str(found)))
+    reason = (
+        f"split.by_time = {split.by_time!r}: expected a date such as 2026-11-28 or 2026-11-28T09:30, found " + shown
+    )
+    return [(splits.times(text).isna(), reason)]
+
+
+def _rare(images: pd.DataFrame, split: Split) -> tuple[list[str], frozenset[str]]:
+    """Set aside the classes with too few images, unless the recipe says otherwise; returns notes and the classes."""
     good = images[images["error"].isna() & images["label"].notna()]
     few = splits.few(good, split) if len(good) else {}
     if not few or split.rare == "stop":
-        return []
+        return [], frozenset()
     shown = ", ".join(f"{label} ({n})" for label, n in sorted(few.items()))
     if split.rare == "train":
-        return [f"Classes with too few images to validate and test, only trained on: {shown}."]
+        return [f"Classes with too few images to validate and test, only trained on: {shown}."], frozenset(few)
     rare = images["label"].isin(few) & images["error"].isna()
-    _reject(images, rare, "its class has too few images for all splits: " + images["label"].astype(str))
-    return [f"Classes with too few images for all splits, set aside (split.rare): {shown}."]
+    _reject(images, rare, RARE + images["label"].astype(str))
+    return [f"Classes with too few images for all splits, set aside (split.rare): {shown}."], frozenset(few)
 
 
 def _reject(images: pd.DataFrame, rejected: pd.Series, reason: pd.Series) -> None:

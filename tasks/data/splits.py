@@ -19,6 +19,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from tasks.records.data import PREFIX
+from tasks.runtime.errors import UsageError
 from tasks.settings import Split
 
 #: Largest difference between a share and its setting, from 400 images on; for n images it is sqrt(400 / n) times that.
@@ -71,6 +72,30 @@ def few(rows: pd.DataFrame, split: Split) -> dict[str, int]:
     return {str(label): int(n) for label, n in found[found < needed].items()}
 
 
+def dates(rows: pd.DataFrame, split: Split) -> pd.Series:
+    """The column `split.by_time`. Raises `UsageError` if the source has none of this name."""
+    column = PREFIX + split.by_time
+    if column not in rows:
+        known = ", ".join(name.removeprefix(PREFIX) for name in rows if name.startswith(PREFIX)) or "none"
+        raise UsageError(
+            f"split.by_time: expected a column of dates that the source gives besides the image and the label, found "
+            f"no {split.by_time!r}. The columns are: {known}."
+        )
+    return rows[column]
+
+
+def times(dates: pd.Series) -> pd.Series:
+    """Dates as ISO 8601 writes them, as points in time; NaT for other text."""
+    return pd.to_datetime(dates.astype("string"), utc=True, format="ISO8601", errors="coerce")
+
+
+def remembered(now: pd.Series, before: pd.Series | None) -> pd.Series:
+    """The split by key of images of both, where they differ the one that lets a model see more."""
+    both = now if before is None else pd.concat([before, now])
+    place = both.map(ORDER.index).astype(int).groupby(level=0).min()
+    return pd.Series(np.array(ORDER, object)[place], place.index)
+
+
 def units(rows: pd.DataFrame) -> np.ndarray:
     """int[n]: the unit of each row. The images of a group are one unit, as are copies of an image with their groups."""
     keys = pd.factorize(rows["key"].fillna(rows["uri"]))[0]
@@ -102,8 +127,7 @@ def _by_hash(rows: pd.DataFrame, unit: np.ndarray, salt: str) -> np.ndarray:
 
 def _by_time(rows: pd.DataFrame, unit: np.ndarray, split: Split) -> np.ndarray:
     """For each unit the share of the images that are newer, 0 to 1; a unit is as new as its newest image."""
-    times = pd.to_datetime(rows[PREFIX + split.by_time], utc=True, format="ISO8601")
-    newest = pd.Series(times.to_numpy()).groupby(unit).max()
+    newest = pd.Series(times(dates(rows, split)).to_numpy()).groupby(unit).max()
     size = pd.Series(np.bincount(unit)).groupby(newest.to_numpy()).sum().sort_index(ascending=False)
     newer = (size.cumsum() - size) / size.sum()
     return newer.loc[newest.to_numpy()].to_numpy()

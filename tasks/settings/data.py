@@ -75,7 +75,9 @@ class Validation(Settings):
         "actions. Its own code runs too: only a project that you trust",
     )
     context_suites: tuple[str, ...] = Field((), description="Suites of `context` that run; empty: all")
-    max_rejected: Share = Field(0.01, description="Share of files that may be unreadable before the run stops")
+    max_rejected: Share = Field(
+        0.01, description="Share of files that may be set aside before the run stops; one always may, unless it is 0"
+    )
     classes: tuple[str, ...] = Field((), description="The labels that may occur; empty: any")
     copies: Literal["drop", "stop"] = Field(
         "drop", description="Copies of an image in two splits that the source gives: use only the test image, or stop"

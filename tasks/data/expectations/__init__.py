@@ -40,12 +40,14 @@ class Case:
     """What suites look at: one row per image, with uri, label, group, split, key, facts, and error if it is set aside.
 
     `before`: key, label and, in newer versions, facts of each image of the last accepted data set of the same model
-    that is not this one; None if there is none.
+    that is not this one; None if there is none. `rare`: classes that are set aside or only trained on, as they have too
+    few images for all splits.
     """
 
     images: pd.DataFrame
     validation: "Validation"
     before: pd.DataFrame | None = None
+    rare: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from tasks.data.expectations import Case, Check, fix
+from tasks.data.selection import RARE
 from tasks.data.sources import normalised
 from tasks.records import SPLITS
 
@@ -12,24 +13,45 @@ if TYPE_CHECKING:
     from tasks.settings import Validation
 
 
+#: A share of whole files, such as 49 of 50, may come out a little smaller than it is.
+ROUNDING = 1e-9
+
+
 def suite(case: Case) -> list[Check]:
     """Checks on the files, the classes and the contents."""
     images, validation = case.images, case.validation
     readable = images[images["error"].isna()]
-    return [_files(images, readable, validation), _classes(readable, validation), _contents(readable, validation)]
+    return [_files(images, readable, validation), _classes(readable, case), _contents(readable, validation)]
 
 
 def _files(images: pd.DataFrame, readable: pd.DataFrame, validation: "Validation") -> Check:
     from great_expectations import expectations as gxe
 
     sides = readable[["width", "height"]]
-    table = images.assign(aspect=sides.max(axis=1) / sides.min(axis=1))
+    rare = images["error"].str.startswith(RARE).fillna(False).astype(bool)
+    table = images.assign(
+        aspect=sides.max(axis=1) / sides.min(axis=1),
+        error=images["error"].mask(rare, None),
+        rare=images["error"].where(rare, None),
+    )
+    share = validation.max_rejected
+    # One file of a small data set is no reason to stop.
+    allowed = max(share, 1 / max(len(images), 1)) if share else 0
     expectations = [
         gxe.ExpectColumnValuesToBeNull(
             column="error",
-            mostly=1 - validation.max_rejected,
-            description=f"At most {validation.max_rejected:.2%} of the files are set aside",
+            mostly=max(0, 1 - allowed - ROUNDING),
+            description=f"At most {share:.2%} of the files{', or one,' if share else ''} are set aside",
             meta=fix("mend the files, or raise validation.max_rejected; rejected.csv lists them all"),
+        ),
+        gxe.ExpectColumnValuesToBeNull(
+            column="rare",
+            mostly=1 - share,
+            description=f"At most {share:.2%} of the images are of classes with too few images",
+            meta=fix(
+                "add images of these classes (three of each, or three groups), leave the classes out of the source, "
+                "set split.rare = 'train', or raise validation.max_rejected"
+            ),
         ),
         gxe.ExpectColumnValuesToNotBeNull(
             column="label", description="Every file has a label", meta=fix("label or remove these rows")
@@ -62,9 +84,10 @@ def _files(images: pd.DataFrame, readable: pd.DataFrame, validation: "Validation
     return Check("files", table, "uri", expectations)
 
 
-def _classes(readable: pd.DataFrame, validation: "Validation") -> Check:
+def _classes(readable: pd.DataFrame, case: Case) -> Check:
     from great_expectations import expectations as gxe
 
+    validation = case.validation
     counts = pd.crosstab(readable["label"], readable["split"]).reindex(columns=list(SPLITS), fill_value=0)
     counts = counts.reindex(sorted(set(validation.classes) | set(counts.index)), fill_value=0)
     total, seen = counts.sum(axis=1), pd.Series([normalised(str(name)) for name in counts.index], dtype=object)
@@ -72,12 +95,14 @@ def _classes(readable: pd.DataFrame, validation: "Validation") -> Check:
         balance=total / max(int(total.max()), 1) if len(total) else [],
         alike=seen.groupby(seen).transform("size").to_numpy(),
     )
+    # An empty cell is not looked at: these classes are only trained on.
+    table.loc[table.index.isin(case.rare), ["validation_images", "test_images"]] = pd.NA
     enough = [
         gxe.ExpectColumnValuesToBeBetween(
             column=f"{split}_images",
             min_value=validation.min_images,
             description=f"Every class has at least {validation.min_images} image(s) in the split {split}",
-            meta=fix("add images of these classes, or leave them out"),
+            meta=fix("add images of these classes, or leave them out (split.rare says what happens to small ones)"),
         )
         for split in SPLITS
     ]

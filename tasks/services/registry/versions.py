@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Artifact of the run that registers a version: the images that it was made from.
 DATA = "data.parquet"
+#: Another one: the split, by key, of every image that this version or one before it was made from.
+SPLITS = "splits.parquet"
 FINGERPRINT, NOTE = "headstart.fingerprint", "headstart.note"
 
 
@@ -86,6 +88,20 @@ def data_before(name: str, now: pd.DataFrame) -> pd.DataFrame | None:
                 return data
             same.add(made_from)
     return None
+
+
+def splits_before(name: str) -> pd.Series | None:
+    """The split, by key, of every image that any version was made from, as the newest one tells; None without one.
+
+    Images that have gone are in it too: they may come back.
+    """
+    if not (number := newest(name)):
+        return None
+    run = version_of(name, number).run_id
+    data = tracking.table(run, SPLITS)
+    if data is None:  # a version of an older release
+        data = tracking.table(run, DATA)
+    return None if data is None else data.drop_duplicates("key").set_index("key")["split"]
 
 
 def hits(name: str, version: str) -> tuple[int, int] | None:

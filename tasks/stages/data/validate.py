@@ -23,38 +23,31 @@ HISTORY = "history"
 
 def _case(facts: FactsRef, split: Split, validation: Validation, name: str) -> tuple[Case, list[str], dict[str, Any]]:
     """What the suites look at, notes for people, and what both depend on besides the arguments."""
-    images, notes, held = _selected(folders.frame(facts.path), split, validation, _before(name))
-    before = versions.data_before(name, selection.accepted(images)) if HISTORY in validation.suites else None
+    chosen, held = _selected(folders.frame(facts.path), split, validation, versions.splits_before(name))
+    before = versions.data_before(name, selection.accepted(chosen.images)) if HISTORY in validation.suites else None
     earlier = None if before is None else digest(before.to_csv(index=False))
     read = {"held": held, "before": earlier, "own": own.contents(validation)}
-    return Case(images, validation, before), notes, read
-
-
-def _before(name: str) -> pd.Series | None:
-    """The split of each image that the newest version was made from, by key."""
-    version = versions.newest(name)
-    data = versions.data_of(name, version) if version else None
-    return None if data is None else data.drop_duplicates("key").set_index("key")["split"]
+    return Case(chosen.images, validation, before, chosen.rare), chosen.notes, read
 
 
 def _selected(
     rows: pd.DataFrame, split: Split, validation: Validation, before: pd.Series | None
-) -> tuple[pd.DataFrame, list[str], dict[str, str]]:
+) -> tuple[selection.Selection, dict[str, str]]:
     """What `selection.select` gives, and the splits, by key, of images that would be drawn into another one.
 
     A version may have seen them in the split that they are kept in.
     """
-    images, notes = selection.select(rows, split, validation, before)
+    chosen = selection.select(rows, split, validation, before)
     if before is None:
-        return images, notes, {}
+        return chosen, {}
     kept, drawn = (
-        selection.accepted(table).set_index("key")["split"]
-        for table in (images, selection.select(rows, split, validation)[0])
+        selection.accepted(each.images).set_index("key")["split"]
+        for each in (chosen, selection.select(rows, split, validation))
     )
-    return images, notes, kept[kept != drawn.reindex(kept.index)].to_dict()
+    return chosen, kept[kept != drawn.reindex(kept.index)].to_dict()
 
 
-@stage(version=4, reads=lambda facts, split, validation, name: _case(facts, split, validation, name)[2])
+@stage(version=5, reads=lambda facts, split, validation, name: _case(facts, split, validation, name)[2])
 def validate(facts: FactsRef, split: Split, validation: Validation, name: str) -> DatasetRef:
     """The data set to train on. Raises `DataError` with one line per failed critical expectation."""
     case, notes, read = _case(facts, split, validation, name)

@@ -1,6 +1,6 @@
 """Register: the model becomes a version in the registry, with everything that it needs to answer."""
 
-from tasks.data import datasets
+from tasks.data import datasets, splits
 from tasks.data.expectations import FACTS
 from tasks.records import CalibrationRef, DatasetRef, ModelRef, Report, Verdict, VersionRef, digest
 from tasks.runtime.home import home
@@ -43,6 +43,8 @@ def register(
     } | {f"headstart.gate.{result.gate}": result.outcome for result in verdict.gates}
     rows = datasets.rows(dataset)[["key", "label", "split", *FACTS]]
     tracking.log_drawn(versions.DATA, rows.to_parquet)
+    seen = splits.remembered(rows.set_index("key")["split"], versions.splits_before(name))
+    tracking.log_drawn(versions.SPLITS, seen.rename_axis("key").to_frame("split").reset_index().to_parquet)
     version = registration.add(name, home() / path, home() / expected / "golden", tags, dataset.classes)
     promotion.introduce(name, version, verdict.decision, verdict.reason, promoted.approval)
     return versions.refreshed(VersionRef(name, version, (), digest(name, version, model, calibration, verdict)))

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from tasks.data import selection, splits
+from tasks.runtime.errors import UsageError
 from tasks.settings import Split, Validation
 
 #: `HEADSTART_GROWTHS=500` tries as many as were tried when the split was written.
@@ -71,7 +72,7 @@ def test_over_random_growths_no_image_moves_to_where_it_would_leak(groups):
     for seed, tables in _growths(GROWTHS, groups):
         before = None
         for table in tables:
-            images, _ = selection.select(_facts(table), Split(), Validation(), before)
+            images = selection.select(_facts(table), Split(), Validation(), before).images
             kept = selection.accepted(images).set_index("key")["split"]
             if before is not None:
                 old = before[before.index.isin(kept.index)]
@@ -83,7 +84,23 @@ def test_over_random_growths_no_image_moves_to_where_it_would_leak(groups):
                 used = images[images["error"].isna()]
                 if before is None and len(used):
                     assert (_counts(used, used["split"]) > 0).all(axis=None), seed
-            before = kept if before is None else pd.concat([before[~before.index.isin(kept.index)], kept])
+            before = splits.remembered(kept, before)
+
+
+def test_a_class_that_was_away_comes_back_in_its_splits():
+    large = [(f"{label}{i}", label) for label in "ab" for i in range(120)]
+    for trial in range(20):
+        few, more = ([(f"{trial} {kind} {i}", "c") for i in range(3)] for kind in ("few", "more"))
+        before, tables = None, [large + few, large + few[:1], large + few + more]
+        for table in tables:
+            chosen = selection.select(
+                _facts(_rows(*map(list, zip(*table, strict=True)))), Split(), Validation(), before
+            )
+            kept = selection.accepted(chosen.images).set_index("key")["split"]
+            if before is not None:
+                old = before[before.index.isin(kept.index)]
+                assert (kept[old.index].map(PLACE) <= old.map(PLACE)).all()
+            before = splits.remembered(kept, before)
 
 
 def test_large_data_keep_their_splits_without_a_memory():
@@ -131,13 +148,28 @@ def test_by_time_the_newest_images_are_the_test_images():
     assert drawn.tolist() == ["train"] * 130 + ["validation"] * 30 + ["test"] * 40
 
 
+def test_a_column_of_dates_that_is_not_there_is_refused_with_those_that_are():
+    rows = _facts(_rows([f"k{i}" for i in range(6)], ["a", "b"] * 3, slice_day="2026-01-01"))
+    with pytest.raises(UsageError, match=r"found no 'label'. The columns are: day\."):
+        selection.select(rows, Split(by_time="label"), Validation())
+
+
+def test_an_image_without_a_date_is_set_aside_where_dates_split():
+    days = ["2026-01-02", "2026-01-03T08:30", "01.02.2024", None, "n/a", "2024"]
+    rows = _facts(_rows([f"k{i}" for i in range(6)], ["a", "b"] * 3, slice_day=days))
+    images = selection.select(rows, Split(by_time="day", rare="train"), Validation()).images
+    assert images["error"].notna().tolist() == [False, False, True, True, True, False]
+    assert images["error"][2].endswith("expected a date such as 2026-11-28 or 2026-11-28T09:30, found '01.02.2024'")
+    assert images["error"][3].endswith("found none")
+
+
 @pytest.mark.parametrize(
     ("rare", "used", "says"),
     [("aside", 60, "set aside (split.rare): newt (2)"), ("train", 62, "only trained on: newt (2)"), ("stop", 62, None)],
 )
 def test_a_class_with_too_few_images_is_set_aside_trained_on_or_left_to_fail(rare, used, says):
     rows = _facts(_rows([f"k{i}" for i in range(62)], ["cat", "dog"] * 30 + ["newt"] * 2))
-    images, notes = selection.select(rows, Split(rare=rare), Validation())
+    images, notes, _ = selection.select(rows, Split(rare=rare), Validation())
     assert len(selection.accepted(images)) == used
     assert notes == [] if says is None else says in notes[0]
     if rare == "train":
@@ -148,7 +180,7 @@ def test_what_cannot_be_used_is_set_aside_with_the_reason():
     rows = _facts(_rows([f"k{i}" for i in range(12)], ["cat", "dog"] * 6))
     rows.loc[0, "height"], rows.loc[1, "width"], rows.loc[2, "error"] = 7, 30_000, "empty file"
     rows.loc[4, "key"] = rows.loc[3, "key"]
-    images, _ = selection.select(rows, Split(), Validation())
+    images = selection.select(rows, Split(), Validation()).images
     assert images["error"].head(5).tolist() == [
         "64 x 7 pixels: a side below validation.min_side = 8",
         "30000 x 64 pixels: a side above validation.max_side = 20000",
@@ -163,12 +195,12 @@ def test_of_copies_in_two_given_splits_the_test_image_is_used():
     rows = _facts(
         _rows(["a", "b", "c", "a", "b", "d"], "x", split=["train", "train", "train", "test", "validation", "test"])
     )
-    used = selection.accepted(selection.select(rows, Split(), Validation())[0])
+    used = selection.accepted(selection.select(rows, Split(), Validation()).images)
     assert used.set_index("key")["split"].to_dict() == {"a": "test", "b": "validation", "c": "train", "d": "test"}
 
 
 def test_a_row_without_a_label_is_drawn_like_the_others_and_left_to_fail():
     rows = _facts(_rows([f"k{i}" for i in range(60)], ["cat", "dog", None] * 20))
-    images, _ = selection.select(rows, Split(), Validation())
+    images = selection.select(rows, Split(), Validation()).images
     assert images["error"].isna().all()
     assert images["split"].notna().all()

@@ -5,6 +5,7 @@ import pytest
 
 from tasks.data import expectations
 from tasks.data.expectations import Case
+from tasks.data.selection import RARE
 from tasks.runtime.errors import DataError
 from tasks.settings import Validation
 from tasks.stages.data.validate import findings_of, refuse
@@ -31,13 +32,36 @@ def test_good_data_passes(images):
     assert not _failed(images)
 
 
+def test_one_file_of_a_small_data_set_is_set_aside(images):
+    images["error"] = ["cannot be opened"] + [None] * 23
+    assert not _failed(images)
+
+
+def test_a_class_that_is_only_trained_on_needs_no_other_images(images):
+    images = images[(images["label"] != "dog") | (images["split"] == "train")]
+    failed = [finding for finding in findings_of(Case(images, Validation())) if finding.critical and not finding.passed]
+    assert len(failed) == 2
+    alone = findings_of(Case(images, Validation(), rare=frozenset({"dog"})))
+    assert not [finding.text for finding in alone if finding.critical and not finding.passed]
+
+
 @pytest.mark.parametrize(
     ("spoil", "settings", "says"),
     [
         (
-            lambda t: t.__setitem__("error", ["cannot be opened"] + [None] * 23),
+            lambda t: t.__setitem__("error", ["cannot be opened"] * 2 + [None] * 22),
             {},
+            "or one, are set aside; fails for 2 of 24",
+        ),
+        (
+            lambda t: t.__setitem__("error", ["cannot be opened"] + [None] * 23),
+            {"max_rejected": 0},
             "are set aside; fails for 1 of 24",
+        ),
+        (
+            lambda t: t.__setitem__("error", [f"{RARE}cat"] + [None] * 23),
+            {},
+            "of classes with too few images; fails for 1 of 24",
         ),
         (lambda t: t.__setitem__("label", [None, *t["label"][1:]]), {}, "Every file has a label; fails for 1"),
         (lambda t: t, {"classes": ("cat", "bird")}, "Labels are among cat, bird; fails for 12 of 24"),

@@ -40,6 +40,13 @@ def test_values_are_those_of_scikit_learn(classes):
     assert found["roc_auc"] == pytest.approx(each[1] if classes == 2 else np.mean(each))
 
 
+def test_a_class_without_a_test_image_leaves_the_other_areas_as_they_are():
+    labels, probabilities = np.array([0, 0, 1, 1]), np.array([[0.8, 0.1], [0.4, 0.5], [0.3, 0.6], [0.2, 0.7]])
+    three = np.column_stack([probabilities, [0.1, 0.1, 0.1, 0.1]])
+    expected = np.mean([roc_auc_score(labels == number, probabilities[:, number]) for number in (0, 1)])
+    assert metrics.evaluate(labels, three)["roc_auc"] == pytest.approx(expected)
+
+
 def test_intervals_hold_the_value_and_narrow_with_more_rows():
     few, many = _scored(0, 1.0, 100), _scored(0, 1.0, 1600)
     wide, narrow = (metrics.intervals(*scored, 0, resamples=100) for scored in (few, many))
