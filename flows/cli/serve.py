@@ -7,6 +7,7 @@ import typer
 
 from flows.cli.arguments import Home, Overrides, RecipeName, Why, recipe_of
 from flows.cli.session import session
+from tasks.runtime.home import home as home_folder
 
 
 def serve(
@@ -25,7 +26,7 @@ def serve(
     with session("serve", home) as s:
         from flows.deployments import servers
 
-        with servers.prefect() as address:
+        with servers.prefect() as (address, password):
             from prefect import serve as until_interrupted
 
             from flows.deployments import alerts
@@ -33,6 +34,8 @@ def serve(
 
             found = everything(recipes or [], overrides, cron, watch)
             s.console.print(f"Prefect: {address}/deployments", soft_wrap=True)
+            if password:
+                s.console.print(f"Password for its pages: see {password}", soft_wrap=True)
             s.console.print(f"MLflow: {servers.tracking_address()}", soft_wrap=True)
             for each in found:
                 s.console.print(f"{each.flow_name}/{each.name} is served", soft_wrap=True)
@@ -73,7 +76,11 @@ def alerts(home: Home = None) -> None:
 
 def _server_is_named() -> None:
     """A server that a command starts for itself receives no events and sends no alerts."""
+    from tasks.runtime import own_server
     from tasks.runtime.errors import UsageError
 
-    if not os.environ.get("PREFECT_API_URL"):
-        raise UsageError("Expected PREFECT_API_URL to name the Prefect server of headstart serve, found none.")
+    if not own_server.find():
+        raise UsageError(
+            f"Expected headstart serve to run with the home {home_folder()}, or PREFECT_API_URL to name a Prefect "
+            "server, found neither."
+        )

@@ -17,7 +17,7 @@ from prefect import tags
 from prefect.settings import PREFECT_API_URL
 
 from tasks.data import corrections
-from tasks.runtime import processes, progress
+from tasks.runtime import own_server, processes, progress
 from tasks.runtime.errors import DependencyError
 from tasks.runtime.home import home
 from tasks.services import tracking
@@ -90,8 +90,11 @@ def _answers() -> bool:
 
 def _server() -> threading.Thread:
     """Prefect's own server for runs without one, started before the client, which would wait for it."""
+    from prefect.context import refresh_global_settings_context
     from prefect.server.api.server import SubprocessASGIServer
 
+    own_server.lock()
+    refresh_global_settings_context()
     thread = threading.Thread(target=SubprocessASGIServer().start, name="prefect server")
     thread.start()
     return thread

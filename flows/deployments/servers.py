@@ -8,8 +8,9 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from tasks.runtime import processes
+from tasks.runtime import own_server, processes
 from tasks.runtime.errors import DependencyError
 
 #: Seconds that a Prefect server may take to start.
@@ -17,20 +18,25 @@ STARTS = 120
 
 
 @contextmanager
-def prefect() -> Iterator[str]:
-    """The address of the environment's Prefect server; without one, start a server that runs as long as the block."""
+def prefect() -> Iterator[tuple[str, Path | None]]:
+    """The address of the environment's Prefect server; without one, start a server that runs as long as the block.
+
+    Beside it the file with the password of a server that was started here.
+    """
     if address := os.environ.get("PREFECT_API_URL"):
-        yield address.removesuffix("/api")
+        yield address.removesuffix("/api"), None
         return
     port = _free(4200) or _free(0)
     address = f"http://127.0.0.1:{port}"
+    password = own_server.lock(address)
     os.environ[processes.PARENT] = processes.own()
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    os.environ["PREFECT_API_URL"] = os.environ["PREFECT_UI_API_URL"] = f"{address}/api"
+    command = [sys.executable, "-m", "flows.deployments.locked_server", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:  # noqa: S603 - our own command
         try:
             _wait(f"{address}/api/health", process)
-            os.environ["PREFECT_API_URL"] = f"{address}/api"
-            yield address
+            with own_server.announced(address, password) as file:
+                yield address, file
         finally:
             process.terminate()
 

@@ -1,14 +1,17 @@
 """A day in the life, as the README tells it: the lines of its block, in their order, beside `headstart serve`."""
 
+import base64
 import json
 import os
 import shlex
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -81,6 +84,7 @@ class Served:
             if f"watch/{recipe} is served" in said:
                 break
         self.api = f"{self.said[0].split()[1].removesuffix('/deployments')}/api"
+        self.secret = Path(self.said[1].split("see ")[1])
         # Read on, as a process whose pipe is full waits for ever.
         self.reading = threading.Thread(target=self._read, daemon=True)
         self.reading.start()
@@ -91,8 +95,12 @@ class Served:
 
     def ask(self, path: str, body: dict | None = None) -> object:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.api}/{path}", data, {"Content-Type": "application/json"})
-        return json.loads(helpers.answer(request))
+        password = json.loads(self.secret.read_text())["password"]
+        headers = {
+            "Content-Type": "application/json",
+            "Authorization": f"Basic {base64.b64encode(password.encode()).decode()}",
+        }
+        return json.loads(helpers.answer(urllib.request.Request(f"{self.api}/{path}", data, headers)))
 
     def runs(self) -> list[dict]:
         """Runs of `retrain` whose time has come, the oldest first."""
@@ -134,9 +142,10 @@ class Served:
         self.ask(f"deployments/{deployment['id']}/schedules", [schedule])
 
     def command(self, *words: str) -> str:
-        env = helpers.outside() | {"PREFECT_API_URL": self.api}
         command = [BIN / "headstart", *words]
-        done = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            command, cwd=self.folder, env=helpers.outside(), capture_output=True, text=True, timeout=300
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr
 
@@ -186,6 +195,27 @@ def day(tmp_path_factory, channel):
     served = Served(folder, [word.replace("60", "8") for word in line("serve")], "pets", HEADSTART_WEBHOOK=hook)
     yield served
     served.end()
+
+
+def _status(address: str, headers: dict[str, str], data: bytes | None = None) -> int:
+    try:
+        return urllib.request.urlopen(urllib.request.Request(address, data, headers), timeout=30).status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_other_users_and_other_sites_are_not_let_in(day):
+    everything = f"{day.api}/flows/count"
+    body = {"Content-Type": "application/json"}
+    assert _status(everything, body, b"{}") == 401
+    assert _status(everything, body | {"Authorization": "Basic aGVhZHN0YXJ0Og=="}, b"{}") == 401
+    assert _status(f"{day.api}/health", {"Host": "elsewhere.example"}) == 400
+    asked = urllib.request.Request(f"{day.api}/health", headers={"Origin": "http://elsewhere.example"})
+    assert urllib.request.urlopen(asked, timeout=30).headers["Access-Control-Allow-Origin"] is None
+    assert stat.S_IMODE(day.secret.stat().st_mode) == 0o600
+    assert json.loads(day.secret.read_text())["password"] not in "\n".join(day.said)
+    command = Path(f"/proc/{day.process.pid}/cmdline").read_text()
+    assert json.loads(day.secret.read_text())["password"] not in command
 
 
 def test_200_new_photos_start_one_run_and_the_gates_are_undecided(day, channel):
