@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -64,6 +64,7 @@ def write(path: str, overrides: list[str], out: Path | None, force: bool) -> Dra
     values["source"] = {"kind": proposal.source.kind} | source | {"options": proposal.source.options}
     recipe = loading.check({"name": name} | values, "--set")
     found = look(recipe.source)
+    found = replace(found, notes=tuple(dict.fromkeys((*proposal.notes, *found.notes))))
     draft = Draft(file, recipe, found)
     text = writing.toml(_values(name, values, found), proposal.why, _schema(file), f"{draft.title}.")
     loading.check(tomllib.loads(text), str(file))

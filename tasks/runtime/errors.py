@@ -2,6 +2,8 @@
 
 import errno
 import os
+from collections.abc import Iterable
+from typing import Any
 
 
 class HeadstartError(Exception):
@@ -31,6 +33,13 @@ class DependencyError(HeadstartError):
 def brief(error: BaseException) -> str:
     """The first line of a library's message, which may be pages long."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+def few(names: Iterable[Any], most: int = 12) -> str:
+    """Names from somebody's data, for a message: not too many of them, and each cut."""
+    texts = [str(name) for name in names]
+    shown = ", ".join(repr(text if len(text) <= 60 else f"{text[:57]}...") for text in texts[:most])
+    return shown + (f" and {len(texts) - most} more" if len(texts) > most else "")
 
 
 def disk_full(error: BaseException) -> str:

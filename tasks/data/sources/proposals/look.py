@@ -30,6 +30,8 @@ class Proposal:
     name: str
     source: Source
     why: dict[str, str]
+    #: What was assumed to read a table.
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,18 @@ def propose(path: str, given: dict[str, Any]) -> Proposal:
             f"({place.absolute()})."
         )
     table, name = _table(place), place.resolve().name
+    notes: tuple[str, ...] = ()
     if table is None:
         why = {"source.kind": "the classes are the names of folders"}
         source = Source(kind="folder", options={"path": path} | given)
     else:
         name = table.resolve().parent.name if table.name in tables.METADATA else table.stem if place.is_file() else name
         base = Path(given.get("root", table.parent)).expanduser()
-        found, reasons = columns.guess(tables.read(table)[0], base, given)
+        read = tables.read(table, given.get("encoding"))
+        found, reasons = columns.guess(read.cells.drop(index=list(read.errors)), base, given)
+        if read.guessed:
+            found["encoding"], reasons["encoding"] = read.guessed, "a guess, as the table is not UTF-8"
+        notes = read.notes
         why = {f"source.options.{key}": text for key, text in reasons.items()}
         why["source.kind"] = "a table names the photos"
         shown = path if place.is_file() else os.path.join(path, table.name)  # noqa: PTH118 - as it is written
@@ -74,7 +81,7 @@ def propose(path: str, given: dict[str, Any]) -> Proposal:
     why["name"] = f"experiment and registered model, from {name}"
     if not place.is_absolute():
         why["source.options.path"] = "seen from the folder in which commands run"
-    return Proposal(_name(name), source, why)
+    return Proposal(_name(name), source, why, notes)
 
 
 def look(source: Source) -> Found:
