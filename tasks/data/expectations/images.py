@@ -83,8 +83,6 @@ def _files(images: pd.DataFrame, readable: pd.DataFrame, validation: "Validation
     return Check("files", table, "uri", expectations)
 
 
-def _classes(readable: pd.DataFrame, case: Case) -> Check:
-=======
 def _named(readable: pd.DataFrame) -> Check:
     """What holds for the rows that are used alone: one that is set aside may name no file, and have no label."""
     from great_expectations import expectations as gxe
@@ -104,8 +102,7 @@ def _named(readable: pd.DataFrame) -> Check:
     )
 
 
-def _classes(readable: pd.DataFrame, validation: "Validation") -> Check:
->>>>>>> tables
+def _classes(readable: pd.DataFrame, case: Case) -> Check:
     from great_expectations import expectations as gxe
 
     validation = case.validation
