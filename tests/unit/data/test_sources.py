@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from tasks.data import sources
-from tasks.data.sources import folder, manifest, tfds
+from tasks.data.sources import files, folder, manifest, tfds
 from tasks.runtime.errors import DataError, UsageError
+from tasks.runtime.store import remote
 from tasks.settings import Source
 
 
@@ -114,6 +115,72 @@ def test_splits_beside_other_folders_are_refused(tmp_path):
         helpers.photos(tmp_path / name, each=1)
     with pytest.raises(DataError, match=r"expected classes or splits in .*found both: unlabelled beside test, train"):
         folder.rows(path=tmp_path)
+
+
+@pytest.mark.parametrize("wrapper", ["", "archive"])
+def test_splits_below_the_classes_are_the_splits(tmp_path, wrapper):
+    for place in ("cat/TRAIN", "cat/Valid", "cat/Test", "dog/training", "dog/val", "dog/dev"):
+        helpers.photo((1, 2, 3), 1).save(_made(tmp_path / wrapper / place) / "x.png")
+    rows = folder.rows(path=tmp_path)
+    assert rows.groupby(["label", "split"]).size().to_dict() == {
+        **{("cat", split): 1 for split in ("test", "train", "validation")},
+        **{("dog", "train"): 1, ("dog", "validation"): 2},
+    }
+
+
+def test_folders_behind_an_address_are_read_as_local_ones(tmp_path, monkeypatch):
+    names = ["cat/TRAIN/a", "cat/Test/b", "dog/train/__MACOSX/x", "dog/train/c/d", "cat/Thumbs.db", "dog/e", "f"]
+    monkeypatch.setattr(remote, "listed", lambda root: [(f"{root}/{name}", 1, 1) for name in names])
+    for name in names:
+        (_made((tmp_path / name).parent) / helpers.Path(name).name).write_bytes(b"")
+    far, near = folder.rows(path="s3://b/p"), folder.rows(path=tmp_path)
+    assert sorted(far["uri"].str.removeprefix("s3://b/p")) == sorted(near["uri"].str.removeprefix(str(tmp_path)))
+    columns = ["label", "split"]
+    assert far[columns].value_counts().to_dict() == near[columns].value_counts().to_dict()
+    assert far.attrs["notes"] == [
+        "2 loose files in s3://b/p, such as s3://b/p/dog/e, are in no class: they are not used."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("places", "says"),
+    [
+        (("cat/train", "cat/test", "dog"), r"found no folders in dog; test, train in cat\. Move"),
+        (("cat/train", "cat/extra", "dog/x"), r"found extra, train in cat\. Move"),
+        (("test/cat", "test/dog"), r"found only test images: add train/"),
+        (("validation/cat", "validation/dog"), r"found only validation images: add train/"),
+        (("test/cat", "val/cat"), r"found only validation and test images: add train/"),
+        (("cat/test", "dog/test"), r"found only test images: add train/"),
+        (("train", "test"), r"one sub-folder of photos for each class in test, train of"),
+    ],
+)
+def test_splits_that_cannot_be_used_are_refused(tmp_path, places, says):
+    for place in places:
+        (_made(tmp_path / place) / "x.png").write_bytes(b"")
+    with pytest.raises(DataError, match=says):
+        folder.rows(path=tmp_path)
+
+
+def test_an_archive_with_the_name_of_a_split_is_no_split(tmp_path):
+    for place in ("test/train", "test/val"):
+        helpers.photos(tmp_path / place, each=1)
+    assert set(folder.rows(path=tmp_path)["split"]) == {"train", "validation"}
+
+
+def test_the_litter_of_systems_is_passed_over(tmp_path):
+    helpers.photos(tmp_path, each=2)
+    for place in ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "red/@eaDir"):
+        (_made(tmp_path / place) / "x.png").write_bytes(b"")
+    for name in ("Thumbs.db", "red/Desktop.ini", "red/thumbs.db", ".DS_Store"):
+        (tmp_path / name).write_bytes(b"")
+    rows = folder.rows(path=tmp_path)
+    assert (len(rows), set(rows["label"]), rows.attrs["notes"]) == (6, {"red", "green", "blue"}, [])
+    assert len(files.rows(path=tmp_path)) == 6
+
+
+def _made(place):
+    place.mkdir(parents=True, exist_ok=True)
+    return place
 
 
 def test_hidden_folders_are_left_out_and_loose_files_and_empty_folders_are_named(tmp_path):

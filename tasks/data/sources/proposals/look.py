@@ -112,7 +112,7 @@ def _table(place: Path) -> Path | None:
         return place
     if there := [place / name for name in tables.METADATA if (place / name).is_file()]:
         return there[0]
-    beside = sorted(f for f in place.iterdir() if f.suffix.lower() in TABLES and not f.name.startswith("."))
+    beside = [f for f in walk.loose(place) if f.suffix.lower() in TABLES]
     if not beside or _classes(place) > 1:
         return None
     if len(beside) > 1:
