@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 
 
 class HeadstartError(Exception):
@@ -31,6 +32,11 @@ class DependencyError(HeadstartError):
 def brief(error: BaseException) -> str:
     """The first line of a library's message, which may be pages long."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+def without_secrets(text: str) -> str:
+    """A text without the users and passwords, and without the queries, of the addresses in it."""
+    return re.sub(r"\?[^\s'\"]*", "", re.sub(r"(?<=://)[^\s'\"]*@|^(?!\S+://)\S*@", "", text))
 
 
 def disk_full(error: BaseException) -> str:
