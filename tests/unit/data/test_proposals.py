@@ -97,6 +97,26 @@ def test_what_cannot_be_guessed_is_asked_for_with_the_list_of_columns(here):
             propose(path, {})
 
 
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("s3x://foo", r"PATH: expected a path or an address, found an address that begins with s3x://; expected s3, "),
+        ("s3://foo/pets", r'kind = "folder", options = \{ path = "s3://foo/pets" \}'),
+        ("https://foo/pets.csv", r'kind = "manifest", options = \{ path = "https://foo/pets.csv" \}'),
+        ("https://foo/pets", r'kind = "manifest", options = \{ path = "TABLE.csv", root = "https://foo/pets" \}'),
+    ],
+)
+def test_an_address_is_refused_with_what_to_write_by_hand(address, says):
+    with pytest.raises(UsageError, match=says):
+        propose(address, {})
+
+
+def test_a_local_address_is_a_path_and_one_class_is_one(here):
+    helpers.photos(here / "photos", each=1, classes=("red",))
+    made = draft.write((here / "photos").as_uri(), [], None, False)
+    assert made.title == f"{here / 'photos'}: 1 image, 1 class"
+
+
 def test_any_text_is_written_as_toml():
     odd = 'a "b" \\ \u2028 \x7f\x00\n\t\U0001f600 # x'
     values = {

@@ -328,5 +328,8 @@ def test_elpv_comes_out_of_its_package_with_probability_and_cell_type():
 
 
 def test_a_data_set_that_tfds_does_not_know_is_refused():
-    with pytest.raises(DataError, match="no_such_data_set"):
-        tfds.rows(name="no_such_data_set")
+    with pytest.raises(DataError, match=r"found 'mnisst/x'\. Did you mean (\w+( or )?){1,3}\? All names") as error:
+        tfds.rows(name="mnisst/x")
+    assert len(str(error.value)) < 400
+    with pytest.raises(DataError, match=r"found 'nnnnno'\. All names: "):
+        tfds.rows(name="nnnnno")
