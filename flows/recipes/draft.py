@@ -25,8 +25,11 @@ class Draft:
     def title(self) -> str:
         """How many images and classes there are, and where."""
         options = self.recipe.source.options
-        images, where = sum(self.found.classes.values()), options.get("path", options.get("name"))
-        return f"{where}: {images} images, {len(self.found.classes)} classes"
+        images, classes = sum(self.found.classes.values()), len(self.found.classes)
+        return (
+            f"{options.get('path', options.get('name'))}: {images} image{'s' * (images != 1)}, "
+            f"{classes} class{'es' * (classes != 1)}"
+        )
 
     @property
     def sentences(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -40,6 +41,11 @@ def few(names: Iterable[Any], most: int = 12) -> str:
     texts = [str(name) for name in names]
     shown = ", ".join(repr(text if len(text) <= 60 else f"{text[:57]}...") for text in texts[:most])
     return shown + (f" and {len(texts) - most} more" if len(texts) > most else "")
+
+
+def without_secrets(text: str) -> str:
+    """A text without the users and passwords, and without the queries, of the addresses in it."""
+    return re.sub(r"\?[^\s'\"]*", "", re.sub(r"(?<=://)[^\s'\"]*@|^(?!\S+://)\S*@", "", text))
 
 
 def disk_full(error: BaseException) -> str:

@@ -16,6 +16,7 @@ from tasks.data.sources.proposals import columns
 from tasks.records import SPLITS
 from tasks.runtime import plugins
 from tasks.runtime.errors import DataError, UsageError
+from tasks.runtime.store import remote
 from tasks.settings import Source, Split
 
 TFDS = "tfds:"
@@ -55,6 +56,11 @@ def propose(path: str, given: dict[str, Any]) -> Proposal:
         name = path.removeprefix(TFDS)
         source = Source(kind="tfds", options={"name": name} | given)
         return Proposal(_name(re.split("[/:]", name)[0]), source, {"source.kind": "a data set of TFDS"})
+    where = remote.place(path, "PATH")
+    if isinstance(where, str):
+        raise UsageError(_by_hand(where))
+    if remote.scheme(path):
+        path = str(where)
     place = Path(path).expanduser()
     if not place.exists():
         raise UsageError(
@@ -82,6 +88,20 @@ def propose(path: str, given: dict[str, Any]) -> Proposal:
     if not place.is_absolute():
         why["source.options.path"] = "seen from the folder in which commands run"
     return Proposal(_name(name), source, why, notes)
+
+
+def _by_hand(address: str) -> str:
+    """The message for an address, which is not looked at."""
+    options = f'path = "{address}"'
+    kind = "manifest" if address.lower().endswith(tables.SUFFIXES) else "folder"
+    if kind == "folder" and remote.scheme(address) in remote.WEB:
+        # Nobody can list what is there.
+        kind, options = "manifest", f'path = "TABLE.csv", root = "{address}"'
+    return (
+        f"PATH: expected a folder or a table on this machine, or {TFDS}NAME, found the address {address}. Write a "
+        f'recipe with these lines by hand, and run headstart check: name = "NAME", [source], kind = "{kind}", '
+        f"options = {{ {options} }}."
+    )
 
 
 def look(source: Source) -> Found:
@@ -119,7 +139,7 @@ def _table(place: Path) -> Path | None:
         return place
     if there := [place / name for name in tables.METADATA if (place / name).is_file()]:
         return there[0]
-    beside = sorted(f for f in place.iterdir() if f.suffix.lower() in TABLES and not f.name.startswith("."))
+    beside = [f for f in walk.loose(place) if f.suffix.lower() in TABLES]
     if not beside or _classes(place) > 1:
         return None
     if len(beside) > 1:

@@ -1,50 +1,11 @@
-"""Folders, manifests and TFDS data sets, good and bad."""
-
-import os
+"""Tables as sources: encodings, separators, columns, and rows that name no file."""
 
 import helpers
 import pandas as pd
 import pytest
 
-from tasks.data import sources
-from tasks.data.sources import folder, manifest, tfds
+from tasks.data.sources import manifest
 from tasks.runtime.errors import DataError, UsageError
-from tasks.settings import Source
-
-
-def test_a_folder_lists_every_file_that_is_not_hidden(tmp_path):
-    helpers.photos(tmp_path, each=2)
-    (tmp_path / "red" / "deep").mkdir()
-    helpers.photo((1, 2, 3), 9).save(tmp_path / "red" / "deep" / "x.png")
-    (tmp_path / "red" / ".hidden").write_text("")
-    (tmp_path / "red" / "stray.txt").write_text("")
-    rows = folder.rows(path=tmp_path)
-    assert rows["label"].value_counts().to_dict() == {"red": 4, "green": 2, "blue": 2}
-    assert rows["split"].isna().all()
-
-
-def test_the_layout_of_image_folder_fixes_the_split(tmp_path):
-    for split in ("train", "val", "test"):
-        helpers.photos(tmp_path / split, each=1)
-    rows = folder.rows(path=tmp_path)
-    assert set(rows["split"]) == {"train", "validation", "test"}
-    assert set(rows["label"]) == {"red", "green", "blue"}
-
-
-def test_a_link_out_of_the_folder_is_set_aside(tmp_path):
-    helpers.photos(tmp_path / "photos", each=1)
-    (tmp_path / "secret.png").write_bytes(b"")
-    (tmp_path / "photos" / "red" / "link.png").symlink_to(tmp_path / "secret.png")
-    rows = folder.rows(path=tmp_path / "photos").set_index("uri")
-    assert rows.loc[rows["error"].notna(), "error"].tolist() == ["a link to a file outside the source"]
-
-
-def test_a_missing_or_flat_folder_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"no folder at no/such/folder"):
-        folder.rows(path=helpers.Path("no/such/folder"))
-    (tmp_path / "photo.png").write_bytes(b"")
-    with pytest.raises(DataError, match="one sub-folder of photos for each class"):
-        folder.rows(path=tmp_path)
 
 
 def _manifest(tmp_path, **columns):
@@ -94,59 +55,6 @@ def test_a_parquet_table_that_pandas_has_reordered_keeps_every_column_with_its_p
         assert rows["split"].tolist() == of.map(parts).tolist(), name
         assert rows["camera"].tolist() == ("by " + of).tolist(), name
         assert not [column for column in rows if "index" in column or column.startswith("level")], name
-
-
-@pytest.mark.parametrize("names", [("Training", "Testing"), ("TRAIN", "Valid", "test"), ("train", "dev", "Test")])
-@pytest.mark.parametrize("wrapper", ["", "archive"])
-def test_split_folders_are_known_in_any_case_one_level_deep_or_two(tmp_path, names, wrapper):
-    for name in names:
-        helpers.photos(tmp_path / wrapper / name, each=1)
-    rows = folder.rows(path=tmp_path)
-    assert set(rows["label"]) == {"red", "green", "blue"}
-    assert set(rows["split"]) == {
-        "test" if n.lower().startswith("test") else "train" if n.lower().startswith("train") else "validation"
-        for n in names
-    }
-
-
-def test_splits_beside_other_folders_are_refused(tmp_path):
-    for name in ("train", "test", "unlabelled"):
-        helpers.photos(tmp_path / name, each=1)
-    with pytest.raises(DataError, match=r"expected classes or splits in .*found both: unlabelled beside test, train"):
-        folder.rows(path=tmp_path)
-
-
-def test_hidden_folders_are_left_out_and_loose_files_and_empty_folders_are_named(tmp_path):
-    helpers.photos(tmp_path, each=2)
-    helpers.photos(tmp_path / "red" / ".ipynb_checkpoints", each=1)
-    (tmp_path / "fox").mkdir()
-    (tmp_path / "loose.png").write_bytes(b"")
-    rows = folder.rows(path=tmp_path)
-    assert len(rows) == 6
-    assert rows.attrs["notes"] == [
-        f"1 loose files in {tmp_path}, such as loose.png, are in no class: they are not used.",
-        f"The folder {tmp_path / 'fox'} has no files: there is no class 'fox'.",
-    ]
-
-
-def test_linked_folders_are_followed_inside_the_source_once_and_set_aside_outside(tmp_path):
-    helpers.photos(tmp_path / "photos", each=2)
-    helpers.photos(tmp_path / "store", each=1)
-    (tmp_path / "photos" / "red" / "again").symlink_to(tmp_path / "photos" / "red")
-    (tmp_path / "photos" / "red" / "blue").symlink_to(tmp_path / "photos" / "blue")
-    (tmp_path / "photos" / "red" / "more").symlink_to(tmp_path / "store")
-    rows = folder.rows(path=tmp_path / "photos")
-    red = rows[rows["label"] == "red"]
-    assert red["error"].isna().sum() == 2 + 2
-    assert red["error"].dropna().str.contains("outside the source").sum() == 3
-
-
-def test_a_file_name_that_is_not_utf_8_is_set_aside(tmp_path):
-    helpers.photos(tmp_path, each=1)
-    (tmp_path / "red" / os.fsdecode(b"caf\xe9.png")).write_bytes(b"x")
-    rows = sources.listing(Source(kind="folder", options={"path": str(tmp_path)}))
-    assert rows["error"].dropna().tolist() == ["a file name that is not UTF-8: rename the file"]
-    assert sources.listing_digest(Source(kind="folder", options={"path": str(tmp_path)}))
 
 
 LABELS = ["K\u00e4tzchen", "Hund", "a,b", "=cmd", "007", "NA"]
@@ -356,12 +264,6 @@ def test_a_blank_column_of_groups_is_told(tmp_path):
     assert rows.attrs["notes"] == ["The column 'who' of t.csv is blank: no images are kept together."]
 
 
-def test_labels_that_look_the_same_are_recognised():
-    alike = ["cat", "Cat ", " c\u0061t\u200b", "CAT"]
-    assert {sources.normalised(label) for label in alike} == {"cat"}
-    assert sources.normalised("caf\u00e9") == sources.normalised("cafe\u0301") != sources.normalised("cafe")
-
-
 def test_a_manifest_with_wrong_columns_splits_or_paths_is_refused(tmp_path):
     path, _ = _manifest(tmp_path, part=["train"] * 5 + ["holdout"])
     with pytest.raises(UsageError, match="expected the columns 'image', 'label', found 'file', 'kind', 'part'"):
@@ -372,18 +274,3 @@ def test_a_manifest_with_wrong_columns_splits_or_paths_is_refused(tmp_path):
         manifest.rows(path=helpers.Path("nowhere.csv"))
     pd.DataFrame({"image": ["../outside.png"], "label": ["a"]}).to_csv(tmp_path / "out.csv", index=False)
     assert manifest.rows(path=tmp_path / "out.csv")["error"].tolist() == [f"outside the table's root {tmp_path}"]
-
-
-def test_elpv_comes_out_of_its_package_with_probability_and_cell_type():
-    rows = tfds.rows(name="elpv")
-    assert len(rows) == 2624
-    assert rows["label"].value_counts().to_dict() == {"functional": 1803, "defective": 821}
-    assert ((rows["probability"] > 0.5) == (rows["label"] == "defective")).all()
-    assert set(rows["cell_type"]) == {"mono", "poly"}
-    assert rows["group"].isna().all()
-    assert rows["split"].isna().all()
-
-
-def test_a_data_set_that_tfds_does_not_know_is_refused():
-    with pytest.raises(DataError, match="no_such_data_set"):
-        tfds.rows(name="no_such_data_set")

@@ -120,6 +120,26 @@ def test_few_of_many_columns_are_listed(here):
         propose("t.csv", {})
 
 
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("s3x://foo", r"PATH: expected a path or an address, found an address that begins with s3x://; expected s3, "),
+        ("s3://foo/pets", r'kind = "folder", options = \{ path = "s3://foo/pets" \}'),
+        ("https://foo/pets.csv", r'kind = "manifest", options = \{ path = "https://foo/pets.csv" \}'),
+        ("https://foo/pets", r'kind = "manifest", options = \{ path = "TABLE.csv", root = "https://foo/pets" \}'),
+    ],
+)
+def test_an_address_is_refused_with_what_to_write_by_hand(address, says):
+    with pytest.raises(UsageError, match=says):
+        propose(address, {})
+
+
+def test_a_local_address_is_a_path_and_one_class_is_one(here):
+    helpers.photos(here / "photos", each=1, classes=("red",))
+    made = draft.write((here / "photos").as_uri(), [], None, False)
+    assert made.title == f"{here / 'photos'}: 1 image, 1 class"
+
+
 def test_any_text_is_written_as_toml():
     odd = 'a "b" \\ \u2028 \x7f\x00\n\t\U0001f600 # x'
     values = {
