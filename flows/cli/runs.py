@@ -32,7 +32,8 @@ def init(
         from flows.cli import startup
         from flows.train import check as flow
 
-        following = f"headstart train {shlex.quote(str(drafted.file))}"
+        given = ["--home", str(home)] if home else []
+        following = shlex.join(["headstart", "train", str(drafted.file), *given])
         try:
             with startup.up(drafted.recipe):
                 dataset = flow(drafted.recipe)

@@ -111,7 +111,7 @@ def session(command: str, folder: Path | None = None) -> Iterator[Session]:
             # A library that is waiting may turn the interrupt into an error of its own.
             if interrupted.is_set() or isinstance(error, KeyboardInterrupt):
                 _fail(console, file, f"Interrupted. Run the same command again to continue. Log: {log}", 130)
-            text = outages.message(error) or disk_full(error) or _unexpected(error)
+            text = outages.message(error) or disk_full(error) or home.unreadable(error) or _unexpected(error)
             _fail(console, file, f"{text} The trace is in {log}", 3)
         finally:
             progress.console = None

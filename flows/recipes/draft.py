@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,8 +25,11 @@ class Draft:
     def title(self) -> str:
         """How many images and classes there are, and where."""
         options = self.recipe.source.options
-        images, where = sum(self.found.classes.values()), options.get("path", options.get("name"))
-        return f"{where}: {images} images, {len(self.found.classes)} classes"
+        images, classes = sum(self.found.classes.values()), len(self.found.classes)
+        return (
+            f"{options.get('path', options.get('name'))}: {images} image{'s' * (images != 1)}, "
+            f"{classes} class{'es' * (classes != 1)}"
+        )
 
     @property
     def sentences(self) -> list[str]:
@@ -64,6 +67,7 @@ def write(path: str, overrides: list[str], out: Path | None, force: bool) -> Dra
     values["source"] = {"kind": proposal.source.kind} | source | {"options": proposal.source.options}
     recipe = loading.check({"name": name} | values, "--set")
     found = look(recipe.source)
+    found = replace(found, notes=tuple(dict.fromkeys((*proposal.notes, *found.notes))))
     draft = Draft(file, recipe, found)
     text = writing.toml(_values(name, values, found), proposal.why, _schema(file), f"{draft.title}.")
     loading.check(tomllib.loads(text), str(file))

@@ -2,6 +2,9 @@
 
 import errno
 import os
+import re
+from collections.abc import Iterable
+from typing import Any
 
 
 class HeadstartError(Exception):
@@ -31,6 +34,18 @@ class DependencyError(HeadstartError):
 def brief(error: BaseException) -> str:
     """The first line of a library's message, which may be pages long."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+def few(names: Iterable[Any], most: int = 12) -> str:
+    """Names from somebody's data, for a message: not too many of them, and each cut."""
+    texts = [str(name) for name in names]
+    shown = ", ".join(repr(text if len(text) <= 60 else f"{text[:57]}...") for text in texts[:most])
+    return shown + (f" and {len(texts) - most} more" if len(texts) > most else "")
+
+
+def without_secrets(text: str) -> str:
+    """A text without the users and passwords, and without the queries, of the addresses in it."""
+    return re.sub(r"\?[^\s'\"]*", "", re.sub(r"(?<=://)[^\s'\"]*@|^(?!\S+://)\S*@", "", text))
 
 
 def disk_full(error: BaseException) -> str:

@@ -1,12 +1,14 @@
 """Where a run keeps its state, and the environment that its libraries read before they are imported."""
 
 import os
+import re
 import sys
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tasks.runtime.errors import DependencyError, UsageError
+from tasks.runtime.errors import DependencyError, brief, without_secrets
 
 # OpenVINO's converter reports its use over the network, from a forked process; only CI=true switches that off. Without
 # this package it sends nothing.
@@ -33,6 +35,18 @@ DEFAULTS = {
     "MLFLOW_UV_AUTO_DETECT": "false",
 }
 
+#: Variables that name a server or a database: what a sound one begins with, and examples.
+ADDRESSES = {
+    "PREFECT_API_URL": (re.compile("https?://"), "http://HOST:4200/api"),
+    # Folders are a store that MLflow keeps for those alone who ask for it.
+    "MLFLOW_TRACKING_URI": (
+        re.compile(r"sqlite(\+\w+)?:///.|(?!sqlite|file:)[a-z][\w+.-]*://[^/]|databricks", re.IGNORECASE),
+        "sqlite:///FILE, http://HOST:PORT, https://HOST:PORT or postgresql://USER:PASSWORD@HOST/NAME",
+    ),
+}
+#: Files of the working folder in which Prefect looks for settings.
+SETTINGS = ("prefect.toml", "pyproject.toml", ".env")
+
 
 def home() -> Path:
     """The folder of all state: `HEADSTART_HOME`, else `.headstart` in the current folder. Always absolute."""
@@ -43,7 +57,7 @@ def configure(folder: Path | None = None) -> Path:
     """Set environment variables for MLflow, Prefect and other libraries; the user's own values win.
 
     Must run before any of them is imported. Returns the home folder, created. Raises `DependencyError` if it cannot be
-    written, `UsageError` for an address that cannot be one.
+    written, and for an address that cannot be one.
     """
     if folder is not None:
         os.environ["HEADSTART_HOME"] = str(folder.absolute())
@@ -65,7 +79,9 @@ def _writable(root: Path) -> Path:
     """The home folder, created and tried."""
     if odd := sorted(set("?#%") & set(str(root))):
         # The databases' addresses are URLs that hold this path.
-        raise UsageError(f"HEADSTART_HOME: expected a path without {' '.join(odd)}, found {root}.")
+        raise DependencyError(
+            f"HEADSTART_HOME or --home: expected a path without {' '.join(odd)}, found {root}. Name another folder."
+        )
     probe = root / f".{os.getpid()}"
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -81,11 +97,15 @@ def _writable(root: Path) -> Path:
 
 def _clean() -> None:
     """Take out of the environment what other programs have set and what would break a run."""
-    api = os.environ.get("PREFECT_API_URL")
-    if api is not None and not api.strip():
-        del os.environ["PREFECT_API_URL"]
-    elif api and not api.startswith(("http://", "https://")):
-        raise UsageError(f"PREFECT_API_URL: expected an address such as http://HOST:4200/api, found {api!r}.")
+    for name, (sound, expected) in ADDRESSES.items():
+        address = os.environ.get(name)
+        if address is not None and not address.strip():
+            del os.environ[name]
+        elif address and not sound.match(address):
+            raise DependencyError(
+                f"{name}: expected an address such as {expected}, found {without_secrets(address)!r}. Correct this "
+                "variable of the environment, or unset it."
+            )
     # Only for TensorFlow's own Keras 2, which is not installed here.
     os.environ.pop("TF_USE_LEGACY_KERAS", None)
     backend = os.environ.get("KERAS_BACKEND")
@@ -98,3 +118,22 @@ def _clean() -> None:
         for name in ("NO_PROXY", "no_proxy"):
             listed = [host for host in os.environ.get(name, "").split(",") if host.strip()]
             os.environ[name] = ",".join(dict.fromkeys([*listed, "localhost", "127.0.0.1", "::1"]))
+
+
+def unreadable(error: BaseException) -> str:
+    """The message for the user if a file of settings in the working folder has stopped Prefect; else ""."""
+    if type(error).__name__ != "SettingsError" and not isinstance(error, UnicodeDecodeError):
+        return ""
+    for file in map(Path.absolute, map(Path, SETTINGS)):
+        try:
+            text = file.read_text(encoding="utf-8")
+            if file.suffix == ".toml":
+                tomllib.loads(text)
+        except OSError:
+            continue
+        except ValueError as reason:
+            return (
+                f"Expected a file that can be read at {file}, where Prefect looks for its settings, but: "
+                f"{brief(reason)}. Mend the file, or run the command from another folder."
+            )
+    return ""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tasks.runtime import progress
-from tasks.runtime.errors import brief
+from tasks.runtime.errors import brief, without_secrets
 
 #: The message of MLflow's client if there was no answer; other errors are answers.
 MLFLOW = re.compile(r"API request to \S+ failed with (timeout )?exception")
@@ -28,11 +28,11 @@ def message(error: BaseException) -> str:
     """The message for the user; "" if the error is a different one."""
     for name, cause in _causes(error):
         variable = "MLFLOW_TRACKING_URI" if name == "MLflow" else "PREFECT_API_URL"
-        address = _asked(cause) or os.environ.get(variable) or "this machine"
+        address = without_secrets(_asked(cause) or os.environ.get(variable) or "this machine")
         return (
-            f"Expected the {name} server at {address} to answer, but it does not: {brief(cause)}. All results so far "
-            "are kept. Start the server (headstart doctor shows which ones answer) and run the same command again: it "
-            "continues where this one stopped."
+            f"Expected the {name} server at {address} to answer, but it does not: {without_secrets(brief(cause))}. All "
+            "results so far are kept. Start the server (headstart doctor shows which ones answer) and run the same "
+            "command again: it continues where this one stopped."
         )
     return ""
 
@@ -44,20 +44,30 @@ def _asked(cause: BaseException) -> str:
 
 
 def announce() -> None:
-    """From now on report each time that MLflow's client waits for the server before it tries again."""
+    """From now on report each time that MLflow's client asks a server again that did not answer."""
     logger = logging.getLogger("urllib3.connectionpool")
     if _announced not in logger.filters:
         logger.addFilter(_announced)
 
 
 def _announced(record: logging.LogRecord) -> bool:
-    """Lets all pass; urllib3 logs a broken connection with the remaining retries, the error and the path."""
+    """Lets all pass; urllib3 logs a broken connection with the remaining retries, the error and the path.
+
+    It does so before the first retry, which is at once, and after each later wait.
+    """
     arguments: Any = record.args
-    if record.levelno == logging.WARNING and len(arguments) == 3 and "/mlflow" in str(arguments[2]):
-        seconds = arguments[0].get_backoff_time()
-        if seconds > 1:
-            progress.say(f"The MLflow server does not answer; next try in {seconds:.0f} s.")
+    ours = record.levelno == logging.WARNING and len(arguments) == 3 and "/mlflow" in str(arguments[2])
+    if ours and (seconds := _left(arguments[0])):
+        address = without_secrets(os.environ.get("MLFLOW_TRACKING_URI", "its address"))
+        progress.say(f"The MLflow server at {address} does not answer; it is asked again for about {seconds:.0f} s.")
     return True
+
+
+def _left(retry: Any) -> float:
+    """The seconds that urllib3 will wait in all before it gives up."""
+    failed = len(retry.history)
+    waits = (retry.backoff_factor * 2.0 ** (failed + number) for number in range(retry.total))
+    return sum(min(wait, retry.backoff_max) for wait in waits)
 
 
 def _causes(error: BaseException) -> Iterator[tuple[str, BaseException]]:

@@ -6,6 +6,7 @@ without calling anything. Plugins therefore import heavy libraries inside their 
 
 import importlib
 import inspect
+from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,24 @@ KINDS = {
     "gates": ("evaluation", "check"),
     "exports": ("serving", "write"),
 }
+#: What was expected, by pydantic's type of an error.
+EXPECTED = {
+    **dict.fromkeys(("tuple_type", "list_type"), "a list"),
+    **dict.fromkeys(("dict_type", "model_type"), "a table"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing", "finite_number"), "a number"),
+    "string_type": "text",
+    "string_pattern_mismatch": "text of the form {pattern}",
+    "path_type": "a path",
+    "literal_error": "{expected}",
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "at most {le:g}",
+    "too_short": "a list with at least {min_length}",
+}
+KINDS_OF_VALUES = ("str", "int", "float", "bool")
 
 
 @cache
@@ -79,13 +98,19 @@ def describe(kind: str) -> list[dict[str, Any]]:
 
 def explain(error: ValidationError, where: str = "") -> str:
     """A pydantic error as sentences: which key, what was expected, what was found."""
-    lines = []
+    lines: dict[str, str] = {}
+    expected: dict[str, list[str]] = defaultdict(list)
     for item in error.errors():
-        key = ".".join(str(part) for part in (*([where] if where else []), *item["loc"]))
+        # Of a setting of several kinds, pydantic names each kind as if it was a part of the key.
+        parts = [str(part) for part in item["loc"] if part not in KINDS_OF_VALUES and "[" not in str(part)]
+        key = ".".join([*([where] if where else []), *parts])
         if item["type"] == "extra_forbidden":
-            lines.append(f"{key}: there is no such setting. headstart settings lists all of them.")
+            lines[key] = f"{key}: there is no such setting. headstart settings lists all of them."
         elif item["type"] == "missing":
-            lines.append(f"{key}: expected a value, found none.")
+            lines[key] = f"{key}: expected a value, found none."
+        elif words := EXPECTED.get(item["type"]):
+            expected[key].append(words.format(**item.get("ctx", {})))
+            lines[key] = f"{key}: expected {' or '.join(expected[key])}, found {item['input']!r}."
         else:
-            lines.append(f"{key}: {item['msg'].removeprefix('Value error, ')}, found {item['input']!r}.")
-    return " ".join(lines)
+            lines[key] = f"{key}: {item['msg'].removeprefix('Value error, ')}, found {item['input']!r}."
+    return " ".join(lines.values())

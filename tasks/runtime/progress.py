@@ -16,7 +16,7 @@ def say(line: str) -> None:
     """Print a line of progress, also into the log of the run."""
     logging.getLogger("headstart").info(line)
     if console is not None:
-        console.print(line, markup=False)
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:

@@ -227,6 +227,9 @@ def test_init_looks_writes_a_recipe_and_checks_it(command, colours, tmp_path, mo
     answer = command("init", str(colours), "--set=name=first", "--set=validation.max_rejected=0.1", "--force", "--json")
     assert answer.code == 0, answer.err
     assert (answer.json["recipe"], answer.json["next"]) == ("first.toml", "headstart train first.toml")
+    own = str(tmp_path / "my home")
+    elsewhere = command("init", str(colours), "--out", "second.toml", "--home", own)
+    assert f"then: headstart check second.toml --home '{own}'" in elsewhere.err
     assert answer.json["found"]["classes"] == {"blue": 25, "green": 25, "red": 26}
     assert answer.json["check"]["images"]["rejected"] == 4
     assert "max_rejected = 0.1" in Path("first.toml").read_text()

@@ -58,7 +58,7 @@ def test_source(name, tmp_path):
 
 
 #: Of the larger networks of each family nothing is asked but that they can be built, which takes minutes together.
-LARGE = 9e6
+LARGE = 4.5e6
 NETWORKS = [
     pytest.param(
         name,

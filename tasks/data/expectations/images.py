@@ -21,7 +21,12 @@ def suite(case: Case) -> list[Check]:
     """Checks on the files, the classes and the contents."""
     images, validation = case.images, case.validation
     readable = images[images["error"].isna()]
-    return [_files(images, readable, validation), _classes(readable, case), _contents(readable, validation)]
+    return [
+        _files(images, readable, validation),
+        _named(readable),
+        _classes(readable, case),
+        _contents(readable, validation),
+    ]
 
 
 def _files(images: pd.DataFrame, readable: pd.DataFrame, validation: "Validation") -> Check:
@@ -53,13 +58,7 @@ def _files(images: pd.DataFrame, readable: pd.DataFrame, validation: "Validation
                 "set split.rare = 'train', or raise validation.max_rejected"
             ),
         ),
-        gxe.ExpectColumnValuesToNotBeNull(
-            column="label", description="Every file has a label", meta=fix("label or remove these rows")
-        ),
         gxe.ExpectColumnValuesToNotBeNull(column="uri", description="Every row names a file"),
-        gxe.ExpectColumnValuesToBeUnique(
-            column="uri", description="Every file is named once", meta=fix("remove the second row")
-        ),
         gxe.ExpectColumnValuesToBeInSet(
             column="split", value_set=list(SPLITS), description="Every file is in train, validation or test"
         ),
@@ -82,6 +81,25 @@ def _files(images: pd.DataFrame, readable: pd.DataFrame, validation: "Validation
             )
         )
     return Check("files", table, "uri", expectations)
+
+
+def _named(readable: pd.DataFrame) -> Check:
+    """What holds for the rows that are used alone: one that is set aside may name no file, and have no label."""
+    from great_expectations import expectations as gxe
+
+    return Check(
+        "rows",
+        readable,
+        "uri",
+        [
+            gxe.ExpectColumnValuesToNotBeNull(
+                column="label", description="Every file has a label", meta=fix("label or remove these rows")
+            ),
+            gxe.ExpectColumnValuesToBeUnique(
+                column="uri", description="Every file is named once", meta=fix("remove the second row")
+            ),
+        ],
+    )
 
 
 def _classes(readable: pd.DataFrame, case: Case) -> Check:

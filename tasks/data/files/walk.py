@@ -9,11 +9,27 @@ from tasks.runtime.store import remote
 
 #: Files behind a link to a folder outside the source that are named one by one.
 NAMED = 1000
+#: What systems leave beside photos: Windows, macOS' archives, Synology. In lower case.
+LITTER = {
+    *("thumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
+    *(".ds_store", "__macosx", "@eadir"),
+}
+
+
+def hidden(name: str) -> bool:
+    """Whether a file or folder of this name is passed over: it is hidden, or the litter of a system."""
+    return name.startswith(".") or name.lower() in LITTER
 
 
 def folders(folder: Path) -> list[Path]:
     """The sub-folders that are not hidden, sorted."""
-    return sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
+    with os.scandir(folder) as found:  # knows what is a folder without asking for each of a million photos
+        return sorted(Path(f.path) for f in found if not hidden(f.name) and f.is_dir())
+
+
+def loose(folder: Path) -> list[Path]:
+    """The files right in a folder that are not hidden, sorted."""
+    return sorted(f for f in folder.iterdir() if not hidden(f.name) and not f.is_dir())
 
 
 def files(folder: Path, root: Path) -> Iterator[tuple[str, str | None]]:
@@ -36,7 +52,7 @@ def _below(folder: Path, root: Path, seen: set[Path]) -> Iterator[tuple[Path, st
     if real in seen:
         return
     seen.add(real)
-    inside = [f for f in sorted(folder.iterdir()) if not f.name.startswith(".")]
+    inside = [f for f in sorted(folder.iterdir()) if not hidden(f.name)]
     for file in inside:
         if not file.is_dir():
             error = None if file.resolve().is_relative_to(root) else "a link to a file outside the source"
@@ -59,4 +75,4 @@ def below(address: str) -> dict[str, tuple[int, int]]:
 
 
 def _hidden(path: PurePath) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+    return any(map(hidden, path.parts))

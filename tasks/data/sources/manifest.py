@@ -13,7 +13,7 @@ import pandas as pd
 from tasks.data.files import tables
 from tasks.data.sources import NOTES, SPLIT_NAMES
 from tasks.records import SPLITS, digest
-from tasks.runtime.errors import DataError, UsageError
+from tasks.runtime.errors import DataError, UsageError, few
 from tasks.runtime.home import home
 from tasks.runtime.store import folders, photos, remote
 
@@ -30,11 +30,13 @@ def rows(
     split: str | None = None,
     root: Path | str | None = None,
     contents: str | None = None,
+    encoding: str | None = None,
 ) -> pd.DataFrame:
     """One row per line of the table: `image`, `label`, `group` and `split` are names of its columns.
 
     Paths in the table are relative to `root`, else to the table's folder, and must stay inside it. `contents` names
-    a column of a Parquet table that holds the images themselves, or Hugging Face's {bytes, path}.
+    a column of a Parquet table that holds the images themselves, or Hugging Face's {bytes, path}. `encoding` is
+    Python's name of a text table's encoding, for one that is not UTF-8 and that is guessed wrongly.
 
     The table may be behind an address, and the root too. Only below a root that is an address may the table name
     photos by addresses.
@@ -47,29 +49,49 @@ def rows(
     else:
         path = _table(named_by)
     base = base or path.parent
-    table, notes = tables.read(path)
-    if image == "image" and image not in table and FILE_NAME in table:
+    table = tables.read(path, encoding)
+    cells = table.cells
+    if image == "image" and image not in cells and FILE_NAME in cells:
         image = FILE_NAME
-    named = {"uri": contents or image, "label": label, "group": group, "split": split}
-    absent = [column for column in named.values() if column is not None and column not in table]
-    if absent:
-        raise UsageError(
-            f"{path}: expected the columns {', '.join(map(repr, absent))}, found {', '.join(map(repr, table))}. "
-            "A recipe names other columns in source.options."
-        )
-    out = _written(path, table, contents) if contents else _files(table[image], base, addressed)
+    named = {"contents" if contents else "image": contents or image, "label": label, "group": group, "split": split}
+    _check(path, table, named)
+    out = _written(path, cells, contents) if contents else _files(cells[image], base, addressed)
     for name in ("label", "group", "split"):
         column = named[name]
-        out[name] = None if column is None else table[column].astype(object).map(_text)
+        out[name] = None if column is None else cells[column].astype(object).map(_text)
+    several = cells[label].astype(object).map(_several).dropna().to_dict() if label else {}
+    _set_aside(out, several, ["label"])
+    _set_aside(out, table.errors, ["label", "group", "split"])  # cells behind one too many are in wrong columns
     given = out["split"].dropna()
     out["split"] = out["split"].map(lambda name: SPLIT_NAMES.get(str(name).strip().casefold()), na_action="ignore")
     unknown = sorted(set(given[out["split"].loc[given.index].isna()]))
     if unknown:
-        raise DataError(f"{path}: expected {', '.join(SPLITS)} in the column {split!r}, found {', '.join(unknown)}.")
-    extra = [column for column in table if column not in named.values() and column not in out]
-    found = pd.concat([out, table[extra].apply(_plain)], axis=1)
-    found.attrs[NOTES] = notes
+        raise DataError(f"{path}: expected {', '.join(SPLITS)} in the column {split!r}, found {few(unknown)}.")
+    extra = [column for column in cells if column not in named.values() and column not in out]
+    found = pd.concat([out, cells[extra].apply(_plain)], axis=1)
+    blank = [f"The column {group!r} of {path.name} is blank: no images are kept together."] if group else []
+    found.attrs[NOTES] = [*table.notes, *(blank if out["group"].isna().all() else [])]
     return found
+
+
+def _check(path: Path, table: tables.Table, named: dict[str, str | None]) -> None:
+    """Raise `UsageError` if a named column is not there, or there twice."""
+    used = {option: column for option, column in named.items() if column is not None}
+    absent = {option: column for option, column in used.items() if column not in table.cells}
+    if absent:
+        alike = [
+            f'source.options.{option} = "{other}"'
+            for option, column in absent.items()
+            for other in table.cells
+            if str(other).casefold() == column.casefold()
+        ]
+        hint = f"Did you mean {', '.join(alike)}?" if alike else "A recipe names other columns in source.options."
+        raise UsageError(f"{path}: expected the columns {few(absent.values())}, found {few(table.cells)}. {hint}")
+    if doubled := [column for column in used.values() if column in table.doubled]:
+        raise UsageError(
+            f"{path}: expected one column for each name, found several with the name {few(doubled)}. Rename or remove "
+            "the others."
+        )
 
 
 def _table(path: Path) -> Path:
@@ -165,6 +187,20 @@ def _written(path: Path, table: pd.DataFrame, column: str) -> pd.DataFrame:
     files = [home() / place / f"{number:07d}" for number in range(len(table))]
     errors = [None if file.is_file() else f"no image in the column {column!r}" for file in files]
     return pd.DataFrame({"uri": list(map(str, files)), "error": errors}, dtype=object)
+
+
+def _set_aside(out: pd.DataFrame, errors: dict[int, str], wrong: list[str]) -> None:
+    """Write down why rows cannot be used, and empty the columns that are wrong there."""
+    rows = list(errors)
+    out.loc[rows, "error"] = list(errors.values())
+    out.loc[rows, wrong] = None
+
+
+def _several(value: Any) -> str | None:
+    """Why a cell is no label."""
+    value = _scalar(value)
+    several = isinstance(value, list | tuple | dict | np.ndarray)
+    return f"expected one label, found {type(value).__name__} {str(value)[:60]}" if several else None
 
 
 def _text(value: Any) -> str | None:

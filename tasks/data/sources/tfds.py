@@ -3,6 +3,8 @@
 The encoded images are written out once as files, so that a run without new data reads a table and loads no TensorFlow.
 """
 
+import difflib
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -84,11 +86,25 @@ def _prepared(name: str, data_dir: Path) -> Any:
     try:
         builder = tfds.builder(name, data_dir=data_dir)
         builder.download_and_prepare()
-    except (tfds.core.DatasetNotFoundError, AssertionError, OSError, ValueError) as error:
+    except tfds.core.DatasetNotFoundError:
+        raise DataError(_unknown(name, tfds.list_builders(with_community_datasets=False))) from None
+    except (AssertionError, OSError, ValueError) as error:
+        why = " ".join(str(error).split())[:300]
         raise DataError(
-            f"source.options.name: expected a data set that TFDS can prepare, found {name!r}: {error}"
+            f"source.options.name: expected a data set that TFDS can prepare, found {name!r}: {why}"
         ) from None
     return builder
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    """The message for a name that is none of TFDS' and of this project's own."""
+    own = [file.stem for file in _builders("x").parent.glob("[!_]*.py")]
+    close = difflib.get_close_matches(re.split("[/:]", name)[0], [*known, *own], 3)
+    meant = f" Did you mean {' or '.join(close)}?" if close else ""
+    return (
+        f"source.options.name: expected a data set of TFDS, found {name!r}.{meant} All names: "
+        "https://www.tensorflow.org/datasets/catalog/overview, or tensorflow_datasets.list_builders() in Python."
+    )
 
 
 def _export(builder: Any, splits: tuple[str, ...], named: dict[str, str | None], to: Path) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -24,11 +24,23 @@ def folder(kind: str, digest: str) -> Iterator[tuple[Path, str]]:
     working.mkdir()
     try:
         yield working, relative
-        if final.exists():
-            shutil.rmtree(final)
-        working.replace(final)
+        _place(working, final)
     finally:
         shutil.rmtree(working, ignore_errors=True)
+
+
+def _place(working: Path, final: Path) -> None:
+    """Move a folder to its place. One that is there is replaced at once, as another run may be reading it."""
+    before = working.with_name(f"{working.name}-before")
+    with suppress(FileNotFoundError):
+        final.rename(before)
+    try:
+        working.replace(final)
+    except OSError:
+        if not final.exists():
+            raise
+        # Another run was faster. Its results are the same, as their digest says.
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def missing(paths: Iterable[str]) -> list[str]:

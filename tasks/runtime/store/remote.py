@@ -17,8 +17,7 @@ from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlsplit
-from urllib.request import url2pathname
+from urllib.parse import quote, unquote
 
 from tasks.runtime.errors import DataError, DependencyError, UsageError, brief
 
@@ -65,7 +64,7 @@ def shown(address: str) -> str:
     """An address without user, password and query."""
     host, path = _parted(address)
     kind, rest = host.split("://")
-    name = path if kind.lower() in LISTED else re.split("[?#]", path)[0]
+    name = path if kind.lower() in (*LISTED, "file") else re.split("[?#]", path)[0]
     return f"{kind}://{rest.rpartition('@')[2]}/{name}"
 
 
@@ -86,8 +85,8 @@ def place(where: str | Path, option: str) -> Path | str:
 
 
 def local(address: str) -> Path:
-    """The path of a `file://` address."""
-    return Path(url2pathname(urlsplit(address).path)).absolute()
+    """The path of a `file://` address, which has no query: # and ? are parts of names."""
+    return Path("/", unquote(_parted(address)[1])).absolute()
 
 
 def within(root: str, name: str) -> tuple[str, str | None]:

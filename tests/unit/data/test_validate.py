@@ -82,6 +82,15 @@ def test_critical_faults_stop_the_run_and_say_where(images, spoil, settings, say
         refuse(failed, None)
 
 
+def test_rows_that_are_set_aside_are_not_doubles_and_need_no_label(images):
+    images.loc[:2, ["uri", "label", "error"]] = ["/p", None, "no file name"]
+    assert [f.text for f in _failed(images) if "set aside" not in f.text] == []
+    images.loc[:2, "error"] = None
+    texts = " ".join(finding.text for finding in _failed(images))
+    assert "Every file has a label; fails for 3 of 24" in texts
+    assert "Every file is named once; fails for 3 of 24" in texts
+
+
 def test_at_most_five_examples_are_named(images):
     images["label"] = None
     text = next(finding.text for finding in _failed(images) if "has a label" in finding.text)

@@ -41,7 +41,7 @@ def test_where_nothing_but_the_shares_of_classes_has_changed_drift_is_seldom_tol
     many = [
         found(sample(images, n, OTHER), sample(before, 500 + n), seed=n)
         for images, before in ((30, 300), (80, 40))
-        for n in range(30)
+        for n in range(20)
     ]
     # More are found once in a hundred times, were 5 % the chance of each.
     assert sum(one.drifted for one in many) <= binom.ppf(0.99, len(many), 0.05)

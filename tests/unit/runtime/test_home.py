@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from tasks.runtime import home
-from tasks.runtime.errors import DependencyError, UsageError, disk_full
+from tasks.runtime.errors import DependencyError, disk_full, without_secrets
 
 
 @pytest.fixture
@@ -30,15 +30,60 @@ def test_a_home_that_cannot_be_written_is_refused_with_the_reason(environment, t
 
 
 def test_a_home_whose_path_is_no_part_of_an_address_is_refused(environment, tmp_path):
-    with pytest.raises(UsageError, match=r"expected a path without #, found"):
+    with pytest.raises(DependencyError, match=r"expected a path without #, found"):
         home.configure(tmp_path / "photos #2")
 
 
 def test_an_empty_address_is_none_and_one_without_a_scheme_is_refused(environment):
     environment(PREFECT_API_URL=" ")
     assert "PREFECT_API_URL" not in os.environ
-    with pytest.raises(UsageError, match=r"PREFECT_API_URL: expected an address such as .*found 'localhost:4200/api'"):
+    with pytest.raises(DependencyError, match=r"PREFECT_API_URL: expected an .*found 'localhost:4200/api'"):
         environment(PREFECT_API_URL="localhost:4200/api")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("::::", "mlruns", "file:///tmp/mlruns", "sqlite://mlflow.db", "http:///mlflow"),
+        *(
+            "u:s3cret@host:5000",
+            "postgresql//u:s3cret@host/db",
+            "postgresql:/u:s3cret@host/db",
+            "postgresql:/u/?password=s3cret",
+        ),
+    ],
+)
+def test_an_address_that_mlflow_cannot_use_is_refused_without_its_secrets(environment, address):
+    with pytest.raises(DependencyError, match=r"MLFLOW_TRACKING_URI: .* sqlite:///FILE, http://HOST:PORT") as error:
+        environment(MLFLOW_TRACKING_URI=address)
+    assert "s3cret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("sqlite:////tmp/a b.db", "sqlite+pysqlite:///x.db", "http://127.0.0.1:5000", "https://u:p@host/mlflow"),
+        *("postgresql+psycopg2://u:p@host/db", "databricks", "databricks://profile"),
+    ],
+)
+def test_an_address_that_mlflow_can_use_is_left_alone(environment, address):
+    environment(MLFLOW_TRACKING_URI=address)
+    assert os.environ["MLFLOW_TRACKING_URI"] == address
+
+
+def test_an_address_is_shown_without_its_secrets():
+    said = "refused: http://u:s3c@ret@h:1/a?x=1 (url='postgresql://u:p@h/db?password=s3cret')"
+    assert without_secrets(said) == "refused: http://h:1/a (url='postgresql://h/db')"
+
+
+@pytest.mark.parametrize("name", ["prefect.toml", "pyproject.toml", ".env"])
+def test_a_broken_file_of_settings_in_the_working_folder_is_named(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    error = type("SettingsError", (ValueError,), {})("Failed to load Prefect settings")
+    assert home.unreadable(error) == ""
+    (tmp_path / name).write_bytes(b"[broken\xff")
+    assert f"Expected a file that can be read at {tmp_path / name}, " in home.unreadable(error)
+    assert home.unreadable(ValueError("another")) == ""
 
 
 def test_servers_of_this_machine_are_never_asked_through_a_proxy(environment):

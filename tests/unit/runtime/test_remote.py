@@ -51,5 +51,10 @@ def test_an_option_that_is_no_address_is_refused(where):
 
 def test_an_option_names_a_path_or_an_address(tmp_path):
     assert remote.place(tmp_path.as_uri(), "path") == tmp_path == remote.place(tmp_path, "path")
+    odd = tmp_path / "a b%20#\u00e9?x"
+    assert (
+        remote.place(odd.as_uri(), "path") == odd == remote.place(f"file://localhost{tmp_path}/a%20b%2520#é?x", "path")
+    )
+    assert remote.shown("file:///a#b?c") == "file:///a#b?c"
     assert remote.place("s3://b/p/", "path") == "s3://b/p"
     assert remote.place("s3://b", "path") == "s3://b" == remote.place("s3://b/", "path")

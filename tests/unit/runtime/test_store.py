@@ -1,8 +1,10 @@
 """Tables by key and folders by digest."""
 
+import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 from urllib import request
 
 import helpers
@@ -82,6 +84,31 @@ def test_a_folder_appears_whole_or_not_at_all(home):
         (working / "whole").write_text("x")
     assert (home / path / "whole").read_text() == "x"
     assert folders.missing([path]) == []
+
+
+def test_a_folder_that_is_written_again_is_never_away_for_long(home, monkeypatch):
+    """Another run may be reading it: it is not deleted before the new one is in its place."""
+    with folders.folder("things", "twice") as (working, path):
+        (working / "whole").write_text("first")
+    delete, seen = shutil.rmtree, []
+    monkeypatch.setattr(
+        folders.shutil, "rmtree", lambda *a, **k: (seen.append((home / path / "whole").read_text()), delete(*a, **k))
+    )
+    with folders.folder("things", "twice") as (working, _):
+        (working / "whole").write_text("second")
+    assert set(seen) == {"second"}
+    assert [each.name for each in (home / "store" / "things").iterdir() if "twice" in each.name] == ["twice"]
+
+
+def test_of_two_runs_that_write_a_folder_at_once_both_go_on(home, monkeypatch):
+    with folders.folder("things", "at once") as (working, path):
+        (working / "whole").write_text("mine")
+        with folders.folder("things", "at once") as (other, _):
+            (other / "whole").write_text("theirs")
+        # They were faster, and again between the two steps of this one.
+        rename = Path.rename
+        monkeypatch.setattr(Path, "rename", lambda old, new: (rename(old, new), shutil.copytree(new, old)))
+    assert (home / path / "whole").read_text() == "theirs"
 
 
 @pytest.fixture

@@ -1,11 +1,12 @@
 """A server that does not answer: what is said of it, and what a stage could not log."""
 
+import logging
 from unittest import mock
 
 import httpx
 import pytest
 
-from tasks.runtime import outages
+from tasks.runtime import outages, progress
 from tasks.runtime.home import home
 from tasks.services import tracking
 
@@ -42,6 +43,23 @@ ANSWER = httpx.HTTPStatusError("409 Conflict", request=httpx.Request("GET", "htt
 def test_an_error_says_which_server_is_away(error, name):
     assert outages.server(error) == name
     assert (f"Expected the {name} server" in outages.message(error)) == bool(name)
+
+
+def test_who_waits_for_a_server_is_told_at_once_where_it_is_and_for_how_long(monkeypatch):
+    from mlflow.utils.request_utils import JitteredRetry
+
+    said = []
+    monkeypatch.setattr(progress, "say", said.append)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:s3cret@127.0.0.1:9")
+    outages.announce()
+    retry = JitteredRetry(total=7, backoff_factor=2, backoff_jitter=1.0)
+    for _ in range(7):
+        retry = retry.increment("POST", "/", error=OSError("refused"))
+        words = "Retrying (%r) after connection broken by '%r': %s"
+        logging.getLogger("urllib3.connectionpool").warning(words, retry, OSError("refused"), "/api/2.0/mlflow/runs")
+    # The last try has nothing left to wait for.
+    assert [float(line.split()[-2]) for line in said] == [244, 240, 232, 216, 184, 120]
+    assert said[0] == "The MLflow server at http://127.0.0.1:9 does not answer; it is asked again for about 244 s."
 
 
 def test_what_a_stage_could_not_log_is_logged_by_the_next_that_has_its_result(tmp_path):

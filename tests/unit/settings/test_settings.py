@@ -64,6 +64,29 @@ def test_a_wrong_recipe_is_refused(tmp_path, text, overrides, says):
         _load(tmp_path, text, *overrides)
 
 
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("split.rare=x", "split.rare: expected 'aside', 'train' or 'stop', found 'x'."),
+        ("split.test=many", "split.test: expected a number, found 'many'."),
+        ("split.validation=-1", "split.validation: expected at least 0, found -1."),
+        ("audit.similarity=1", "audit.similarity: expected less than 1, found 1."),
+        ("validation.suites=images", "validation.suites: expected a list, found 'images'."),
+        ("images.views=[]", "images.views: expected a list with at least 1, found []."),
+        ("images.size=1.5", "images.size: expected a whole number, found 1.5."),
+        ("images.keep=maybe", "images.keep: expected true or false, found 'maybe'."),
+        ("head=3", "head: expected a table, found 3."),
+        ("select.candidates=[3]", "select.candidates.0: expected a table, found 3."),
+        ("name=a/b", "name: expected text of the form ^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$, found 'a/b'."),
+        ("source.options.path=5", "source.options.path: expected a path or text, found 5."),
+    ],
+)
+def test_a_wrong_value_is_told_in_our_words(tmp_path, override, says):
+    with pytest.raises(UsageError) as error:
+        _load(tmp_path, helpers.recipe(tmp_path), override)
+    assert says in str(error.value)
+
+
 def test_settings_cannot_be_changed(tmp_path):
     recipe = _load(tmp_path, helpers.recipe(tmp_path))
     with pytest.raises(ValueError, match="frozen"):

@@ -12,6 +12,8 @@ from tasks.runtime.errors import UsageError
 #: Rows that are looked at, from the whole table.
 SEEN = 200
 PHOTOS = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+#: Columns that a message describes.
+SHOWN = 12
 #: What people call the columns, the most certain first.
 IMAGE_NAMES = ("image", "file_name", "filename", "file", "path", "filepath", "file_path", "image_path", "img", "photo")
 LABEL_NAMES = ("label", "labels", "class", "class_name", "category", "target", "species", "diagnosis", "breed", "y")
@@ -23,7 +25,7 @@ MANY = 200
 def guess(table: pd.DataFrame, base: Path, given: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
     """Options of the source `manifest` that name columns, and the reason for each; `given` are a person's own.
 
-    `base`: the folder that file names are relative to. Raises `UsageError`, with all columns, if it cannot be guessed.
+    `base`: the folder that file names are relative to. Raises `UsageError`, with the columns, if it cannot be guessed.
     """
     found: dict[str, str] = {}
     why: dict[str, str] = {}
@@ -132,7 +134,9 @@ def _sample(values: pd.Series) -> pd.Series:
 
 
 def _unknown(table: pd.DataFrame, option: str, what: str) -> UsageError:
-    shown = "; ".join(f"{column} ({_example(table[column])})" for column in table)
+    columns = list(table)
+    shown = "; ".join(f"{str(column)[:60]} ({_example(table[column])})" for column in columns[:SHOWN])
+    shown += f"; and {len(columns) - SHOWN} more" if len(columns) > SHOWN else ""
     return UsageError(
         f"Expected one column with {what}, but it cannot be told which. Name it with --set "
         f"source.options.{option}=COLUMN. The columns: {shown}."

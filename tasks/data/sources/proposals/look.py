@@ -16,6 +16,7 @@ from tasks.data.sources.proposals import columns
 from tasks.records import SPLITS
 from tasks.runtime import plugins
 from tasks.runtime.errors import DataError, UsageError
+from tasks.runtime.store import remote
 from tasks.settings import Source, Split
 
 TFDS = "tfds:"
@@ -30,6 +31,8 @@ class Proposal:
     name: str
     source: Source
     why: dict[str, str]
+    #: What was assumed to read a table.
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,11 @@ def propose(path: str, given: dict[str, Any]) -> Proposal:
         name = path.removeprefix(TFDS)
         source = Source(kind="tfds", options={"name": name} | given)
         return Proposal(_name(re.split("[/:]", name)[0]), source, {"source.kind": "a data set of TFDS"})
+    where = remote.place(path, "PATH")
+    if isinstance(where, str):
+        raise UsageError(_by_hand(where))
+    if remote.scheme(path):
+        path = str(where)
     place = Path(path).expanduser()
     if not place.exists():
         raise UsageError(
@@ -60,13 +68,18 @@ def propose(path: str, given: dict[str, Any]) -> Proposal:
             f"({place.absolute()})."
         )
     table, name = _table(place), place.resolve().name
+    notes: tuple[str, ...] = ()
     if table is None:
         why = {"source.kind": "the classes are the names of folders"}
         source = Source(kind="folder", options={"path": path} | given)
     else:
         name = table.resolve().parent.name if table.name in tables.METADATA else table.stem if place.is_file() else name
         base = Path(given.get("root", table.parent)).expanduser()
-        found, reasons = columns.guess(tables.read(table)[0], base, given)
+        read = tables.read(table, given.get("encoding"))
+        found, reasons = columns.guess(read.cells.drop(index=list(read.errors)), base, given)
+        if read.guessed:
+            found["encoding"], reasons["encoding"] = read.guessed, "a guess, as the table is not UTF-8"
+        notes = read.notes
         why = {f"source.options.{key}": text for key, text in reasons.items()}
         why["source.kind"] = "a table names the photos"
         shown = path if place.is_file() else os.path.join(path, table.name)  # noqa: PTH118 - as it is written
@@ -74,7 +87,21 @@ def propose(path: str, given: dict[str, Any]) -> Proposal:
     why["name"] = f"experiment and registered model, from {name}"
     if not place.is_absolute():
         why["source.options.path"] = "seen from the folder in which commands run"
-    return Proposal(_name(name), source, why)
+    return Proposal(_name(name), source, why, notes)
+
+
+def _by_hand(address: str) -> str:
+    """The message for an address, which is not looked at."""
+    options = f'path = "{address}"'
+    kind = "manifest" if address.lower().endswith(tables.SUFFIXES) else "folder"
+    if kind == "folder" and remote.scheme(address) in remote.WEB:
+        # Nobody can list what is there.
+        kind, options = "manifest", f'path = "TABLE.csv", root = "{address}"'
+    return (
+        f"PATH: expected a folder or a table on this machine, or {TFDS}NAME, found the address {address}. Write a "
+        f'recipe with these lines by hand, and run headstart check: name = "NAME", [source], kind = "{kind}", '
+        f"options = {{ {options} }}."
+    )
 
 
 def look(source: Source) -> Found:
@@ -112,7 +139,7 @@ def _table(place: Path) -> Path | None:
         return place
     if there := [place / name for name in tables.METADATA if (place / name).is_file()]:
         return there[0]
-    beside = sorted(f for f in place.iterdir() if f.suffix.lower() in TABLES and not f.name.startswith("."))
+    beside = [f for f in walk.loose(place) if f.suffix.lower() in TABLES]
     if not beside or _classes(place) > 1:
         return None
     if len(beside) > 1:

@@ -1,50 +1,11 @@
-"""Folders, manifests and TFDS data sets, good and bad."""
-
-import os
+"""Tables as sources: encodings, separators, columns, and rows that name no file."""
 
 import helpers
 import pandas as pd
 import pytest
 
-from tasks.data import sources
-from tasks.data.sources import folder, manifest, tfds
+from tasks.data.sources import manifest
 from tasks.runtime.errors import DataError, UsageError
-from tasks.settings import Source
-
-
-def test_a_folder_lists_every_file_that_is_not_hidden(tmp_path):
-    helpers.photos(tmp_path, each=2)
-    (tmp_path / "red" / "deep").mkdir()
-    helpers.photo((1, 2, 3), 9).save(tmp_path / "red" / "deep" / "x.png")
-    (tmp_path / "red" / ".hidden").write_text("")
-    (tmp_path / "red" / "stray.txt").write_text("")
-    rows = folder.rows(path=tmp_path)
-    assert rows["label"].value_counts().to_dict() == {"red": 4, "green": 2, "blue": 2}
-    assert rows["split"].isna().all()
-
-
-def test_the_layout_of_image_folder_fixes_the_split(tmp_path):
-    for split in ("train", "val", "test"):
-        helpers.photos(tmp_path / split, each=1)
-    rows = folder.rows(path=tmp_path)
-    assert set(rows["split"]) == {"train", "validation", "test"}
-    assert set(rows["label"]) == {"red", "green", "blue"}
-
-
-def test_a_link_out_of_the_folder_is_set_aside(tmp_path):
-    helpers.photos(tmp_path / "photos", each=1)
-    (tmp_path / "secret.png").write_bytes(b"")
-    (tmp_path / "photos" / "red" / "link.png").symlink_to(tmp_path / "secret.png")
-    rows = folder.rows(path=tmp_path / "photos").set_index("uri")
-    assert rows.loc[rows["error"].notna(), "error"].tolist() == ["a link to a file outside the source"]
-
-
-def test_a_missing_or_flat_folder_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"no folder at no/such/folder"):
-        folder.rows(path=helpers.Path("no/such/folder"))
-    (tmp_path / "photo.png").write_bytes(b"")
-    with pytest.raises(DataError, match="one sub-folder of photos for each class"):
-        folder.rows(path=tmp_path)
 
 
 def _manifest(tmp_path, **columns):
@@ -96,59 +57,6 @@ def test_a_parquet_table_that_pandas_has_reordered_keeps_every_column_with_its_p
         assert not [column for column in rows if "index" in column or column.startswith("level")], name
 
 
-@pytest.mark.parametrize("names", [("Training", "Testing"), ("TRAIN", "Valid", "test"), ("train", "dev", "Test")])
-@pytest.mark.parametrize("wrapper", ["", "archive"])
-def test_split_folders_are_known_in_any_case_one_level_deep_or_two(tmp_path, names, wrapper):
-    for name in names:
-        helpers.photos(tmp_path / wrapper / name, each=1)
-    rows = folder.rows(path=tmp_path)
-    assert set(rows["label"]) == {"red", "green", "blue"}
-    assert set(rows["split"]) == {
-        "test" if n.lower().startswith("test") else "train" if n.lower().startswith("train") else "validation"
-        for n in names
-    }
-
-
-def test_splits_beside_other_folders_are_refused(tmp_path):
-    for name in ("train", "test", "unlabelled"):
-        helpers.photos(tmp_path / name, each=1)
-    with pytest.raises(DataError, match=r"expected classes or splits in .*found both: unlabelled beside test, train"):
-        folder.rows(path=tmp_path)
-
-
-def test_hidden_folders_are_left_out_and_loose_files_and_empty_folders_are_named(tmp_path):
-    helpers.photos(tmp_path, each=2)
-    helpers.photos(tmp_path / "red" / ".ipynb_checkpoints", each=1)
-    (tmp_path / "fox").mkdir()
-    (tmp_path / "loose.png").write_bytes(b"")
-    rows = folder.rows(path=tmp_path)
-    assert len(rows) == 6
-    assert rows.attrs["notes"] == [
-        f"1 loose files in {tmp_path}, such as loose.png, are in no class: they are not used.",
-        f"The folder {tmp_path / 'fox'} has no files: there is no class 'fox'.",
-    ]
-
-
-def test_linked_folders_are_followed_inside_the_source_once_and_set_aside_outside(tmp_path):
-    helpers.photos(tmp_path / "photos", each=2)
-    helpers.photos(tmp_path / "store", each=1)
-    (tmp_path / "photos" / "red" / "again").symlink_to(tmp_path / "photos" / "red")
-    (tmp_path / "photos" / "red" / "blue").symlink_to(tmp_path / "photos" / "blue")
-    (tmp_path / "photos" / "red" / "more").symlink_to(tmp_path / "store")
-    rows = folder.rows(path=tmp_path / "photos")
-    red = rows[rows["label"] == "red"]
-    assert red["error"].isna().sum() == 2 + 2
-    assert red["error"].dropna().str.contains("outside the source").sum() == 3
-
-
-def test_a_file_name_that_is_not_utf_8_is_set_aside(tmp_path):
-    helpers.photos(tmp_path, each=1)
-    (tmp_path / "red" / os.fsdecode(b"caf\xe9.png")).write_bytes(b"x")
-    rows = sources.listing(Source(kind="folder", options={"path": str(tmp_path)}))
-    assert rows["error"].dropna().tolist() == ["a file name that is not UTF-8: rename the file"]
-    assert sources.listing_digest(Source(kind="folder", options={"path": str(tmp_path)}))
-
-
 LABELS = ["K\u00e4tzchen", "Hund", "a,b", "=cmd", "007", "NA"]
 
 
@@ -176,6 +84,42 @@ def test_other_alphabets_are_recognised_and_told(tmp_path):
     rows = manifest.rows(path=tmp_path / "t.csv", image="file")
     assert rows["label"].tolist() == words * 2
     assert "was read as cp1251" in rows.attrs["notes"][0]
+
+
+LATIN = "pi\u00f1ata", "\u00e9t\u00e9", "\u00d8rsted", "Se\u00f1or", "Hund"
+
+
+def _latin(tmp_path, encoding="cp1252", words=LATIN):
+    path = tmp_path / "t.csv"
+    path.write_bytes("".join(["image,label\n", *(f"a.png,{word}\n" for word in words * 8)]).encode(encoding))
+    return path
+
+
+def test_latin_letters_are_read_as_most_programs_write_them_and_shown(tmp_path):
+    rows = manifest.rows(path=_latin(tmp_path))
+    assert tuple(rows["label"][:5]) == LATIN
+    assert rows.attrs["notes"] == [
+        "t.csv is not UTF-8: it was read as cp1252, with words such as 'pi\u00f1ata', '\u00e9t\u00e9', '\u00d8rsted'. "
+        "If that looks wrong, name the encoding in source.options.encoding."
+    ]
+
+
+def test_a_guess_is_made_of_the_bytes_that_are_not_ascii(tmp_path):
+    path = _latin(tmp_path, words=("cat",) * 20_000 + LATIN)
+    assert "was read as cp1252" in manifest.rows(path=path).attrs["notes"][0]
+
+
+def test_a_person_may_name_the_encoding(tmp_path):
+    words = "ko\u010dka", "\u0142o\u015b", "pes"
+    rows = manifest.rows(path=_latin(tmp_path, "cp1250", words), encoding="cp1250")
+    assert tuple(rows["label"][:3]) == words
+    assert rows.attrs["notes"] == []
+    assert tuple(manifest.rows(path=_latin(tmp_path, "utf-8-sig"), encoding="utf-8")["label"][:5]) == LATIN
+    with pytest.raises(DataError, match=r"expected text in utf-8, found other bytes at 20\..*options\.encoding"):
+        manifest.rows(path=_latin(tmp_path), encoding="utf-8")
+    for unknown in ("cp9999", "base64", "a\0b"):
+        with pytest.raises(UsageError, match=r"source\.options\.encoding: expected an encoding that Python knows"):
+            manifest.rows(path=_latin(tmp_path), encoding=unknown)
 
 
 def test_json_lines_and_hugging_faces_metadata_are_tables(tmp_path):
@@ -221,45 +165,112 @@ def test_a_name_that_is_no_file_inside_the_root_is_set_aside_with_the_reason(tmp
     ("file", "data", "says"),
     [
         ("t.csv", b"", "found an empty file"),
-        ("t.csv", b"image,label\na.png,x,y,z\n", "expected a table with one header line"),
+        ("t.csv", b"\xef\xbb\xbf", "found an empty file"),
+        ("t.csv", b'""\n', "found blank cells only"),
+        ("t.csv", b"\0" * 500, "found zero bytes: it is no text"),
+        ("t.csv", "image,label\n".encode("utf-16-le"), "UTF-16 without a mark"),
+        (
+            "t.csv",
+            b"image,label\na.png,x,y,z\n",
+            "line 1: expected the names of the 4 columns.* 'image', 'label'",
+        ),
+        (
+            "t.csv",
+            b"# my photos\n\nimage;label\n" + b"a.png;x\n" * 9,
+            r"line 1: .* '# my photos'\. If their names are in line 3 \('image', 'label'\), delete the lines",
+        ),
+        (
+            "t.csv",
+            b'image,label\na.png,x\n"b.png,x\nc.png,y\n',
+            "line 3: expected a second quote.*: '\"b.png,x'. Remove",
+        ),
+        ("t.csv", b'image,label\na.png,"x\n' + b"b.png,y\n" * 20000, "line 2: expected cells of at most"),
+        ("t.json", b'[{"image": "a.png",\n "label": "x"}]', r"a JSON list; write one object per line \(JSON lines\)"),
         ("t.parquet", b"PAR1 not", "found a broken file"),
         ("t.jsonl", b'{"image": 1}\n{', "expected a JSON object in line 2"),
+        ("t.jsonl", b"7" * 999, "in line 1, found '7{60}'"),
     ],
 )
 def test_a_broken_table_is_refused_in_plain_words(tmp_path, file, data, says):
     (tmp_path / file).write_bytes(data)
-    with pytest.raises(DataError, match=says):
+    with pytest.raises(DataError, match=says) as refused:
         manifest.rows(path=tmp_path / file)
+    assert len(str(refused.value)) < 400 + len(str(tmp_path))
 
 
-def test_labels_that_look_the_same_are_recognised():
-    alike = ["cat", "Cat ", " c\u0061t\u200b", "CAT"]
-    assert {sources.normalised(label) for label in alike} == {"cat"}
-    assert sources.normalised("caf\u00e9") == sources.normalised("cafe\u0301") != sources.normalised("cafe")
+LONG = {
+    "among others": 'image,label\na.png,x\n\nb.png,x,,\nc.png,x,y,test\nd.png,"y,z"\n',
+    "the first": 'image,label\nc.png,x,y,test\na.png,x\nb.png,x\nd.png,"y,z"\n',
+}
+
+
+@pytest.mark.parametrize("lines", LONG.values(), ids=LONG)
+def test_a_line_with_too_many_cells_is_set_aside_and_the_others_are_used(tmp_path, lines):
+    (tmp_path / "t.csv").write_text(lines)
+    rows = manifest.rows(path=tmp_path / "t.csv").set_index("uri").rename(index=lambda uri: helpers.Path(uri).name)
+    number = 1 + lines.splitlines().index("c.png,x,y,test")
+    assert rows["error"].dropna().to_dict() == {"c.png": f"line {number}: expected 2 cells, found 4"}
+    assert rows["label"].dropna().to_dict() == {"a.png": "x", "b.png": "x", "d.png": "y,z"}
+
+
+def test_cells_in_wrong_columns_of_a_line_that_is_set_aside_are_not_used(tmp_path):
+    (tmp_path / "t.csv").write_text("image,label,split,who\na.png,x,train,1\nb.png,x,test,2\nc.png,x,y,test,3\n")
+    rows = manifest.rows(path=tmp_path / "t.csv", split="split", group="who")
+    assert rows[["label", "split", "group"]].iloc[2].isna().all()
+    assert rows["split"].dropna().tolist() == ["train", "test"]
+
+
+def test_a_list_is_no_label(tmp_path):
+    lines = '{"image": "a", "label": ["cat"]}\n{"image": "b", "label": "cat"}\n{"image": "c", "label": {"x": 1}}'
+    (tmp_path / "t.jsonl").write_text(lines)
+    rows = manifest.rows(path=tmp_path / "t.jsonl")
+    assert rows["error"].dropna().to_dict() == {
+        0: "expected one label, found list ['cat']",
+        2: "expected one label, found dict {'x': 1}",
+    }
+    assert rows["label"].dropna().to_dict() == {1: "cat"}
+
+
+def test_text_in_a_json_table_may_hold_characters_that_end_lines_elsewhere(tmp_path):
+    (tmp_path / "t.jsonl").write_text('{"image": "a.png", "label": "x\u2028y"}\r\n', encoding="utf-8", newline="")
+    assert manifest.rows(path=tmp_path / "t.jsonl")["label"].tolist() == ["x\u2028y"]
+
+
+def test_a_column_that_is_there_twice_is_refused_if_it_is_used(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("image,label,note, label ,note,note.1\na.png,x,1,y,2,3\n")
+    with pytest.raises(UsageError, match=r"t\.csv: expected one column for each name, found several .* 'label'"):
+        manifest.rows(path=path)
+    path.write_text("image,label,note,note\na.png,x,1,2\n")
+    assert manifest.rows(path=path)["note.1"].tolist() == ["2"]
+
+
+def test_a_column_whose_name_differs_in_case_is_hinted_at_and_long_lists_are_cut(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("Image,LABEL\na.png,x\n")
+    with pytest.raises(
+        UsageError, match=r'Did you mean source\.options\.image = "Image", source\.options\.label = "LABEL"'
+    ):
+        manifest.rows(path=path)
+    path.write_text(",".join(f"column {n} {'x' * 99}" for n in range(80)))
+    with pytest.raises(UsageError, match=r"found 'column 0 x+\.\.\.', .* and 68 more\. A recipe") as refused:
+        manifest.rows(path=path)
+    assert len(str(refused.value)) < 1200
+
+
+def test_a_blank_column_of_groups_is_told(tmp_path):
+    (tmp_path / "t.csv").write_text("image,label,who\na.png,x,\nb.png,y,\n")
+    rows = manifest.rows(path=tmp_path / "t.csv", group="who")
+    assert rows.attrs["notes"] == ["The column 'who' of t.csv is blank: no images are kept together."]
 
 
 def test_a_manifest_with_wrong_columns_splits_or_paths_is_refused(tmp_path):
     path, _ = _manifest(tmp_path, part=["train"] * 5 + ["holdout"])
     with pytest.raises(UsageError, match="expected the columns 'image', 'label', found 'file', 'kind', 'part'"):
         manifest.rows(path=path)
-    with pytest.raises(DataError, match=r"found holdout"):
+    with pytest.raises(DataError, match=r"found 'holdout'"):
         manifest.rows(path=path, image="file", label="kind", split="part")
     with pytest.raises(DataError, match=r"neither at .*nowhere\.csv"):
         manifest.rows(path=helpers.Path("nowhere.csv"))
     pd.DataFrame({"image": ["../outside.png"], "label": ["a"]}).to_csv(tmp_path / "out.csv", index=False)
     assert manifest.rows(path=tmp_path / "out.csv")["error"].tolist() == [f"outside the table's root {tmp_path}"]
-
-
-def test_elpv_comes_out_of_its_package_with_probability_and_cell_type():
-    rows = tfds.rows(name="elpv")
-    assert len(rows) == 2624
-    assert rows["label"].value_counts().to_dict() == {"functional": 1803, "defective": 821}
-    assert ((rows["probability"] > 0.5) == (rows["label"] == "defective")).all()
-    assert set(rows["cell_type"]) == {"mono", "poly"}
-    assert rows["group"].isna().all()
-    assert rows["split"].isna().all()
-
-
-def test_a_data_set_that_tfds_does_not_know_is_refused():
-    with pytest.raises(DataError, match="no_such_data_set"):
-        tfds.rows(name="no_such_data_set")

@@ -97,6 +97,49 @@ def test_what_cannot_be_guessed_is_asked_for_with_the_list_of_columns(here):
             propose(path, {})
 
 
+def test_the_encoding_of_a_table_is_guessed_told_and_written(here):
+    _table(here, label=["pi\u00f1ata", "\u00e9t\u00e9", "Hund"] * 4).to_csv("t.csv", index=False, encoding="cp1252")
+    made = draft.write("t.csv", [], None, False)
+    assert made.found.classes == {"Hund": 4, "pi\u00f1ata": 4, "\u00e9t\u00e9": 4}
+    assert 'encoding = "cp1252"  # a guess, as the table is not UTF-8' in made.file.read_text(encoding="utf-8")
+    assert [said for said in made.sentences if "words such as 'pi\u00f1ata', '\u00e9t\u00e9'" in said]
+    named = draft.write("t.csv", ["source.options.encoding=mac_roman"], None, True)
+    assert named.recipe.source.options["encoding"] == "mac_roman"
+    assert not named.found.notes
+
+
+def test_a_line_with_too_many_cells_does_not_change_what_a_column_is(here):
+    table = _table(here, part=["train", "val", "test"] * 4, label=KINDS)
+    (here / "t.csv").write_text(table.to_csv(index=False) + "12,x.png,oh,no,oak\n")
+    assert propose("t.csv", {}).source.options["split"] == "part"
+
+
+def test_few_of_many_columns_are_listed(here):
+    pd.DataFrame({f"column {n}": ["x"] for n in range(80)}).to_csv(here / "t.csv", index=False)
+    with pytest.raises(UsageError, match=r"column 11 \(1 values, such as x\); and 68 more\."):
+        propose("t.csv", {})
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("s3x://foo", r"PATH: expected a path or an address, found an address that begins with s3x://; expected s3, "),
+        ("s3://foo/pets", r'kind = "folder", options = \{ path = "s3://foo/pets" \}'),
+        ("https://foo/pets.csv", r'kind = "manifest", options = \{ path = "https://foo/pets.csv" \}'),
+        ("https://foo/pets", r'kind = "manifest", options = \{ path = "TABLE.csv", root = "https://foo/pets" \}'),
+    ],
+)
+def test_an_address_is_refused_with_what_to_write_by_hand(address, says):
+    with pytest.raises(UsageError, match=says):
+        propose(address, {})
+
+
+def test_a_local_address_is_a_path_and_one_class_is_one(here):
+    helpers.photos(here / "photos", each=1, classes=("red",))
+    made = draft.write((here / "photos").as_uri(), [], None, False)
+    assert made.title == f"{here / 'photos'}: 1 image, 1 class"
+
+
 def test_any_text_is_written_as_toml():
     odd = 'a "b" \\ \u2028 \x7f\x00\n\t\U0001f600 # x'
     values = {
