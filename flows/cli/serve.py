@@ -31,12 +31,15 @@ def serve(
 
             from flows.deployments import alerts
             from flows.deployments.definitions import everything
+            from tasks.services import health
 
             found = everything(recipes or [], overrides, cron, watch)
             s.console.print(f"Prefect: {address}/deployments", soft_wrap=True)
             if password:
                 s.console.print(f"Password for its pages: see {password}", soft_wrap=True)
             s.console.print(f"MLflow: {servers.tracking_address()}", soft_wrap=True)
+            for warning in health.open_servers():
+                s.console.print(f"Warning: {warning}", soft_wrap=True)
             for each in found:
                 s.console.print(f"{each.flow_name}/{each.name} is served", soft_wrap=True)
             if hook := os.environ.get(alerts.VARIABLE):

@@ -1,22 +1,39 @@
 """What works on this machine: for `headstart doctor`."""
 
 import os
+import re
 import shutil
 import sqlite3
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from tasks.networks import backend
 from tasks.runtime import plugins
+from tasks.runtime.errors import without_secrets
 from tasks.runtime.home import home
 from tasks.runtime.processes import has_gpu
 
 LIBRARIES = ("tensorflow", "keras", "mlflow", "prefect", "great-expectations", "tensorflow-datasets", "pylance")
 #: A run of ELPV writes about 0.9 GB; below this a run is likely to fail half-way.
 MIN_FREE_GB = 2.0
+#: What a server answers only to those whom it knows, and what to do where it answers everybody.
+ASKED = {
+    "PREFECT_API_URL": (
+        "/flows/count",
+        b"{}",
+        "who reaches it can run code on this machine. Set PREFECT_SERVER_API_AUTH_STRING there and "
+        "PREFECT_API_AUTH_STRING here.",
+    ),
+    "MLFLOW_TRACKING_URI": (
+        "/api/2.0/mlflow/experiments/search",
+        b'{"max_results": 1}',
+        "who reaches it can replace models. Start it with --app-name basic-auth.",
+    ),
+}
 
 
 def checks() -> list[dict[str, Any]]:
@@ -58,7 +75,7 @@ def _weights() -> list[dict[str, Any]]:
 def _tracking() -> dict[str, Any]:
     uri = os.environ["MLFLOW_TRACKING_URI"]
     if uri.startswith("http"):
-        return _row("MLflow server", *_answers(f"{uri.rstrip('/')}/health", uri))
+        return _row("MLflow server", *_server("MLFLOW_TRACKING_URI"))
     file = uri.removeprefix("sqlite:///")
     if not Path(file).exists():
         return _row("MLflow database", True, f"{uri}, created by the first run")
@@ -74,15 +91,39 @@ def _orchestration() -> dict[str, Any]:
     url = os.environ.get("PREFECT_API_URL")
     if not url:
         return _row("Prefect server", True, "PREFECT_API_URL is not set: each command starts its own, about 11 s")
-    return _row("Prefect server", *_answers(f"{url.rstrip('/')}/health", url))
+    return _row("Prefect server", *_server("PREFECT_API_URL"))
 
 
-def _answers(health: str, url: str) -> tuple[bool, str]:
+def _server(variable: str) -> tuple[bool, str]:
+    shown = without_secrets(os.environ[variable])
     try:
-        with urllib.request.urlopen(health, timeout=5) as reply:  # noqa: S310 - the user's own setting
-            return reply.status == 200, url
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        return False, f"{url}: {error}. Start the server, or unset the variable."
+        ok = _status(variable, "/health") == 200
+    except (OSError, ValueError) as error:
+        return False, f"{shown}: {without_secrets(str(error))}. Start the server, or unset the variable."
+    return ok, " ".join([shown, *(f"- {told}" for told in open_servers() if variable in told)])
+
+
+def open_servers() -> list[str]:
+    """A sentence for each server of the environment that answers without a password."""
+    found = []
+    for variable, (question, body, advice) in ASKED.items():
+        if os.environ.get(variable, "").startswith("http"):
+            with suppress(OSError, ValueError):
+                if _status(variable, question, body) == 200:
+                    found.append(f"The server of {variable} asks for no password: {advice}")
+    return found
+
+
+def _status(variable: str, path: str, body: bytes | None = None) -> int:
+    """What a server answers to a request without credentials. Raises `OSError` if it does not answer."""
+    address = re.sub(r"(?<=://)[^/@]*@", "", os.environ[variable]).rstrip("/")
+    request = urllib.request.Request(f"{address}{path}", body, {"Content-Type": "application/json"})  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=5) as reply:  # noqa: S310 - the user's own setting
+            return int(reply.status)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
 
 
 def _disk() -> dict[str, Any]:
