@@ -104,3 +104,45 @@ def test_a_graph_with_code_in_it_is_refused_and_not_run(tmp_path):
     with pytest.raises(DependencyError, match=r"evil: expected a graph that only computes, found WriteFile"):
         file.build(32, str(tmp_path / "evil"))
     assert not planted.exists()
+
+
+@pytest.mark.parametrize("where", ["an initialiser", "a function"])
+def test_a_function_that_is_taken_off_the_list_is_refused_and_not_run(tmp_path, where):
+    """TensorFlow runs what an object of the graph names, whether the list has it or not."""
+    import tensorflow as tf
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    planted = tmp_path / "planted"
+
+    class Resource(tf.saved_model.experimental.TrackableResource):
+        def _create_resource(self):
+            return tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[], shared_name="evil")
+
+        def _initialize(self):
+            tf.io.write_file(str(planted), "here")
+
+    class Evil(tf.Module):
+        def __init__(self):
+            self.resource = Resource() if where == "an initialiser" else None
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 32, 32, 3])])
+        def serve(self, pixels):
+            return tf.reduce_mean(pixels, [1, 2])
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 32, 32, 3])])
+        def other(self, pixels):
+            tf.io.write_file(str(planted), "here")
+            return pixels
+
+    folder = tmp_path / "evil"
+    tf.saved_model.save(Evil(), str(folder))
+    planted.unlink(missing_ok=True)
+    saved = SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    graph = saved.meta_graphs[0]
+    for function in graph.graph_def.library.function:
+        if any(node.op == "WriteFile" for node in function.node_def):
+            graph.object_graph_def.concrete_functions.pop(function.signature.name, None)
+    (folder / "saved_model.pb").write_bytes(saved.SerializeToString())
+    with pytest.raises(DependencyError, match="expected variables and functions that the SavedModel lists"):
+        file.build(32, str(folder))
+    assert not planted.exists()
