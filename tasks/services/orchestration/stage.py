@@ -24,6 +24,7 @@ from tasks.records import Record, StageLog, digest
 from tasks.runtime import outages, progress
 from tasks.runtime.store import folders, tables
 from tasks.services import tracking
+from tasks.services.orchestration import results
 from tasks.settings import StageSettings
 from tasks.training import checkpoints
 
@@ -104,7 +105,7 @@ class Stage:
         run = self.task.with_options(
             cache_key_fn=lambda context, parameters: key,
             task_run_name=f"{tracking.current().name} {self.label}",
-            refresh_cache=_refresh.get(),
+            refresh_cache=_refresh.get() or not results.sound(key),
         )
         state = run(*args, **hints, return_state=True)
         if state.name != "Cached":

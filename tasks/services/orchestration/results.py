@@ -1,0 +1,50 @@
+"""Kept results of stages: read only where they are records of this project, written as JSON.
+
+Each file names the serializer that Prefect reads it with, pickle among them, and the classes that it makes of the
+JSON (https://docs.prefect.io/v3/advanced/results). Who can write such a file could have any code run, so it is looked
+at first. Between this look and Prefect's reading the file can change: who can write into a home is trusted.
+"""
+
+import json
+import sys
+from typing import Any
+
+from prefect.results import get_default_result_storage, get_result_store
+from prefect.serializers import JSONSerializer
+
+from tasks import records
+
+#: What Prefect's reader makes objects of, wherever it stands in the JSON.
+MARKS = ("__class__", "__exc_type__")
+
+
+def sound(key: str) -> bool:
+    """Whether the result kept under a key may be read; True where there is none. Needs a running flow or a home."""
+    store = get_result_store()
+    if store.result_storage is None:
+        store = store.model_copy(update={"result_storage": get_default_result_storage(_sync=True)})
+    try:
+        kept = store.result_storage.read_path(key, _sync=True)
+    except (ValueError, OSError):  # Prefect's way to say that there is none
+        return True
+    return record(kept)
+
+
+def record(kept: bytes) -> bool:
+    """Whether a result's file is one record of this project in JSON, read by nothing but Prefect's own JSON reader."""
+    marks = 0
+
+    def count(found: dict[str, Any]) -> dict[str, Any]:
+        nonlocal marks
+        marks += sum(mark in found for mark in MARKS)
+        return found
+
+    try:
+        whole = json.loads(kept)
+        module, _, name = json.loads(whole["result"], object_hook=count)["__class__"].rpartition(".")
+        written = whole["metadata"]["serializer"]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return False
+    kind = getattr(sys.modules.get(module), name, None) if module.startswith(f"{records.__name__}.") else None
+    ours = isinstance(kind, type) and issubclass(kind, records.Record)
+    return ours and marks == 1 and written == JSONSerializer().model_dump()
