@@ -4,6 +4,8 @@ import hashlib
 import json
 import pickle
 import struct
+import subprocess
+import sys
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -221,6 +223,46 @@ def test_an_archive_that_would_grow_is_refused(tmp_path):
     (tmp_path / "bomb.pth").write_bytes(whole[: start + 20] + struct.pack("<II", 2**31, 2**31) + whole[start + 28 :])
     with pytest.raises(DependencyError, match="larger than the file"):
         state_of(tmp_path / "bomb.pth")
+
+
+#: A tuple that holds itself twice, and so on, forty times: its hash and its text take for ever.
+NESTED = (
+    b")" + b"q\x000" + b"".join(b"h" + bytes([n]) + b"h" + bytes([n]) + b"\x86q" + bytes([n + 1]) for n in range(40))
+)
+BOMBS = {
+    "a place far away in its memory": b"\x80\x02}r" + struct.pack("<I", 2**30) + b".",
+    "text longer than the file": b"\x80\x02}X" + struct.pack("<I", 2**31) + b"x.",
+    "a frame longer than the file": b"\x80\x04\x95" + struct.pack("<Q", 2**33) + b"}.",
+    "a key that takes for ever": b"\x80\x02}" + NESTED + b"NsN.",
+    "keys of an ordered dictionary": b"\x80\x02ccollections\nOrderedDict\n]" + NESTED + b"N\x86a\x85R.",
+    "a storage whose name takes for ever": b"\x80\x02(" + NESTED + b"X\x01\x00\x00\x00aX\x01\x00\x00\x00bNNtQ.",
+    "a number of a million digits": b"\x80\x02I" + b"9" * 1_000_000 + b"\n.",
+    "lists in lists": b"\x80\x02" + b"]" * 200_000 + b"a" * 199_999 + b".",
+}
+
+
+def test_a_few_bytes_cannot_ask_for_any_memory_or_time(tmp_path):
+    """In a process that may take 1.5 GB and half a minute."""
+    for number, (name, data) in enumerate(BOMBS.items()):
+        (tmp_path / f"{number} {name}.pth").write_bytes(data)
+        with zipfile.ZipFile(tmp_path / f"{number} {name} in an archive.pth", "w") as archive:
+            archive.writestr("weights/data.pkl", data)
+    script = """
+import resource, sys
+from pathlib import Path
+from tasks.networks.weights import pth
+from tasks.runtime.errors import DependencyError
+resource.setrlimit(resource.RLIMIT_AS, (1_500_000_000,) * 2)
+resource.setrlimit(resource.RLIMIT_CPU, (30, 30))
+for file in sorted(Path(sys.argv[1]).glob("*.pth")):
+    try:
+        pth.read(file)
+    except DependencyError:
+        print(file.stem)
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.splitlines()) == {file.stem for file in tmp_path.glob("*.pth")}
 
 
 def test_safetensors_are_read_and_what_cannot_be_is_refused(tmp_path):

@@ -2,14 +2,17 @@
 
 Both formats of `torch.save` are supported: since PyTorch 1.6 an uncompressed zip archive with `NAME/data.pkl` and the
 bytes of each storage in `NAME/data/KEY`; before that a sequence of pickles, then the bytes of each storage
-(https://github.com/pytorch/pytorch/blob/main/torch/serialization.py). A pickle may name any function to call; here only
-an ordered dictionary, tensors, parameters and storages are allowed, the rest is refused.
+(https://github.com/pytorch/pytorch/blob/main/torch/serialization.py). A pickle is a program that may name any function
+to call; here only an ordered dictionary, tensors, parameters and storages are allowed, the rest is refused. A few bytes
+of such a program can also ask for any memory or time, so it is run by Python's own slower reader, which knows only the
+instructions that state dictionaries are made of.
 """
 
 import collections
 import io
 import os
 import pickle
+import pickletools
 import struct
 import zipfile
 from pathlib import Path
@@ -36,9 +39,24 @@ DAMAGE = (
     AttributeError,
     OverflowError,
     MemoryError,
+    RecursionError,
     NotImplementedError,
     OSError,
 )
+
+
+#: By their names in pickletools; others make objects of other kinds, or numbers of text of any length.
+ALLOWED = (
+    *("PROTO", "FRAME", "STOP", "MARK", "POP", "POP_MARK", "NONE", "NEWTRUE", "NEWFALSE"),
+    *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINBYTES"),
+    *("SHORT_BINBYTES", "BINSTRING", "SHORT_BINSTRING", "EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE", "TUPLE"),
+    *("TUPLE1", "TUPLE2", "TUPLE3", "APPEND", "APPENDS", "SETITEM", "SETITEMS", "BINPUT", "LONG_BINPUT"),
+    *("MEMOIZE", "BINGET", "LONG_BINGET", "GLOBAL", "STACK_GLOBAL", "BINPERSID", "REDUCE", "BUILD"),
+)
+PYTHONS: Any = pickle._Unpickler
+INSTRUCTIONS: dict[int, Any] = {
+    ord(each.code): PYTHONS.dispatch[ord(each.code)] for each in pickletools.opcodes if each.name in ALLOWED
+}
 
 
 def _rebuild_tensor(storage: Storage, offset: int, size: tuple, stride: tuple, *rest: Any) -> Place:
@@ -52,16 +70,66 @@ def _rebuild_parameter(tensor: Any, *rest: Any) -> Any:
     return tensor
 
 
-class _Restricted(pickle.Unpickler):
-    """Allows only tensors, and records the types of their storages by key."""
+def _ordered(pairs: Any = ()) -> "collections.OrderedDict[str, Any]":
+    made = collections.OrderedDict[str, Any]()
+    for key, value in pairs:
+        made[_key(key)] = value
+    return made
+
+
+def _key(key: Any) -> Any:
+    """The key of a dictionary. The hash of a tuple can take for ever: of tuples that hold one another twice."""
+    if not isinstance(key, str | int):
+        raise pickle.UnpicklingError("a key is neither text nor a whole number")
+    return key
+
+
+class _Bounded:
+    """A file that gives no more than it has, however much is asked for: a buffer is made before it is filled."""
 
     def __init__(self, file: BinaryIO) -> None:
-        super().__init__(file)
+        self.file = file
+        self.readline = file.readline
+
+    def read(self, count: int) -> bytes:
+        if not 0 <= count <= _left(self.file):
+            raise EOFError("it ends too early")
+        return self.file.read(count)
+
+
+class _Restricted(PYTHONS):
+    """Allows only tensors, and records the types of their storages by key."""
+
+    dispatch = dict(INSTRUCTIONS)
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(_Bounded(file))
         self.dtypes: dict[str, str] = {}
+
+    def load(self) -> Any:
+        try:
+            return super().load()
+        except KeyError as error:
+            raise pickle.UnpicklingError(f"it has an instruction that weights do not need: {error}") from None
+
+    def _set(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self.stack[-1][_key(key)] = value
+
+    def _set_all(self) -> None:
+        items = self.pop_mark()
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            self.stack[-1][_key(key)] = value
+
+    def _state(self) -> None:
+        """What else an object has, such as the versions of an ordered dictionary's layers: not used."""
+        self.stack.pop()
+
+    dispatch |= {pickle.SETITEM[0]: _set, pickle.SETITEMS[0]: _set_all, pickle.BUILD[0]: _state}
 
     def find_class(self, module: str, name: str) -> Any:
         known = {
-            ("collections", "OrderedDict"): collections.OrderedDict,
+            ("collections", "OrderedDict"): _ordered,
             ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
             ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
         }
@@ -73,8 +141,9 @@ class _Restricted(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> Storage:
         kind, dtype, key, _, _, *view = pid
-        if kind != "storage" or dtype not in STORAGES.values() or not isinstance(key, str) or any(view):
-            raise pickle.UnpicklingError(f"it asks for {kind!r}, expected a storage")
+        texts = all(isinstance(each, str) for each in (kind, dtype, key))
+        if not texts or kind != "storage" or dtype not in STORAGES.values() or any(each is not None for each in view):
+            raise pickle.UnpicklingError("it asks for something other than a storage")
         if self.dtypes.setdefault(key, dtype) != dtype:
             raise pickle.UnpicklingError(f"storage {key} is declared with two types of numbers")
         return Storage(key, dtype)
@@ -131,7 +200,7 @@ def _legacy(file: BinaryIO) -> dict[str, np.ndarray]:
         dtype = unpickler.dtypes[key]
         (count,) = struct.unpack("<q", file.read(8))
         length = count * itemsize(dtype)
-        if not 0 <= length <= _size(file) - file.tell():
+        if not 0 <= length <= _left(file):
             raise ValueError("it ends too early")
         storages[key] = decode(file.read(length), dtype)
     return {name: place.array(storages) for name, place in places.items()}
@@ -148,4 +217,10 @@ def _places(saved: Any) -> dict[str, Place]:
 
 
 def _size(file: BinaryIO) -> int:
+    if isinstance(file, io.BytesIO):
+        return file.getbuffer().nbytes
     return os.fstat(file.fileno()).st_size
+
+
+def _left(file: BinaryIO) -> int:
+    return _size(file) - file.tell()
