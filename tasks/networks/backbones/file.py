@@ -13,7 +13,7 @@ from tasks.networks import saved_models
 from tasks.networks.backbones import Choice
 from tasks.networks.cutting import Backbone, block_ends
 from tasks.networks.files import anew, load
-from tasks.networks.weights import files
+from tasks.networks.weights import files, hdf5
 from tasks.runtime.errors import DependencyError, UsageError, brief
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def _graph(path: Path, x: keras.KerasTensor, output: str) -> keras.KerasTensor:
 
 def _read(path: Path) -> keras.Model:
     try:
+        hdf5.check_keras(path)
         return load(path)
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise DependencyError(f"{path}: expected a network in a .keras file, without code: {brief(error)}") from None

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.networks import files
+from tasks.networks.weights import hdf5
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import h5py
     import keras
     import numpy as np
 
@@ -21,6 +25,7 @@ def assign(model: keras.Model, path: Path) -> None:
     where they do not fit, or where a `.keras` file holds code.
     """
     if path.suffix == ".keras":
+        hdf5.check_keras(path)
         _assign(model, files.load(path).get_weights())
     else:
         _of_h5(model, path)
@@ -28,6 +33,7 @@ def assign(model: keras.Model, path: Path) -> None:
 
 def exactly(model: keras.Model, path: Path) -> None:
     """Weights of an HDF5 file of exactly this network, as Keras reads it. Raises `ValueError` for another."""
+    hdf5.check(path)
     try:
         with warnings.catch_warnings():
             # Keras only warns of layers without weights in the file, and leaves them random.
@@ -38,23 +44,26 @@ def exactly(model: keras.Model, path: Path) -> None:
 
 
 def _of_h5(model: keras.Model, path: Path) -> None:
+    import h5py
+
+    hdf5.check(path)
     try:
         exactly(model, path)
     except ValueError:
-        _assign(model, _in_order(path))
+        with h5py.File(path) as file:
+            _assign(model, _in_order(file))
 
 
-def _in_order(path: Path) -> list[np.ndarray]:
+def _in_order(file: h5py.File) -> list[h5py.Dataset]:
     """Every array of an HDF5 file, in the order stated in an older file, else in natural order: conv2d_9, conv2d_10."""
     import h5py
 
     names: list[str] = []
-    with h5py.File(path) as file:
-        if "layer_names" in file.attrs:
-            layers = [file[_text(name)] for name in file.attrs["layer_names"]]
-            return [layer[_text(name)][()] for layer in layers for name in layer.attrs["weight_names"]]
-        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-        return [file[name][()] for name in sorted(names, key=_counted)]
+    if "layer_names" in file.attrs:
+        layers = [file[_text(name)] for name in file.attrs["layer_names"]]
+        return [layer[_text(name)] for layer in layers for name in layer.attrs["weight_names"]]
+    file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    return [file[name] for name in sorted(names, key=_counted)]
 
 
 def _text(name: bytes | str) -> str:
@@ -65,11 +74,12 @@ def _counted(name: str) -> list[tuple[str, int]]:
     return [(text, int(number or 0)) for text, number in re.findall(r"(\D+)(\d*)", name)]
 
 
-def _assign(model: keras.Model, found: list[np.ndarray]) -> None:
+def _assign(model: keras.Model, found: Sequence[np.ndarray | h5py.Dataset]) -> None:
+    """Set the first arrays that were found; none is read before all shapes are right."""
     wanted = [tuple(variable.shape) for variable in model.weights]
     shapes = [array.shape for array in found[: len(wanted)]]
     if shapes != wanted:
         at = next((i for i, pair in enumerate(zip(wanted, shapes, strict=False)) if pair[0] != pair[1]), len(shapes))
         there = shapes[at] if at < len(shapes) else "missing"
         raise ValueError(f"array {at + 1} of {len(wanted)} should be {wanted[at]}, is {there}")
-    model.set_weights(found[: len(wanted)])
+    model.set_weights([array[()] for array in found[: len(wanted)]])

@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.networks.weights import files
+from tasks.networks.weights import files, hdf5
 from tasks.runtime.errors import DependencyError, UsageError
 from tasks.runtime.home import home
 
@@ -89,6 +89,8 @@ def read(folder: Path, with_weights: bool, **changes: Any) -> keras.Model:
 
     _check_classes(folder)
     try:
+        for file in folder.glob("*.h5") if with_weights else ():
+            hdf5.check(file)
         return keras_hub.models.Backbone.from_preset(str(folder), load_weights=with_weights, **changes)
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise DependencyError(f"{folder}: expected a KerasHub preset, found a mistake: {error}") from None

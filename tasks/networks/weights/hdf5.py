@@ -1,0 +1,76 @@
+"""HDF5 files of strangers: checked before anything is read from them.
+
+HDF5 (https://support.hdfgroup.org/documentation/) lets a name stand for data in another file: by external links,
+external storage and virtual data sets. A file of a kilobyte can also describe an array of any size. Weights need
+nothing of that.
+"""
+
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+from tasks.runtime.errors import few
+
+#: An array may be so many times as large as the bytes that it takes in the file: weights are hardly compressible.
+GROWTH = 50
+#: Bytes that it may have whatever it takes: small arrays of zeros are not stored at all.
+SMALL = 2**20
+#: Of all arrays together, for files with very many of them.
+SMALL_TOGETHER = 2**26
+#: NumPy's kinds of numbers.
+NUMBERS = "fiub"
+WEIGHTS = ".weights.h5"
+
+
+def check(file: Path | IO[bytes]) -> None:
+    """Raise `ValueError` unless everything in an HDF5 file is numbers that it holds itself."""
+    import h5py
+
+    with h5py.File(file) as opened:
+        waiting: list[Any] = [opened]
+        seen: set[Any] = set()
+        grown = 0
+        while waiting:
+            group = waiting.pop()
+            for name in group:
+                if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                    raise ValueError(f"{few([name], 1)} is a link: expected arrays in the file itself")
+                item = group[name]
+                place = h5py.h5o.get_info(item.id).addr
+                if place in seen:
+                    continue
+                seen.add(place)
+                if isinstance(item, h5py.Group):
+                    waiting.append(item)
+                elif isinstance(item, h5py.Dataset):
+                    grown += _growth(item)
+        if grown > SMALL_TOGETHER:
+            raise ValueError(f"its arrays have {grown} bytes more than the file can hold")
+
+
+def check_keras(path: Path) -> None:
+    """As `check`, for the arrays in a `.keras` file. Raises `ValueError` for a file that is none, too."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > GROWTH * path.stat().st_size:
+                raise ValueError("its entries are too large for the file")
+            for entry in archive.infolist():
+                if entry.filename.endswith(WEIGHTS):
+                    with archive.open(entry) as file:
+                        check(file)
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise ValueError(str(error)) from None
+
+
+def _growth(array: Any) -> int:
+    """How many bytes more an array has than it may take in the file."""
+    if array.external or array.is_virtual:
+        raise ValueError(f"{few([array.name], 1)} lies in another file: expected arrays in the file itself")
+    if array.dtype.kind not in NUMBERS:
+        if array.nbytes <= SMALL and array.dtype.kind in "SOV":
+            return 0  # Keras writes short texts beside the numbers
+        raise ValueError(f"{few([array.name], 1)} holds {array.dtype}: expected numbers")
+    stored = array.id.get_storage_size()
+    if array.nbytes > max(SMALL, GROWTH * stored):
+        raise ValueError(f"{few([array.name], 1)} has {array.nbytes} bytes, but takes {stored} bytes in the file")
+    return max(0, int(array.nbytes) - GROWTH * stored)
