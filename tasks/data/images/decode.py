@@ -14,8 +14,8 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tasks.data.images import exif
-from tasks.data.images.raw import Bytes, number, require
+from tasks.data.images import exif, gif
+from tasks.data.images.raw import number, require
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -154,8 +154,11 @@ def _png(data: tf.Tensor, max_pixels: int) -> Oriented:
 def _gif(data: tf.Tensor, max_pixels: int) -> Oriented:
     import tensorflow as tf
 
-    with tf.control_dependencies([_bounded(number(data, 8, 2), number(data, 6, 2), max_pixels)]):
-        return tf.image.decode_gif(_gif_on_white(data))[0], tf.constant(UPRIGHT, tf.int64)
+    first, height, width = gif.first_frame(data)
+    # TensorFlow makes room for the larger of the two.
+    bounded = [_bounded(number(data, 8, 2), number(data, 6, 2), max_pixels), _bounded(height, width, max_pixels)]
+    with tf.control_dependencies(bounded):
+        return tf.image.decode_gif(first)[0], tf.constant(UPRIGHT, tf.int64)
 
 
 def _bmp(data: tf.Tensor, max_pixels: int) -> Oriented:
@@ -216,50 +219,6 @@ def _bounded(height: tf.Tensor, width: tf.Tensor, max_pixels: int) -> tf.Operati
 
     pixels = tf.cast(height, tf.int64) * tf.cast(width, tf.int64)
     return require((pixels > 0) & (pixels <= max_pixels), f"expected at most {max_pixels} pixels, found", pixels)
-
-
-def _gif_on_white(data: tf.Tensor) -> tf.Tensor:
-    """A GIF whose first frame is white where it was transparent: TensorFlow makes that black.
-
-    The transparent entry of the palette becomes white, and the frame's flag of transparency is cleared
-    (GIF89a, sections 19 to 23, https://www.w3.org/Graphics/GIF/spec-gif89a.txt).
-    """
-    import tensorflow as tf
-
-    raw = Bytes(data)
-
-    def more(at: tf.Tensor, inside: tf.Tensor, control: tf.Tensor) -> tf.Tensor:
-        return (at + 1 < raw.count) & (inside | (raw(at) == 0x21))
-
-    def step(at: tf.Tensor, inside: tf.Tensor, control: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        # An extension is a name and blocks, each with its length before it; an empty one ends it.
-        control = tf.where(~inside & (raw(at + 1) == 0xF9), at, control)
-        onward = tf.where(inside, 1 + raw(at), 2)
-        return at + onward, ~inside | (raw(at) != 0), control
-
-    flags = raw(tf.constant(10, tf.int64))
-    first = 13 + tf.where(flags >= 128, 3 * 2 ** (flags % 8 + 1), 0)
-    start = (first, tf.constant(False), tf.constant(-1, tf.int64))
-    image, _, control = tf.while_loop(more, step, start, maximum_iterations=4096)
-    colour = tf.where(raw(image + 9) >= 128, image + 10, 13) + 3 * raw(control + 6)
-    packed = raw(control + 3)
-
-    def whitened() -> tf.Tensor:
-        cleared = tf.gather(tf.constant([bytes([value]) for value in range(256)]), packed - 1)
-        return _put(_put(data, control + 3, cleared, 1), colour, tf.constant(b"\xff\xff\xff"), 3)
-
-    known = (control >= 0) & (raw(image) == 0x2C) & (packed % 2 == 1) & (colour + 3 <= raw.count)
-    return tf.cond(known, whitened, lambda: data)
-
-
-def _put(data: tf.Tensor, at: tf.Tensor, new: tf.Tensor, length: int) -> tf.Tensor:
-    """The bytes with others at a position."""
-    import tensorflow as tf
-
-    rest = tf.cast(tf.strings.length(data), tf.int64) - at - length
-    return tf.strings.join(
-        [tf.strings.substr(data, tf.constant(0, tf.int64), at), new, tf.strings.substr(data, at + length, rest)]
-    )
 
 
 def _turned(photo: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:

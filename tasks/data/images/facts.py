@@ -111,11 +111,8 @@ def _checked(image: Image.Image, max_pixels: int) -> dict[str, Any]:
         raise ValueError("BMP with 1 bit per pixel; convert it to PNG")
     if image.format == "WEBP" and getattr(image, "is_animated", False):
         raise ValueError("animated WebP; convert its first frame to PNG")
-    # TensorFlow decodes all frames of a GIF to give the first.
-    frames = getattr(image, "n_frames", 1) if image.format == "GIF" else 1
-    if frames * image.width * image.height > max_pixels:
-        found = f"{image.width}x{image.height} pixels" + (f" in each of {frames} frames" if frames > 1 else "")
-        raise ValueError(f"{found}, more than images.max_pixels = {max_pixels}")
+    if image.width * image.height > max_pixels:
+        raise ValueError(f"{image.width}x{image.height} pixels, more than images.max_pixels = {max_pixels}")
     size = {"format": image.format, "width": image.width, "height": image.height}
     return size | {"channels": len(image.getbands())}
 

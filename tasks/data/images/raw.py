@@ -29,19 +29,19 @@ HEAD = 2**18
 
 
 class Bytes:
-    """The start of a file as numbers; a position beyond it reads as the last byte."""
+    """A file, or its start, as numbers; a position beyond it reads as the last byte."""
 
-    def __init__(self, data: tf.Tensor) -> None:
+    def __init__(self, data: tf.Tensor, whole: bool = False) -> None:
         import tensorflow as tf
 
-        self.values = tf.cast(tf.io.decode_raw(tf.strings.substr(data, 0, HEAD), tf.uint8), tf.int64)
+        self.values = tf.io.decode_raw(data if whole else tf.strings.substr(data, 0, HEAD), tf.uint8)
         self.count = tf.size(self.values, out_type=tf.int64)
 
     def __call__(self, at: tf.Tensor) -> tf.Tensor:
         """The byte at a position, int64."""
         import tensorflow as tf
 
-        return tf.gather(self.values, tf.clip_by_value(at, 0, self.count - 1))
+        return tf.cast(tf.gather(self.values, tf.clip_by_value(at, 0, self.count - 1)), tf.int64)
 
     def word(self, at: tf.Tensor, little: tf.Tensor | bool) -> tf.Tensor:
         """Two bytes as a number."""

@@ -1,6 +1,7 @@
 """The decoder gives the picture that a viewer shows, for every format, and guards itself."""
 
 import functools
+import struct
 
 import helpers
 import numpy as np
@@ -161,3 +162,18 @@ def test_the_graph_alone_gives_the_same_pixels(tmp_path):
     loaded = tf.saved_model.load(str(tmp_path))
     for data in FILES.values():
         np.testing.assert_array_equal(loaded.decode(data).numpy(), module.decode(data).numpy())
+
+
+def test_of_a_gif_the_first_frame_alone_is_decoded_and_its_size_is_bounded():
+    """Eight kilobytes of further frames took gigabytes; a frame may also be larger than the header says."""
+    import tensorflow as tf
+
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), "uint8")).quantize(16)
+    data = encoded(image, "GIF")
+    place = data.index(b",", 13 + 3 * 16)
+    for whole in (data, data[:-1] + 300 * data[place:-1] + b";", data[:-1] + b",no frame at all"):
+        np.testing.assert_array_equal(decode(whole, 2000), _viewer(data))
+    large = bytearray(data)
+    large[place + 5 : place + 9] = struct.pack("<HH", 60_000, 60_000)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="expected at most 2000 pixels, found"):
+        decode(bytes(large), 2000)
