@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")
 #: A JPEG can be decoded at its size divided by these, from the first coefficients of its blocks.
 RATIOS = (1, 2, 4, 8)
+#: A progressive JPEG has about ten scans. Each goes over all pixels, so that thousands in a small file take hours.
+SCAN, SCANS = b"\xff\xda", 100
 #: The EXIF orientation of pixels that need no turn.
 UPRIGHT = 1
 
@@ -135,7 +137,10 @@ def _jpeg(data: tf.Tensor, max_pixels: int, size: int) -> Oriented:
     def shrunk(ratio: int) -> tf.Tensor:
         return tf.image.decode_jpeg(data, ratio=ratio, dct_method="INTEGER_ACCURATE")
 
-    with tf.control_dependencies([_bounded(height, width, max_pixels)]):
+    # Outside of thumbnails this mark is nowhere but before a scan.
+    scans = tf.size(tf.strings.split(data, SCAN)) - 1
+    few = require(scans <= SCANS, f"expected at most {SCANS} scans of the picture, found", scans)
+    with tf.control_dependencies([_bounded(height, width, max_pixels), few]):
         photo = tf.switch_case(shrink, [partial(shrunk, ratio) for ratio in RATIOS])
     return photo, exif.jpeg(data)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tasks.data.images import pipeline
-from tasks.data.images.decode import FORMATS
+from tasks.data.images.decode import FORMATS, SCAN, SCANS
 from tasks.runtime.store.photos import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def read(path: str, size: int, max_pixels: int) -> tuple[dict[str, Any], np.ndar
 
     def look(image: Image.Image, data: bytes) -> dict[str, Any]:
         nonlocal photo
-        checked = _checked(image, max_pixels)
+        checked = _checked(image, data, max_pixels)
         with _large if image.width * image.height > LARGE else nullcontext():
             try:
                 photo = pipeline.photo(data, size, max_pixels, (checked["format"],))
@@ -74,7 +74,7 @@ def read(path: str, size: int, max_pixels: int) -> tuple[dict[str, Any], np.ndar
 
 def head(path: str, max_pixels: int) -> dict[str, Any]:
     """As `read`, without decoding: `key`, `bytes`, `format` and size, and what is wrong with them."""
-    return asdict(_facts(path, lambda image, data: _checked(image, max_pixels)))
+    return asdict(_facts(path, lambda image, data: _checked(image, data, max_pixels)))
 
 
 def unread(reason: str) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def _facts(path: str, look: Callable[[Image.Image, bytes], dict[str, Any]]) -> F
         return Facts(key=key, bytes=len(data), error=f"not a readable image: {_reason(error)}")
 
 
-def _checked(image: Image.Image, max_pixels: int) -> dict[str, Any]:
+def _checked(image: Image.Image, data: bytes, max_pixels: int) -> dict[str, Any]:
     """Facts from the header of a file; `ValueError` if the kind is not supported."""
     if image.format not in FORMATS:
         raise ValueError(f"format {image.format}; convert it to PNG or JPEG")
@@ -111,6 +111,8 @@ def _checked(image: Image.Image, max_pixels: int) -> dict[str, Any]:
         raise ValueError("BMP with 1 bit per pixel; convert it to PNG")
     if image.format == "WEBP" and getattr(image, "is_animated", False):
         raise ValueError("animated WebP; convert its first frame to PNG")
+    if image.format in ("JPEG", "MPO") and data.count(SCAN) > SCANS:
+        raise ValueError(f"a JPEG of {data.count(SCAN)} scans, more than {SCANS}; save it again")
     if image.width * image.height > max_pixels:
         raise ValueError(f"{image.width}x{image.height} pixels, more than images.max_pixels = {max_pixels}")
     size = {"format": image.format, "width": image.width, "height": image.height}

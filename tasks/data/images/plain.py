@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import scipy.sparse
 
-from tasks.data.images.decode import RATIOS
+from tasks.data.images.decode import RATIOS, SCAN, SCANS
 from tasks.data.images.raw import HEAD
 
 #: Channels by colour type, of those that only need unpacking: grey and RGB (https://www.w3.org/TR/png/, 11.2.1).
@@ -37,7 +37,7 @@ def _jpeg(data: bytes, size: int, max_pixels: int) -> np.ndarray | None:
     from PIL import Image
 
     # Pillow reads on where TensorFlow gives up, for example after segments that are damaged.
-    if not _well_formed(data):
+    if data.count(SCAN) > SCANS or not _well_formed(data):
         return None
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG"]) as photo:

@@ -11,7 +11,7 @@ from photo_files import FILES, PHOTO
 from PIL import Image, ImageOps
 
 from tasks.data.images import decode as graphs
-from tasks.data.images import plain
+from tasks.data.images import facts, plain
 
 
 @functools.cache
@@ -177,3 +177,17 @@ def test_of_a_gif_the_first_frame_alone_is_decoded_and_its_size_is_bounded():
     large[place + 5 : place + 9] = struct.pack("<HH", 60_000, 60_000)
     with pytest.raises(tf.errors.InvalidArgumentError, match="expected at most 2000 pixels, found"):
         decode(bytes(large), 2000)
+
+
+def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded(tmp_path):
+    import tensorflow as tf
+
+    data = encoded(PHOTO, "JPEG", progressive=True)
+    first = data.index(b"\xff\xda")
+    many = data[:first] + 200 * data[first : data.index(b"\xff", first + 2)] + data[first:]
+    assert plain.decode(many, 32, 10**6) is None
+    with pytest.raises(tf.errors.InvalidArgumentError, match="expected at most 100 scans of the picture, found"):
+        decode(many, 10**6)
+    (tmp_path / "many.jpg").write_bytes(many)
+    assert "scans, more than 100; save it again" in facts.read(str(tmp_path / "many.jpg"), 32, 10**6)[0]["error"]
+    assert plain.decode(data, 32, 10**6) is not None
