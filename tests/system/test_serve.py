@@ -269,7 +269,8 @@ def test_a_run_that_fails_is_told(day, channel):
 
 
 def test_it_takes_its_server_along(day):
-    assert day.said[1].startswith("MLflow: mlflow ui --backend-store-uri sqlite:///")
+    assert day.said[2].startswith("MLflow: mlflow ui --backend-store-uri sqlite:///")
     day.end()
+    assert not day.secret.exists()
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"{day.api}/health", timeout=5)
