@@ -48,7 +48,7 @@ def order(predictions: pd.DataFrame) -> pd.DataFrame:
 
 def seal(folder: Path) -> str:
     """Write the manifest of a version's folder; returns the seal, a SHA-256 in hex."""
-    text = json.dumps(_digests(folder), indent=1, sort_keys=True).encode()
+    text = json.dumps(digests(folder), indent=1, sort_keys=True).encode()
     (folder / MANIFEST).write_bytes(text)
     return hashlib.sha256(text).hexdigest()
 
@@ -61,11 +61,15 @@ def broken(folder: Path, seal: str) -> list[str]:
     text = manifest.read_bytes()
     if hashlib.sha256(text).hexdigest() != seal:
         return [f"{MANIFEST}: expected SHA-256 {seal[:12]}…, found {hashlib.sha256(text).hexdigest()[:12]}…"]
-    sealed, found = json.loads(text), _digests(folder)
+    return differences(json.loads(text), digests(folder))
+
+
+def differences(expected: dict[str, str], found: dict[str, str]) -> list[str]:
+    """A sentence for each file whose digest is another one, that is missing, or that is new."""
     return [
-        _difference(name, sealed.get(name), found.get(name))
-        for name in sorted(sealed.keys() | found.keys())
-        if sealed.get(name) != found.get(name)
+        _difference(name, expected.get(name), found.get(name))
+        for name in sorted(expected.keys() | found.keys())
+        if expected.get(name) != found.get(name)
     ]
 
 
@@ -118,7 +122,7 @@ def _unchanged(rows: pd.DataFrame) -> Iterator[tuple[bytes, np.ndarray]]:
             yield data, row.probabilities
 
 
-def _digests(folder: Path) -> dict[str, str]:
+def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file except the manifest and the files that MLflow and Python add to a model that they load."""
     ignored = {MANIFEST, "registered_model_meta"}
     files = [file for file in sorted(folder.rglob("*")) if file.is_file() and file.parent.name != "__pycache__"]

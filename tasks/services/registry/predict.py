@@ -1,6 +1,7 @@
-"""Predictions of a version."""
+"""Predictions of a version. Its files are compared with its seal before anything in them is run."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,16 @@ import numpy as np
 import pandas as pd
 
 from tasks.runtime.errors import DataError, UsageError
-from tasks.services.registry import versions
+from tasks.services.registry import verification, versions
 
 
-def load(name: str, version: str) -> Any:
-    """The version as MLflow's generic Python model."""
+@contextmanager
+def opened(name: str, version: str) -> Iterator[Any]:
+    """The version as MLflow's generic Python model. Raises `DataError` if a file is not as it was registered."""
     import mlflow
 
-    return mlflow.pyfunc.load_model(f"models:/{name}/{version}")
+    with verification.opened(name, version, versions.seal(name, version)) as folder:
+        yield mlflow.pyfunc.load_model(str(folder))
 
 
 def predict(model: Any, paths: list[str], batch: int = 256) -> Iterator[pd.DataFrame]:
@@ -26,9 +29,9 @@ def predict(model: Any, paths: list[str], batch: int = 256) -> Iterator[pd.DataF
 
 def score(name: str, version: str, paths: list[str], classes: tuple[str, ...]) -> np.ndarray:
     """A version's probabilities for image files, float64[n, classes]; 0 for a class that it does not know."""
-    model = load(name, version)
-    own = {label: i for i, label in enumerate(model.metadata.metadata["classes"])}
-    found = np.concatenate([np.stack(part["probabilities"].to_list()) for part in predict(model, paths)])
+    with opened(name, version) as model:
+        own = {label: i for i, label in enumerate(model.metadata.metadata["classes"])}
+        found = np.concatenate([np.stack(part["probabilities"].to_list()) for part in predict(model, paths)])
     columns = [found[:, own[label]] if label in own else np.zeros(len(found)) for label in classes]
     return np.stack(columns, axis=1)
 
@@ -41,13 +44,13 @@ def answers(address: str, images: list[Path]) -> Iterator[dict[str, Any]]:
     absent = [str(path) for path in images if not path.is_file()]
     if absent:
         raise UsageError(f"Expected image files, found none at {', '.join(absent)}.")
-    model = load(*versions.resolve(address))
-    for path in images:
-        try:
-            answer = next(predict(model, [str(path)])).iloc[0]
-        except Exception as error:
-            raise DataError(
-                f"Expected JPEG, PNG, GIF, BMP or WebP, found {path}, which cannot be read. Convert or remove it."
-            ) from error
-        shown = answer.drop("probabilities").to_dict().items()
-        yield {"image": str(path)} | {name: getattr(value, "item", lambda v=value: v)() for name, value in shown}
+    with opened(*versions.resolve(address)) as model:
+        for path in images:
+            try:
+                answer = next(predict(model, [str(path)])).iloc[0]
+            except Exception as error:
+                raise DataError(
+                    f"Expected JPEG, PNG, GIF, BMP or WebP, found {path}, which cannot be read. Convert or remove it."
+                ) from error
+            shown = answer.drop("probabilities").to_dict().items()
+            yield {"image": str(path)} | {name: getattr(value, "item", lambda v=value: v)() for name, value in shown}

@@ -10,6 +10,7 @@ import pandas as pd
 from tasks.services import tracking
 from tasks.services.registry import registered_models, verification
 from tasks.services.registry.versions import FINGERPRINT
+from tasks.serving import golden
 
 if TYPE_CHECKING:
     from mlflow.models import Model
@@ -48,11 +49,12 @@ def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: 
             ]
         ),
     )
+    sent = _Pyfunc()
     with mlflow.start_run(run_id=run_id):
         logged = Model.log(
             artifact_path=None,
             name="model",
-            flavor=_Pyfunc,
+            flavor=sent,
             flavor_name="mlflow.pyfunc",
             validate_serving_input=False,
             python_model=str(SCRIPT),
@@ -66,7 +68,7 @@ def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: 
     for other in client.search_logged_models([tracking.current().experiment], f"source_run_id = '{run_id}'"):
         if other.model_id != logged.model_id:
             client.delete_logged_model(other.model_id)
-    tags = tags | {FINGERPRINT: verification.seal(name, logged.model_uri, logged.model_id)}
+    tags = tags | {FINGERPRINT: verification.seal(name, logged.model_uri, logged.model_id, sent.digests)}
     if not registered_models.known(name):
         registered_models.create(name)
     client.create_model_version(name, logged.model_uri, run_id, tags=tags, model_id=logged.model_id)
@@ -74,13 +76,20 @@ def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: 
 
 
 class _Pyfunc:
-    """MLflow's flavor `pyfunc` without the answer that its `log_model` asks for: `seal` asks for more."""
+    """MLflow's flavor `pyfunc` without the answer that its `log_model` asks for: `seal` asks for more.
 
-    @staticmethod
-    def save_model(path: str, mlflow_model: "Model", validate_serving_input: bool, **options: Any) -> None:
+    `digests`: of the files that were sent, by name.
+    """
+
+    def __init__(self) -> None:
+        self.digests: dict[str, str] = {}
+
+    def save_model(self, path: str, mlflow_model: "Model", validate_serving_input: bool, **options: Any) -> None:
+        """Called by `Model.log`, which then sends the files."""
         import mlflow
 
         mlflow.pyfunc.save_model(path, mlflow_model=mlflow_model, **options)
+        self.digests = golden.digests(Path(path))
 
 
 def _of_run(run_id: str) -> str:

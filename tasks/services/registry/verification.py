@@ -17,13 +17,20 @@ from tasks.serving import golden, package
 GOLDEN = Path("artifacts", "golden")
 
 
-def seal(name: str, uri: str, model_id: str) -> str:
+def seal(name: str, uri: str, model_id: str, sent: dict[str, str]) -> str:
     """The seal of a model that was just logged, from a fresh download; adds the manifest to the model.
 
-    Raises `DataError` if it does not answer the golden images as in evaluation.
+    `sent`: digests of the files that were sent. Raises `DataError` if others came back, of which none is run, or if the
+    model does not answer the golden images as in evaluation.
     """
     client = tracking.client()
     with _files(uri) as folder:
+        if changed := golden.differences(sent, golden.digests(folder)):
+            client.finalize_logged_model(model_id, "FAILED")
+            raise DataError(
+                f"Expected the model of {name} to come back from the artifact store as it was sent, found "
+                f"{_listed(changed)}. It is not registered. See who can write into the store."
+            )
         seal = golden.seal(folder)
         client.log_model_artifact(model_id, str(folder / golden.MANIFEST))
         strayed, _ = golden.strayed(folder / GOLDEN, _answerer(folder))
