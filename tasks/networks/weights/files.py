@@ -2,14 +2,15 @@
 
 import hashlib
 import json
+import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from tasks.runtime.errors import DependencyError, UsageError
 
-#: Least digits of a shortened sha256, as in the names of PyTorch's own files.
-SHORTEST = 8
+#: A part of a digest can be met by another file.
+WHOLE = re.compile("sha256=[0-9a-f]{64}", re.IGNORECASE)
 
 
 def from_path(weights: str) -> tuple[Path, str]:
@@ -18,8 +19,8 @@ def from_path(weights: str) -> tuple[Path, str]:
     Raises `UsageError` where there is no such file, `DependencyError` where its package is missing or its hash differs.
     """
     name, _, condition = weights.partition("#")
-    if condition and not condition.startswith("sha256="):
-        raise UsageError(f"backbone.weights: expected #sha256=… after the path, found #{condition}.")
+    if condition and not WHOLE.fullmatch(condition):
+        raise UsageError(f"backbone.weights: expected #sha256= and 64 hex digits after the path, found #{condition}.")
     path = _packaged(name) if name.startswith("package:") else Path(name).expanduser()
     if not path.is_file() and not (path / "saved_model.pb").is_file():
         raise UsageError(
@@ -39,12 +40,9 @@ def from_package(package: str, file: str, sha256: str) -> Path:
 
 
 def verified(path: Path, expected: str | None) -> str:
-    """The file's sha256, hex; `DependencyError` when it is not the expected one.
-
-    The first eight digits or more of a long hash are enough.
-    """
+    """The file's sha256, hex; `DependencyError` when it is not the expected one."""
     found = digest(path, "sha256")
-    if expected and (len(expected) < SHORTEST or not found.startswith(expected.lower())):
+    if expected and found != expected.lower():
         raise DependencyError(f"{path}: expected sha256 {expected}, found {found}. The file is damaged or wrong.")
     return found
 

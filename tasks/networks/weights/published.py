@@ -1,12 +1,13 @@
 """Weights that their authors publish at an address: downloaded once, checked, stored in the home folder."""
 
-import shutil
-import urllib.error
+import http.client
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from filelock import FileLock
 
 from tasks.networks.weights import files
 from tasks.runtime import progress
@@ -52,28 +53,52 @@ class Published:
         """
         if not self.path.is_file():
             self._download()
-        found = files.digest(self.path, "sha256" if self.sha256 else "md5")
-        if not found.startswith(self.digest):
+        if wrong := self._wrong(self.path):
             raise DependencyError(
-                f"{self.path}: expected a digest that begins with {self.digest}, found {found}. The file is damaged or "
-                f"wrong: delete it, and the next run downloads it again from {self.url}."
+                f"{self.path}: {wrong}. The file is damaged or wrong: delete it, and the next run downloads it again "
+                f"from {self.url}."
             )
         return self.path
 
+    def _wrong(self, file: Path) -> str:
+        """What is wrong with a file's digest; "" if it is the expected one."""
+        found = files.digest(file, "sha256" if self.sha256 else "md5")
+        right = found.startswith(self.digest)
+        return "" if right else f"expected a digest that begins with {self.digest}, found {found}"
+
     def _download(self) -> None:
+        """Put the file into its place once it is whole. Of two runs that want it the second waits for the first."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        working = self.path.with_name(f".{self.path.name}.part")
-        try:
-            with urllib.request.urlopen(self.url, timeout=TIMEOUT) as reply, working.open("wb") as file:  # noqa: S310 - https, ours
-                size = int(reply.headers.get("Content-Length") or 0)
+        part = self.path.with_name(f".{self.path.name}.part")
+        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
+            if self.path.is_file():
+                return
+            try:
+                self._fill(part)
+            except (http.client.HTTPException, OSError) as error:  # urllib's errors are OSErrors
+                raise DependencyError(
+                    f"Expected to download {self.url}, failed with: {error}. Run the command again: it goes on where "
+                    f"this one stopped. Or download it on another machine, and put the file here: {self.path}"
+                ) from None
+            if wrong := self._wrong(part):
+                part.unlink()
+                raise DependencyError(f"{self.url}: {wrong}. It was not kept: see what answers at this address.")
+            part.replace(self.path)
+
+    def _fill(self, part: Path) -> None:
+        """Download what is missing of the file. Raises `OSError` if the server sends less than it says."""
+        have = part.stat().st_size if part.is_file() else 0
+        request = urllib.request.Request(self.url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 - https, ours
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as reply:  # noqa: S310 - https, ours
+            goes_on = have > 0 and reply.status == http.HTTPStatus.PARTIAL_CONTENT
+            have = have if goes_on else 0
+            size = int(reply.headers.get("Content-Length") or 0)
+            with part.open("ab" if goes_on else "wb") as file:
                 for chunk in progress.counted(_chunks(reply), size, f"download {self.path.name}"):
                     file.write(chunk)
-        except (urllib.error.URLError, OSError) as error:
-            raise DependencyError(
-                f"Expected to download {self.url}, failed with: {error}. Download it on another machine, "
-                f"and put the file here: {self.path}"
-            ) from None
-        shutil.move(working, self.path)
+        found = part.stat().st_size - have
+        if size and found != size:
+            raise OSError(f"{found} of {size} bytes came")
 
 
 def _chunks(reply: BinaryIO) -> Iterator[tuple[bytes, int]]:
