@@ -19,7 +19,7 @@ MARKS = ("__class__", "__exc_type__")
 
 
 def sound(key: str) -> bool:
-    """Whether the result kept under a key may be read; True where there is none. Needs a running flow or a home."""
+    """Whether the result kept under a key may be read; True where there is none."""
     store = get_result_store()
     if store.result_storage is None:
         store = store.model_copy(update={"result_storage": get_default_result_storage(_sync=True)})
