@@ -1,7 +1,6 @@
 """What works on this machine: for `headstart doctor`."""
 
 import os
-import re
 import shutil
 import sqlite3
 import urllib.error
@@ -100,23 +99,27 @@ def _server(variable: str) -> tuple[bool, str]:
         ok = _status(variable, "/health") == 200
     except (OSError, ValueError) as error:
         return False, f"{shown}: {without_secrets(str(error))}. Start the server, or unset the variable."
-    return ok, " ".join([shown, *(f"- {told}" for told in open_servers() if variable in told)])
+    return ok, f"{shown} - {told}" if (told := _open(variable)) else shown
 
 
 def open_servers() -> list[str]:
     """A sentence for each server of the environment that answers without a password."""
-    found = []
-    for variable, (question, body, advice) in ASKED.items():
-        if os.environ.get(variable, "").startswith("http"):
-            with suppress(OSError, ValueError):
-                if _status(variable, question, body) == 200:
-                    found.append(f"The server of {variable} asks for no password: {advice}")
-    return found
+    return [told for variable in ASKED if (told := _open(variable))]
+
+
+def _open(variable: str) -> str:
+    """The sentence on one server; "" if it asks for a password, does not answer, or is none."""
+    question, body, advice = ASKED[variable]
+    if os.environ.get(variable, "").startswith("http"):
+        with suppress(OSError, ValueError):
+            if _status(variable, question, body) == 200:
+                return f"The server of {variable} asks for no password: {advice}"
+    return ""
 
 
 def _status(variable: str, path: str, body: bytes | None = None) -> int:
     """What a server answers to a request without credentials. Raises `OSError` if it does not answer."""
-    address = re.sub(r"(?<=://)[^/@]*@", "", os.environ[variable]).rstrip("/")
+    address = without_secrets(os.environ[variable]).rstrip("/")
     request = urllib.request.Request(f"{address}{path}", body, {"Content-Type": "application/json"})  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=5) as reply:  # noqa: S310 - the user's own setting

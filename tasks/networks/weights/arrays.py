@@ -34,6 +34,10 @@ def assign(model: keras.Model, path: Path) -> None:
 def exactly(model: keras.Model, path: Path) -> None:
     """Weights of an HDF5 file of exactly this network, as Keras reads it. Raises `ValueError` for another."""
     hdf5.check(path)
+    _load(model, path)
+
+
+def _load(model: keras.Model, path: Path) -> None:
     try:
         with warnings.catch_warnings():
             # Keras only warns of layers without weights in the file, and leaves them random.
@@ -48,7 +52,7 @@ def _of_h5(model: keras.Model, path: Path) -> None:
 
     hdf5.check(path)
     try:
-        exactly(model, path)
+        _load(model, path)
     except ValueError:
         with h5py.File(path) as file:
             _assign(model, _in_order(file))
