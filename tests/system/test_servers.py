@@ -204,7 +204,9 @@ def test_the_same_recipe_twice_at_once_on_postgresql(there, folder, start, clien
         code, _, said = _ended(process)
         assert code == 0, said
     for log, since in zip(logs, before, strict=True):
-        assert not servers.database_errors(log.read_text()[since:])
+        complaints = servers.database_errors(log.read_text()[since:])
+        # Prefect's server logs a trace where two clients create a limit at once, and answers the second that it exists.
+        assert not [line for line in complaints if "uq_concurrency_limit_v2__name" not in line]
     for log in (folder / "home" / "logs").glob("*.log"):
         assert not servers.database_errors(log.read_text())
 
