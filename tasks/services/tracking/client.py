@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from tasks.runtime import outages, progress
+from tasks.runtime import databases, outages, progress
 from tasks.runtime.home import home
 
 if TYPE_CHECKING:
@@ -15,11 +15,18 @@ if TYPE_CHECKING:
 
 @cache
 def client() -> "MlflowClient":
-    """The MLflow client of this process; `MLFLOW_TRACKING_URI` says which server or database."""
+    """The MLflow client of this process; `MLFLOW_TRACKING_URI` says which server or database.
+
+    Raises `DependencyError` if a SQLite database must be upgraded or mended first.
+    """
     from mlflow import MlflowClient
 
     outages.announce()
-    return MlflowClient()
+    made = MlflowClient()
+    if (address := os.environ.get("MLFLOW_TRACKING_URI", "")).startswith("sqlite"):
+        with databases.opening(databases.MLFLOW, databases.file_of(address)):
+            made.search_experiments(max_results=1)  # creates the tables of a new one
+    return made
 
 
 def experiment_id(name: str) -> str:
