@@ -31,4 +31,4 @@ def _repair() -> None:
 
     with startup.up():
         for name in registered_models.names():
-            promotion.repair(name)
+            promotion.checked(name)
