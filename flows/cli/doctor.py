@@ -42,4 +42,4 @@ def _repair(s: Session) -> None:
             s.say(told)
     with startup.up():
         for name in registered_models.names():
-            promotion.repair(name)
+            promotion.checked(name)

@@ -63,14 +63,7 @@ def verify(model: Model, home: Home = None, as_json: Json = False) -> None:
         from tasks.services.registry import promotion
 
         found = promotion.verify(model)
-        s.show(
-            found,
-            as_json,
-            lambda: s.say(
-                f"{found['model']} version {found['version']} is as it was registered: every file is the same, and "
-                f"the answers for {found['images']} golden images differ by at most {found['largest_difference']:.1e}."
-            ),
-        )
+        s.show(found, as_json, lambda: output.verified(s, found))
 
 
 def export(

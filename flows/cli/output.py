@@ -122,8 +122,20 @@ def versions(s: Session, name: str | None, found: list[dict[str, Any]], ledger: 
     for row in found:
         if row["note"]:
             s.say(f"{row['model']} version {row['version']} {row['note']}")
+    for text in dict.fromkeys(text for row in found for text in row["ledger_problems"]):
+        s.say(text, style="bold red")
     if ledger:
         _table(s, "Ledger", ledger)
+
+
+def verified(s: Session, found: dict[str, Any]) -> None:
+    """That a version is as it was registered, and what is wrong with the ledger of its model."""
+    s.say(
+        f"{found['model']} version {found['version']} is as it was registered: every file is the same, and the answers "
+        f"for {found['images']} golden images differ by at most {found['largest_difference']:.1e}."
+    )
+    for text in found["ledger_problems"]:
+        s.say(text, style="bold red")
 
 
 def moved(s: Session, entry: "LedgerEntry | None", otherwise: str) -> None:

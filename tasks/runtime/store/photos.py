@@ -52,6 +52,20 @@ def paths(uris: Iterable[str], keys: Iterable[str]) -> list[str]:
     return found
 
 
+def content(path: str, key: str) -> bytes:
+    """The bytes of a local file. Raises `DataError` if they are not those of the key, where it is not ""."""
+    data = Path(path).read_bytes()
+    if key:
+        check(path, data, key)
+    return data
+
+
+def check(path: str, data: bytes, key: str) -> None:
+    """Raise `DataError` if the bytes of a file are not those of the key, under which their results would be kept."""
+    if hashlib.sha256(data).hexdigest() != key:
+        raise DataError(f"Expected the photo {path} as it was: it has changed. Run the command again.")
+
+
 def stored() -> list[dict[str, Any]]:
     """The copies as a row of the store's tables: name, rows, bytes; no row if there are none."""
     return _row([file.stat().st_size for file in _copies()])

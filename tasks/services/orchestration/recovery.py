@@ -20,9 +20,9 @@ from prefect.states import Crashed
 from tasks.runtime import processes
 from tasks.runtime.processes import PARENT
 from tasks.services import tracking
+from tasks.services.orchestration.pages import every
 
 UNDER_WAY = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
-PAGE = 200
 
 
 def repair() -> list[str]:
@@ -44,14 +44,7 @@ def repair() -> list[str]:
 
 def _under_way(client: SyncPrefectClient) -> list[FlowRun]:
     query = filters.FlowRunFilter(state=_in(filters.FlowRunFilterState, filters.FlowRunFilterStateType))
-    found: list[FlowRun] = []
-    while len(page := _page(client, query, len(found))) == PAGE:
-        found += page
-    return found + page
-
-
-def _page(client: SyncPrefectClient, query: filters.FlowRunFilter, offset: int) -> list[FlowRun]:
-    return client.read_flow_runs(flow_run_filter=query, sort=FlowRunSort.ID_DESC, limit=PAGE, offset=offset)
+    return list(every(client.read_flow_runs, flow_run_filter=query, sort=FlowRunSort.ID_DESC))
 
 
 def _close(client: SyncPrefectClient, run: FlowRun) -> None:
@@ -61,7 +54,7 @@ def _close(client: SyncPrefectClient, run: FlowRun) -> None:
         state=_in(filters.TaskRunFilterState, filters.TaskRunFilterStateType),
     )
     with suppress(ObjectNotFound):  # deleted in the meantime
-        for task in client.read_task_runs(task_run_filter=within, sort=TaskRunSort.ID_DESC, limit=PAGE):
+        for task in list(every(client.read_task_runs, task_run_filter=within, sort=TaskRunSort.ID_DESC)):
             client.set_task_run_state(task.id, state, force=True)
         client.set_flow_run_state(run.id, state, force=True)
 

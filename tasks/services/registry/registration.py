@@ -65,7 +65,8 @@ def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: 
             metadata={"classes": list(classes)},
         )
     client = tracking.client()
-    for other in client.search_logged_models([tracking.current().experiment], f"source_run_id = '{run_id}'"):
+    of_run = f"source_run_id = '{run_id}'"
+    for other in list(tracking.every(client.search_logged_models, [tracking.current().experiment], of_run)):
         if other.model_id != logged.model_id:
             client.delete_logged_model(other.model_id)
     tags = tags | {FINGERPRINT: verification.seal(name, logged.model_uri, logged.model_id, sent.digests)}
@@ -94,7 +95,8 @@ class _Pyfunc:
 
 def _of_run(run_id: str) -> str:
     """The version that a stage's run made, "" for none; of several identical ones only the first is kept."""
-    found = sorted(tracking.client().search_model_versions(f"run_id = '{run_id}'"), key=lambda v: int(v.version))
+    found = list(tracking.every(tracking.client().search_model_versions, f"run_id = '{run_id}'"))
+    found.sort(key=lambda version: int(version.version))
     for again in found[1:]:
         tracking.client().delete_model_version(again.name, again.version)
     return str(found[0].version) if found else ""

@@ -113,11 +113,11 @@ def hits(name: str, version: str) -> tuple[int, int] | None:
 
 def versions(name: str | None = None) -> "Iterator[tuple[ModelVersion, tuple[str, ...]]]":
     """Every version of one model or of all, the newest first, with its aliases."""
-    client = tracking.client()
-    for model in client.search_registered_models(f"name = '{name}'" if name else None):
-        found = client.search_model_versions(f"name = '{model.name}'")
-        for version in sorted(found, key=lambda v: -int(v.version)):
-            yield version, registered_models.aliases(model.name, version.version)
+    for each in registered_models.names() if name is None else [name]:
+        if (model := registered_models.find(each)) is None:
+            continue
+        for version in registered_models.versions(each):
+            yield version, registered_models.aliases(model, version.version)
 
 
 def exists(version: VersionRef) -> bool:
@@ -127,8 +127,8 @@ def exists(version: VersionRef) -> bool:
 
 def refreshed(version: VersionRef) -> VersionRef:
     """The record with the version's current aliases and note."""
-    tags = version_of(version.name, version.version).tags
-    return replace(version, aliases=registered_models.aliases(version.name, version.version), note=tags.get(NOTE, ""))
+    tags, model = version_of(version.name, version.version).tags, registered_models.model(version.name)
+    return replace(version, aliases=registered_models.aliases(model, version.version), note=tags.get(NOTE, ""))
 
 
 def resolve(address: str) -> tuple[str, str]:
@@ -156,7 +156,7 @@ def tables_in_use() -> set[str]:
 
 def photos_in_use() -> set[str]:
     """Keys of the photos that some registered version was made from."""
-    data = (data_of(version.name, str(version.version)) for version, _ in versions())
+    data = (tracking.table(version.run_id, DATA) for version, _ in versions())
     return {key for table in data if table is not None for key in table["key"]}
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -29,6 +30,17 @@ def client() -> "MlflowClient":
     return made
 
 
+def every(search: Callable[..., Any], *what: Any, **how: Any) -> Iterator[Any]:
+    """All that a search of the client finds, page by page: MLflow gives at most 100 registered models at once."""
+    token = None
+    while True:
+        page = search(*what, **how, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
 def experiment_id(name: str) -> str:
     """The experiment of this name, created if missing; its artifacts go to the home folder or the server."""
     from mlflow.exceptions import MlflowException
@@ -52,7 +64,7 @@ def begin_run(experiment: str, tags: dict[str, str], began: int | None = None) -
     request = uuid4().hex
     run_id = client().create_run(experiment, began, tags | {"headstart.request": request}).info.run_id
     if _remote():
-        for other in client().search_runs([experiment], f"tags.`headstart.request` = '{request}'"):
+        for other in list(every(client().search_runs, [experiment], f"tags.`headstart.request` = '{request}'")):
             if other.info.run_id != run_id:
                 client().delete_run(other.info.run_id)
     return run_id

@@ -49,7 +49,7 @@ def test_what_is_accepted_can_be_read_by_training_and_by_the_served_graph(tmp_pa
         accepted += 1
         squares = [
             plain.fitted(photo, SIDE, "crop"),
-            pipeline.reader(SIDE, "crop", LIMIT)([str(file)])[0],
+            pipeline.reader(SIDE, "crop", LIMIT)([str(file)], None)[0],
             serving(file.read_bytes()).numpy(),
         ]
         np.testing.assert_array_equal(squares[0], squares[1], kind)
