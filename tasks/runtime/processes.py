@@ -13,7 +13,7 @@ import sys
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
 import psutil
@@ -109,7 +109,8 @@ def _older(number: str, start: str) -> bool:
         return True
 
 
-_locks: dict[str, IO[bytes]] = {}
+#: Open files by name, which hold a lock as long as they are open: as long as this process lives.
+_locks: dict[str, int] = {}
 
 
 def _lock(name: str) -> None:
@@ -120,9 +121,8 @@ def _lock(name: str) -> None:
 
     with suppress(OSError):
         _files().mkdir(parents=True, exist_ok=True)
-        file = _file(name).open("wb")
-        flock(file, LOCK_EX | LOCK_NB)
-        _locks[name] = file
+        _locks[name] = os.open(_file(name), os.O_WRONLY | os.O_CREAT, 0o600)
+        flock(_locks[name], LOCK_EX | LOCK_NB)
 
 
 def _unlocked(name: str) -> bool:
