@@ -70,6 +70,14 @@ def forget() -> None:
             file.unlink(missing_ok=True)
 
 
+def end_all(code: int) -> None:
+    """End this process and all that it has started, at once, with this exit code."""
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    os._exit(code)
+
+
 @cache
 def _here() -> Place:
     namespace = ""
