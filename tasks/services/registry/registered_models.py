@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tasks.runtime.errors import DependencyError, UsageError
 from tasks.services import tracking
+from tasks.services.registry import locks
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
@@ -54,11 +55,13 @@ def if_there(ask: Callable[[], Entity]) -> Entity | None:
 
 def tag_model(name: str, tag: str, text: str) -> None:
     """Set a tag of the registered model."""
+    locks.check(name)
     tracking.client().set_registered_model_tag(name, tag, text)
 
 
 def untag_model(name: str, tag: str) -> None:
     """Remove a tag of the registered model."""
+    locks.check(name)
     tracking.client().delete_registered_model_tag(name, tag)
 
 
@@ -85,6 +88,7 @@ def place(name: str, wanted: dict[str, str]) -> None:
     client, now = tracking.client(), aliases_of(name)
     for which in (PREVIOUS, CHAMPION, CHALLENGER):
         if wanted.get(which, "") != now.get(which, ""):
+            locks.check(name)
             if which in wanted:
                 client.set_registered_model_alias(name, which, wanted[which])
             else:

@@ -90,12 +90,15 @@ def _ended(run_id: str, last: Callable[[], None] = lambda: None) -> Iterator[Non
     client().set_terminated(run_id, "FINISHED")
 
 
-def close_dead(gone: Callable[[str], bool]) -> dict[str, str]:
-    """End runs whose process is gone, and their stages' runs; returns their names by Prefect run."""
+def close_dead(gone: Callable[[str, str], bool]) -> dict[str, str]:
+    """End runs that are `gone`, and their stages' runs; returns their names by Prefect run.
+
+    `gone`: whether a run has ended, by its process and its Prefect run, which may be "".
+    """
     experiments = [each.experiment_id for each in every(client().search_experiments)]
     closed = {}
     for parent in _running(experiments, f"tags.`{PROCESS}` != ''"):
-        if not gone(parent.data.tags[PROCESS]):
+        if not gone(parent.data.tags[PROCESS], parent.data.tags.get(FLOW_RUN, "")):
             continue
         own = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
         for each in (*_running([parent.info.experiment_id], own), parent):
