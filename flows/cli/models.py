@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -57,20 +57,29 @@ def rollback(
         _moved(s, promotion.rollback(name, why), "", as_json)
 
 
-def verify(model: Model, home: Home = None, as_json: Json = False) -> None:
+def verify(
+    model: Annotated[
+        str | None, typer.Argument(help="As elsewhere; all versions when left out", metavar="MODEL")
+    ] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
     """Check that a version's files are as registered, and that it answers its golden images the same way here."""
     with session("verify", home) as s:
         from tasks.services.registry import promotion
 
-        found = promotion.verify(model)
-        s.show(
-            found,
-            as_json,
-            lambda: s.say(
-                f"{found['model']} version {found['version']} is as it was registered: every file is the same, and "
-                f"the answers for {found['images']} golden images differ by at most {found['largest_difference']:.1e}."
-            ),
+        every = promotion.verify_all() if model is None else [promotion.verify(model)]
+        s.show(every[0] if model else every, as_json, lambda: _verified(s, every))
+
+
+def _verified(s: Session, every: list[dict[str, Any]]) -> None:
+    for found in every:
+        s.say(
+            f"{found['model']} version {found['version']} is as it was registered: every file is the same, and "
+            f"the answers for {found['images']} golden images differ by at most {found['largest_difference']:.1e}."
         )
+    if not every:
+        s.say("There are no versions.")
 
 
 def export(

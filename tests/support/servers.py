@@ -72,6 +72,7 @@ class Servers:
     client: dict[str, str]
     administrator: dict[str, str] = field(repr=False)
     tools: dict[str, str] = field(repr=False)
+    where: dict[str, str]
     secrets: dict[str, str] = field(repr=False)
 
     def run(self, command: list[str], env: dict[str, str]) -> str:
@@ -102,6 +103,7 @@ def running(folder: Path) -> Iterator[Servers]:
             client=environment("worker", own) | at,
             administrator=administrator,
             tools=environment("backup", own) | there,
+            where=there,
             secrets=own,
         )
         found.run([sys.executable, str(INFRA / "accounts.py")], administrator)

@@ -22,7 +22,12 @@ def known(name: str) -> bool:
 
 def names() -> list[str]:
     """All registered models."""
-    return [found.name for found in tracking.client().search_registered_models()]
+    client, page = tracking.client(), tracking.client().search_registered_models()
+    found = list(page)
+    while page.token:
+        page = client.search_registered_models(page_token=page.token)
+        found += page
+    return [each.name for each in found]
 
 
 def model(name: str) -> "RegisteredModel":

@@ -116,10 +116,10 @@ def hits(name: str, version: str) -> tuple[int, int] | None:
 def versions(name: str | None = None) -> "Iterator[tuple[ModelVersion, tuple[str, ...]]]":
     """Every version of one model or of all, the newest first, with its aliases."""
     client = tracking.client()
-    for model in client.search_registered_models(f"name = '{name}'" if name else None):
-        found = client.search_model_versions(f"name = '{model.name}'")
+    for model in [name] if name else registered_models.names():
+        found = client.search_model_versions(f"name = '{model}'")
         for version in sorted(found, key=lambda v: -int(v.version)):
-            yield version, registered_models.aliases(model.name, version.version)
+            yield version, registered_models.aliases(model, version.version)
 
 
 def exists(version: VersionRef) -> bool:
