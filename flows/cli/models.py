@@ -57,13 +57,19 @@ def rollback(
         _moved(s, promotion.rollback(name, why), "", as_json)
 
 
-def verify(model: Model, home: Home = None, as_json: Json = False) -> None:
+def verify(
+    model: Annotated[
+        str | None, typer.Argument(help="As elsewhere; all versions when left out", metavar="MODEL")
+    ] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
     """Check that a version's files are as registered, and that it answers its golden images the same way here."""
     with session("verify", home) as s:
         from tasks.services.registry import promotion
 
-        found = promotion.verify(model)
-        s.show(found, as_json, lambda: output.verified(s, found))
+        every = promotion.verify_all() if model is None else [promotion.verify(model)]
+        s.show(every[0] if model else every, as_json, lambda: output.verified(s, every))
 
 
 def export(

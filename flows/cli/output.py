@@ -128,14 +128,17 @@ def versions(s: Session, name: str | None, found: list[dict[str, Any]], ledger: 
         _table(s, "Ledger", ledger)
 
 
-def verified(s: Session, found: dict[str, Any]) -> None:
-    """That a version is as it was registered, and what is wrong with the ledger of its model."""
-    s.say(
-        f"{found['model']} version {found['version']} is as it was registered: every file is the same, and the answers "
-        f"for {found['images']} golden images differ by at most {found['largest_difference']:.1e}."
-    )
-    for text in found["ledger_problems"]:
+def verified(s: Session, every: list[dict[str, Any]]) -> None:
+    """That versions are as they were registered, and what is wrong with the ledgers of their models."""
+    for found in every:
+        s.say(
+            f"{found['model']} version {found['version']} is as it was registered: every file is the same, and the "
+            f"answers for {found['images']} golden images differ by at most {found['largest_difference']:.1e}."
+        )
+    for text in dict.fromkeys(text for found in every for text in found["ledger_problems"]):
         s.say(text, style="bold red")
+    if not every:
+        s.say("There are no versions.")
 
 
 def moved(s: Session, entry: "LedgerEntry | None", otherwise: str) -> None:

@@ -27,6 +27,8 @@ COMPOSE: dict[str, Any] = yaml.safe_load((INFRA / "compose.yaml").read_text())
 #: Debian keeps initdb and postgres out of the way.
 DEBIAN = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 POSTGRES = Path(found).resolve().parent if (found := shutil.which("initdb")) else DEBIAN[-1] if DEBIAN else None
+SECRETS = ("POSTGRES_PASSWORD", "MLFLOW_DB_PASSWORD", "MLFLOW_USERS_DB_PASSWORD", "PREFECT_DB_PASSWORD")
+SECRETS += ("S3_ACCESS_KEY", "S3_SECRET_KEY", "MLFLOW_ADMIN_PASSWORD", "MLFLOW_PASSWORD", "MLFLOW_SECRET_KEY")
 KEEP = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "VIRTUAL_ENV")
 
 
@@ -63,35 +65,49 @@ class Server:
 
 @dataclass(frozen=True)
 class Servers:
-    """All of them, and the environment of a run that uses them."""
+    """All of them, and the environments of a run that uses them, of MLflow's administrator and of backups."""
 
     mlflow: Server
     prefect: Server
     client: dict[str, str]
-    store: Path
+    administrator: dict[str, str] = field(repr=False)
+    tools: dict[str, str] = field(repr=False)
+    where: dict[str, str]
     secrets: dict[str, str] = field(repr=False)
+
+    def run(self, command: list[str], env: dict[str, str]) -> str:
+        """What a command prints that ends well in this environment, which has nothing of ours besides."""
+        done = subprocess.run(command, env=helpers.outside() | env, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
 
 @contextmanager
 def running(folder: Path) -> Iterator[Servers]:
     """PostgreSQL, an object store, MLflow and Prefect, set up anew in a folder."""
-    own = {name: secrets.token_hex(16) for name in ("POSTGRES_PASSWORD", "S3_ACCESS_KEY", "S3_SECRET_KEY")}
-    own |= {"MLFLOW_PASSWORD": secrets.token_hex(16), "MLFLOW_SECRET_KEY": secrets.token_hex(16)}
-    own |= {"PREFECT_AUTH": f"headstart:{secrets.token_hex(16)}"}
+    own = {name: secrets.token_hex(16) for name in SECRETS} | {"PREFECT_AUTH": f"headstart:{secrets.token_hex(16)}"}
     with ExitStack() as stack:
-        there = stack.enter_context(_postgres(own["POSTGRES_PASSWORD"]))
+        there = stack.enter_context(_postgres(own))
         own["S3_ENDPOINT"] = stack.enter_context(_store(folder))
         servers = {name: _server(name, folder, own, there) for name in ("mlflow", "prefect")}
-        client = _environment("worker", own) | {
-            "MLFLOW_TRACKING_URI": servers["mlflow"].health.removesuffix("/health"),
-            "PREFECT_API_URL": servers["prefect"].health.removesuffix("/health"),
-        }
-        # The runs of the tests share a home, and nobody but MLflow's server knows the store.
-        client = {name: value for name, value in client.items() if name.startswith(("MLFLOW_", "PREFECT_"))}
         for server in servers.values():
             stack.callback(server.stop)
             server.start()
-        yield Servers(**servers, client=client, store=folder, secrets=own)
+        at = {
+            "MLFLOW_TRACKING_URI": servers["mlflow"].health.removesuffix("/health"),
+            "PREFECT_API_URL": servers["prefect"].health.removesuffix("/health"),
+        }
+        administrator = environment("accounts", own) | at
+        found = Servers(
+            **servers,
+            client=environment("worker", own) | at,
+            administrator=administrator,
+            tools=environment("backup", own) | there,
+            where=there,
+            secrets=own,
+        )
+        found.run([sys.executable, str(INFRA / "accounts.py")], administrator)
+        yield found
 
 
 def _server(name: str, folder: Path, own: dict[str, str], there: dict[str, str]) -> Server:
@@ -100,14 +116,14 @@ def _server(name: str, folder: Path, own: dict[str, str], there: dict[str, str])
     words = [re.sub(r"--port=\d+", f"--port={port}", word) for word in service["command"]]
     words = [word.replace("--host=0.0.0.0", "--host=127.0.0.1").replace("--workers=2", "--workers=1") for word in words]
     (folder / name).mkdir()
-    env = {key: os.environ[key] for key in KEEP if key in os.environ} | _environment(name, own) | there
+    env = {key: os.environ[key] for key in KEEP if key in os.environ} | environment(name, own) | there
     env |= {"MLFLOW_AUTH_CONFIG_PATH": str(INFRA / "basic_auth.ini"), "PREFECT_HOME": str(folder / name)}
     env |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     health = f"http://127.0.0.1:{port}{'/api' if name == 'prefect' else ''}/health"
     return Server([str(BIN / words[0]), *words[1:]], env, health, folder / name / "log")
 
 
-def _environment(name: str, own: dict[str, str]) -> dict[str, str]:
+def environment(name: str, own: dict[str, str]) -> dict[str, str]:
     """The environment of a service, with its variables filled in as Compose does."""
 
     def filled(match: re.Match[str]) -> str:
@@ -121,19 +137,17 @@ def _environment(name: str, own: dict[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def _postgres(password: str) -> Iterator[dict[str, str]]:
-    """A PostgreSQL of an unprivileged user, as it refuses root; yields the environment that finds it."""
-    import psycopg
-
+def _postgres(own: dict[str, str]) -> Iterator[dict[str, str]]:
+    """A PostgreSQL of an unprivileged user, as it refuses root, with our databases; yields where it is."""
     assert POSTGRES
     port, folder = helpers.free_port(), Path(tempfile.mkdtemp(prefix="headstart-postgres-"))
     user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}
-    (folder / "password").write_text(password)
+    (folder / "password").write_text(own["POSTGRES_PASSWORD"])
     for path in (folder, folder / "password"):
         if user:
             shutil.chown(path, "postgres", "postgres")
-    env = {"PGHOST": "127.0.0.1", "PGPORT": str(port), "PGUSER": "headstart", "PGPASSWORD": password}
-    options = ["-A", "scram-sha-256", "-U", "headstart", f"--pwfile={folder / 'password'}", "-E", "UTF8", "--locale=C"]
+    there = {"PGHOST": "127.0.0.1", "PGPORT": str(port)}
+    options = ["-A", "scram-sha-256", "-U", "postgres", f"--pwfile={folder / 'password'}", "-E", "UTF8", "--locale=C"]
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT, "cwd": "/", **user}
     subprocess.run([str(POSTGRES / "initdb"), "-D", str(folder / "data"), *options], check=True, **quiet)
     settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "fsync": "off"}
@@ -145,12 +159,9 @@ def _postgres(password: str) -> Iterator[dict[str, str]]:
             if subprocess.run(ready, stdout=subprocess.DEVNULL).returncode == 0:
                 break
             helpers.time.sleep(0.25)
-        with psycopg.connect(
-            f"host=127.0.0.1 port={port} user=headstart dbname=postgres", password=password, autocommit=True
-        ) as connection:
-            for line in ("CREATE DATABASE mlflow;", *COMPOSE["configs"]["databases"]["content"].splitlines()):
-                connection.execute(line)
-        yield env
+        env = helpers.outside() | environment("postgres", own) | there | {"PGPASSWORD": own["POSTGRES_PASSWORD"]}
+        subprocess.run([str(INFRA / "databases.sh")], env=env, check=True)
+        yield there
     finally:
         process.send_signal(signal.SIGINT)  # ends the connections too
         process.wait(60)

@@ -113,6 +113,56 @@ def _prefect(there, path, **values):
         return json.load(answer)
 
 
+@pytest.mark.parametrize("role", ["mlflow", "mlflow_users", "prefect"])
+def test_a_role_reaches_its_own_database_alone(there, role):
+    import psycopg
+
+    where = {"host": there.tools["PGHOST"], "port": there.tools["PGPORT"], "user": role}
+    where["password"] = there.secrets[f"{role.upper()}_DB_PASSWORD"]
+    with psycopg.connect(dbname=role, **where) as connection:
+        (rights,) = connection.execute(
+            "SELECT rolsuper OR rolcreatedb OR rolcreaterole FROM pg_roles WHERE rolname = current_user"
+        ).fetchone()
+        assert not rights
+        assert connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone()[0] > 1
+    for other in {"mlflow", "mlflow_users", "prefect", "postgres", "template1"} - {role}:
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            psycopg.connect(dbname=other, **where)
+
+
+def test_the_account_of_a_worker_trains_and_administers_nothing(there, client):
+    import requests
+    from mlflow import MlflowClient
+
+    address = there.client["MLFLOW_TRACKING_URI"]
+    assert not {"MLFLOW_ADMIN_PASSWORD", "S3_SECRET_KEY"} & {
+        name for name, value in there.secrets.items() if value in there.client.values()
+    }
+    # Made by another account, as by the one of before an upgrade.
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+            patch.setenv(name, there.administrator[name])
+        experiment = MlflowClient(address).create_experiment("others")
+        MlflowClient(address).create_registered_model("others")
+    run = client.create_run(experiment).info
+    client.log_text(run.run_id, "a file", "a/file.txt")
+    assert [file.path for file in client.list_artifacts(run.run_id, "a")] == ["a/file.txt"]
+    client.set_registered_model_tag("others", "tag", "text")
+    client.delete_registered_model_tag("others", "tag")
+
+    own = tuple(there.client[f"MLFLOW_TRACKING_{name}"] for name in ("USERNAME", "PASSWORD"))
+    for method, path, values in (
+        ("POST", "2.0/mlflow/users/create", {"username": "eve", "password": "a password of hers"}),
+        ("PATCH", "2.0/mlflow/users/update-admin", {"username": "headstart", "is_admin": True}),
+        ("PATCH", "2.0/mlflow/users/update-password", {"username": "admin", "password": "a password of hers"}),
+        ("DELETE", "2.0/mlflow/users/delete", {"username": "admin"}),
+        ("POST", "3.0/mlflow/roles/create", {"workspace": "default", "name": "hers"}),
+        ("POST", "2.0/mlflow/webhooks", {"name": "hers", "url": "https://example.org/"}),
+    ):
+        answer = requests.request(method, f"{address}/api/{path}", json=values, auth=own, timeout=30)
+        assert (path, answer.status_code) == (path, 403)
+
+
 def test_prefect_takes_the_work_pool_of_kubernetes(there):
     line = block("infra/README.md", "prefect work-pool").replace("create headstart", "create kubernetes")
     words = [str(servers.BIN / "prefect"), *line.split()[1:]]

@@ -25,7 +25,12 @@ RUN = {
 }
 #: Blocks that need what no test has: what is checked instead.
 READ = {
-    ("infra/README.md", "docker compose"): "the file by Compose's schema, the servers by system/test_servers.py",
+    ("infra/README.md", "--profile gpu"): "the file by Compose's schema, the servers by system/test_servers.py",
+    ("infra/README.md", "imagetools"): "needs Docker and a registry",
+    ("infra/README.md", "run --rm accounts"): "the script, by system/test_servers.py",
+    ("infra/README.md", "backup.sh"): "the script, by system/test_backup.py",
+    ("infra/README.md", "restore.sh"): "the script, by system/test_backup.py",
+    ("infra/README.md", "db upgrade"): "the commands in the containers, by system/test_backup.py",
     ("infra/README.md", "kubectl"): "needs a cluster",
     ("CONTRIBUTING.md", "pre-commit install"): "changes the clone",
     ("CONTRIBUTING.md", "pip install torch"): ".ci/run, with the package's own index",

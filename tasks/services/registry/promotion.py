@@ -105,6 +105,20 @@ def verify(address: str) -> dict[str, Any]:
     return versions.verify(*versions.resolve(address)) | {"ledger_problems": wrong}
 
 
+def verify_all() -> list[dict[str, Any]]:
+    """Verify every version of every model. Raises `DataError` naming all that failed, after each was looked at."""
+    found, wrong = [], []
+    for version, _ in versions.versions():
+        try:
+            one = versions.verify(version.name, version.version)
+            found.append(one | {"ledger_problems": checked(version.name)[1]})
+        except DataError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise DataError("\n".join([f"{len(wrong)} of {len(wrong) + len(found)} versions failed.", *wrong]))
+    return found
+
+
 def verdict(name: str, version: str) -> str:
     """What a person needs to know to approve a version, Markdown."""
     tags = versions.version_of(name, version).tags

@@ -42,7 +42,11 @@ def find(name: str) -> "RegisteredModel | None":
 
 
 def if_there(ask: Callable[[], Entity]) -> Entity | None:
-    """What the registry answers; None if it has no such model, alias or version."""
+    """What the registry answers; None if it has no such model, alias or version.
+
+    Of a model that is not there, MLflow's authentication denies aliases and versions to all but administrators, so
+    those are asked of a known model alone.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
@@ -106,7 +110,7 @@ def aliases_of(name: str) -> dict[str, str]:
 
 def alias(name: str, wanted: str) -> "ModelVersion | None":
     """The version that carries an alias, or None."""
-    return if_there(lambda: tracking.client().get_model_version_by_alias(name, wanted))
+    return if_there(lambda: tracking.client().get_model_version_by_alias(name, wanted)) if known(name) else None
 
 
 def aliases(model: "RegisteredModel", version: str) -> tuple[str, ...]:

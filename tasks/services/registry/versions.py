@@ -42,6 +42,8 @@ def seal(name: str, version: str) -> str:
 
 def find(name: str, version: str) -> "ModelVersion | None":
     """A version with its tags; None if the registry holds no such version."""
+    if not registered_models.known(name):
+        return None
     return registered_models.if_there(lambda: tracking.client().get_model_version(name, version))
 
 
