@@ -13,9 +13,9 @@ def store(context: typer.Context, home: Home = None, as_json: Json = False) -> N
     """Tables of prepared images and features: rows and bytes."""
     if context.invoked_subcommand is None:
         with session("store", home) as s:
-            from tasks.runtime.store import photos, tables
+            from tasks.runtime.store import inventory, photos
 
-            found = tables.tables() + photos.stored()
+            found = inventory.tables() + photos.stored()
             s.show(found, as_json, lambda: output.listed(s, "Tables", found))
 
 
@@ -26,13 +26,13 @@ def prune(
 ) -> None:
     """Drop the tables, and copies of photos behind addresses, that no registered version was trained from."""
     with session("store-prune", home) as s:
-        from tasks.runtime.store import photos, tables
+        from tasks.runtime.store import commits, inventory, photos
         from tasks.services.registry import versions
 
         used = versions.tables_in_use()
-        found = [table | {"deleted": yes} for table in tables.tables() if table["table"] not in used]
+        found = [table | {"deleted": yes} for table in inventory.tables() if table["table"] not in used]
         for table in found if yes else []:
-            tables.drop(table["table"])
+            commits.drop(table["table"])
         copies = photos.prune(versions.photos_in_use() if photos.stored() else (), delete=yes)
         found += [row | {"deleted": yes} for row in copies]
         s.show(found, as_json, lambda: output.listed(s, "Tables that no registered version was trained from", found))

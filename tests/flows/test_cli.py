@@ -194,15 +194,16 @@ def test_what_can_be_used_is_listed(command, kind):
 
 
 def test_tables_are_listed_and_those_of_no_version_are_pruned(trained, command, home, tmp_path, monkeypatch):
+    from tasks.runtime.store.commits import SUFFIX
     from tasks.services.registry import versions
 
     # In a copy, as other tests' tables are here too.
     (tmp_path / "store").mkdir()
     own = set(versions.version_of("redness", "1").tags["headstart.tables"].split())
     for name in own:
-        shutil.copytree(home / "store" / f"{name}.lance", tmp_path / "store" / f"{name}.lance")
+        shutil.copytree(home / "store" / f"{name}{SUFFIX}", tmp_path / "store" / f"{name}{SUFFIX}")
     assert {name.split("-")[0] for name in own} >= {"images", "features"}
-    orphan = tmp_path / "store" / "features-orphan.lance"
+    orphan = tmp_path / "store" / f"features-orphan{SUFFIX}"
     shutil.copytree(next(orphan.parent.glob("features-*.lance")), orphan)
     monkeypatch.setenv("HEADSTART_HOME", str(tmp_path))
     listed = command("store", "--json").json
