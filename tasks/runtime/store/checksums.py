@@ -23,7 +23,7 @@ def of_rows(keys: Iterable[str], values: np.ndarray) -> np.ndarray:
         return np.empty(0, np.uint32)
     rows = np.ascontiguousarray(values).reshape(len(values), -1).view(np.uint8)
     return np.fromiter(
-        (zlib.crc32(row, zlib.crc32(key.encode())) for key, row in zip(keys, rows, strict=True)), np.uint32
+        (zlib.crc32(row.data, zlib.crc32(key.encode())) for key, row in zip(keys, rows, strict=True)), np.uint32
     )
 
 

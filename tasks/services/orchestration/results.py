@@ -7,27 +7,64 @@ at first. Between this look and Prefect's reading the file can change: who can w
 
 import json
 import sys
+import zlib
 from typing import Any
 
 from prefect.results import get_default_result_storage, get_result_store
 from prefect.serializers import JSONSerializer
 
 from tasks import records
+from tasks.runtime import progress
+from tasks.runtime.store.commits import DAMAGED
 
 #: What Prefect's reader makes objects of, wherever it stands in the JSON.
 MARKS = ("__class__", "__exc_type__")
+#: End of the name of a file beside a result, with the result's CRC-32.
+CHECKSUM = ".crc32"
 
 
 def sound(key: str) -> bool:
-    """Whether the result kept under a key may be read; True where there is none."""
-    store = get_result_store()
-    if store.result_storage is None:
-        store = store.model_copy(update={"result_storage": get_default_result_storage(_sync=True)})
-    try:
-        kept = store.result_storage.read_path(key, _sync=True)
-    except (ValueError, OSError):  # Prefect's way to say that there is none
+    """Whether the result kept under a key may be read; True where there is none.
+
+    One that is damaged is set aside first. One that an older release has kept gets its checksum.
+    """
+    kept = _read(key)
+    if kept is None:
         return True
+    noted = _read(f"{key}{CHECKSUM}")
+    if noted is None:
+        _write(f"{key}{CHECKSUM}", _checksum(kept))
+    elif noted != _checksum(kept):
+        _write(f"{key}{DAMAGED}", kept)
+        progress.say(f"The kept result {key} is damaged. It is set aside as {key}{DAMAGED}, and computed again.")
+        return False
     return record(kept)
+
+
+def note(key: str) -> None:
+    """Keep the checksum of a result that has just been kept."""
+    kept = _read(key)
+    if kept is not None:
+        _write(f"{key}{CHECKSUM}", _checksum(kept))
+
+
+def _checksum(kept: bytes) -> bytes:
+    return f"{zlib.crc32(kept):08x}".encode()
+
+
+def _read(key: str) -> bytes | None:
+    try:
+        return _storage().read_path(key, _sync=True)
+    except (ValueError, OSError):  # Prefect's way to say that there is none
+        return None
+
+
+def _write(key: str, content: bytes) -> None:
+    _storage().write_path(key, content, _sync=True)
+
+
+def _storage() -> Any:
+    return get_result_store().result_storage or get_default_result_storage(_sync=True)
 
 
 def record(kept: bytes) -> bool:

@@ -135,13 +135,15 @@ class Stage:
             refresh_cache=_refresh.get() or not results.sound(key),
         )
         state = run(*args, **hints, return_state=True)
-        if state.name != "Cached":
-            return state.result(), False
-        record = _kept(state)
-        if record is None or not self.there(record):
-            # The record's files were deleted since, or another version wrote it in another form.
-            return run.with_options(refresh_cache=True)(*args, **hints), False
-        return record, True
+        if state.name == "Cached":
+            record = _kept(state)
+            if record is not None and self.there(record):
+                return record, True
+            # The record's files are damaged or gone, or another version wrote it in another form.
+            state = run.with_options(refresh_cache=True)(*args, **hints, return_state=True)
+        found = state.result()
+        results.note(key)
+        return found, False
 
 
 def stage(

@@ -9,7 +9,7 @@ import pytest
 from tiny_damage import cut, flip
 
 from tasks.runtime.errors import Lost
-from tasks.runtime.store import commits
+from tasks.runtime.store import commits, folders
 from tasks.runtime.store.tables import Rows, Table
 
 KEYS = list("abcdef")
@@ -135,3 +135,31 @@ def test_an_error_of_the_machine_is_no_damage(table, monkeypatch):
     with pytest.raises(OSError, match="open files"):
         table.keys()
     assert commits.exist(["features-x"]) == [True]
+
+
+@pytest.mark.parametrize("harm", [cut, flip, Path.unlink])
+def test_a_damaged_folder_is_set_aside(tmp_path, monkeypatch, said, harm):
+    monkeypatch.setenv("HEADSTART_HOME", str(tmp_path))
+    with folders.folder("reports", "abc") as (working, path):
+        (working / "scores.json").write_text('{"accuracy": 0.875}')
+        (working / "deep").mkdir()
+        (working / "deep" / "figure.png").write_bytes(b"pixels")
+    named = f"{path}/scores.json"
+    assert folders.missing([named]) == []
+    harm(tmp_path / path / "deep" / "figure.png")
+    assert folders.missing([named]) == [named]
+    assert "The folder store/reports/abc is damaged: deep/figure.png " in said()
+    assert (tmp_path / f"{path}.damaged" / "scores.json").is_file()
+    with folders.folder("reports", "abc") as (working, _):
+        (working / "scores.json").write_text('{"accuracy": 0.875}')
+    assert folders.missing([named]) == []
+
+
+def test_a_folder_of_an_older_release_gets_its_checksums_when_it_is_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTART_HOME", str(tmp_path))
+    file = tmp_path / "store" / "models" / "abc" / "network.keras"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"weights")
+    assert folders.missing(["store/models/abc/network.keras"]) == []
+    flip(file)
+    assert folders.missing(["store/models/abc/network.keras"]) == ["store/models/abc/network.keras"]
