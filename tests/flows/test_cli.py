@@ -209,13 +209,34 @@ def test_tables_are_listed_and_those_of_no_version_are_pruned(trained, command, 
     listed = command("store", "--json").json
     assert {row["table"] for row in listed} == own | {"features-orphan"}
     assert all(row["rows"] and row["bytes"] for row in listed)
-    (only,) = command("store", "prune", "--json").json
-    assert (only["table"], only["deleted"]) == ("features-orphan", False)
+    (only,) = (row for row in command("store", "prune", "--json").json if row["drop_count"])
+    assert (only["names"], only["deleted"]) == (["features-orphan"], False)
+    assert only["count"] == len(own) + 1 and only["bytes"] > only["drop_bytes"] > 0
     assert orphan.exists()
     assert "headstart store prune --yes" in command("store", "prune").err
     assert command("store", "prune", "--yes").code == 0
     assert not orphan.exists()
     assert {row["table"] for row in command("store", "--json").json} == own
+
+
+def test_a_check_of_the_store_names_what_is_damaged(command, tmp_path, monkeypatch):
+    from tasks.runtime.store import folders
+    from tasks.services.registry import versions
+
+    monkeypatch.setenv("HEADSTART_HOME", str(tmp_path))
+    monkeypatch.setattr(versions, "versions", lambda: [])
+    with folders.folder("reports", "abc") as (working, path):
+        (working / "scores.json").write_text('{"accuracy": 0.875}')
+    assert command("store", "check", "--json").code == 0
+    (tmp_path / path / "scores.json").write_text('{"accuracy": 0.975}')
+    answer = command("store", "check", "--json")
+    assert answer.code == 1, answer.err
+    assert [(row["kind"], row["name"], row["computed_again"], row["set_aside"]) for row in answer.json] == [
+        ("stage folders", path, True, False)
+    ]
+    assert "other bytes than were written" in command("store", "check").out
+    assert command("store", "check", "--repair").code == 0
+    assert (tmp_path / f"{path}.damaged").is_dir()
 
 
 def test_init_looks_writes_a_recipe_and_checks_it(command, colours, tmp_path, monkeypatch):

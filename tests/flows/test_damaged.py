@@ -10,7 +10,7 @@ from tiny_damage import cut, flip
 from flows.train import train
 from tasks import settings
 from tasks.runtime.store import commits, folders
-from tasks.services.orchestration import results
+from tasks.runtime.store.checksums import BESIDE
 from tasks.services.orchestration.stage import refreshing
 
 BRIEF = """
@@ -67,7 +67,7 @@ def _tables(store, kind):
 
 def test_damaged_tables_and_their_flat_arrays_are_made_again(trained, said):
     store, recipe, first, _ = trained
-    (features,), (images,), (facts,) = (_tables(store, kind) for kind in ("features", "images", "facts"))
+    (images,), (facts,) = (_tables(store, kind) for kind in ("images", "facts"))
     (flat,) = (store / "mapped").glob("features-*.npy")
     flip(flat, at=-50)
     cut(_largest(images / "data"))
@@ -89,7 +89,7 @@ def test_damaged_folders_results_and_rows_are_computed_again(trained, said):
     next((store / "mapped").glob("features-*.npy")).unlink()
     cut(store.parent / first.report.predictions)
     flip(store / "datasets" / first.dataset.digest / "images.parquet")
-    result = max(file for file in kept if file.suffix != results.CHECKSUM)
+    result = max(file for file in kept if file.suffix != BESIDE)
     whole = result.read_bytes()
     flip(result)
     _same(train(recipe), first)

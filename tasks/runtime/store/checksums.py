@@ -14,6 +14,8 @@ import pyarrow.compute as pc
 
 #: Column of a table with the checksum of each row.
 COLUMN = "checksum"
+#: End of the name of the file beside a kept result that holds the result's checksum.
+BESIDE = ".crc32"
 CHUNK = 1 << 20
 
 
@@ -44,9 +46,9 @@ def of_file(file: Path, start: int = 0) -> int:
     return found
 
 
-def of_folder(folder: Path) -> dict[str, list[int]]:
-    """Size and checksum of each file in a folder, by its name there."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
+def of_folder(folder: Path, names: Iterable[str] = ()) -> dict[str, list[int]]:
+    """Size and checksum of each file in a folder, or of those alone that are named, by its name there."""
+    files = [folder / name for name in names] or sorted(file for file in folder.rglob("*") if file.is_file())
     return {str(file.relative_to(folder)): [file.stat().st_size, of_file(file)] for file in files}
 
 

@@ -49,8 +49,12 @@ def local() -> Path | None:
 
 
 def uri(name: str) -> str:
-    """Where the table of this name is."""
-    return f"{location()}/{name}{SUFFIX}"
+    """Where the table of this name is; a name may be that of its whole folder in the store."""
+    return f"{location()}/{_folder(name)}"
+
+
+def _folder(name: str) -> str:
+    return name if name.endswith((".lance", DAMAGED)) else f"{name}{SUFFIX}"
 
 
 def opened(where: str, schema: pa.Schema | None = None) -> Any:
@@ -119,7 +123,7 @@ def exist(names: Iterable[str]) -> list[bool]:
     from pyarrow import fs
 
     system, root = fs.FileSystem.from_uri(location())
-    return [system.get_file_info(f"{root}/{name}{SUFFIX}").type != fs.FileType.NotFound for name in names]
+    return [system.get_file_info(f"{root}/{_folder(name)}").type != fs.FileType.NotFound for name in names]
 
 
 def drop(name: str) -> None:
@@ -127,7 +131,7 @@ def drop(name: str) -> None:
     from pyarrow import fs
 
     system, root = fs.FileSystem.from_uri(location())
-    folder = name if name.endswith((".lance", DAMAGED)) else f"{name}{SUFFIX}"
+    folder = _folder(name)
     # The versions first: without them there is no table, even if an interruption leaves other files.
     for part in (f"{root}/{folder}/_versions", f"{root}/{folder}"):
         if system.get_file_info(part).type != fs.FileType.NotFound:
@@ -151,6 +155,12 @@ def set_aside(where: str, why: str) -> None:
         drop(folder)
     _drop_flat(folder)
     progress.say(f"The table {folder} is damaged: {why}. It is set aside as {aside}, and computed again.")
+
+
+def absent_flat(flat: str) -> bool:
+    """Whether the table of a flat copy is gone, given the copy's path: NAME.FORM.VERSION.npy."""
+    name, form, *_ = Path(flat).name.rsplit(".", 3)
+    return form != FORM or not exist([name])[0]
 
 
 def _drop_flat(folder: str) -> None:

@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from tasks.runtime import progress
 from tasks.runtime.home import home
-from tasks.runtime.store import checksums
+from tasks.runtime.store import checksums, uses
 from tasks.runtime.store.commits import DAMAGED
 
 #: Folders of photos that a source has unpacked: many files, of which the stages that read them notice what is missing.
@@ -72,6 +72,8 @@ def missing(paths: Iterable[str]) -> list[str]:
     for top in dict.fromkeys(map(_top, listed)):
         if top and (wrong := damage(top, again=False)):
             set_aside(top, wrong)
+        elif top:
+            uses.touch(home() / top)
     return [path for path in listed if not (home() / path).exists()]
 
 

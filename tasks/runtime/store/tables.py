@@ -15,7 +15,7 @@ import pyarrow as pa
 from tasks.runtime import progress
 from tasks.runtime.errors import Lost
 from tasks.runtime.home import home
-from tasks.runtime.store import checksums, commits
+from tasks.runtime.store import checksums, commits, uses
 from tasks.runtime.store.checksums import COLUMN
 from tasks.runtime.store.commits import Broken
 
@@ -37,6 +37,7 @@ class _Stored:
             found = commits.opened(self.uri, self.schema)
             if found is None:
                 return None
+            uses.touch(self.uri)
             with commits.reading():
                 return found, found.to_table(columns=names)
         except Broken as damage:
@@ -154,6 +155,7 @@ class Table(_Stored):
             except (ValueError, EOFError):
                 mapped = np.empty(0)
             if mapped.shape == (len(found), *self.shape) and mapped.dtype == self.dtype:
+                uses.touch(file)
                 return mapped
             damage = "it is no array of the table's rows"
         if damage:

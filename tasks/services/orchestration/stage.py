@@ -129,10 +129,13 @@ class Stage:
         return record
 
     def _run(self, args: tuple[Any, ...], hints: dict[str, Any], key: str) -> tuple[Any, bool]:
+        anew = _refresh.get() or not results.sound(key)
+        if anew:
+            results.forget(key)
         run = self.task.with_options(
             cache_key_fn=lambda context, parameters: key,
             task_run_name=f"{tracking.current().name} {self.label}",
-            refresh_cache=_refresh.get() or not results.sound(key),
+            refresh_cache=anew,
         )
         state = run(*args, **hints, return_state=True)
         if state.name == "Cached":
@@ -140,6 +143,7 @@ class Stage:
             if record is not None and self.there(record):
                 return record, True
             # The record's files are damaged or gone, or another version wrote it in another form.
+            results.forget(key)
             state = run.with_options(refresh_cache=True)(*args, **hints, return_state=True)
         found = state.result()
         results.note(key)
