@@ -141,6 +141,16 @@ def verified(s: Session, every: list[dict[str, Any]]) -> None:
         s.say("There are no versions.")
 
 
+def pruned(s: Session, found: list[dict[str, Any]]) -> None:
+    """What a home holds of each kind, and what goes."""
+    brief = ("kind", "count", "bytes", "drop_count", "drop_bytes", "deleted")
+    listed(s, "Kept in this home", [{column: row[column] for column in brief} for row in found])
+    for row in found:
+        if row["kind"] == "tables":
+            for name in row["names"]:
+                s.say(f"Table that no registered version was trained from: {name}")
+
+
 def moved(s: Session, entry: "LedgerEntry | None", otherwise: str) -> None:
     """What a promotion or rollback did; `otherwise` if there was nothing to do."""
     if entry is None:

@@ -68,13 +68,13 @@ def check(path: str, data: bytes, key: str) -> None:
 
 def stored() -> list[dict[str, Any]]:
     """The copies as a row of the store's tables: name, rows, bytes; no row if there are none."""
-    return _row([file.stat().st_size for file in _copies()])
+    return _row([file.stat().st_size for file in copies()])
 
 
 def prune(used: Collection[str], delete: bool) -> list[dict[str, Any]]:
     """As `stored`, of the copies of photos whose keys are not in `used`; deletes them if told so."""
     sizes = []
-    for file in _copies():
+    for file in copies():
         if file.name not in used:
             sizes.append(file.stat().st_size)
             if delete:
@@ -121,7 +121,8 @@ def _write(file: Path, data: bytes) -> None:
         working.unlink(missing_ok=True)
 
 
-def _copies() -> Iterator[Path]:
+def copies() -> Iterator[Path]:
+    """The files of all copies."""
     return (file for file in _root().glob("[0-9a-f][0-9a-f]/*") if not file.name.startswith("."))
 
 

@@ -156,6 +156,11 @@ def tables_in_use() -> set[str]:
     return {table for version, _ in versions() for table in version.tags.get("headstart.tables", "").split()}
 
 
+def datasets_in_use() -> set[str]:
+    """Digests of the data sets that some registered version was made from."""
+    return {version.tags.get("headstart.data", "") for version, _ in versions()}
+
+
 def photos_in_use() -> set[str]:
     """Keys of the photos that some registered version was made from."""
     data = (tracking.table(version.run_id, DATA) for version, _ in versions())
