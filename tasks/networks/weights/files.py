@@ -3,12 +3,31 @@
 import hashlib
 import json
 import re
+import struct
+import zipfile
+import zlib
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from tasks.runtime.errors import DependencyError, UsageError
 
+#: What Python, h5py and Keras raise for a damaged or forged file.
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    RuntimeError,
+    MemoryError,
+    OSError,
+)
 #: A part of a digest can be met by another file.
 WHOLE = re.compile("sha256=[0-9a-f]{64}", re.IGNORECASE)
 

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import IO, Any
 
+from tasks.networks.weights import files
 from tasks.runtime.errors import few
 
 #: An array may be so many times as large as the bytes that it takes in the file: weights are hardly compressible.
@@ -58,7 +59,7 @@ def check_keras(path: Path) -> None:
                 if entry.filename.endswith(WEIGHTS):
                     with archive.open(entry) as file:
                         check(file)
-    except (zipfile.BadZipFile, NotImplementedError) as error:
+    except files.DAMAGE as error:
         raise ValueError(str(error)) from None
 
 
