@@ -25,7 +25,7 @@ WORDS = (
         b"/etc/passwd",
         b"s3://bucket/x",
         b"file:///dev/zero",
-        b"~",
+        b"~nosuchuser",
         b"x" * 3000,
         b"[" * 3000,
         b'{"a":' * 3000,

@@ -61,8 +61,13 @@ def read(path: Path, encoding: str | None = None) -> Table:
 
 
 def _parquet(path: Path) -> pd.DataFrame:
+    import pyarrow.parquet as pq
+
     try:
-        table = pd.read_parquet(path)
+        read = pq.read_table(path)
+        read.validate(full=True)  # else a text that is no UTF-8 is found at its first use
+        table = read.to_pandas()
+        table.columns = list(table.columns)
     except Exception as error:  # pandas trusts what the file says of its index: KeyError, TypeError …
         if isinstance(error, OSError) and error.errno:
             raise

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.networks.weights import files, hdf5
 from tasks.runtime.errors import DependencyError, UsageError, brief
-from tasks.runtime.home import home
+from tasks.runtime.home import expanded, home
 
 if TYPE_CHECKING:
     import keras
@@ -56,7 +56,7 @@ def page(preset: str) -> str:
 
 def local(preset: str) -> Path | None:
     """The folder that the user put a preset into: the path itself, or one below `HEADSTART_HOME/hub`."""
-    for folder in (Path(preset).expanduser(), home() / "hub" / preset):
+    for folder in (expanded(preset), home() / "hub" / preset):
         if folder.is_dir():
             return folder
     return None
