@@ -69,6 +69,7 @@ def verify(model: Model, home: Home = None, as_json: Json = False) -> None:
             lambda: s.say(
                 f"{found['model']} version {found['version']} is as it was registered: every file is the same, and "
                 f"the answers for {found['images']} golden images differ by at most {found['largest_difference']:.1e}."
+                f"{' Its signature is valid.' * found['signature_checked']}"
             ),
         )
 
