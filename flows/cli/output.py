@@ -134,6 +134,7 @@ def verified(s: Session, every: list[dict[str, Any]]) -> None:
         s.say(
             f"{found['model']} version {found['version']} is as it was registered: every file is the same, and the "
             f"answers for {found['images']} golden images differ by at most {found['largest_difference']:.1e}."
+            f"{' Its signature is valid.' * found['signature_checked']}"
         )
     for text in dict.fromkeys(text for found in every for text in found["ledger_problems"]):
         s.say(text, style="bold red")

@@ -48,6 +48,11 @@ ADDRESSES = {
 SETTINGS = ("prefect.toml", "pyproject.toml", ".env")
 
 
+def expanded(path: str | Path) -> Path:
+    """A path whose `~` is a person's own folder; as it is where there is no such person, which `Path` raises for."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
 def home() -> Path:
     """The folder of all state: `HEADSTART_HOME`, else `.headstart` in the current folder. Always absolute."""
     return Path(os.environ.get("HEADSTART_HOME") or ".headstart").absolute()

@@ -19,6 +19,8 @@ RUN = {
     ("mlflow/README.md", "curl"): "system/test_readme.py",
     ("mlflow/README.md", "headstart score"): "system/test_readme.py",
     ("mlflow/README.md", "headstart rollback"): "system/test_readme.py",
+    ("mlflow/README.md", "openssl"): "flows/test_signing.py",
+    ("mlflow/README.md", "model_signing"): "flows/test_signing.py",
     ("tasks/evaluation/README.md", "labels suspects"): "system/test_readme.py",
     ("infra/README.md", "headstart serve"): "system/test_serve.py, by the same line of README.md",
     ("infra/README.md", "prefect work-pool"): "system/test_servers.py",

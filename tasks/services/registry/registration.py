@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from tasks.services import tracking
-from tasks.services.registry import registered_models, verification
+from tasks.services.registry import registered_models, signing, verification
 from tasks.services.registry.versions import FINGERPRINT
 from tasks.serving import golden
 
@@ -32,6 +32,7 @@ def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: 
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import Array
 
+    signing.check_keys()
     run_id = tracking.stage_run_id()
     if made := _of_run(run_id):
         return made
@@ -62,7 +63,7 @@ def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: 
             signature=signature,
             input_example=_example(),
             pip_requirements=requirements(folder / "network.keras"),
-            metadata={"classes": list(classes)},
+            metadata={"classes": list(classes), signing.NAME: name},
         )
     client = tracking.client()
     of_run = f"source_run_id = '{run_id}'"

@@ -15,7 +15,7 @@ from tasks.data import changes
 from tasks.records import VersionRef
 from tasks.runtime.errors import UsageError
 from tasks.services import tracking
-from tasks.services.registry import registered_models, verification
+from tasks.services.registry import registered_models, signing, verification
 from tasks.services.registry.registered_models import CHAMPION
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def verify(name: str, version: str) -> dict[str, Any]:
     """Check that a version's files and answers are as at registration. Raises `DataError` naming what differs."""
     sealed = seal(name, version)
     images, largest = verification.verify(name, version, sealed)
-    return {"model": name, "version": version, "fingerprint": sealed, "images": images, "largest_difference": largest}
+    found = {"model": name, "version": version, "fingerprint": sealed, "signature_checked": signing.wanted()}
+    return found | {"images": images, "largest_difference": largest}
 
 
 def seal(name: str, version: str) -> str:
