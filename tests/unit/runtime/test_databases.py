@@ -161,7 +161,9 @@ with databases.opening(databases.OPTUNA, Path({str(file)!r})):
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout.readline() == "half\n"
         assert databases.state(databases.OPTUNA, file) == "unfinished"
-        threading.Timer(0.2, lambda: first.communicate("go\n")).start()
+        timer = threading.Timer(0.2, lambda: print("go", file=first.stdin, flush=True))
+        timer.start()
         with databases.opening(databases.OPTUNA, file):
             assert databases.state(databases.OPTUNA, file) == "whole"
+        timer.join()
     assert not list(file.parent.glob("some.db.2*"))
