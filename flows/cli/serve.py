@@ -34,17 +34,17 @@ def serve(
             from tasks.services import health
 
             found = everything(recipes or [], overrides, cron, watch)
-            s.console.print(f"Prefect: {address}/deployments", soft_wrap=True)
+            s.note(f"Prefect: {address}/deployments")
             if password:
-                s.console.print(f"Password for its pages: see {password}", soft_wrap=True)
-            s.console.print(f"MLflow: {servers.tracking_address()}", soft_wrap=True)
+                s.note(f"Password for its pages: see {password}")
+            s.note(f"MLflow: {servers.tracking_address()}")
             for warning in health.open_servers():
-                s.console.print(f"Warning: {warning}", soft_wrap=True)
+                s.note(f"Warning: {warning}")
             for each in found:
-                s.console.print(f"{each.flow_name}/{each.name} is served", soft_wrap=True)
+                s.note(f"{each.flow_name}/{each.name} is served")
             if hook := os.environ.get(alerts.VARIABLE):
                 for name in alerts.install(hook):
-                    s.console.print(f"Alert: {name}", markup=False)
+                    s.note(f"Alert: {name}")
             until_interrupted(*found, print_starting_message=False)
 
 

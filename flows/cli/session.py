@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import typer
 
-from tasks.runtime import home, outages, progress
+from tasks.runtime import escapes, home, outages, progress
 from tasks.runtime.errors import HeadstartError, disk_full
 
 if TYPE_CHECKING:
@@ -45,7 +45,11 @@ class Session:
 
     def say(self, text: str, style: str = "") -> None:
         """A paragraph on standard output."""
-        self.answers.print(text, style=style or None, markup=False, soft_wrap=True)
+        self.answers.print(escapes.printable(text), style=style or None, markup=False, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """A message on standard error."""
+        self.console.print(escapes.printable(text), markup=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -173,4 +177,4 @@ def _unexpected(error: Exception) -> str:
 def _escape(text: str) -> str:
     from rich.markup import escape
 
-    return escape(text)
+    return escape(escapes.printable(text))

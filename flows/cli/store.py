@@ -37,4 +37,4 @@ def prune(
         found += [row | {"deleted": yes} for row in copies]
         s.show(found, as_json, lambda: output.listed(s, "Tables that no registered version was trained from", found))
         if found and not yes and not as_json:
-            s.console.print("Nothing was deleted. To delete: headstart store prune --yes.")
+            s.note("Nothing was deleted. To delete: headstart store prune --yes.")
