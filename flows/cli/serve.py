@@ -7,6 +7,7 @@ import typer
 
 from flows.cli.arguments import Home, Overrides, RecipeName, Why, recipe_of
 from flows.cli.session import session
+from tasks.runtime.errors import without_secrets
 from tasks.runtime.home import home as home_folder
 
 
@@ -34,7 +35,7 @@ def serve(
             from tasks.services import health
 
             found = everything(recipes or [], overrides, cron, watch)
-            s.note(f"Prefect: {address}/deployments")
+            s.note(f"Prefect: {without_secrets(address)}/deployments")
             if password:
                 s.note(f"Password for its pages: see {password}")
             s.note(f"MLflow: {servers.tracking_address()}")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 import typer
 
 from tasks.runtime import escapes, home, outages, progress
-from tasks.runtime.errors import HeadstartError, disk_full
+from tasks.runtime.errors import HeadstartError, disk_full, without_secrets
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -165,7 +165,7 @@ def _discard(out: TextIO) -> None:
 def _fail(console: "Console", log: TextIO | None, text: str, code: int) -> NoReturn:
     if log:
         with suppress(OSError):  # the log is on the disk that is full
-            traceback.print_exc(file=log)
+            log.write(without_secrets(traceback.format_exc()))
     console.print(f"[bold red]Error.[/] {_escape(text)}" if code != 130 else _escape(text), soft_wrap=True)
     raise typer.Exit(code)
 
@@ -177,4 +177,4 @@ def _unexpected(error: Exception) -> str:
 def _escape(text: str) -> str:
     from rich.markup import escape
 
-    return escape(escapes.printable(text))
+    return escape(escapes.printable(without_secrets(text)))

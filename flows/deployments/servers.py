@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.runtime import own_server, processes
-from tasks.runtime.errors import DependencyError
+from tasks.runtime.errors import DependencyError, without_secrets
 
 #: Seconds that a Prefect server may take to start.
 STARTS = 120
@@ -43,7 +43,7 @@ def prefect() -> Iterator[tuple[str, Path | None]]:
 
 def tracking_address() -> str:
     """The address of MLflow's pages, or the command that shows them."""
-    where = os.environ["MLFLOW_TRACKING_URI"]
+    where = without_secrets(os.environ["MLFLOW_TRACKING_URI"])
     return where if where.startswith("http") else f"mlflow ui --backend-store-uri {where}"
 
 

@@ -75,6 +75,8 @@ def _tracking() -> dict[str, Any]:
     uri = os.environ["MLFLOW_TRACKING_URI"]
     if uri.startswith("http"):
         return _row("MLflow server", *_server("MLFLOW_TRACKING_URI"))
+    if not uri.startswith("sqlite:"):
+        return _row("MLflow database", True, f"{without_secrets(uri)}, not asked")
     file = uri.removeprefix("sqlite:///")
     if not Path(file).exists():
         return _row("MLflow database", True, f"{uri}, created by the first run")
