@@ -10,6 +10,7 @@ from flows.parts.extraction import checked, prepared
 from tasks.data import datasets, subsets
 from tasks.networks import backbones, backend
 from tasks.records import Comparison, CurvesRef, FeaturesRef, ImagesRef, PointRef
+from tasks.runtime import escapes
 from tasks.runtime.errors import UsageError
 from tasks.services import tracking
 from tasks.services.orchestration import monitoring
@@ -35,7 +36,7 @@ def compare(recipe: Recipe) -> Comparison:
         found = curves(dataset, points, notes, r.seed)
         _log(found)
     comparison = Comparison(run.id, r.name, dataset, found, run.stages, time.perf_counter() - started)
-    create_markdown_artifact(found.verdict, description=f"Comparison of {r.name}")
+    create_markdown_artifact(escapes.markdown(found.verdict), description=f"Comparison of {r.name}")
     return comparison
 
 

@@ -13,6 +13,7 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from tasks.records import LedgerEntry
+from tasks.runtime.escapes import markdown
 from tasks.services.orchestration import events
 from tasks.services.registry import promotion
 
@@ -83,7 +84,7 @@ def ask(name: str, version: str) -> bool:
 
 
 def _reported(entry: LedgerEntry) -> dict[str, Any]:
-    lines = [f"| {key} | {value} |" for key, value in entry.summary().items()]
+    lines = [f"| {key} | {markdown(str(value))} |" for key, value in entry.summary().items()]
     table = "\n".join(["| | |", "|---|---|", *lines])
     create_markdown_artifact(table, description=f"Entry {entry.number} of the ledger")
     return entry.summary()

@@ -11,6 +11,7 @@ from flows.recipes import find
 from flows.train import train
 from tasks.networks import backend
 from tasks.records import AssessmentRef, ChangesRef, Retraining
+from tasks.runtime import escapes
 from tasks.services import tracking
 from tasks.services.orchestration import events, monitoring
 from tasks.settings import Recipe, load
@@ -32,7 +33,7 @@ def retrain(
         found = assessment or changes
         tracking.log_result({tracking.RETRAIN: found.decision, "headstart.reason": found.reason}, {})
     message = f"{r.name}: {found.decision}. {found.reason}. Reason for this check: {why}."
-    create_markdown_artifact(message, description="Result of the data check")
+    create_markdown_artifact(escapes.markdown(message), description="Result of the data check")
     outcome = train(r) if found.decision == "train" else None
     return Retraining(r.name, found.decision, found.reason, why, changes, assessment, outcome)
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from flows.recipes import find
 from tasks.data import sources
+from tasks.runtime import escapes
 from tasks.services.orchestration import events, triggers
 from tasks.settings import load
 
@@ -33,5 +34,5 @@ def watch(
 
 
 def _reported(sentence: str) -> str:
-    create_markdown_artifact(sentence, description="Result of watching")
+    create_markdown_artifact(escapes.markdown(sentence), description="Result of watching")
     return sentence

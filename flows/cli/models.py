@@ -9,6 +9,7 @@ import typer
 from flows.cli import output
 from flows.cli.arguments import Home, Json, Model, Why
 from flows.cli.session import Session, session
+from tasks.runtime import escapes
 
 if TYPE_CHECKING:
     from tasks.records import LedgerEntry
@@ -106,8 +107,8 @@ def predict(
 
         # One line per image, as soon as it is known.
         for answer in answers(model, images):
-            line = f"{answer['label']}\t{answer['probability']:.6f}\t{answer['image']}"
-            print(json.dumps(answer) if as_json else line, file=s.out)
+            label, image = escapes.line(answer["label"]), escapes.line(answer["image"])
+            print(json.dumps(answer) if as_json else f"{label}\t{answer['probability']:.6f}\t{image}", file=s.out)
 
 
 def score(

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.cli.session import Session
+from tasks.runtime.escapes import printable
 
 if TYPE_CHECKING:
     from flows.recipes.draft import Draft
@@ -15,7 +16,7 @@ def listed(s: Session, title: str, rows: list[dict[str, Any]]) -> None:
     if rows:
         _table(s, title, rows)
     else:
-        s.console.print(f"{title}: none.")
+        s.note(f"{title}: none.")
 
 
 #: Classes that are listed one by one.
@@ -115,7 +116,7 @@ def comparison(s: Session, found: "Comparison") -> None:
 def versions(s: Session, name: str | None, found: list[dict[str, Any]], ledger: list[dict[str, Any]]) -> None:
     """Versions in the registry, their notes, and the ledger of one model."""
     if not found:
-        s.console.print(f"No registered model{f' named {name}' if name else ''} yet. Run headstart train RECIPE.")
+        s.note(f"No registered model{f' named {name}' if name else ''} yet. Run headstart train RECIPE.")
         return
     brief = ("model", "version", "aliases", "gate", "backbone", "rung", "made")
     _table(s, "Registered models", [{column: row[column] for column in brief} for row in found])
@@ -179,7 +180,7 @@ def scores(s: Session, found: "ScoresRef", out: Path) -> None:
 def corrected(s: Session, recipe: str, changes: list[dict[str, Any]]) -> None:
     """Labels that a person has corrected or restored."""
     if not changes:
-        s.console.print("Nothing to change: the labels already have these values.")
+        s.note("Nothing to change: the labels already have these values.")
         return
     _table(s, f"Changed labels of {recipe}", changes)
     test = sum(change["split"] == "test" for change in changes)
@@ -192,12 +193,15 @@ def _table(s: Session, title: str, rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(printable(title)), title_justify="left", title_style="italic")
     for column in rows[0]:
-        table.add_column(column.replace("_", " "), overflow="fold")
+        table.add_column(Text(printable(column.replace("_", " "))), overflow="fold")
     for row in rows:
         table.add_row(
-            *(Text("yes" if value is True else "no" if value is False else str(value)) for value in row.values())
+            *(
+                Text("yes" if value is True else "no" if value is False else printable(str(value)))
+                for value in row.values()
+            )
         )
     s.answers.print(table)
 

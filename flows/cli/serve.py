@@ -7,6 +7,7 @@ import typer
 
 from flows.cli.arguments import Home, Overrides, RecipeName, Why, recipe_of
 from flows.cli.session import session
+from tasks.runtime.errors import without_secrets
 from tasks.runtime.home import home as home_folder
 
 
@@ -32,16 +33,16 @@ def serve(
             from tasks.services import health
 
             found = everything(recipes or [], overrides, cron, watch)
-            s.console.print(f"Prefect: {address}/deployments", soft_wrap=True)
+            s.note(f"Prefect: {without_secrets(address)}/deployments")
             if password:
-                s.console.print(f"Password for its pages: see {password}", soft_wrap=True)
-            s.console.print(f"MLflow: {servers.tracking_address()}", soft_wrap=True)
+                s.note(f"Password for its pages: see {password}")
+            s.note(f"MLflow: {servers.tracking_address()}")
             for warning in health.open_servers():
-                s.console.print(f"Warning: {warning}", soft_wrap=True)
+                s.note(f"Warning: {warning}")
             for each in found:
-                s.console.print(f"{each.flow_name}/{each.name} is served", soft_wrap=True)
+                s.note(f"{each.flow_name}/{each.name} is served")
             for name in (alerts.watch_over(), *alerts.install(os.environ.get(alerts.VARIABLE))):
-                s.console.print(f"Alert: {name}", markup=False)
+                s.note(f"Alert: {name}")
             runner.until_interrupted(found, server)
 
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import typer
 
-from tasks.runtime import home, outages, processes, progress
-from tasks.runtime.errors import HeadstartError, disk_full
+from tasks.runtime import escapes, home, outages, processes, progress
+from tasks.runtime.errors import HeadstartError, disk_full, without_secrets
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +45,11 @@ class Session:
 
     def say(self, text: str, style: str = "") -> None:
         """A paragraph on standard output."""
-        self.answers.print(text, style=style or None, markup=False, soft_wrap=True)
+        self.answers.print(escapes.printable(text), style=style or None, markup=False, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """A message on standard error."""
+        self.console.print(escapes.printable(text), markup=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,7 @@ def _discard(out: TextIO) -> None:
 def _fail(console: "Console", log: TextIO | None, text: str, code: int) -> NoReturn:
     if log:
         with suppress(OSError):  # the log is on the disk that is full
-            traceback.print_exc(file=log)
+            log.write(without_secrets(traceback.format_exc()))
     console.print(f"[bold red]Error.[/] {_escape(text)}" if code != 130 else _escape(text), soft_wrap=True)
     raise typer.Exit(code)
 
@@ -185,4 +189,4 @@ def _unexpected(error: Exception) -> str:
 def _escape(text: str) -> str:
     from rich.markup import escape
 
-    return escape(text)
+    return escape(escapes.printable(without_secrets(text)))

@@ -69,4 +69,4 @@ def prune(
             found.append(upkeep.row("photos", held, goes, yes))
         s.show(found, as_json, lambda: output.pruned(s, found))
         if any(row["drop_count"] for row in found) and not yes and not as_json:
-            s.console.print("Nothing was deleted. To delete: headstart store prune --yes.")
+            s.note("Nothing was deleted. To delete: headstart store prune --yes.")

@@ -4,7 +4,6 @@ https://docs.prefect.io/v3/concepts/automations. The webhook's address is a secr
 stored, encrypted, in a block of the server.
 """
 
-import json
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -84,9 +83,14 @@ def install(address: str | None) -> list[str]:
         for name, trigger, text in made:
             for old in client.read_automations_by_name(name):
                 client.delete_automation(old.id)
-            action = CallWebhook(block_document_id=block, payload=json.dumps({"text": text}))
+            action = CallWebhook(block_document_id=block, payload=payload(text))
             client.create_automation(AutomationCore(name=name, trigger=trigger, actions=[action]))
     return [name for name, *_ in made]
+
+
+def payload(text: str) -> str:
+    """The template of a JSON body whose `text` is that of a template, whatever comes to stand in it."""
+    return f'{{"text": {{% filter tojson %}}{text}{{% endfilter %}}}}'
 
 
 def _failed() -> tuple[str, EventTrigger, str]:

@@ -6,6 +6,7 @@ under another name.
 
 from collections.abc import Iterable
 
+from prefect._internal.versioning import VersionType
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
@@ -22,13 +23,18 @@ from tasks.services.orchestration import events
 from tasks.settings import load
 
 MODULE = EntrypointType.MODULE_PATH
+#: A deployment's version is not git's: Prefect would ask git, which runs programs that a folder's configuration names.
+SIMPLE = VersionType.SIMPLE
 
 
 def everything(
     recipes: Iterable[str], overrides: list[str], cron: str | None, every: float | None
 ) -> list[RunnerDeployment]:
     """`promote`, `rollback`, `score`; for each recipe `retrain`, and `watch` each `every` seconds unless it is None."""
-    found = [each.to_deployment(DEPLOYMENT, entrypoint_type=MODULE) for each in (promote, rollback, score)]
+    found = [
+        each.to_deployment(DEPLOYMENT, entrypoint_type=MODULE, version_type=SIMPLE)
+        for each in (promote, rollback, score)
+    ]
     for recipe in recipes:
         found += _of_recipe(recipe, overrides, cron, every)
     return found
@@ -55,11 +61,17 @@ def _of_recipe(recipe: str, overrides: list[str], cron: str | None, every: float
         triggers=[announced],
         concurrency_limit=1,  # the next waits
         entrypoint_type=MODULE,
+        version_type=SIMPLE,
     )
     if every is None:
         return [retraining]
     once = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
     watching = watch.to_deployment(
-        name, interval=every, parameters=parameters, concurrency_limit=once, entrypoint_type=MODULE
+        name,
+        interval=every,
+        parameters=parameters,
+        concurrency_limit=once,
+        entrypoint_type=MODULE,
+        version_type=SIMPLE,
     )
     return [retraining, watching]

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from tasks.runtime import own_server, processes, progress
-from tasks.runtime.errors import DependencyError
+from tasks.runtime.errors import DependencyError, without_secrets
 
 #: Seconds that a Prefect server may take to start, to answer, to end, and to be without an answer before it is ended.
 STARTS, ANSWERS, ENDS, HANGS = 120, 3, 2, 30
@@ -148,7 +148,7 @@ def prefect() -> Iterator[tuple[str, Path | None, OwnServer | None]]:
 
 def tracking_address() -> str:
     """The address of MLflow's pages, or the command that shows them."""
-    where = os.environ["MLFLOW_TRACKING_URI"]
+    where = without_secrets(os.environ["MLFLOW_TRACKING_URI"])
     return where if where.startswith("http") else f"mlflow ui --backend-store-uri {where}"
 
 

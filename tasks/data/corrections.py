@@ -14,6 +14,7 @@ from uuid import uuid4
 import pandas as pd
 
 from tasks.records import Corrections
+from tasks.runtime import escapes
 from tasks.runtime.errors import DataError, UsageError, few
 from tasks.runtime.home import home
 from tasks.runtime.store import folders
@@ -81,9 +82,11 @@ def _filled_in(file: Path) -> tuple[str, dict[str, str], pd.DataFrame]:
     filled = table[table["corrected"].str.strip() != ""]
     if filled.empty:
         raise DataError(f"{file}: expected labels in the column corrected, found none. Fill in the rows to correct.")
-    filled = filled.assign(corrected=filled["corrected"].str.strip())
     recipe, dataset = (_only(file, filled, column) for column in ("recipe", "dataset"))
     images = _images(file, dataset)
+    # A person may copy a label from another cell, where it is written for spreadsheets.
+    written = {escapes.cell(label): label for label in images["label"]}
+    filled = filled.assign(corrected=filled["corrected"].str.strip().map(lambda text: written.get(text, text)))
     _check(file, filled, images)
     return recipe, dict(zip(filled["key"], filled["corrected"], strict=True)), images
 

@@ -11,6 +11,7 @@ from tasks.records import Findings
 from tasks.reports.sections import calibration
 from tasks.reports.sections.decision import WORDS
 from tasks.reports.sections.scores import RUNGS
+from tasks.runtime.escapes import markdown
 
 #: In a checkout, and in an installed wheel.
 PLACES = (Path(__file__).parents[2] / "mlflow" / "model_card.md", Path(__file__).with_name("model_card.md"))
@@ -24,24 +25,30 @@ def text(found: Findings, facts: Mapping[str, str]) -> str:
         for name, value in report.metrics.items()
     ]
     special = ("backbone", "licence of the photos", "weights", "licence of the weights")
-    return Template(next(place for place in PLACES if place.is_file()).read_text(encoding="utf-8")).substitute(
-        name=found.version.name,
-        version=found.version.version,
-        decision=f"{WORDS[found.verdict.decision]}: {found.verdict.reason}.",
-        rung=RUNGS[found.model.rung],
-        backbone=facts["backbone"],
-        count=len(dataset.classes),
-        classes=", ".join(dataset.classes),
-        images=dataset.counts["test"],
+    template = Template(next(place for place in PLACES if place.is_file()).read_text(encoding="utf-8"))
+    texts = {
+        "name": found.version.name,
+        "version": found.version.version,
+        "decision": f"{WORDS[found.verdict.decision]}: {found.verdict.reason}.",
+        "rung": RUNGS[found.model.rung],
+        "backbone": facts["backbone"],
+        "count": str(len(dataset.classes)),
+        "classes": ", ".join(dataset.classes),
+        "images": str(dataset.counts["test"]),
+        "slice": _worst(found),
+        "transfer": found.transfer.sentence,
+        "data": f"{dataset.counts['train']} training images, digest {dataset.digest}",
+        "licence": facts["licence of the photos"],
+        "weights": facts["weights"],
+        "weights_licence": facts["licence of the weights"],
+    }
+    held = map(markdown, calibration.sentences(found.calibration, found.report))
+    others = [f"{markdown(name)}: {markdown(value)}" for name, value in facts.items() if name not in special]
+    return template.substitute(
+        {name: markdown(value) for name, value in texts.items()},
         metrics="\n".join(["| metric | value | 95 % interval |", "|---|---|---|", *scores]),
-        slice=_worst(found),
-        calibration="\n- ".join(calibration.sentences(found.calibration, found.report)),
-        transfer=found.transfer.sentence,
-        data=f"{dataset.counts['train']} training images, digest {dataset.digest}",
-        licence=facts["licence of the photos"],
-        weights=facts["weights"],
-        weights_licence=facts["licence of the weights"],
-        provenance="\n- ".join(f"{name}: {value}" for name, value in facts.items() if name not in special),
+        calibration="\n- ".join(held),
+        provenance="\n- ".join(others),
     )
 
 

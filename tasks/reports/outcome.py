@@ -1,6 +1,7 @@
 """The outcome of a training run as Markdown, for Prefect's page of the flow run."""
 
 from tasks.records import Outcome
+from tasks.runtime import escapes
 
 
 def markdown(outcome: Outcome) -> str:
@@ -10,8 +11,8 @@ def markdown(outcome: Outcome) -> str:
     stages = [f"| {n} | {log.seconds:.1f} | {'yes' if log.cached else 'no'} |" for n, log in outcome.stages.items()]
     return "\n".join(
         [
-            f"# {outcome.version.name} version {outcome.version.version}: {outcome.verdict.decision}",
-            f"{outcome.verdict.reason}",
+            f"# {escapes.markdown(outcome.version.name)} version {outcome.version.version}: {outcome.verdict.decision}",
+            escapes.markdown(outcome.verdict.reason),
             "",
             "| metric | value | 95 % interval |\n|---|---|---|",
             *scores,

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import unquote
 
 
 class HeadstartError(Exception):
@@ -54,9 +55,51 @@ def few(names: Iterable[Any], most: int = 12) -> str:
     return shown + (f" and {len(texts) - most} more" if len(texts) > most else "")
 
 
+#: An address in a text, up to a blank or a quote; and a text that begins with the user of an address.
+ADDRESS, USER = re.compile(r"://[^\s'\"]+"), re.compile(r"^(?!\S+://)\S*@")
+#: Queries, and other places where libraries write what nobody else should read.
+QUERY = re.compile(r"\?(?=[^\s'\"]*=)[^\s'\"]*")
+VALUE = re.compile(
+    r"((?:pass(?:word|wd)?|pwd|token|secret|signature|credential|api_?key|access_?key)[\w-]*(?:\s*=|['\"]\s*:)\s*['\"]?)"
+    r"[^\s'\",;&)]+",
+    re.IGNORECASE,
+)
+HEADER = re.compile(r"(authorization['\"]?\s*[=:]\s*['\"]?(?:basic|bearer)?\s*)[^\s'\",;)]+", re.IGNORECASE)
+#: Variables of the environment that hold a secret; shorter values are words that may stand anywhere.
+SECRET = re.compile(r"(PASSWORD|PASSWD|SECRET|TOKEN|AUTH_STRING|API_?KEY|ACCESS_KEY|WEBHOOK)(_|$)", re.IGNORECASE)
+SHORTEST = 6
+
+
 def without_secrets(text: str) -> str:
-    """A text without the users and passwords, and without the queries, of the addresses in it."""
-    return re.sub(r"\?[^\s'\"]*", "", re.sub(r"(?<=://)[^\s'\"]*@|^(?!\S+://)\S*@", "", text))
+    """A text without the users, passwords and queries of the addresses in it, and without secrets of the environment.
+
+    A password may hold `@` and `/`: what stands before the last `@` of an address with a user is left out.
+    """
+    for secret in _secrets():
+        text = text.replace(secret, "***")
+    text = ADDRESS.sub(lambda found: f"://{_bare(found[0][3:])}", USER.sub("", text))
+    for pattern, instead in ((QUERY, ""), (HEADER, r"\1***"), (VALUE, r"\1***")):
+        text = pattern.sub(instead, text)
+    return text
+
+
+def _bare(address: str) -> str:
+    """An address, without its scheme, without user and query."""
+    host = re.split("[/?#]", address, maxsplit=1)[0]
+    if "@" in host or ("@" in address and not re.fullmatch(r"[^:]*|\[.*\](:\d+)?", host)):
+        address = address.rpartition("@")[2]
+    return address.partition("?")[0]
+
+
+def _secrets() -> list[str]:
+    """Secrets that the environment holds, the longest first: of two, one may be in the other."""
+    found = set()
+    for name, value in os.environ.items():
+        if SECRET.search(name):
+            found |= {value, value.partition(":")[2] if "AUTH_STRING" in name else ""}
+        if address := re.fullmatch(r"[\w+.-]+://[^:/@]*:(\S+)@\S*", value):
+            found |= {address[1], unquote(address[1])}
+    return sorted((each for each in found if len(each) >= SHORTEST), key=len, reverse=True)
 
 
 def disk_full(error: BaseException) -> str:

@@ -4,6 +4,9 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
+from tasks.runtime.errors import without_secrets
+from tasks.runtime.escapes import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -14,9 +17,10 @@ console: "Console | None" = None
 
 def say(line: str) -> None:
     """Print a line of progress, also into the log of the run."""
+    line = without_secrets(line)
     logging.getLogger("headstart").info(line)
     if console is not None:
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(printable(line), markup=False, soft_wrap=True)
 
 
 def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:

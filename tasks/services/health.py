@@ -74,6 +74,8 @@ def _tracking() -> dict[str, Any]:
     uri = os.environ["MLFLOW_TRACKING_URI"]
     if uri.startswith("http"):
         return _row("MLflow server", *_server("MLFLOW_TRACKING_URI"))
+    if not uri.startswith("sqlite"):
+        return _row("MLflow database", True, f"{without_secrets(uri)}, not asked")
     file = databases.file_of(uri)
     if told := databases.complaint(databases.MLFLOW, file):
         return _row("MLflow database", False, told)

@@ -2,12 +2,13 @@
 
 import os
 import platform
-import subprocess
 from collections.abc import Mapping
 from html import escape
 from importlib import metadata
+from pathlib import Path
 
 from tasks.reports.sections.html import table
+from tasks.runtime import git
 
 PACKAGES = ("headstart", "keras", "tensorflow", "prefect", "mlflow", "great-expectations", "openvino", "numpy")
 
@@ -18,7 +19,7 @@ def of_machine() -> dict[str, str]:
     return {
         "packages": f"Python {platform.python_version()}, {versions}",
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "git commit": _commit() or "the run was not started in a git repository",
+        "git commit": git.commit(Path.cwd()) or "the run was not started in a git repository",
     }
 
 
@@ -26,15 +27,3 @@ def section(facts: Mapping[str, str]) -> str:
     """A table of what is known, by name."""
     rows = [(escape(name), f'<span class="long">{escape(value)}</span>') for name, value in facts.items()]
     return table({"what": False, "value": False}, rows)
-
-
-def _commit() -> str:
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], capture_output=True, text=True)  # noqa: S603, S607 - fixed words
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    try:
-        commit = git("rev-parse", "HEAD")
-        return f"{commit} with changes" if commit and git("status", "--porcelain", "-uno") else commit
-    except OSError:
-        return ""

@@ -8,11 +8,12 @@ import pandas as pd
 
 from tasks.records import AgreementRef, RankingRef
 from tasks.reports.sections.html import table
+from tasks.runtime import escapes
 
 
 def write(rows: list[dict[str, Any]], to: Path) -> None:
     """Write the rows as CSV."""
-    pd.DataFrame(rows).to_csv(to, index=False)
+    escapes.write_csv(pd.DataFrame(rows), to)
 
 
 def candidates(ranking: RankingRef) -> list[dict[str, Any]]:

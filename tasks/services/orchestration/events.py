@@ -8,6 +8,8 @@ from prefect.events import Event, Resource, emit_event
 from prefect.events.clients import get_events_client
 from prefect.utilities.asyncutils import run_coro_as_sync
 
+from tasks.runtime.errors import without_secrets
+
 #: Events: a recipe's data have changed; its gates could not decide. And the resource that they are about.
 EVENT, UNDECIDED, RESOURCE = "headstart.data", "headstart.undecided", "headstart.recipe."
 #: Event: a run has failed. And the prefix of its resource, before the flow's name and the deployment's id.
@@ -26,7 +28,7 @@ def failed(flow: Flow[..., Any], run: FlowRun, state: State) -> None:
     scheduling, which was never emitted.
     """
     resource = {"prefect.resource.id": f"{RUN}{flow.name}.{run.deployment_id}", "prefect.resource.name": flow.name}
-    payload = {"run": run.name, "message": state.message or ""}
+    payload = {"run": run.name, "message": without_secrets(state.message or "")}
     _emit(Event(event=FAILED, resource=Resource(resource), payload=payload))
 
 

@@ -8,9 +8,10 @@ from importlib.util import find_spec
 from typing import Any
 
 from prefect.runtime import flow_run
+from typing_extensions import override
 
 from tasks.runtime import outages
-from tasks.runtime.errors import UsageError
+from tasks.runtime.errors import UsageError, without_secrets
 from tasks.runtime.home import home
 from tasks.runtime.store import upkeep, uses
 from tasks.services import tracking
@@ -19,6 +20,14 @@ from tasks.settings import Observe
 #: Headstart's own logger.
 OURS = "headstart"
 LINE = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+class _Bare(logging.Formatter):
+    """Lines and traces without secrets: a run's log goes to the server."""
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
 
 
 @contextmanager
@@ -49,7 +58,7 @@ def _logged(run: str) -> Iterator[None]:
     file = home() / "logs" / run / "run.log"
     file.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(file, encoding="utf-8")
-    handler.setFormatter(logging.Formatter(LINE))
+    handler.setFormatter(_Bare(LINE))
     ours = logging.getLogger(OURS)
     ours.setLevel(logging.INFO)
     logging.getLogger().addHandler(handler)

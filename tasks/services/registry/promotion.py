@@ -13,6 +13,7 @@ from typing import Any
 from tasks.records import LedgerEntry
 from tasks.runtime import progress
 from tasks.runtime.errors import DataError, DependencyError, brief
+from tasks.runtime.escapes import markdown
 from tasks.services.registry import ledger, locks, registered_models, versions
 from tasks.services.registry.ledger import Intent
 from tasks.services.registry.registered_models import CHALLENGER, CHAMPION, PREVIOUS
@@ -123,13 +124,18 @@ def verdict(name: str, version: str) -> str:
     """What a person needs to know to approve a version, Markdown."""
     tags = versions.version_of(name, version).tags
     champion = registered_models.aliases_of(name).get(CHAMPION)
-    gates = [f"- {tag.removeprefix(GATE)}: {value}" for tag, value in sorted(tags.items()) if tag.startswith(GATE)]
+    gates = [
+        f"- {markdown(tag.removeprefix(GATE))}: {markdown(value)}"
+        for tag, value in sorted(tags.items())
+        if tag.startswith(GATE)
+    ]
     lines = [
-        f"# Should version {version} become the champion of {name}?",
-        f"The gates say **{tags.get('headstart.gate', 'nothing')}**. {tags.get('headstart.gate_reason', '')}",
+        f"# Should version {version} become the champion of {markdown(name)}?",
+        f"The gates say **{markdown(tags.get('headstart.gate', 'nothing'))}**. "
+        + markdown(tags.get("headstart.gate_reason", "")),
         "\n".join(gates),
         f"The champion is version {champion}." if champion else "There is no champion yet.",
-        tags.get("headstart.backbone", ""),
+        markdown(tags.get("headstart.backbone", "")),
     ]
     return "\n\n".join(line for line in lines if line)
 

@@ -23,11 +23,24 @@ def client() -> "MlflowClient":
     from mlflow import MlflowClient
 
     outages.announce()
+    _ask_no_git()
     made = MlflowClient()
     if (address := os.environ.get("MLFLOW_TRACKING_URI", "")).startswith("sqlite"):
         with databases.opening(databases.MLFLOW, databases.file_of(address)):
             made.search_experiments(max_results=1)  # creates the tables of a new one
     return made
+
+
+def _ask_no_git() -> None:
+    """Have MLflow tag a model without the git commit of the folder that the command is in.
+
+    It would ask git there, which runs programs that the folder's configuration names; `tasks/runtime/git.py` does not.
+    """
+    from mlflow.tracking.context import registry
+    from mlflow.tracking.context.git_context import GitRunContext
+
+    providers = registry._run_context_provider_registry._registry
+    providers[:] = [each for each in providers if not isinstance(each, GitRunContext)]
 
 
 def every(search: Callable[..., Any], *what: Any, **how: Any) -> Iterator[Any]:

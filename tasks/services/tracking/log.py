@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.records import DatasetRef
+from tasks.runtime.errors import without_secrets
 from tasks.runtime.home import home
 from tasks.services.tracking import context, outbox
 from tasks.services.tracking.client import begin_run, client, log_batch
@@ -118,7 +119,7 @@ def send(run_id: str, digest: str, own: outbox.Notes) -> None:
 
 def link(artifact: str) -> str:
     """The page of an artifact of the running stage on the tracking server; "" if there is no server."""
-    server = os.environ.get("MLFLOW_TRACKING_URI", "")
+    server = without_secrets(os.environ.get("MLFLOW_TRACKING_URI", ""))
     if not server.startswith("http"):
         return ""
     return (

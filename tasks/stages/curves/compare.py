@@ -8,6 +8,7 @@ from tasks.evaluation import learning_curves
 from tasks.evaluation.statistics import bootstrap
 from tasks.records import CurvesRef, DatasetRef, Gap, PointRef, digest
 from tasks.reports import figures, sentences
+from tasks.runtime import escapes
 from tasks.runtime.home import home
 from tasks.runtime.store import folders
 from tasks.services import tracking
@@ -28,8 +29,8 @@ def compare(dataset: DatasetRef, points: tuple[PointRef, ...], notes: tuple[str,
     reached = learning_curves.catches_up(levels, gaps[-1], chance) if gaps else None
     address = digest("curves", dataset, points, notes, seed)
     with folders.folder("curves", address) as (working, path):
-        pd.DataFrame(levels).to_csv(working / "curves.csv", index=False)
-        _flat(gaps).to_csv(working / "gains.csv", index=False)
+        escapes.write_csv(pd.DataFrame(levels), working / "curves.csv")
+        escapes.write_csv(_flat(gaps), working / "gains.csv")
         figures.learning_curves(levels, working / "curves.png")
     tracking.log_files(home() / path)
     return CurvesRef(

@@ -13,6 +13,7 @@ from tasks.data.audits import classes, duplicates, labels, shortcuts, views
 from tasks.features import tables
 from tasks.records import SPLITS, AuditRef, DuplicatePair, FeaturesRef, ImagesRef, LabelSuspect, Shortcut, digest
 from tasks.reports.sections import audits as report
+from tasks.runtime import escapes
 from tasks.runtime.home import home
 from tasks.runtime.store import folders
 from tasks.runtime.store.tables import Table
@@ -37,11 +38,11 @@ def audit(images: ImagesRef, features: FeaturesRef, settings: Audit, name: str, 
     with folders.folder("audits", address) as (working, path), _one_thread():
         with _timed(seconds, "duplicates"):
             pairs, shown = _duplicates(images, rows, vectors, settings)
-            pairs.to_csv(working / "duplicates.csv", index=False)
+            escapes.write_csv(pairs, working / "duplicates.csv")
             report.draw_pairs(read(shown), pairs.head(PAIRS), working / "duplicates.png")
         with _timed(seconds, "labels"):
             judged = _judged(images, rows, vectors, seed, name)
-            judged.drop(columns="position").to_csv(working / "label_suspects.csv", index=False)
+            escapes.write_csv(judged.drop(columns="position"), working / "label_suspects.csv")
             first = judged.head(SUSPECTS)
             report.draw_suspects(read(first["position"].to_numpy(int)), first, working / "label_suspects.png")
         with _timed(seconds, "shortcuts"):

@@ -8,7 +8,7 @@ import pandas as pd
 from tasks.data import selection
 from tasks.data.expectations import Case, Finding, evaluate, own
 from tasks.records import SPLITS, DatasetRef, FactsRef, digest
-from tasks.runtime import plugins
+from tasks.runtime import escapes, plugins
 from tasks.runtime.errors import DataError
 from tasks.runtime.home import home
 from tasks.runtime.store import folders
@@ -54,7 +54,7 @@ def validate(facts: FactsRef, split: Split, validation: Validation, name: str) -
     images = case.images
     with folders.folder("docs", digest(facts, split, validation, read)) as (docs, docs_path):
         findings = findings_of(case, docs)
-        images[images["error"].notna()][["uri", "label", "error"]].to_csv(docs / "rejected.csv", index=False)
+        escapes.write_csv(images[images["error"].notna()][["uri", "label", "error"]], docs / "rejected.csv")
     tracking.log_files(home() / docs_path, "data_docs")
     refuse(findings, home() / docs_path)
     accepted = selection.accepted(images)

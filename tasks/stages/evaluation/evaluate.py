@@ -13,6 +13,7 @@ from tasks.features import inference
 from tasks.networks import classifiers, files
 from tasks.records import CalibrationRef, FeaturesRef, ImagesRef, LadderRef, ModelRef, Report, digest
 from tasks.reports import figures
+from tasks.runtime import escapes
 from tasks.runtime.home import home
 from tasks.runtime.store import folders
 from tasks.services import tracking
@@ -54,8 +55,8 @@ def evaluate(
     address = digest("report", images, model, calibration, ladder, settings, seed)
     with folders.folder("reports", address) as (working, path):
         _predictions(rows, images.dataset.classes, probabilities).to_parquet(working / "predictions.parquet")
-        slices.table(parts).to_csv(working / "slices.csv", index=False)
-        pd.DataFrame(each).to_csv(working / "classes.csv", index=False)
+        escapes.write_csv(slices.table(parts), working / "slices.csv")
+        escapes.write_csv(pd.DataFrame(each), working / "classes.csv")
         _pictures(working, rows, labels, probabilities, images)
     tracking.log_files(home() / path)
     return Report(
