@@ -17,9 +17,8 @@ from prefect import tags
 from prefect.settings import PREFECT_API_URL
 
 from tasks.data import corrections
-from tasks.runtime import own_server, processes, progress
+from tasks.runtime import home, own_server, processes, progress
 from tasks.runtime.errors import DependencyError
-from tasks.runtime.home import home
 from tasks.services import tracking
 from tasks.services.orchestration import recovery
 from tasks.settings import Recipe
@@ -32,8 +31,10 @@ LIBRARIES = ("tensorflow", "great_expectations")
 def up(recipe: Recipe | None = None) -> Iterator[None]:
     """Inside, the server answers and the libraries are loaded; new runs carry this process' name.
 
-    First it cleans up after processes that were killed.
+    First it cleans up after processes that were killed. Raises `DependencyError` if the disk has no room for a run.
     """
+    if full := home.full(home.START):
+        raise DependencyError(full)
     os.environ[processes.PARENT] = processes.own()
     with _first():
         _start(recipe)
@@ -48,12 +49,12 @@ def up(recipe: Recipe | None = None) -> Iterator[None]:
 def _first() -> AbstractContextManager[object]:
     """On a new home only one process at a time: two that create the same database spoil it."""
     own = []
-    if os.environ["MLFLOW_TRACKING_URI"].endswith(str(home() / "mlflow.db")):
-        own.append(home() / "mlflow.db")
+    if os.environ["MLFLOW_TRACKING_URI"].endswith(str(home.home() / "mlflow.db")):
+        own.append(home.home() / "mlflow.db")
     if not PREFECT_API_URL.value():
-        own.append(home() / "prefect" / "prefect.db")
+        own.append(home.home() / "prefect" / "prefect.db")
     there = all(database.is_file() for database in own)
-    return nullcontext() if there else FileLock(home() / "first.lock", timeout=300)
+    return nullcontext() if there else FileLock(home.home() / "first.lock", timeout=300)
 
 
 def _start(recipe: Recipe | None) -> None:
