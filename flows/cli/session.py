@@ -122,7 +122,7 @@ def session(command: str, folder: Path | None = None) -> Iterator[Session]:
 
 @contextmanager
 def _opened(log: Path) -> Iterator[TextIO]:
-    """The log file. A disk that is full must not hide the error that it has caused, nor stop `headstart store prune`."""
+    """The log file. A full disk must not hide the error that it has caused, nor stop `headstart store prune`."""
     try:
         log.touch()
     except OSError:

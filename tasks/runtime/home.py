@@ -115,8 +115,9 @@ def full(least: int = FULL) -> str:
         free = shutil.disk_usage(home()).free
         if free < least:
             return (
-                f"The disk of {home()} is full: {free / 1e6:.1f} MB are free, and {least / 1e6:.0f} MB are needed. Free some space, or name a home folder on "
-                "another disk, and run the same command again: it continues where this one stopped."
+                f"The disk of {home()} is full: {free / 1e6:.1f} MB are free, {least / 1e6:.0f} MB are needed. Free "
+                "some space, or name a home folder on another disk, and run the same command again: it continues where "
+                "this one stopped."
             )
     return ""
 
