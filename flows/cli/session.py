@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 import typer
 
 from tasks.runtime import escapes, home, outages, processes, progress
-from tasks.runtime.errors import HeadstartError, disk_full, without_secrets
+from tasks.runtime.errors import HeadstartError, disk_full, not_writable, without_secrets
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -93,7 +93,6 @@ def session(command: str, folder: Path | None = None) -> Iterator[Session]:
     except HeadstartError as error:
         _fail(console, None, str(error), error.exit_code)
     log = root / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{command}.log"
-    log.parent.mkdir(exist_ok=True)
     # A pipe has no width.
     answers = Console(file=streams.out, highlight=False, width=None if streams.out.isatty() else 160)
     with _opened(log) as file:
@@ -110,13 +109,16 @@ def session(command: str, folder: Path | None = None) -> Iterator[Session]:
             # Who reads the answer, such as head, has seen enough.
             _discard(streams.out)
         except HeadstartError as error:
-            _fail(console, file, str(error), error.exit_code)
+            # What looks like bad data may be a file that could not be written.
+            full = disk_full(error) and (home.full() or disk_full(error))
+            _fail(console, file, full or str(error), 3 if full else error.exit_code)
         except (Exception, KeyboardInterrupt) as error:
             # A library that is waiting may turn the interrupt into an error of its own.
             if interrupted.is_set() or isinstance(error, KeyboardInterrupt):
                 _fail(console, file, f"Interrupted. Run the same command again to continue. Log: {log}", 130)
-            text = outages.message(error) or disk_full(error) or home.unreadable(error) or _unexpected(error)
-            _fail(console, file, f"{text} The trace is in {log}", 3)
+            text = home.full() or disk_full(error) or outages.message(error) or not_writable(error)
+            text = text or home.unreadable(error) or _unexpected(error)
+            _fail(console, file, f"{text} The trace is in {log}" if log.exists() else text, 3)
         finally:
             progress.console = None
             _flush(streams, console)
@@ -124,7 +126,11 @@ def session(command: str, folder: Path | None = None) -> Iterator[Session]:
 
 @contextmanager
 def _opened(log: Path) -> Iterator[TextIO]:
-    """The log file. A disk that is full must not hide the error that it has caused."""
+    """The log file. A full disk must not hide the error that it has caused, nor stop `headstart store prune`."""
+    try:
+        log.touch()
+    except OSError:
+        log = Path(os.devnull)
     file = log.open("a", buffering=1)
     try:
         yield file
@@ -164,7 +170,12 @@ def _flush(streams: _Streams, console: "Console") -> None:
         _discard(streams.out)
         _fail(console, None, f"The answer could not be written: {error.strerror}.", 3)
     finally:
-        streams.err.flush()
+        # The terminal may be gone, and the disk of the log full; Python would end with a code of its own.
+        for stream in (streams.err, sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:
+                _discard(stream)
 
 
 def _discard(out: TextIO) -> None:
@@ -178,7 +189,8 @@ def _fail(console: "Console", log: TextIO | None, text: str, code: int) -> NoRet
     if log:
         with suppress(OSError):  # the log is on the disk that is full
             log.write(without_secrets(traceback.format_exc()))
-    console.print(f"[bold red]Error.[/] {_escape(text)}" if code != 130 else _escape(text), soft_wrap=True)
+    with suppress(OSError):  # the terminal is gone
+        console.print(f"[bold red]Error.[/] {_escape(text)}" if code != 130 else _escape(text), soft_wrap=True)
     raise typer.Exit(code)
 
 

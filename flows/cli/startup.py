@@ -16,7 +16,7 @@ from prefect import tags
 from prefect.settings import PREFECT_API_URL
 
 from tasks.data import corrections
-from tasks.runtime import databases, own_server, processes, progress
+from tasks.runtime import databases, home, own_server, processes, progress
 from tasks.runtime.errors import DependencyError
 from tasks.services import tracking
 from tasks.services.orchestration import recovery
@@ -30,8 +30,10 @@ LIBRARIES = ("tensorflow", "great_expectations")
 def up(recipe: Recipe | None = None) -> Iterator[None]:
     """Inside, the server answers and the libraries are loaded; new runs carry this process' name.
 
-    First it cleans up after processes that were killed.
+    First it cleans up after processes that were killed. Raises `DependencyError` if the disk has no room for a run.
     """
+    if full := home.full(home.START):
+        raise DependencyError(full)
     os.environ[processes.PARENT] = processes.own()
     with _own_database():
         _start(recipe)

@@ -40,7 +40,7 @@ def check(
         ]
         s.show(rows, as_json, lambda: output.listed(s, "Damaged", rows))
         if len(mended) < len(found) and not as_json:
-            s.console.print(
+            s.note(
                 "The next run that needs it computes again what can be; headstart store check --repair sets it aside "
                 "now. The rest comes from your own copies alone."
             )

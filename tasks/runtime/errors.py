@@ -3,9 +3,15 @@
 import errno
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote
+
+#: How libraries say that a disk is full: SQLite, the system, HDF5, NumPy.
+FULL = re.compile(rf"disk is full|{os.strerror(errno.ENOSPC)}|errno = {errno.ENOSPC}\b|\d+ requested and \d+ written")
+#: How the system says that a file or folder cannot be used, and how SQLite does.
+CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EFBIG}
+DATABASE = re.compile("attempt to write a readonly database|unable to open database file")
 
 
 class HeadstartError(Exception):
@@ -104,13 +110,35 @@ def _secrets() -> list[str]:
 
 def disk_full(error: BaseException) -> str:
     """The message for the user if an error, or one that caused it, is that a disk is full; else ""."""
-    each: BaseException | None = error
-    while each is not None:
+    for each in causes(error):
         full = getattr(each, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-        if full or any(text in str(each) for text in ("disk is full", os.strerror(errno.ENOSPC))):
+        if full or FULL.search(str(each)):
             return (
                 f"The disk is full: {brief(each)}. Free some space, or name a home folder on another disk, and run the "
                 "same command again: it continues where this one stopped."
             )
-        each = each.__cause__ or each.__context__
     return ""
+
+
+def not_writable(error: BaseException) -> str:
+    """The message for the user if an error, or one that caused it, is that a file or folder cannot be used; else ""."""
+    for each in causes(error):
+        if isinstance(each, OSError) and each.errno in CLOSED and each.filename:
+            found = f"{each.filename}, but it cannot: {each.strerror}"
+        elif DATABASE.search(str(each)):
+            found = f"the database of the home folder, but it cannot: {brief(each)}"
+        else:
+            continue
+        return (
+            f"Expected to read and write {found}. Correct its owner or its mode, move away what lies in its place, or "
+            "name another home folder, and run the same command again: it continues where this one stopped."
+        )
+    return ""
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, the one that caused it, the one that caused that, and so on."""
+    each: BaseException | None = error
+    while each is not None:
+        yield each
+        each = each.__cause__ or each.__context__

@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import sys
 import tomllib
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,10 @@ ADDRESSES = {
         "sqlite:///FILE, http://HOST:PORT, https://HOST:PORT or postgresql://USER:PASSWORD@HOST/NAME",
     ),
 }
+#: What every command writes to: folders and files of the home folder.
+FOLDERS, DATABASES = ("logs", "prefect"), ("mlflow.db", "prefect/prefect.db")
+#: Bytes with which a disk counts as full: a journal of SQLite needs as much. And those without which no run starts.
+FULL, START = 1_000_000, 20_000_000
 #: Files of the working folder in which Prefect looks for settings.
 SETTINGS = ("prefect.toml", "pyproject.toml", ".env")
 
@@ -105,17 +111,38 @@ def _writable(root: Path) -> Path:
         raise DependencyError(
             f"HEADSTART_HOME or --home: expected a path without {' '.join(odd)}, found {root}. Name another folder."
         )
-    probe = root / f".{os.getpid()}"
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise DependencyError(
-            f"Expected a folder for all state that can be written at {root}, but it cannot: {error.strerror}. Name "
-            "another one with HEADSTART_HOME or --home."
-        ) from None
+    for folder in (root, *(root / name for name in FOLDERS)):
+        probe = folder / f".{os.getpid()}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise _closed(folder, error.strerror) from None
+    for file in (root / name for name in DATABASES):
+        if file.exists() and not (file.is_file() and os.access(file, os.R_OK | os.W_OK)):
+            raise _closed(file, "no file, or not yours")
     return root
+
+
+def _closed(path: Path, why: str | None) -> DependencyError:
+    return DependencyError(
+        f"Expected all state to be kept in {home()}, but {path} cannot be written: {why}. Correct that, or name "
+        "another folder with HEADSTART_HOME or --home."
+    )
+
+
+def full(least: int = FULL) -> str:
+    """The message for the user if the home folder's disk has fewer bytes left: libraries say so in many ways. Or ""."""
+    with suppress(OSError):
+        free = shutil.disk_usage(home()).free
+        if free < least:
+            return (
+                f"The disk of {home()} is full: {free / 1e6:.1f} MB are free, {least / 1e6:.0f} MB are needed. Free "
+                "some space, or name a home folder on another disk, and run the same command again: it continues where "
+                "this one stopped."
+            )
+    return ""
 
 
 def _clean() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tasks.runtime import progress
-from tasks.runtime.errors import brief, without_secrets
+from tasks.runtime.errors import brief, causes, without_secrets
 
 #: The message of MLflow's client if there was no answer; other errors are answers.
 MLFLOW = re.compile(r"API request to \S+ failed with (timeout )?exception")
@@ -72,11 +72,9 @@ def _left(retry: Any) -> float:
 
 def _causes(error: BaseException) -> Iterator[tuple[str, BaseException]]:
     """The causes of an error that are about a server, with the server's name."""
-    each: BaseException | None = error
-    while each is not None:
+    for each in causes(error):
         module = type(each).__module__.partition(".")[0]
         if module == "mlflow" and MLFLOW.search(str(each)):
             yield "MLflow", each
         if module == "httpx" and type(each).__name__ != "HTTPStatusError":  # that one is an answer
             yield "Prefect", each
-        each = each.__cause__ or each.__context__

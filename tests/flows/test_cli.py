@@ -1,6 +1,8 @@
 """The command, as a user runs it: answers, exit codes, messages, and what it does not load."""
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,9 @@ import pandas as pd
 import psutil
 import pytest
 from helpers import outside
+
+from tasks.services import tracking
+from tasks.services.tracking.client import experiment_id
 
 
 @pytest.fixture(scope="module")
@@ -298,6 +303,24 @@ def test_a_command_that_is_told_to_end_leaves_no_server_behind(tmp_path):
     assert b"Run the same command again to continue" in said
     _, alive = psutil.wait_procs(servers, timeout=20)
     assert not alive
+
+
+@pytest.mark.parametrize("writer", ["pandas.DataFrame.to_parquet", "tasks.services.tracking.log.send"])
+def test_a_disk_that_is_full_in_a_run_is_one_sentence_and_the_next_command_goes_on(
+    command, tmp_path, monkeypatch, writer
+):
+    def full(*words, **named):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "r.toml").write_text(helpers.recipe(helpers.photos(tmp_path / "photos", each=3), tmp_path.name))
+    with monkeypatch.context() as faults:
+        faults.setattr(writer, full)
+        stopped = command("check", str(tmp_path / "r.toml"))
+    assert stopped.code == 3
+    assert len([line for line in stopped.err.splitlines() if "The disk is full: [Errno 28]" in line]) == 1
+    runs = tracking.client().search_runs([experiment_id(tmp_path.name)], "attributes.status = 'RUNNING'")
+    assert list(runs) == []
+    assert command("check", str(tmp_path / "r.toml")).code == 0
 
 
 PROJECT = """

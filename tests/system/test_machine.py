@@ -2,13 +2,21 @@
 
 import http.server
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import helpers
+import psutil
 import pytest
+
+from flows.deployments import servers
+from tasks.runtime.errors import DependencyError
 
 COMMAND = str(Path(sys.executable).with_name("headstart"))
 MINE = 'raise SystemExit("a file of the working folder was run")'
@@ -74,3 +82,62 @@ def test_a_reader_that_has_gone_is_no_error_and_a_full_device_is(working):
         done = subprocess.run([COMMAND, "heads", "--json"], env=env, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 3
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("unshare") or os.geteuid() != 0, reason="only root mounts a disk")
+@pytest.mark.parametrize(
+    ("disk", "filled", "found"),
+    [("ro,size=1m", 0, "Read-only file system"), ("size=64k", 65536, "is full: 0.0 MB are free")],
+)
+def test_a_disk_that_is_full_or_read_only_is_one_sentence(tmp_path, disk, filled, found):
+    home = tmp_path / "home"
+    home.mkdir()
+    mount = f"mount -t tmpfs -o {disk} none {home} && head -c {filled} /dev/zero > {home}/x; exec {COMMAND} models"
+    env = helpers.outside() | {"HEADSTART_HOME": str(home)}
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=200)
+    said = done.stderr.splitlines()[-1]
+    assert done.returncode == 3, done.stderr
+    assert str(home) in said
+    assert found in said
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGHUP,), (signal.SIGINT, signal.SIGINT)])
+def test_a_closed_terminal_and_two_interrupts_leave_no_server(working, signals):
+    process = psutil.Popen(
+        [COMMAND, "check", "r.toml"],
+        cwd=working,
+        env=helpers.outside() | {"HEADSTART_HOME": str(working.parent / "home")},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
+    while not (left := [child for child in process.children() if "uvicorn" in child.cmdline()]):
+        assert process.poll() is None
+        time.sleep(0.1)
+    for number in signals:
+        process.send_signal(number)
+        time.sleep(1.2)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    _, alive = psutil.wait_procs(left, timeout=20)
+    assert not alive
+
+
+def test_a_server_that_ends_again_and_again_is_given_up(monkeypatch, tmp_path):
+    monkeypatch.setattr(servers, "TRIES", 1)
+    server = servers.OwnServer(9)
+    server._command = [sys.executable, "-S", "-c", "raise SystemExit(7)"]
+    with pytest.raises(DependencyError, match="but it stopped"):
+        server.start()
+    with pytest.raises(KeyboardInterrupt):
+        server.watch()
+    assert "has ended (exit code 7), 2 times in a row" in str(server.error)
+
+
+def test_a_server_that_is_stopped_is_not_started_again():
+    server = servers.OwnServer(9)
+    server.stop()
+    server.start()
+    server.watch()
+    assert server._process is None

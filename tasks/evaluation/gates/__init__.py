@@ -13,6 +13,7 @@ import numpy as np
 from tasks.evaluation.statistics import paired
 from tasks.records import GateResult
 from tasks.runtime import plugins
+from tasks.runtime.errors import disk_full
 
 
 @dataclass(frozen=True)
@@ -76,4 +77,6 @@ def _one(name: str, options: dict[str, Any], case: Case) -> GateResult:
         case.check()
         return plugins.entry("gates", name)(case, **bound)
     except Exception as error:
+        if disk_full(error):
+            raise  # says nothing about the model
         return GateResult(name, "failed", f"could not be computed: {type(error).__name__}: {error}", {})

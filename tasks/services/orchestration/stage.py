@@ -23,7 +23,7 @@ from pydantic import BaseModel
 
 from tasks.records import Record, StageLog, digest
 from tasks.runtime import outages, progress
-from tasks.runtime.errors import Lost
+from tasks.runtime.errors import Lost, disk_full
 from tasks.runtime.store import folders, tables
 from tasks.services import tracking
 from tasks.services.orchestration import results
@@ -186,9 +186,9 @@ def _rate(record: Record, seconds: float) -> dict[str, float]:
 def _may_pass_next_time(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     """Files and servers may come back; other errors would happen again.
 
-    For a server that is down, its own client has already waited.
+    For a server that is down, its own client has already waited; a full disk stays full.
     """
     error = state.result(raise_on_failure=False)
-    if outages.server(error):
+    if outages.server(error) or disk_full(error):
         return False
     return isinstance(error, OSError) or type(error).__module__.split(".")[0] in REMOTE

@@ -80,13 +80,17 @@ def stage(name: str, digest: str, settings: dict[str, Any]) -> Iterator[str]:
 def _ended(run_id: str, last: Callable[[], None] = lambda: None) -> Iterator[None]:
     """End a run as FINISHED or FAILED, after `last`. If the server is down, do not wait for it again."""
     try:
-        yield
+        try:
+            yield
+        except BaseException as error:
+            if outages.server(error) != "MLflow":
+                last()
+            raise
+        last()
     except BaseException as error:
         if outages.server(error) != "MLflow":
-            last()
             client().set_terminated(run_id, "FAILED")
         raise
-    last()
     client().set_terminated(run_id, "FINISHED")
 
 

@@ -2,12 +2,14 @@
 
 import errno
 import os
+import shutil
 import sqlite3
+from types import SimpleNamespace
 
 import pytest
 
 from tasks.runtime import home
-from tasks.runtime.errors import DependencyError, disk_full, without_secrets
+from tasks.runtime.errors import DependencyError, disk_full, not_writable, without_secrets
 
 
 @pytest.fixture
@@ -22,11 +24,28 @@ def environment(monkeypatch, tmp_path):
     return given
 
 
-@pytest.mark.parametrize("place", ["file", "file/below"])
-def test_a_home_that_cannot_be_written_is_refused_with_the_reason(environment, tmp_path, place):
+@pytest.mark.parametrize("place", ["file", "file/below", "logs", "prefect", "database"])
+def test_a_home_that_cannot_be_written_is_refused_with_the_place_and_the_reason(environment, tmp_path, place):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DependencyError, match=r"can be written at .*file.*Name another one with HEADSTART_HOME"):
+    for obstacle in ("logs/logs", "prefect/prefect"):
+        (tmp_path / obstacle).parent.mkdir()
+        (tmp_path / obstacle).write_text("")
+    (tmp_path / "database" / "mlflow.db").mkdir(parents=True)
+    at = {"logs": "logs/logs", "prefect": "prefect/prefect", "database": "database/mlflow.db"}.get(place, place)
+    with pytest.raises(
+        DependencyError, match=rf"but {tmp_path / at} cannot be written: .*another folder with HEADSTART_"
+    ):
         home.configure(tmp_path / place)
+
+
+def test_a_disk_without_room_is_named_with_what_is_free(environment, monkeypatch):
+    environment()
+    free = [home.FULL - 1]
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free[0]))
+    assert f"The disk of {home.home()} is full: 1.0 MB are free" in home.full()
+    free[0] = home.FULL
+    assert home.full() == ""
+    assert "20 MB are needed" in home.full(home.START)
 
 
 def test_a_home_whose_path_is_no_part_of_an_address_is_refused(environment, tmp_path):
@@ -103,7 +122,12 @@ def test_what_other_programs_ask_of_keras_is_not_obeyed(environment):
 def test_a_full_disk_is_recognised_whichever_library_meets_it():
     sqlite = RuntimeError("the store failed")
     sqlite.__cause__ = sqlite3.OperationalError("database or disk is full")
-    for error in (OSError(errno.ENOSPC, "No space left on device"), sqlite):
+    others = (
+        OSError("LanceError(IO): Generic LocalFileSystem error: No space left on device (os error 28)"),
+        OSError("[Errno 28] Can't write data (file write failed: errno = 28, error message = '...')"),
+        OSError("65536 requested and 4096 written"),
+    )
+    for error in (OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EDQUOT, ""), sqlite, *others):
         assert disk_full(error).startswith("The disk is full: ")
     assert disk_full(OSError(errno.EACCES, "Permission denied")) == ""
 
@@ -112,3 +136,14 @@ def test_the_folder_of_a_person_who_is_not_there_is_a_path_like_any_other(tmp_pa
     monkeypatch.setenv("HOME", str(tmp_path))
     assert home.expanded("~/a") == tmp_path / "a"
     assert str(home.expanded("~nosuchuser/a")) == "~nosuchuser/a"
+
+
+def test_what_cannot_be_written_is_named():
+    for number in (errno.EROFS, errno.EACCES, errno.EISDIR, errno.EFBIG):
+        error = OSError(number, os.strerror(number), "/home/store/x")
+        assert not_writable(error).startswith(
+            f"Expected to read and write /home/store/x, but it cannot: {error.strerror}"
+        )
+    readonly = sqlite3.OperationalError("attempt to write a readonly database")
+    assert "the database of the home folder" in not_writable(readonly)
+    assert not_writable(OSError(errno.ECONNREFUSED, "refused", "x")) == not_writable(ValueError("x")) == ""
