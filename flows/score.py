@@ -11,7 +11,7 @@ from flows.recipes import find, shipped
 from tasks.data.files import tables
 from tasks.records import ScoresRef
 from tasks.runtime.errors import UsageError
-from tasks.runtime.home import home
+from tasks.runtime.home import expanded, home
 from tasks.runtime.store import remote
 from tasks.services.orchestration import events, monitoring
 from tasks.services.registry import versions
@@ -51,7 +51,7 @@ def of_words(source: str) -> Source:
         if isinstance(where, str):
             return Source(kind="files", options={"path": where})
         source = str(where)
-    path = Path(source).expanduser()
+    path = expanded(source)
     if path.is_dir() or path.suffix.lower() in PHOTOS:
         return Source(kind="files", options={"path": str(path.absolute())})
     if path.suffix.lower() in tables.SUFFIXES:

@@ -16,7 +16,7 @@ from tasks.networks import backend
 from tasks.records import DatasetRef, Findings, Outcome
 from tasks.reports.outcome import markdown
 from tasks.services.orchestration import events, monitoring
-from tasks.services.registry import versions
+from tasks.services.registry import signing, versions
 from tasks.settings import Recipe
 from tasks.stages.data.audit import audit
 from tasks.stages.data.ingest import ingest
@@ -35,6 +35,7 @@ def train(recipe: Recipe) -> Outcome:
     """Run one recipe; stages whose inputs have not changed are taken from the cache."""
     r, started = recipe, time.perf_counter()
     backend.use(r.backend)
+    signing.check_keys()
     with monitoring.run(r.name, "train", r.model_dump(), r.observe) as run:
         facts = ingest(r.source, r.images, r.labels, corrections.from_corrections(r.name))
         dataset = validate(facts, r.split, r.validation, r.name)

@@ -1,5 +1,6 @@
 """One home folder and one Prefect server for the whole run of the tests."""
 
+import io
 import json
 import os
 import shutil
@@ -77,6 +78,18 @@ def home() -> Iterator[Path]:
     """The state of every test that does not ask for a folder of its own."""
     yield HOME
     shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+    """What has been told to the person who waits."""
+    from rich.console import Console
+
+    from tasks.runtime import progress
+
+    lines = io.StringIO()
+    monkeypatch.setattr(progress, "console", Console(file=lines, width=1000))
+    return lines.getvalue
 
 
 @pytest.fixture(scope="session")

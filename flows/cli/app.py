@@ -68,6 +68,7 @@ for group, commands in COMMANDS.items():
 
 tables = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 tables.callback()(store.store)
+tables.command()(store.check)
 tables.command()(store.prune)
 app.add_typer(tables, name="store", rich_help_panel="Labels and state")
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -69,17 +69,7 @@ def verify(
         from tasks.services.registry import promotion
 
         every = promotion.verify_all() if model is None else [promotion.verify(model)]
-        s.show(every[0] if model else every, as_json, lambda: _verified(s, every))
-
-
-def _verified(s: Session, every: list[dict[str, Any]]) -> None:
-    for found in every:
-        s.say(
-            f"{found['model']} version {found['version']} is as it was registered: every file is the same, and "
-            f"the answers for {found['images']} golden images differ by at most {found['largest_difference']:.1e}."
-        )
-    if not every:
-        s.say("There are no versions.")
+        s.show(every[0] if model else every, as_json, lambda: output.verified(s, every))
 
 
 def export(

@@ -122,8 +122,34 @@ def versions(s: Session, name: str | None, found: list[dict[str, Any]], ledger: 
     for row in found:
         if row["note"]:
             s.say(f"{row['model']} version {row['version']} {row['note']}")
+    for text in dict.fromkeys(text for row in found for text in row["ledger_problems"]):
+        s.say(text, style="bold red")
     if ledger:
         _table(s, "Ledger", ledger)
+
+
+def verified(s: Session, every: list[dict[str, Any]]) -> None:
+    """That versions are as they were registered, and what is wrong with the ledgers of their models."""
+    for found in every:
+        s.say(
+            f"{found['model']} version {found['version']} is as it was registered: every file is the same, and the "
+            f"answers for {found['images']} golden images differ by at most {found['largest_difference']:.1e}."
+            f"{' Its signature is valid.' * found['signature_checked']}"
+        )
+    for text in dict.fromkeys(text for found in every for text in found["ledger_problems"]):
+        s.say(text, style="bold red")
+    if not every:
+        s.say("There are no versions.")
+
+
+def pruned(s: Session, found: list[dict[str, Any]]) -> None:
+    """What a home holds of each kind, and what goes."""
+    brief = ("kind", "count", "bytes", "drop_count", "drop_bytes", "deleted")
+    listed(s, "Kept in this home", [{column: row[column] for column in brief} for row in found])
+    for row in found:
+        if row["kind"] == "tables":
+            for name in row["names"]:
+                s.say(f"Table that no registered version was trained from: {name}")
 
 
 def moved(s: Session, entry: "LedgerEntry | None", otherwise: str) -> None:

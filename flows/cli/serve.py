@@ -26,10 +26,8 @@ def serve(
     with session("serve", home) as s:
         from flows.deployments import servers
 
-        with servers.prefect() as (address, password):
-            from prefect import serve as until_interrupted
-
-            from flows.deployments import alerts
+        with servers.prefect() as (address, password, server):
+            from flows.deployments import alerts, runner
             from flows.deployments.definitions import everything
             from tasks.services import health
 
@@ -42,10 +40,9 @@ def serve(
                 s.console.print(f"Warning: {warning}", soft_wrap=True)
             for each in found:
                 s.console.print(f"{each.flow_name}/{each.name} is served", soft_wrap=True)
-            if hook := os.environ.get(alerts.VARIABLE):
-                for name in alerts.install(hook):
-                    s.console.print(f"Alert: {name}", markup=False)
-            until_interrupted(*found, print_starting_message=False)
+            for name in (alerts.watch_over(), *alerts.install(os.environ.get(alerts.VARIABLE))):
+                s.console.print(f"Alert: {name}", markup=False)
+            runner.until_interrupted(found, server)
 
 
 def notify(
@@ -65,16 +62,18 @@ def notify(
 
 
 def alerts(home: Home = None) -> None:
-    """Make the Prefect server call the webhook HEADSTART_WEBHOOK when a run fails or a verdict is undecided."""
+    """Make the Prefect server close runs whose process is gone, and call the webhook HEADSTART_WEBHOOK.
+
+    It calls when a run fails or a verdict is undecided. Without HEADSTART_WEBHOOK it calls nobody.
+    """
     with session("alerts", home) as s:
         _server_is_named()
         from flows.deployments import alerts
-        from tasks.runtime.errors import UsageError
 
-        if not (address := os.environ.get(alerts.VARIABLE)):
-            raise UsageError(f"Expected {alerts.VARIABLE} to hold the address of a webhook, found none.")
-        for name in alerts.install(address):
+        for name in (alerts.watch_over(), *alerts.install(os.environ.get(alerts.VARIABLE))):
             s.say(f"Alert: {name}")
+        if not os.environ.get(alerts.VARIABLE):
+            s.say(f"{alerts.VARIABLE} is not set, so nobody is told: set it to a webhook's address.")
 
 
 def _server_is_named() -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import typer
 
-from tasks.runtime import home, outages, progress
+from tasks.runtime import home, outages, processes, progress
 from tasks.runtime.errors import HeadstartError, disk_full
 
 if TYPE_CHECKING:
@@ -130,13 +130,25 @@ def _opened(log: Path) -> Iterator[TextIO]:
 
 
 def _listen(interrupted: threading.Event) -> None:
+    began = 0.0
+
     def interrupt(number: int, frame: object) -> None:
+        nonlocal began
+        if interrupted.is_set():
+            # A second one ends what the first one has begun, and leaves no server. One key may send two at once.
+            if time.monotonic() - began > 1:
+                processes.end_all(130)
+            return
+        began = time.monotonic()
         interrupted.set()
         raise KeyboardInterrupt
 
-    # SIGTERM like Ctrl-C: otherwise the Prefect server that this process started would keep running.
+    # Like Ctrl-C: otherwise the Prefect server that this process started would keep running.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
+    # A terminal that is closed; nohup lets a command go on.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, interrupt)
 
 
 def _flush(streams: _Streams, console: "Console") -> None:

@@ -12,14 +12,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 
 import httpx
-from filelock import FileLock
 from prefect import tags
 from prefect.settings import PREFECT_API_URL
 
 from tasks.data import corrections
-from tasks.runtime import own_server, processes, progress
+from tasks.runtime import databases, own_server, processes, progress
 from tasks.runtime.errors import DependencyError
-from tasks.runtime.home import home
 from tasks.services import tracking
 from tasks.services.orchestration import recovery
 from tasks.settings import Recipe
@@ -35,7 +33,7 @@ def up(recipe: Recipe | None = None) -> Iterator[None]:
     First it cleans up after processes that were killed.
     """
     os.environ[processes.PARENT] = processes.own()
-    with _first():
+    with _own_database():
         _start(recipe)
     for sentence in recovery.repair():
         progress.say(sentence)
@@ -45,15 +43,9 @@ def up(recipe: Recipe | None = None) -> Iterator[None]:
         yield
 
 
-def _first() -> AbstractContextManager[object]:
-    """On a new home only one process at a time: two that create the same database spoil it."""
-    own = []
-    if os.environ["MLFLOW_TRACKING_URI"].endswith(str(home() / "mlflow.db")):
-        own.append(home() / "mlflow.db")
-    if not PREFECT_API_URL.value():
-        own.append(home() / "prefect" / "prefect.db")
-    there = all(database.is_file() for database in own)
-    return nullcontext() if there else FileLock(home() / "first.lock", timeout=300)
+def _own_database() -> AbstractContextManager[None]:
+    """Around the start of Prefect's own server, which makes and upgrades its database."""
+    return nullcontext() if PREFECT_API_URL.value() else databases.opening(databases.PREFECT)
 
 
 def _start(recipe: Recipe | None) -> None:
@@ -65,7 +57,7 @@ def _start(recipe: Recipe | None) -> None:
         ):
             for name in LIBRARIES:
                 import_module(name)
-        tracking.client().search_experiments(max_results=1)  # creates the database of a new home
+        tracking.client()
     finally:
         if server:
             server.join()

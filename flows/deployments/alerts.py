@@ -1,17 +1,18 @@
-"""Alerts that the Prefect server sends by itself: automations that call a webhook.
+"""What the Prefect server does by itself: it calls a webhook, and closes runs whose process has gone silent.
 
-https://docs.prefect.io/v3/concepts/automations. The address is a secret: it comes from the environment and is stored,
-encrypted, in a block of the server.
+https://docs.prefect.io/v3/concepts/automations. The webhook's address is a secret: it comes from the environment and is
+stored, encrypted, in a block of the server.
 """
 
 import json
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from prefect.automations import AutomationCore, EventTrigger
+from prefect.automations import AutomationCore, EventTrigger, Posture
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import get_client
-from prefect.events.actions import CallWebhook
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import CallWebhook, ChangeFlowRunState
 
 from tasks.runtime.errors import UsageError
 from tasks.services.orchestration import events
@@ -23,14 +24,55 @@ FLOWS = ("retrain", "score", "promote", "rollback")
 FAILED = (
     "Headstart: the run {{ event.payload.run }} of {{ event.resource.name }} has failed. {{ event.payload.message }}"
 )
+#: Flows whose runs are closed when they are silent. Not `promote`: it is suspended until a person has answered.
+WATCHED = ("train", "retrain", "compare", "score", "watch", "rollback")
+#: How long a run may be silent: three heartbeats, which Prefect sends every three minutes
+#: (`PREFECT_FLOWS_HEARTBEAT_FREQUENCY`), and more than a client waits for a server that is away.
+SILENCE = timedelta(minutes=10)
 
 
-def install(address: str) -> list[str]:
+def watch_over(silence: timedelta = SILENCE) -> str:
+    """Make the server of PREFECT_API_URL mark a run as crashed once it has sent no heartbeat for so long.
+
+    Its process, its container or its machine may be gone, which nobody else can tell from outside
+    (https://docs.prefect.io/v3/advanced/detect-zombie-flows). An automation of the same kind is kept, since it knows
+    who has been heard already. Returns its name. A run that has ended stays as it is, even if its last event is late.
+    """
+    ended = (StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED, StateType.CRASHED)
+    trigger = EventTrigger(
+        posture=Posture.Proactive,
+        after={"prefect.flow-run.heartbeat"},
+        expect={"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{each.value.capitalize()}" for each in ended)},
+        match={"prefect.resource.id": "prefect.flow-run.*"},
+        match_related={"prefect.resource.role": "flow", "prefect.resource.name": list(WATCHED)},
+        for_each={"prefect.resource.id"},
+        within=silence,
+    )
+    message = f"Nothing was heard of its process for {silence.total_seconds() / 60:.0f} minutes."
+    action = ChangeFlowRunState(state=StateType.CRASHED, message=message)
+    wanted = AutomationCore(name="headstart: a run has gone silent", trigger=trigger, actions=[action])
+    with get_client(sync_client=True) as client:
+        there = client.read_automations_by_name(wanted.name)
+        for old in there:
+            if _kind(old) != _kind(wanted):
+                client.delete_automation(old.id)
+        if not any(_kind(old) == _kind(wanted) for old in there):
+            client.create_automation(wanted)
+    return wanted.name
+
+
+def _kind(automation: AutomationCore) -> dict[str, object]:
+    return automation.model_dump(mode="json", include={"trigger", "actions"})
+
+
+def install(address: str | None) -> list[str]:
     """Make the server of PREFECT_API_URL call the address when a served run fails or a verdict is undecided.
 
-    Calling it again replaces the automations that it made before. Returns their names. Raises `UsageError` for an
-    address that is not http or https.
+    Calling it again replaces the automations that it made before. Returns their names; none without an address. Raises
+    `UsageError` for an address that is not http or https.
     """
+    if not address:
+        return []
     if urlsplit(address).scheme not in ("http", "https"):
         raise UsageError(
             f"Expected {VARIABLE} to hold an address that starts with https:// or http://, found other text."

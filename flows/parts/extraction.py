@@ -1,5 +1,6 @@
 """The front half of the DAG: checked data, prepared images, and features, on one machine or on several."""
 
+from contextlib import suppress
 from typing import Any
 
 from prefect import flow, unmapped
@@ -9,7 +10,7 @@ from flows.parts.backbone import with_backbone
 from tasks.data import corrections, datasets
 from tasks.evaluation import slices
 from tasks.records import DatasetRef, FeaturesRef, ImagesRef
-from tasks.runtime.errors import DependencyError
+from tasks.runtime.errors import DependencyError, Lost
 from tasks.settings import Extract, Recipe
 from tasks.stages.data.ingest import ingest
 from tasks.stages.data.preprocess import preprocess
@@ -39,7 +40,8 @@ def extracted(recipe: Recipe, images: ImagesRef, label: str = extract.name) -> F
     """
     if recipe.extract.runner != "local" and not extract.cached(images, recipe.extraction):
         run = fill_in_shards.with_options(task_runner=_runner(recipe.extract), flow_run_name=f"extract {recipe.name}")
-        run(images, recipe)
+        with suppress(Lost):  # the stage meets the loss too, and mends it
+            run(images, recipe)
     return extract.labelled(label)(images, recipe.extraction, cut=recipe.cut)
 
 

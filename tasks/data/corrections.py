@@ -6,6 +6,7 @@ stays valid when the file is moved.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,12 +14,13 @@ from uuid import uuid4
 import pandas as pd
 
 from tasks.records import Corrections
-from tasks.runtime.errors import DataError, UsageError
+from tasks.runtime.errors import DataError, UsageError, few
 from tasks.runtime.home import home
 from tasks.runtime.store import folders
 
 #: Columns of the table that a person fills in, and of the stored table.
 NEEDED = ("recipe", "dataset", "key", "corrected")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,255}")
 KEPT = ("key", "uri", "label", "corrected")
 
 
@@ -90,12 +92,14 @@ def _check(file: Path, filled: pd.DataFrame, images: pd.DataFrame) -> None:
     unknown = [key for key in filled["key"] if key not in images.index]
     if unknown:
         raise DataError(
-            f"{file}: expected keys of the data set, found {len(unknown)} others, among them {unknown[0]!r}."
+            f"{file}: expected keys of the data set, found {len(unknown)} others, among them {few(unknown, 1)}."
         )
     known = sorted(images["label"].unique())
     other = sorted(set(filled["corrected"]) - set(known))
     if other:
-        raise DataError(f"{file}: expected the classes {', '.join(known)} in the column corrected, found {other[0]!r}.")
+        raise DataError(
+            f"{file}: expected the classes {', '.join(known)} in the column corrected, found {few(other, 1)}."
+        )
     labels = filled.groupby("key")["corrected"].nunique()
     if (labels > 1).any():
         raise DataError(f"{file}: expected one label for each key, found several for {labels.idxmax()!r}.")
@@ -119,7 +123,10 @@ def _own(image: pd.Series) -> str:
 def _only(file: Path, table: pd.DataFrame, column: str) -> str:
     found = sorted(set(table[column]))
     if len(found) > 1 or not found[0]:
-        raise DataError(f"{file}: expected one value in the column {column}, found {', '.join(map(repr, found))}.")
+        raise DataError(f"{file}: expected one value in the column {column}, found {few(found)}.")
+    # It becomes a part of a path.
+    if not NAME.fullmatch(found[0]):
+        raise DataError(f"{file}: expected a name in the column {column}, found {few(found)}.")
     return str(found[0])
 
 

@@ -32,6 +32,11 @@ def paths(rows: pd.DataFrame) -> list[str]:
     return photos.paths(rows["uri"], rows["key"])
 
 
+def contents(rows: pd.DataFrame) -> Iterator[bytes]:
+    """The bytes of each photo. Raises `DataError` if one has changed since its key was computed."""
+    return map(photos.content, paths(rows), rows["key"])
+
+
 def labels(rows: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
     """int64[n], positions of the rows' labels in `classes`."""
     return rows["label"].map({name: i for i, name in enumerate(classes)}).to_numpy(np.int64)
@@ -46,7 +51,8 @@ def pixels(images: ImagesRef, rows: pd.DataFrame, size: int) -> Iterator[np.ndar
     """Prepared images of the rows in their order, uint8[at most `size`, side, side, 3] at a time."""
     if images.kept:
         return pixel_table(images).batches(list(rows["key"]), size)
-    batches = pipeline.prepared(paths(rows), images.size, images.fit, images.max_pixels, size, set(rows["format"]))
+    formats, keys = set(rows["format"]), list(rows["key"])
+    batches = pipeline.prepared(paths(rows), images.size, images.fit, images.max_pixels, size, formats, keys)
     return (pixels for _, pixels in batches)
 
 
@@ -54,5 +60,5 @@ def pixel_reader(images: ImagesRef, rows: pd.DataFrame) -> Callable[[np.ndarray]
     """A function from positions in the rows, int[n], to their prepared images, uint8[n, side, side, 3]."""
     if images.kept:
         return pixel_table(images).reader(list(rows["key"]))
-    files, read = paths(rows), pipeline.reader(images.size, images.fit, images.max_pixels)
-    return lambda positions: read([files[i] for i in positions])
+    files, keys, read = paths(rows), list(rows["key"]), pipeline.reader(images.size, images.fit, images.max_pixels)
+    return lambda positions: read([files[i] for i in positions], [keys[i] for i in positions])

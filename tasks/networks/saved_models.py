@@ -42,6 +42,8 @@ def load(path: Path) -> keras.layers.TFSMLayer:
             return keras.layers.TFSMLayer(checked.name, call_endpoint=endpoint, trainable=False)
         except ValueError as error:
             missing = brief(error)
+        except Exception as error:  # TensorFlow's own, and those of a parser that trusts its input
+            raise DependencyError(f"{path}: expected a SavedModel, found a damaged one: {brief(error)}") from None
     raise DependencyError(f"{path}: expected an endpoint named {' or '.join(ENDPOINTS)}: {missing}")
 
 

@@ -1,6 +1,7 @@
 """Records of the model registry: versions, the ledger, reports, scored sources."""
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,16 @@ class VersionRef(Record):
         return {"version": float(self.version)}
 
 
+#: What texts of an entry of the ledger look like.
+FORMS = {
+    "action": "promote|rollback|repair|reject",
+    "version": "[0-9]+",
+    "before": "[0-9]*",
+    "after": "[0-9]*",
+    "previous_hash": "([0-9a-f]{64})?",
+}
+
+
 @dataclass(frozen=True)
 class LedgerEntry:
     """A change of the champion of a registered model, or a refused one."""
@@ -44,6 +55,8 @@ class LedgerEntry:
     why: str
     #: The MLflow run that the version came from.
     evidence: str
+    #: SHA-256 of the text of the entry before, hex; "" in entries of 0.1.
+    previous_hash: str = ""
 
     def summary(self) -> dict[str, Any]:
         """As it is stored and shown: the champions are `from` and `to`."""
@@ -52,9 +65,18 @@ class LedgerEntry:
 
     @classmethod
     def from_summary(cls, summary: dict[str, Any]) -> "LedgerEntry":
-        """The entry that has this summary."""
+        """The entry that has this summary. Raises `ValueError` saying what is wrong with it."""
         names = {"from": "before", "to": "after"}
-        return cls(**{names.get(name, name): value for name, value in summary.items()})
+        values = {names.get(name, name): value for name, value in summary.items()}
+        for field in dataclasses.fields(cls):
+            value = values.setdefault(field.name, None if field.default is dataclasses.MISSING else field.default)
+            if type(value) is not field.type:
+                raise ValueError(f"{field.name} {value!r:.60}")
+        entry = cls(**{field.name: values[field.name] for field in dataclasses.fields(cls)})
+        for name, pattern in FORMS.items():
+            if not re.fullmatch(pattern, getattr(entry, name)):
+                raise ValueError(f"{name} {getattr(entry, name)!r:.60}")
+        return entry
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,17 @@ class DependencyError(HeadstartError):
     exit_code = 3
 
 
+class Lost(DependencyError):
+    """Rows of a table that were there are damaged or gone; `table` is its name. What makes them makes them again."""
+
+    def __init__(self, table: str, message: str) -> None:
+        super().__init__(message)
+        self.table = table
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Lost, (self.table, str(self))
+
+
 def brief(error: BaseException) -> str:
     """The first line of a library's message, which may be pages long."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -48,21 +48,44 @@ ADDRESSES = {
 SETTINGS = ("prefect.toml", "pyproject.toml", ".env")
 
 
+def expanded(path: str | Path) -> Path:
+    """A path whose `~` is a person's own folder; as it is where there is no such person, which `Path` raises for."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
 def home() -> Path:
     """The folder of all state: `HEADSTART_HOME`, else `.headstart` in the current folder. Always absolute."""
     return Path(os.environ.get("HEADSTART_HOME") or ".headstart").absolute()
+
+
+def store_limit() -> int | None:
+    """Bytes that the store may hold: `HEADSTART_STORE_LIMIT`, such as `20GB`; None without a limit.
+
+    Raises `DependencyError` for another text.
+    """
+    text = os.environ.get("HEADSTART_STORE_LIMIT", "").strip()
+    if not text:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", text, re.IGNORECASE)
+    if not found or not float(found[1]):
+        raise DependencyError(
+            f"HEADSTART_STORE_LIMIT: expected a size such as 20GB or 1.5TB, found {text!r}. Correct this variable of "
+            "the environment, or unset it."
+        )
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** " KMGT".index(found[2].upper() or " "))
 
 
 def configure(folder: Path | None = None) -> Path:
     """Set environment variables for MLflow, Prefect and other libraries; the user's own values win.
 
     Must run before any of them is imported. Returns the home folder, created. Raises `DependencyError` if it cannot be
-    written, and for an address that cannot be one.
+    written, and for an address or a limit that cannot be one.
     """
     if folder is not None:
         os.environ["HEADSTART_HOME"] = str(folder.absolute())
     root = _writable(home())
     _clean()
+    store_limit()
     defaults = DEFAULTS | {
         "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}",
         "PREFECT_HOME": str(root / "prefect"),

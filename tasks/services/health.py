@@ -5,13 +5,12 @@ import shutil
 import sqlite3
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from contextlib import closing, suppress
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from tasks.networks import backend
-from tasks.runtime import plugins
+from tasks.runtime import databases, plugins
 from tasks.runtime.errors import without_secrets
 from tasks.runtime.home import home
 from tasks.runtime.processes import has_gpu
@@ -37,7 +36,7 @@ ASKED = {
 
 def checks() -> list[dict[str, Any]]:
     """One row per check: what, ok, details. Imports none of the heavy libraries."""
-    return [*_versions(), _backends(), *_weights(), _tracking(), _orchestration(), _disk(), _processors()]
+    return [*_versions(), _backends(), *_weights(), _tracking(), _searches(), _orchestration(), _disk(), _processors()]
 
 
 def _versions() -> list[dict[str, Any]]:
@@ -75,20 +74,30 @@ def _tracking() -> dict[str, Any]:
     uri = os.environ["MLFLOW_TRACKING_URI"]
     if uri.startswith("http"):
         return _row("MLflow server", *_server("MLFLOW_TRACKING_URI"))
-    file = uri.removeprefix("sqlite:///")
-    if not Path(file).exists():
+    file = databases.file_of(uri)
+    if told := databases.complaint(databases.MLFLOW, file):
+        return _row("MLflow database", False, told)
+    if not file.exists():
         return _row("MLflow database", True, f"{uri}, created by the first run")
     try:
-        with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as database:
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
             runs = database.execute("SELECT count(*) FROM runs").fetchone()[0]
     except sqlite3.Error as error:
         return _row("MLflow database", False, f"{uri}: {error}")
     return _row("MLflow database", True, f"{uri}, {runs} runs")
 
 
+def _searches() -> dict[str, Any]:
+    told = databases.complaint(databases.OPTUNA)
+    there = str(databases.OPTUNA.file) if databases.OPTUNA.file.exists() else "created by the first search"
+    return _row("Optuna database", not told, told or there)
+
+
 def _orchestration() -> dict[str, Any]:
     url = os.environ.get("PREFECT_API_URL")
     if not url:
+        if told := databases.complaint(databases.PREFECT):
+            return _row("Prefect server", False, told)
         return _row("Prefect server", True, "PREFECT_API_URL is not set: each command starts its own, about 11 s")
     return _row("Prefect server", *_server("PREFECT_API_URL"))
 

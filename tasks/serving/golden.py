@@ -17,7 +17,7 @@ import pandas as pd
 from tasks.data import datasets
 from tasks.runtime.errors import DataError
 
-MANIFEST, EXPECTED = "manifest.json", "expected.json"
+MANIFEST, EXPECTED, SIGNATURE = "manifest.json", "expected.json", "model.sig"
 #: Larger files, bytes, are skipped; if all are larger, the smallest is taken.
 LARGEST = 8_000_000
 
@@ -123,8 +123,8 @@ def _unchanged(rows: pd.DataFrame) -> Iterator[tuple[bytes, np.ndarray]]:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file except the manifest and the files that MLflow and Python add to a model that they load."""
-    ignored = {MANIFEST, "registered_model_meta"}
+    """SHA-256 of each file but the manifest, its signature, and what MLflow and Python add where they load a model."""
+    ignored = {MANIFEST, SIGNATURE, "registered_model_meta"}
     files = [file for file in sorted(folder.rglob("*")) if file.is_file() and file.parent.name != "__pycache__"]
     names = {file.relative_to(folder).as_posix(): file for file in files}
     return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in names.items() if name not in ignored}

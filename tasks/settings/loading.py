@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from tasks.runtime import plugins
-from tasks.runtime.errors import UsageError
+from tasks.runtime.errors import UsageError, brief
+from tasks.runtime.home import expanded
 from tasks.settings.data import PROJECT, Validation
 from tasks.settings.features import Backbone, Candidate
 from tasks.settings.models import FineTune, Head, Tune
@@ -26,8 +27,8 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError:
         raise UsageError(f"{path}: expected a TOML file in UTF-8, found another encoding. Save it as UTF-8.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: expected a TOML file, found a mistake: {error}.") from None
+    except (ValueError, RecursionError) as error:  # Python's own too, for a number of thousands of digits
+        raise UsageError(f"{path}: expected a TOML file, found a mistake: {brief(error)}.") from None
     overridden(values, overrides)
     _beside(path, values.get("validation"))
     return check(values, str(path))
@@ -46,7 +47,7 @@ def check(values: dict[str, Any], where: str) -> Recipe:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         raise UsageError(f"{where}: {plugins.explain(error)}{_suggest(error)}") from None
-    problems = list(_problems(recipe))
+    problems = list(dict.fromkeys(_problems(recipe)))
     if problems:
         raise UsageError(f"{where}: {' '.join(problems)}")
     return recipe
@@ -65,8 +66,12 @@ def check_engine(name: str, backend: str) -> None:
 
 
 def check_weights(backbone: Backbone) -> None:
-    """Raise `UsageError` or `DependencyError` if a file of weights is missing, or is not the expected one."""
+    """Raise `UsageError` or `DependencyError` if a file of weights is missing, or is not the expected one.
+
+    Which file that is depends on options, so that these are checked first.
+    """
     if backbone.weights != "auto" and backbone.kind in plugins.names("backbones"):
+        plugins.bind("backbones", backbone.kind, backbone.options, "backbone.options")
         plugins.load("backbones", backbone.kind).weights_digest(backbone.weights, backbone.options)
 
 
@@ -105,7 +110,7 @@ def _beside(path: Path, validation: Any) -> None:
     """Make the folders of a person's own expectations absolute: they are beside the recipe."""
     for name in ("own", "context"):
         if isinstance(validation, dict) and isinstance(validation.get(name), str) and validation[name]:
-            validation[name] = str(path.absolute().parent / Path(validation[name]).expanduser())
+            validation[name] = str(path.absolute().parent / expanded(validation[name]))
 
 
 def _problems(recipe: Recipe) -> Iterator[str]:
@@ -149,7 +154,7 @@ def _set(values: dict[str, Any], override: str) -> None:
             raise UsageError(f"--set {override}: {table} is a value, so it cannot have keys.")
     try:
         values[last] = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         values[last] = text
 
 

@@ -194,27 +194,49 @@ def test_what_can_be_used_is_listed(command, kind):
 
 
 def test_tables_are_listed_and_those_of_no_version_are_pruned(trained, command, home, tmp_path, monkeypatch):
+    from tasks.runtime.store.commits import SUFFIX
     from tasks.services.registry import versions
 
     # In a copy, as other tests' tables are here too.
     (tmp_path / "store").mkdir()
     own = set(versions.version_of("redness", "1").tags["headstart.tables"].split())
     for name in own:
-        shutil.copytree(home / "store" / f"{name}.lance", tmp_path / "store" / f"{name}.lance")
+        shutil.copytree(home / "store" / f"{name}{SUFFIX}", tmp_path / "store" / f"{name}{SUFFIX}")
     assert {name.split("-")[0] for name in own} >= {"images", "features"}
-    orphan = tmp_path / "store" / "features-orphan.lance"
+    orphan = tmp_path / "store" / f"features-orphan{SUFFIX}"
     shutil.copytree(next(orphan.parent.glob("features-*.lance")), orphan)
     monkeypatch.setenv("HEADSTART_HOME", str(tmp_path))
     listed = command("store", "--json").json
     assert {row["table"] for row in listed} == own | {"features-orphan"}
     assert all(row["rows"] and row["bytes"] for row in listed)
-    (only,) = command("store", "prune", "--json").json
-    assert (only["table"], only["deleted"]) == ("features-orphan", False)
+    (only,) = (row for row in command("store", "prune", "--json").json if row["drop_count"])
+    assert (only["names"], only["deleted"]) == (["features-orphan"], False)
+    assert only["count"] == len(own) + 1 and only["bytes"] > only["drop_bytes"] > 0
     assert orphan.exists()
     assert "headstart store prune --yes" in command("store", "prune").err
     assert command("store", "prune", "--yes").code == 0
     assert not orphan.exists()
     assert {row["table"] for row in command("store", "--json").json} == own
+
+
+def test_a_check_of_the_store_names_what_is_damaged(command, tmp_path, monkeypatch):
+    from tasks.runtime.store import folders
+    from tasks.services.registry import versions
+
+    monkeypatch.setenv("HEADSTART_HOME", str(tmp_path))
+    monkeypatch.setattr(versions, "versions", lambda: [])
+    with folders.folder("reports", "abc") as (working, path):
+        (working / "scores.json").write_text('{"accuracy": 0.875}')
+    assert command("store", "check", "--json").code == 0
+    (tmp_path / path / "scores.json").write_text('{"accuracy": 0.975}')
+    answer = command("store", "check", "--json")
+    assert answer.code == 1, answer.err
+    assert [(row["kind"], row["name"], row["computed_again"], row["set_aside"]) for row in answer.json] == [
+        ("stage folders", path, True, False)
+    ]
+    assert "other bytes than were written" in command("store", "check").out
+    assert command("store", "check", "--repair").code == 0
+    assert (tmp_path / f"{path}.damaged").is_dir()
 
 
 def test_init_looks_writes_a_recipe_and_checks_it(command, colours, tmp_path, monkeypatch):

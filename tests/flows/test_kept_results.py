@@ -12,6 +12,7 @@ from prefect.serializers import PickleSerializer
 
 from flows.train import check
 from tasks import settings
+from tasks.runtime.store.checksums import BESIDE
 
 
 @pytest.mark.parametrize("how", ["pickle", "class"])
@@ -23,7 +24,7 @@ def test_a_result_that_would_run_code_is_computed_again(server, tmp_path, how):
     kept, planted = Path(os.environ["PREFECT_LOCAL_STORAGE_PATH"]), tmp_path / "planted"
     before = set(kept.glob("*"))
     first = check(recipe)
-    made = set(kept.iterdir()) - before
+    made = {file for file in set(kept.iterdir()) - before if file.suffix != BESIDE}
     assert made
     for file in made:
         result = json.loads(file.read_text())
@@ -33,5 +34,6 @@ def test_a_result_that_would_run_code_is_computed_again(server, tmp_path, how):
         else:
             result["result"] = json.dumps({"__class__": "subprocess.getoutput", "data": [f"touch {planted}"]})
         file.write_text(json.dumps(result))
+        file.with_name(f"{file.name}{BESIDE}").unlink()
     assert check(recipe) == first
     assert not planted.exists()

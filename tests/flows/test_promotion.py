@@ -2,6 +2,8 @@
 
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import crowd
 import helpers
@@ -9,6 +11,7 @@ import pytest
 import tiny_versions
 
 from flows import promote as promote_flows
+from tasks.runtime import processes
 from tasks.runtime.errors import DataError, DependencyError, UsageError
 from tasks.services import tracking
 from tasks.services.registry import ledger, locks, promotion, registered_models, versions
@@ -204,16 +207,81 @@ def test_the_same_run_computed_again_may_replace_itself(pair):
     assert promotion.promote(pair, "2").before == "1"
 
 
-def test_with_a_tracking_server_the_lock_is_a_slot_of_the_prefect_server(server, monkeypatch):
-    monkeypatch.setattr(locks, "WAIT", 1)
+#: Where the lock is made of tags. Nothing answers there: the tests' own registry keeps the tags.
+REMOTE = "http://127.0.0.1:9"
+ELSEWHERE = "elsewhere/000000000000/11111111-2222/4026531836/7/7"
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    for which, seconds in (("WAIT", 0.5), ("LEASE", 60), ("PAUSE", 0.02)):
+        monkeypatch.setattr(locks, which, seconds)
+
+
+def flags(name):
+    return [tag for tag in tracking.client().get_registered_model(name).tags if tag.startswith(locks.FLAG)]
+
+
+def test_with_a_tracking_server_one_at_a_time_holds_the_lock(pair, hasty):
     with (
-        locks.held("http://127.0.0.1:9", "pets"),
+        locks.held(REMOTE, pair),
         pytest.raises(DependencyError, match="held the promotion lock on"),
-        locks.held("http://127.0.0.1:9", "pets"),
+        locks.held(REMOTE, pair),
     ):
         pytest.fail("two at once")
-    with locks.held("http://127.0.0.1:9", "pets"):
+    with locks.held(REMOTE, pair):
+        assert len(flags(pair)) == 1
+    assert flags(pair) == []
+
+
+def test_with_a_tracking_server_many_at_once_take_turns(pair, hasty, monkeypatch):
+    monkeypatch.setattr(locks, "WAIT", 60)
+    inside, most = [], []
+
+    def turn(number):
+        with locks.held(REMOTE, pair):
+            inside.append(number)
+            most.append(len(inside))
+            time.sleep(0.02)
+            inside.remove(number)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(turn, range(8)))
+    assert most == [1] * 8
+
+
+def test_a_flag_of_another_machine_is_taken_down_after_a_while_and_one_of_a_dead_process_at_once(
+    pair, hasty, monkeypatch
+):
+    tracking.client().set_registered_model_tag(pair, f"{locks.FLAG}other", ELSEWHERE)
+    with pytest.raises(DependencyError, match="held the promotion lock on"), locks.held(REMOTE, pair):
+        pytest.fail("two at once")
+    monkeypatch.setattr(locks, "LEASE", 0.2)
+    with locks.held(REMOTE, pair):
         pass
+    place, _, _ = processes.own().rsplit("/", 2)
+    monkeypatch.setattr(locks, "LEASE", 60)
+    tracking.client().set_registered_model_tag(pair, f"{locks.FLAG}dead", f"{place}/4194305/1")
+    with locks.held(REMOTE, pair):
+        pass
+
+
+def test_who_was_frozen_until_another_took_the_lock_writes_nothing(pair, hasty, monkeypatch):
+    monkeypatch.setattr(registered_models, "address", lambda: REMOTE)
+    place = registered_models.place
+
+    def frozen(name, wanted):
+        for flag in flags(name):
+            tracking.client().delete_registered_model_tag(name, flag)
+        place(name, wanted)
+
+    monkeypatch.setattr(registered_models, "place", frozen)
+    with pytest.raises(DependencyError, match="another one may have taken it"):
+        promotion.promote(pair, "2")
+    assert aliases(pair) == {"champion": "1", "challenger": "2"}
+    monkeypatch.setattr(registered_models, "place", place)
+    assert promotion.promote(pair, "2").after == "2"
+    assert actions(pair) == ["promote", "repair", "promote"]
 
 
 def test_a_lock_of_one_model_holds_off_those_of_the_same_model_alone(tmp_path, monkeypatch):

@@ -25,7 +25,7 @@ from tasks.records import ImagesRef, ModelScores, RankedBackbone
 from tasks.runtime import plugins
 from tasks.runtime.errors import DependencyError, UsageError
 from tasks.runtime.home import home
-from tasks.runtime.store import folders, tables
+from tasks.runtime.store import folders, inventory
 from tasks.runtime.store.tables import Table
 from tasks.services import tracking
 from tasks.stages.features.rank_backbones import rank_backbones
@@ -194,7 +194,7 @@ def test_a_sample_of_the_training_images_is_read_and_nothing_else(chosen):
     training = set(rows[rows["split"] == "train"]["key"])
     sampled = [
         keys
-        for keys in (Table(row["table"], (1280,), "float32").keys() for row in tables.tables() if row["rows"] == 24)
+        for keys in (Table(row["table"], (1280,), "float32").keys() for row in inventory.tables() if row["rows"] == 24)
         if keys <= set(rows["key"])
     ]
     # Other tests' tables of as many rows may lie in the same store.

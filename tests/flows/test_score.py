@@ -1,5 +1,7 @@
 """A version answers a whole source: every file has a row, nothing is answered twice, and what drifted is said."""
 
+import hashlib
+
 import helpers
 import numpy as np
 import pandas as pd
@@ -81,6 +83,33 @@ def test_a_run_that_died_goes_on_from_its_last_commit(server, tmp_path, monkeypa
     found = score("died@champion", of_words(str(photos)), out)
     assert (found.images, found.computed) == (24, 8)
     assert len(pd.read_parquet(out)) == 24
+
+
+def test_a_photo_that_is_overwritten_meanwhile_leaves_no_answer_under_a_key_of_other_bytes(
+    model, tmp_path, monkeypatch
+):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    first, second = (helpers.encoded(helpers.photo(helpers.COLOURS[name], 77), "PNG") for name in ("red", "blue"))
+    photo = folder / "photo.png"
+    photo.write_bytes(first)
+    read = helpers.Path.read_bytes
+
+    def overwritten(path):
+        data = read(path)
+        if path == photo:
+            photo.write_bytes(second)
+        return data
+
+    monkeypatch.setattr(helpers.Path, "read_bytes", overwritten)
+    score(model, of_words(str(folder)), tmp_path / "scores.parquet")
+    monkeypatch.undo()
+    (row,) = pd.read_parquet(tmp_path / "scores.parquet").itertuples()
+    data = {hashlib.sha256(each).hexdigest(): each for each in (first, second)}[row.key]
+    photo.write_bytes(data)
+    (alone,) = predict.answers(model, [photo])
+    assert row.probability == pytest.approx(alone["probability"], abs=1e-5)
+    assert row.label == alone["label"]
 
 
 def test_a_table_without_labels_and_a_recipe_are_sources(scores, model, photos, tmp_path):

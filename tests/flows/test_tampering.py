@@ -29,7 +29,7 @@ def test_a_script_that_was_changed_is_not_run_whoever_asks(server, tmp_path, pho
     planted = tmp_path / "planted"
     _planted(tiny_versions.files("tampered", version), planted)
     for ask in (
-        lambda: predict.score("tampered", version, [str(photo)], tiny_versions.CLASSES),
+        lambda: predict.score("tampered", version, [photo.read_bytes()], tiny_versions.CLASSES),
         lambda: list(predict.answers(f"tampered/{version}", [photo])),
     ):
         with pytest.raises(DataError, match=r"as it was registered, found .*\.py: expected SHA-256"):

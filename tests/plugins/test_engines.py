@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from tiny_damage import flip
 
 from tasks.networks import backend, engines
 from tasks.runtime import plugins, processes
@@ -28,6 +29,15 @@ def test_auto_takes_openvino_where_it_agrees_and_says_so(tmp_path, monkeypatch):
     # The second start builds nothing: no Keras, no weights.
     again = engines.start("auto", lambda: pytest.fail("built again"), tmp_path, 16)
     assert again.name == "openvino"
+
+
+@pytest.mark.parametrize("name", ["model.bin", "model.xml", "checksums.json"])
+def test_a_damaged_export_is_made_again(tmp_path, name):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), "uint8")
+    (first,) = plugins.entry("engines", "openvino")(_model, tmp_path).run([pixels])
+    flip(tmp_path / name)
+    (again,) = plugins.entry("engines", "openvino")(_model, tmp_path).run([pixels])
+    np.testing.assert_array_equal(again, first)
 
 
 def test_auto_takes_tensorflow_where_openvino_disagrees(tmp_path, monkeypatch):

@@ -14,7 +14,8 @@ from tasks.services import tracking
 from tasks.services.registry import ledger, promotion, registered_models
 
 STORES = ("tracking", "model_registry")
-#: What a promotion writes, in this order: the intent, previous, champion, challenger, the entry, no intent, the note.
+#: What a promotion writes, in this order: the intent, previous, champion, challenger, the entry, its
+#: digest, no intent, the note.
 WRITES = (
     "set_registered_model_tag",
     "set_registered_model_alias",
@@ -23,7 +24,7 @@ WRITES = (
     "set_model_version_tag",
 )
 LIBRARIES = ("mlflow.pyfunc", "mlflow.artifacts", *(f"mlflow.store.{s}.sqlalchemy_store" for s in STORES))
-POINTS = [(number, when) for number in range(1, 8) for when in ("before", "after")]
+POINTS = [(number, when) for number in range(1, 9) for when in ("before", "after")]
 
 
 def _context() -> Any:

@@ -1,7 +1,6 @@
 """A process that is killed leaves no run under way, no server and no lost work: the next command sees to it."""
 
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -10,20 +9,6 @@ from pathlib import Path
 import helpers
 import psutil
 import pytest
-
-from tasks.runtime import processes
-
-
-def test_a_process_is_gone_when_it_ended_or_its_number_belongs_to_another():
-    own = processes.own()
-    host, pid, start = own.rsplit("/", 2)
-    assert not processes.gone(own)
-    assert processes.gone(f"{host}/{pid}/{int(start) - 60}")
-    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
-        ended.wait()
-    assert processes.gone(f"{host}/{ended.pid}/{start}")
-    for other in (f"elsewhere-{socket.gethostname()}/{ended.pid}/{start}", "nightly", "a/b/c", ""):
-        assert not processes.gone(other)
 
 
 def _killed_in(stage: str, recipe: Path, home: Path) -> list[str]:

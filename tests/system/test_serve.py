@@ -20,6 +20,7 @@ from pathlib import Path
 import helpers
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from documents import block
 
@@ -91,7 +92,22 @@ class Served:
 
     def _read(self) -> None:
         with self.process.stderr as lines:
-            self.said += [said.strip() for said in lines]
+            for said in lines:
+                self.said.append(said.strip())
+
+    def says(self, words: str) -> None:
+        """Wait until it has said so."""
+        for _ in range(240):
+            if any(words in said for said in self.said):
+                return
+            time.sleep(0.5)
+        raise AssertionError(self.said)
+
+    def server(self) -> int:
+        """The number of its server's process."""
+        children = psutil.Process(self.process.pid).children()
+        (found,) = (each.pid for each in children if "flows.deployments.locked_server" in each.cmdline())
+        return found
 
     def ask(self, path: str, body: dict | None = None) -> object:
         data = None if body is None else json.dumps(body).encode()
@@ -155,7 +171,7 @@ class Served:
     def end(self) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
+        self.process.wait(30)
         self.reading.join()
 
 
@@ -268,8 +284,76 @@ def test_a_run_that_fails_is_told(day, channel):
     assert len([text for text in channel.told if "of watch" in text]) == 1
 
 
+#: On another machine, whose process nobody sees: an MLflow run and a Prefect run that has sent one heartbeat.
+SILENT = """
+import sys
+from datetime import timedelta
+from pathlib import Path
+from tasks.runtime.home import configure
+configure(Path(sys.argv[1]))
+import json, time
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.events import RelatedResource, emit_event
+from prefect.states import Running
+from flows.deployments import alerts
+from tasks.runtime import processes
+from tasks.services import tracking
+from tasks.services.orchestration import recovery
+from tasks.services.tracking import runs
+from tasks.services.tracking.client import begin_run, experiment_id
+
+alerts.watch_over()
+for seconds in (10, 10):
+    name = alerts.watch_over(timedelta(seconds=seconds))
+elsewhere = "elsewhere/000000000000/11111111-2222/4026531836/7/7"
+
+@flow(name="train")
+def train(): ...
+
+with get_client(sync_client=True) as client:
+    (automation,) = client.read_automations_by_name(name)
+    run = client.create_flow_run(train, state=Running(), tags=[elsewhere], name="train elsewhere")
+    tags = {"mlflow.runName": "train elsewhere", runs.PROCESS: elsewhere, runs.FLOW_RUN: str(run.id)}
+    kept = begin_run(experiment_id("elsewhere"), tags)
+    before = recovery.repair()
+    flow_of = RelatedResource({"prefect.resource.id": f"prefect.flow.{run.flow_id}", "prefect.resource.role": "flow",
+                               "prefect.resource.name": "train"})
+    emit_event("prefect.flow-run.heartbeat", {"prefect.resource.id": f"prefect.flow-run.{run.id}"}, related=[flow_of])
+    for _ in range(120):
+        if client.read_flow_run(run.id).state.is_crashed():
+            break
+        time.sleep(0.5)
+    after = recovery.repair()
+    state, status = client.read_flow_run(run.id).state.type, tracking.client().get_run(kept).info.status
+    print(json.dumps([before, after, state, status]))
+"""
+
+
+def test_a_run_of_another_machine_is_closed_once_it_is_silent(day):
+    told = json.loads(day.secret.read_text())
+    env = helpers.outside() | {"PREFECT_API_URL": day.api, "PREFECT_API_AUTH_STRING": told["password"]}
+    done = subprocess.run([sys.executable, "-c", SILENT, day.home], env=env, capture_output=True, text=True)
+    before, after, state, status = json.loads((done.stdout.splitlines() or [done.stderr])[-1])
+    assert (state, status) == ("CRASHED", "KILLED")
+    assert [line for line in before if "elsewhere" in line] == []
+    assert [line for line in after if "The MLflow run train elsewhere is closed" in line]
+
+
+def test_its_server_is_started_again_and_waited_for(day):
+    os.kill(day.server(), signal.SIGKILL)
+    day.says("has ended (exit code -9); it is started again")
+    day.says("answers again")
+    day.looks(2)
+    os.kill(day.server(), signal.SIGSTOP)
+    day.says("does not answer; it is waited for")
+    os.kill(day.server(), signal.SIGCONT)
+    day.looks(1)
+
+
 def test_it_takes_its_server_along(day):
     assert day.said[2].startswith("MLflow: mlflow ui --backend-store-uri sqlite:///")
+    os.kill(day.server(), signal.SIGKILL)  # nobody answers, which must not keep it waiting
     day.end()
     assert not day.secret.exists()
     with pytest.raises(OSError, match="refused"):

@@ -11,7 +11,7 @@ import pytest
 from tiny_features import images_of
 
 from tasks import settings
-from tasks.runtime.store import tables
+from tasks.runtime.store import inventory
 from tasks.runtime.store.tables import Table
 
 
@@ -29,7 +29,7 @@ def killed_worker(own_home):
 
     def watch():
         for _ in range(1200):
-            if any(row["table"].startswith("features-") and row["rows"] for row in tables.tables()):
+            if any(row["table"].startswith("features-") and row["rows"] for row in inventory.tables()):
                 workers = [p for p in psutil.Process().children() if "--multiprocessing-fork" in p.cmdline()]
                 os.kill(workers[0].pid, signal.SIGKILL)
                 ended.append(workers[0].pid)
@@ -62,6 +62,6 @@ def test_a_killed_workers_shard_is_done_again_and_no_row_twice(server, tmp_path,
 
 
 def _rows(prefix):
-    (table,) = (each for each in tables.tables() if each["table"].startswith(prefix))
+    (table,) = (each for each in inventory.tables() if each["table"].startswith(prefix))
     # Keys are read without the values, whose shape does not matter then.
     return {"rows": table["rows"], "keys": len(Table(table["table"], (1,), "float16").keys())}

@@ -61,11 +61,16 @@ def read(path: Path, encoding: str | None = None) -> Table:
 
 
 def _parquet(path: Path) -> pd.DataFrame:
-    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     try:
-        table = pd.read_parquet(path)
-    except (pa.ArrowException, ValueError) as error:
+        read = pq.read_table(path)
+        read.validate(full=True)  # else a text that is no UTF-8 is found at its first use
+        table = read.to_pandas()
+        table.columns = list(table.columns)
+    except Exception as error:  # pandas trusts what the file says of its index: KeyError, TypeError …
+        if isinstance(error, OSError) and error.errno:
+            raise
         raise DataError(f"{path}: expected a Parquet table, found a broken file: {brief(error)[:200]}.") from None
     # pandas stores its index: a named one becomes a column; one left by a shuffle, filter or concat has no meaning.
     named = [name for name in table.index.names if name is not None and name not in table]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Container
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tasks.data.images import pipeline
+from tasks.data.images import pipeline, plain
 from tasks.data.images.decode import FORMATS, SCAN, SCANS
 from tasks.runtime.store.photos import MAX_BYTES
 
@@ -57,24 +57,44 @@ def read(path: str, size: int, max_pixels: int) -> tuple[dict[str, Any], np.ndar
     """
     photo = None
 
-    def look(image: Image.Image, data: bytes) -> dict[str, Any]:
+    def look(image: Image.Image, data: bytes, key: str) -> dict[str, Any]:
         nonlocal photo
         checked = _checked(image, data, max_pixels)
-        with _large if image.width * image.height > LARGE else nullcontext():
-            try:
-                photo = pipeline.photo(data, size, max_pixels, (checked["format"],))
-            except ValueError as error:
-                image.load()  # Pillow says better what is wrong, if it finds anything
-                kind = f"damaged, or a kind of {image.format} that TensorFlow does not read"
-                raise ValueError(f"{kind}; save it again as PNG ({error})") from None
+        with _one_large(image):
+            photo = _decoded(image, data, size, max_pixels)
             return checked | _seen(photo)
 
     return asdict(_facts(path, look)), photo
 
 
-def head(path: str, max_pixels: int) -> dict[str, Any]:
-    """As `read`, without decoding: `key`, `bytes`, `format` and size, and what is wrong with them."""
-    return asdict(_facts(path, lambda image, data: _checked(image, data, max_pixels)))
+def square(
+    path: str, known: Container[str], size: int, fit: str, max_pixels: int
+) -> tuple[dict[str, Any], np.ndarray | None]:
+    """As `read`, without what is measured, and instead of the photo its square; None if its key is `known`."""
+    found = None
+
+    def look(image: Image.Image, data: bytes, key: str) -> dict[str, Any]:
+        nonlocal found
+        checked = _checked(image, data, max_pixels)
+        if key not in known:
+            with _one_large(image):
+                found = plain.fitted(_decoded(image, data, size, max_pixels), size, fit)
+        return checked
+
+    return asdict(_facts(path, look)), found
+
+
+def _one_large(image: Image.Image) -> AbstractContextManager[Any]:
+    return _large if image.width * image.height > LARGE else nullcontext()
+
+
+def _decoded(image: Image.Image, data: bytes, size: int, max_pixels: int) -> np.ndarray:
+    try:
+        return pipeline.photo(data, size, max_pixels, (str(image.format),))
+    except ValueError as error:
+        image.load()  # Pillow says better what is wrong, if it finds anything
+        kind = f"damaged, or a kind of {image.format} that TensorFlow does not read"
+        raise ValueError(f"{kind}; save it again as PNG ({error})") from None
 
 
 def unread(reason: str) -> dict[str, Any]:
@@ -82,7 +102,7 @@ def unread(reason: str) -> dict[str, Any]:
     return asdict(Facts(error=f"{CLOSED}: {reason}"))
 
 
-def _facts(path: str, look: Callable[[Image.Image, bytes], dict[str, Any]]) -> Facts:
+def _facts(path: str, look: Callable[[Image.Image, bytes, str], dict[str, Any]]) -> Facts:
     from PIL import Image
 
     try:
@@ -97,7 +117,7 @@ def _facts(path: str, look: Callable[[Image.Image, bytes], dict[str, Any]]) -> F
         return Facts(key=key, bytes=0, error="empty file")
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return Facts(key=key, bytes=len(data), **look(image, data))
+            return Facts(key=key, bytes=len(data), **look(image, data, key))
     except Exception as error:
         # Pillow's plugins raise any error of their parser: struct.error, IndexError, SyntaxError, OSError …
         return Facts(key=key, bytes=len(data), error=f"not a readable image: {_reason(error)}")

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -17,6 +16,7 @@ from tasks.data.images import plain
 from tasks.data.images.decode import FORMATS, decoder, preparer
 from tasks.runtime.errors import DataError
 from tasks.runtime.processes import has_gpu
+from tasks.runtime.store import photos
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -38,15 +38,16 @@ def prepared(
     max_pixels: int,
     batch_size: int = 64,
     formats: Collection[str] = FORMATS,
+    keys: list[str] | None = None,
 ) -> Iterator[tuple[list[int], np.ndarray]]:
     """Batches of (positions in `paths`, uint8[n, size, size, 3]), in order. `formats`: those of the files.
 
     Uses tf.data, or threads if all are plain and cores are few; the pixels are equal. Raises `DataError` naming the
-    file that cannot be read.
+    file that cannot be read, or, with `keys`, whose bytes have another key by now.
     """
     few = (os.cpu_count() or 1) <= MOST_CORES and not has_gpu()
     way = _by_threads if few and set(formats) <= PLAIN else _by_tf_data
-    batches = way(paths, size, fit, max_pixels, batch_size, formats)
+    batches = way(paths, size, fit, max_pixels, batch_size, formats, keys)
     start = 0
     for batch in batches:
         yield list(range(start, start + len(batch))), batch
@@ -54,10 +55,17 @@ def prepared(
 
 
 def _by_threads(
-    paths: list[str], size: int, fit: str, max_pixels: int, batch_size: int, formats: Collection[str]
+    paths: list[str],
+    size: int,
+    fit: str,
+    max_pixels: int,
+    batch_size: int,
+    formats: Collection[str],
+    keys: list[str] | None,
 ) -> Iterator[np.ndarray]:
     read = reader(size, fit, max_pixels, formats)
-    return ahead(read, [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)])
+    parts = [slice(start, start + batch_size) for start in range(0, len(paths), batch_size)]
+    return ahead(lambda part: read(paths[part], keys and keys[part]), parts)
 
 
 def ahead(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
@@ -77,24 +85,39 @@ def ahead(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Res
 
 
 def _by_tf_data(
-    paths: list[str], size: int, fit: str, max_pixels: int, batch_size: int, formats: Collection[str]
+    paths: list[str],
+    size: int,
+    fit: str,
+    max_pixels: int,
+    batch_size: int,
+    formats: Collection[str],
+    keys: list[str] | None,
 ) -> Iterator[np.ndarray]:
     import tensorflow as tf
 
     prepare = _preparer(size, fit, max_pixels, tuple(sorted(formats)))
+
+    def square(path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        data = tf.io.read_file(path)
+        return prepare(data), data if keys else ""
+
     # AutoGraph has nothing to translate here, but would search for a quarter of a second.
-    read = tf.autograph.experimental.do_not_convert(lambda path: prepare(tf.io.read_file(path)))
+    read = tf.autograph.experimental.do_not_convert(square)
     data = tf.data.Dataset.from_tensor_slices(tf.constant(paths, tf.string))
     data = data.map(read, os.cpu_count(), deterministic=True)
     data = untuned(data.batch(batch_size).prefetch(2))
     start = 0
     try:
-        for batch in data.as_numpy_iterator():
+        for batch, contents in data.as_numpy_iterator():
+            if keys:
+                # TensorFlow has no SHA-256: the bytes that were decoded come along.
+                for at, content in enumerate(contents, start):
+                    photos.check(paths[at], content, keys[at])
             yield batch
             start += len(batch)
     except (tf.errors.OpError, UnicodeDecodeError):
         # One by one: they name the file that cannot be read.
-        yield from _by_threads(paths[start:], size, fit, max_pixels, batch_size, formats)
+        yield from _by_threads(paths[start:], size, fit, max_pixels, batch_size, formats, keys and keys[start:])
 
 
 def untuned(data: tf.data.Dataset) -> tf.data.Dataset:
@@ -113,21 +136,21 @@ def untuned(data: tf.data.Dataset) -> tf.data.Dataset:
 
 def reader(
     size: int, fit: str, max_pixels: int, formats: Collection[str] = FORMATS
-) -> Callable[[Sequence[str]], np.ndarray]:
-    """A function from paths to uint8[n, size, size, 3], to read rows in any order. Errors as in `prepared`."""
+) -> Callable[[Sequence[str], Sequence[str] | None], np.ndarray]:
+    """A function from paths, and their keys or None, to uint8[n, size, size, 3]. Errors as in `prepared`."""
 
-    def read(paths: Sequence[str]) -> np.ndarray:
+    def read(paths: Sequence[str], keys: Sequence[str] | None) -> np.ndarray:
         out = np.empty((len(paths), size, size, 3), np.uint8)
-        for row, path in zip(out, paths, strict=True):
-            row[:] = _square(path, size, fit, max_pixels, formats)
+        for row, path, key in zip(out, paths, keys or [""] * len(paths), strict=True):
+            row[:] = _square(path, key, size, fit, max_pixels, formats)
         return out
 
     return read
 
 
-def _square(path: str, size: int, fit: str, max_pixels: int, formats: Collection[str]) -> np.ndarray:
+def _square(path: str, key: str, size: int, fit: str, max_pixels: int, formats: Collection[str]) -> np.ndarray:
     try:
-        data = Path(path).read_bytes()
+        data = photos.content(path, key)
     except OSError as error:
         raise _unreadable(path, error) from None
     try:

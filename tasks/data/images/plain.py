@@ -57,12 +57,22 @@ MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 def _well_formed(data: bytes) -> bool:
-    """Whether a JPEG's segments follow one another up to the end of the file (ITU-T T.81, annex B)."""
-    at = 2
+    """Whether a JPEG's segments follow one another up to the end of the file (ITU-T T.81, annex B).
+
+    A progressive one must have all scans too: versions of the library smooth over what is missing in different ways.
+    """
+    at, missing = 2, set[tuple[int, int]]()
     while data[at : at + 1] == b"\xff":
         marker, length = data[at + 1 : at + 2], int.from_bytes(data[at + 2 : at + 4])
         if marker == b"\xd9":
-            return at + 2 == len(data)
+            return at + 2 == len(data) and not missing
+        part = data[at + 4 : at + 2 + length]
+        if marker == b"\xc2":
+            missing = {(component, place) for component in part[6::3] for place in range(64)}
+        elif marker == b"\xda" and missing and part:
+            first, last, bits = part[1 + 2 * part[0] :][:3].ljust(3, b"\xff")
+            exact = range(first, last + 1) if bits % 16 == 0 else ()
+            missing -= {(component, place) for component in part[1 : 1 + 2 * part[0] : 2] for place in exact}
         at += 2 + max(length, 2)
         if marker == b"\xda":
             found = MARKER.search(data, at)

@@ -86,9 +86,10 @@ def _graph(path: Path, x: keras.KerasTensor, output: str) -> keras.KerasTensor:
     """Output of a SavedModel for the images as a feature map; a vector, [n, c], as [n, 1, 1, c]."""
     import keras
 
+    layer = saved_models.load(path)
     try:
-        found = saved_models.load(path)(x)
-    except (ValueError, TypeError) as error:
+        found = layer(x)
+    except Exception as error:  # TensorFlow's own are of no common kind
         raise UsageError(
             f"{path}: expected a network for images [n, {x.shape[1]}, {x.shape[2]}, 3], found another: {brief(error)}"
         ) from None
@@ -105,7 +106,7 @@ def _read(path: Path) -> keras.Model:
     try:
         hdf5.check_keras(path)
         return load(path)
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except files.DAMAGE as error:
         raise DependencyError(f"{path}: expected a network in a .keras file, without code: {brief(error)}") from None
 
 

@@ -170,7 +170,7 @@ def _load(network: keras.Model, weights: str) -> None:
     path, _ = files.from_path(weights)
     try:
         arrays.exactly(network, path)
-    except (ValueError, OSError) as error:
+    except files.DAMAGE as error:
         raise DependencyError(
             f"{path}: expected .weights.h5 of {type(network).__name__}, found another file: {error}"
         ) from None

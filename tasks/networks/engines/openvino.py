@@ -7,6 +7,7 @@ throughput hint use all cores
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 
 from tasks.networks.engines import Engine, one_line
 from tasks.runtime.errors import DependencyError
+from tasks.runtime.store import checksums, uses
 
 if TYPE_CHECKING:
     import keras
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 #: Keras 3.15 exports from JAX with operations that OpenVINO 2026.4 has no rule for (`XlaCallModule`), and from PyTorch
 #: without the height and width of the input.
 BACKENDS = ("tensorflow",)
+#: File with the checksums of an exported model.
+SUMS = "checksums.json"
 
 
 def start(build: Callable[[], keras.Model], folder: Path) -> Engine:
@@ -31,7 +35,7 @@ def start(build: Callable[[], keras.Model], folder: Path) -> Engine:
     import openvino as ov
 
     exported = folder / "model.xml"
-    if not exported.is_file():
+    if not exported.is_file() or _changed(folder):
         _export(build(), folder)
     core = ov.Core()
     model = core.read_model(exported)
@@ -41,6 +45,15 @@ def start(build: Callable[[], keras.Model], folder: Path) -> Engine:
     settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
     compiled = core.compile_model(inputs.build(), "CPU", settings)
     return Engine("openvino", tuple(compiled.output(0).shape)[1:], lambda batches: _run(compiled, batches))
+
+
+def _changed(folder: Path) -> bool:
+    """Whether an exported model is not as it was written: OpenVINO would run it all the same."""
+    uses.touch(folder)
+    try:
+        return bool(checksums.wrong(folder, json.loads((folder / SUMS).read_bytes())))
+    except (OSError, ValueError, AttributeError, TypeError):
+        return True
 
 
 def _export(model: keras.Model, folder: Path) -> None:
@@ -58,6 +71,7 @@ def _export(model: keras.Model, folder: Path) -> None:
     # The weights first: a reader that sees model.xml finds both.
     working.with_suffix(".bin").rename(folder / "model.bin")
     working.with_suffix(".xml").rename(folder / "model.xml")
+    (folder / SUMS).write_text(json.dumps(checksums.of_folder(folder, ("model.bin", "model.xml"))))
 
 
 def _run(compiled: Any, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

@@ -3,12 +3,32 @@
 import hashlib
 import json
 import re
+import struct
+import zipfile
+import zlib
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from tasks.runtime.errors import DependencyError, UsageError
+from tasks.runtime.home import expanded
 
+#: What Python, h5py and Keras raise for a damaged or forged file.
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    RuntimeError,
+    MemoryError,
+    OSError,
+)
 #: A part of a digest can be met by another file.
 WHOLE = re.compile("sha256=[0-9a-f]{64}", re.IGNORECASE)
 
@@ -21,7 +41,7 @@ def from_path(weights: str) -> tuple[Path, str]:
     name, _, condition = weights.partition("#")
     if condition and not WHOLE.fullmatch(condition):
         raise UsageError(f"backbone.weights: expected #sha256= and 64 hex digits after the path, found #{condition}.")
-    path = _packaged(name) if name.startswith("package:") else Path(name).expanduser()
+    path = _packaged(name) if name.startswith("package:") else expanded(name)
     if not path.is_file() and not (path / "saved_model.pb").is_file():
         raise UsageError(
             f"backbone.weights: expected a name that the backbone defines, the path of a file or of a SavedModel, "

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.networks.weights import arrays, state
+from tasks.networks.weights.files import DAMAGE
 from tasks.runtime.errors import DependencyError, brief
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def fill(model: keras.Model, path: Path, entry: Callable[[str], str] | None = No
             arrays.assign(model, path)
         else:
             assign(model, state.read(path), entry)
-    except (ValueError, TypeError, KeyError, OSError, AttributeError) as error:
+    except DAMAGE as error:
         raise DependencyError(f"{path}: expected the weights of {model.name}, found others: {brief(error)}") from None
 
 

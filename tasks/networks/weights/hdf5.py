@@ -5,10 +5,15 @@ external storage and virtual data sets. A file of a kilobyte can also describe a
 nothing of that.
 """
 
+import re
+import struct
 import zipfile
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, Any
 
+from tasks.networks.weights import files
 from tasks.runtime.errors import few
 
 #: An array may be so many times as large as the bytes that it takes in the file: weights are hardly compressible.
@@ -20,12 +25,19 @@ SMALL_TOGETHER = 2**26
 #: NumPy's kinds of numbers.
 NUMBERS = "fiub"
 WEIGHTS = ".weights.h5"
+#: How a file begins, and by its version where the widths of addresses and lengths are: 8 bytes, as h5py writes them.
+START, WIDTHS = b"\x89HDF\r\n\x1a\n", {0: 13, 1: 13, 2: 9, 3: 9}
+#: How a heap begins that texts of any length are in.
+HEAP = b"GCOL\x01"
+CHUNK = 2**20
 
 
 def check(file: Path | IO[bytes]) -> None:
     """Raise `ValueError` unless everything in an HDF5 file is numbers that it holds itself."""
     import h5py
 
+    with file.open("rb") if isinstance(file, Path) else nullcontext(file) as raw:
+        _check_heaps(raw)
     with h5py.File(file) as opened:
         waiting: list[Any] = [opened]
         seen: set[Any] = set()
@@ -58,8 +70,39 @@ def check_keras(path: Path) -> None:
                 if entry.filename.endswith(WEIGHTS):
                     with archive.open(entry) as file:
                         check(file)
-    except (zipfile.BadZipFile, NotImplementedError) as error:
+    except files.DAMAGE as error:
         raise ValueError(str(error)) from None
+
+
+def _check_heaps(file: IO[bytes]) -> None:
+    """Raise `ValueError` for a heap on which HDF5's library, 1.14, goes round for ever: an entry takes no space.
+
+    Section III.E of https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html.
+    """
+    start = file.read(16)
+    if not start.startswith(START) or start[WIDTHS.get(start[8], 16) :][:2] != b"\x08\x08":
+        raise ValueError("it does not begin as HDF5 files of h5py do")
+    for place in list(_places(file, HEAP)):
+        file.seek(place + 8)
+        (size,) = struct.unpack("<Q", file.read(8).ljust(8))
+        heap, at = file.read(max(0, min(size, SMALL_TOGETHER) - 16)), 0
+        while at + 16 <= len(heap):
+            index, length = struct.unpack_from("<H6xQ", heap, at)
+            taken = 16 + -(-length // 8) * 8 if index else length  # what is free counts its own header
+            if not 16 <= taken <= len(heap) - at:
+                raise ValueError("its heap of texts is damaged")
+            at += taken
+    file.seek(0)
+
+
+def _places(file: IO[bytes], mark: bytes) -> Iterator[int]:
+    """Where a mark is in a file, from its beginning."""
+    file.seek(0)
+    before, at = b"", 0
+    while chunk := file.read(CHUNK):
+        text = before + chunk
+        yield from (at - len(before) + found.start() for found in re.finditer(re.escape(mark), text))
+        at, before = at + len(chunk), text[1 - len(mark) :]
 
 
 def _growth(array: Any) -> int:

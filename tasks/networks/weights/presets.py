@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.networks.weights import files, hdf5
-from tasks.runtime.errors import DependencyError, UsageError
-from tasks.runtime.home import home
+from tasks.runtime.errors import DependencyError, UsageError, brief
+from tasks.runtime.home import expanded, home
 
 if TYPE_CHECKING:
     import keras
@@ -56,7 +56,7 @@ def page(preset: str) -> str:
 
 def local(preset: str) -> Path | None:
     """The folder that the user put a preset into: the path itself, or one below `HEADSTART_HOME/hub`."""
-    for folder in (Path(preset).expanduser(), home() / "hub" / preset):
+    for folder in (expanded(preset), home() / "hub" / preset):
         if folder.is_dir():
             return folder
     return None
@@ -92,7 +92,7 @@ def read(folder: Path, with_weights: bool, **changes: Any) -> keras.Model:
         for file in folder.glob("*.h5") if with_weights else ():
             hdf5.check(file)
         return keras_hub.models.Backbone.from_preset(str(folder), load_weights=with_weights, **changes)
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except files.DAMAGE as error:
         raise DependencyError(f"{folder}: expected a KerasHub preset, found a mistake: {error}") from None
 
 
@@ -103,7 +103,7 @@ def config(folder: Path, name: str = "config.json") -> dict[str, Any]:
         return {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DependencyError(f"{path}: expected JSON, found a mistake: {error}.") from None
     if not isinstance(found, dict):
         raise DependencyError(f"{path}: expected a JSON object, found a {type(found).__name__}.")
@@ -117,9 +117,13 @@ def pixel_range(folder: Path) -> tuple[list[float], list[float]] | None:
     serialized = config(folder, "image_converter.json")
     if not serialized:
         return None
-    _check(serialized, folder / "image_converter.json")
-    converter = keras.saving.deserialize_keras_object(serialized, safe_mode=True)
-    return _channels(converter.scale, 1.0), _channels(converter.offset, 0.0)
+    path = folder / "image_converter.json"
+    _check(serialized, path)
+    try:
+        converter = keras.saving.deserialize_keras_object(serialized, safe_mode=True)
+        return _channels(converter.scale, 1.0), _channels(converter.offset, 0.0)
+    except files.DAMAGE as error:
+        raise DependencyError(f"{path}: expected a converter of images, found a mistake: {brief(error)}") from None
 
 
 def _channels(value: Any, default: float) -> list[float]:

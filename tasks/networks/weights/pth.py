@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from tasks.networks.weights.files import DAMAGE
 from tasks.networks.weights.storages import STORAGES, Place, Storage, decode, itemsize
 from tasks.runtime.errors import DependencyError
 
@@ -27,22 +28,6 @@ LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 #: Where training scripts put the state dictionary when they save more than that.
 NESTED = ("state_dict", "model_state_dict", "model")
-#: Errors that Python raises for a damaged or forged file.
-DAMAGE = (
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    struct.error,
-    EOFError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    OverflowError,
-    MemoryError,
-    RecursionError,
-    NotImplementedError,
-    OSError,
-)
 
 
 #: By their names in pickletools; others make objects of other kinds, or numbers of text of any length.
@@ -160,7 +145,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
             zipped = file.read(4) == b"PK\x03\x04"
             file.seek(0)
             return _zipped(file) if zipped else _legacy(file)
-    except DAMAGE as error:
+    except (pickle.UnpicklingError, *DAMAGE) as error:
         raise DependencyError(f"{path}: expected a PyTorch state dictionary of tensors; refused: {error}.") from None
 
 

@@ -52,15 +52,29 @@ def paths(uris: Iterable[str], keys: Iterable[str]) -> list[str]:
     return found
 
 
+def content(path: str, key: str) -> bytes:
+    """The bytes of a local file. Raises `DataError` if they are not those of the key, where it is not ""."""
+    data = Path(path).read_bytes()
+    if key:
+        check(path, data, key)
+    return data
+
+
+def check(path: str, data: bytes, key: str) -> None:
+    """Raise `DataError` if the bytes of a file are not those of the key, under which their results would be kept."""
+    if hashlib.sha256(data).hexdigest() != key:
+        raise DataError(f"Expected the photo {path} as it was: it has changed. Run the command again.")
+
+
 def stored() -> list[dict[str, Any]]:
     """The copies as a row of the store's tables: name, rows, bytes; no row if there are none."""
-    return _row([file.stat().st_size for file in _copies()])
+    return _row([file.stat().st_size for file in copies()])
 
 
 def prune(used: Collection[str], delete: bool) -> list[dict[str, Any]]:
     """As `stored`, of the copies of photos whose keys are not in `used`; deletes them if told so."""
     sizes = []
-    for file in _copies():
+    for file in copies():
         if file.name not in used:
             sizes.append(file.stat().st_size)
             if delete:
@@ -107,7 +121,8 @@ def _write(file: Path, data: bytes) -> None:
         working.unlink(missing_ok=True)
 
 
-def _copies() -> Iterator[Path]:
+def copies() -> Iterator[Path]:
+    """The files of all copies."""
     return (file for file in _root().glob("[0-9a-f][0-9a-f]/*") if not file.name.startswith("."))
 
 

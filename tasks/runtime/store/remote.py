@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from tasks.runtime.errors import DataError, DependencyError, UsageError, brief
+from tasks.runtime.home import expanded
 
 if TYPE_CHECKING:
     from obstore import GetResult, ObjectMeta
@@ -75,7 +76,7 @@ def place(where: str | Path, option: str) -> Path | str:
     """
     text = str(where)
     if not scheme(text):
-        return Path(where).expanduser().absolute()
+        return expanded(where).absolute()
     if found := problem(text):
         raise UsageError(f"{option}: expected a path or an address, found {found}.")
     if scheme(text) == "file":

@@ -1,12 +1,10 @@
-"""The content-addressed store: Lance tables of rows by key, and folders of files by digest.
+"""The content-addressed store's tables: rows by key, and facts about files.
 
-Lance commits a batch of rows whole or not at all, and lets several processes append at once
-(https://lancedb.github.io/lance/format.html), so a killed run leaves every committed row readable.
+Each row has a checksum of its own, which a process compares when it first reads the row: what it costs grows with what
+is read, not with the table. The end of each file is looked at before (`commits`).
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -14,33 +12,67 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from tasks.runtime.errors import DependencyError
+from tasks.runtime import progress
+from tasks.runtime.errors import Lost
 from tasks.runtime.home import home
+from tasks.runtime.store import checksums, commits, uses
+from tasks.runtime.store.checksums import COLUMN
+from tasks.runtime.store.commits import Broken
 
-#: Tables that can be computed again, by the beginning of their names.
-DERIVED = ("images-", "features-", "activations-", "answers-")
 
+class _Stored:
+    """A table in the store: its name, where it is, and its columns."""
 
-class Table:
-    """Rows of (key: text, value: a fixed-size array) that are computed once and never change.
-
-    `name` contains the digest of everything that the values depend on besides the key.
-    """
-
-    def __init__(self, name: str, shape: tuple[int, ...], dtype: Any) -> None:
-        self.name, self.shape, self.dtype = name, shape, np.dtype(dtype)
-        self.uri = f"{location()}/{name}.lance"
+    def __init__(self, name: str) -> None:
+        self.name, self.uri = name, commits.uri(name)
 
     @property
     def schema(self) -> pa.Schema:
-        """Columns `key` and `value` as Arrow stores them."""
+        """Columns as Arrow stores them."""
+        raise NotImplementedError
+
+    def _columns(self, names: list[str]) -> tuple[Any, pa.Table] | None:
+        """The table and some of its columns; None if there is none, or only a damaged one, which is set aside."""
+        try:
+            found = commits.opened(self.uri, self.schema)
+            if found is None:
+                return None
+            uses.touch(self.uri)
+            with commits.reading():
+                return found, found.to_table(columns=names)
+        except Broken as damage:
+            commits.set_aside(self.uri, str(damage))
+            return None
+
+    def _commit(self, rows: pa.Table) -> None:
+        try:
+            commits.append(self.uri, rows)
+        except Broken as damage:
+            commits.set_aside(self.uri, str(damage))
+            commits.append(self.uri, rows)
+
+
+class Table(_Stored):
+    """Rows of (key: text, value: a fixed-size array) that are computed once and never change.
+
+    `name` contains the digest of everything that the values depend on besides the key. Reading raises `Lost` where rows
+    are damaged or gone: whoever fills the table has to fill it again. A damaged table is set aside.
+    """
+
+    def __init__(self, name: str, shape: tuple[int, ...], dtype: Any) -> None:
+        super().__init__(name)
+        self.shape, self.dtype = shape, np.dtype(dtype)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns `key`, `value` and `checksum` as Arrow stores them."""
         value = pa.list_(pa.from_numpy_dtype(self.dtype), int(np.prod(self.shape)))
-        return pa.schema([pa.field("key", pa.string()), pa.field("value", value)])
+        return pa.schema([pa.field("key", pa.string()), pa.field("value", value), pa.field(COLUMN, pa.uint32())])
 
     def keys(self) -> set[str]:
         """Keys of all committed rows; reads no values."""
-        dataset = _opened(self.uri)
-        return set(dataset.to_table(columns=["key"])["key"].to_pylist()) if dataset is not None else set()
+        found = self._columns(["key"])
+        return set(found[1]["key"].to_pylist()) if found else set()
 
     def append(self, keys: list[str], values: np.ndarray) -> None:
         """Commit rows: `values` is [len(keys), *shape] of the table's dtype."""
@@ -49,11 +81,11 @@ class Table:
             raise ValueError(f"{self.name}: expected {self.dtype}{expected}, found {values.dtype}{values.shape}")
         flat = pa.array(np.ascontiguousarray(values).reshape(-1))
         column = pa.FixedSizeListArray.from_arrays(flat, int(np.prod(self.shape)))
-        rows = pa.table({"key": pa.array(keys, pa.string()), "value": column}, schema=self.schema)
-        _commit(self.uri, rows)
+        columns = {"key": pa.array(keys, pa.string()), "value": column, COLUMN: checksums.of_rows(keys, values)}
+        self._commit(pa.table(columns, schema=self.schema))
 
     def read(self, keys: list[str]) -> np.ndarray:
-        """Values in the order of `keys`, [len(keys), *shape]. Raises `DependencyError` when a key has no row."""
+        """Values in the order of `keys`, [len(keys), *shape]. Raises `Lost` when a key has no sound row."""
         return self.reader(keys)(np.arange(len(keys)))
 
     def batches(self, keys: list[str], size: int) -> Iterator[np.ndarray]:
@@ -62,161 +94,172 @@ class Table:
         for start in range(0, len(keys), size):
             yield read(np.arange(start, min(start + size, len(keys))))
 
+    def reader(self, keys: list[str]) -> Callable[[np.ndarray], np.ndarray]:
+        """A function from positions in `keys`, int[n], to their values, [n, *shape], on the table as it is now.
+
+        It and the function raise `Lost` when a key has no sound row.
+        """
+        if not keys:
+            return lambda positions: np.empty((0, *self.shape), self.dtype)
+        dataset, found = self._there()
+        rows = self._places(found, keys)
+        check = _Check(keys, found[COLUMN].to_numpy()[rows])
+
+        def read(positions: np.ndarray) -> np.ndarray:
+            try:
+                with commits.reading():
+                    taken = dataset.take(rows[positions], columns=["value"])["value"]
+                    values = self._array(taken.combine_chunks())
+                check(positions, values)
+            except Broken as damage:
+                raise self._damaged(str(damage)) from None
+            return values
+
+        return read
+
     def mapped(self) -> tuple[list[str], np.ndarray]:
         """All rows as (keys, memory-mapped array [rows, *shape], read only), for NumPy and other .npy readers.
 
         Lance's files are not flat arrays: the first call after a commit of new rows writes one to the home folder.
         """
-        dataset = self._there()
-        keys = dataset.to_table(columns=["key"])["key"].to_pylist()
-        file = home() / "store" / "mapped" / f"{self.name}.{dataset.version}.npy"
-        if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            for old in file.parent.glob(f"{self.name}.*.npy"):
-                old.unlink()
-            working = file.with_name(f".{uuid4().hex}.npy")
-            out = np.lib.format.open_memmap(working, "w+", self.dtype, (len(keys), *self.shape))
-            start = 0
-            for batch in dataset.to_batches(columns=["value"]):
-                out[start : start + len(batch)] = self._array(batch["value"])
-                start += len(batch)
-            out.flush()
-            working.rename(file)
-        return keys, np.load(file, mmap_mode="r")
+        dataset, found = self._there()
+        return found["key"].to_pylist(), self._flat(dataset, found)
 
     def mapped_reader(self, keys: list[str]) -> Callable[[np.ndarray], np.ndarray]:
-        """Like `reader`, from the flat file: many times as fast for rows in random order, but twice the space."""
-        stored, values = self.mapped()
-        rows = self._places(stored, keys)
-        return lambda positions: values[rows[positions]]
+        """Like `reader`, from the flat file: many times as fast for rows in random order, but twice the space.
 
-    def _places(self, stored: list[str], keys: list[str]) -> np.ndarray:
+        A flat file that is damaged is written again from the table.
+        """
+        dataset, found = self._there()
+        rows = self._places(found, keys)
+        check, values = _Check(keys, found[COLUMN].to_numpy()[rows]), self._flat(dataset, found)
+
+        def read(positions: np.ndarray) -> np.ndarray:
+            nonlocal values
+            chosen = values[rows[positions]]
+            try:
+                check(positions, chosen)
+            except Broken as damage:
+                values = self._flat(dataset, found, str(damage))
+                chosen = values[rows[positions]]
+            return chosen
+
+        return read
+
+    def _flat(self, dataset: Any, found: pa.Table, damage: str = "") -> np.ndarray:
+        """The flat file of the rows, mapped; written if it is not there or damaged."""
+        file = home() / "store" / "mapped" / f"{self.name}.{commits.FORM}.{dataset.version}.npy"
+        if file.exists() and not damage:
+            try:
+                mapped = np.load(file, mmap_mode="r")
+            except (ValueError, EOFError):
+                mapped = np.empty(0)
+            if mapped.shape == (len(found), *self.shape) and mapped.dtype == self.dtype:
+                uses.touch(file)
+                return mapped
+            damage = "it is no array of the table's rows"
+        if damage:
+            progress.say(f"The array {file.name} is damaged: {damage}. It is written again from its table.")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        working = file.with_name(f".{uuid4().hex}.npy")
+        try:
+            self._write_flat(working, dataset, found)
+            for old in file.parent.glob(f"{self.name}.*.npy"):
+                old.unlink(missing_ok=True)
+            working.rename(file)
+        finally:
+            working.unlink(missing_ok=True)
+        return np.load(file, mmap_mode="r")
+
+    def _write_flat(self, working: Any, dataset: Any, found: pa.Table) -> None:
+        keys, sums = found["key"].to_pylist(), found[COLUMN].to_numpy()
+        out = np.lib.format.open_memmap(working, "w+", self.dtype, (len(keys), *self.shape))
+        start = 0
+        try:
+            with commits.reading():
+                for batch in dataset.to_batches(columns=["value"]):
+                    place = slice(start, start + len(batch))
+                    out[place] = self._array(batch["value"])
+                    _Check(keys[place], sums[place])(np.arange(len(batch)), out[place])
+                    start += len(batch)
+        except Broken as damage:
+            raise self._damaged(str(damage)) from None
+        out.flush()
+
+    def _places(self, found: pa.Table, keys: list[str]) -> np.ndarray:
         """Numbers of the rows that hold the keys, int[len(keys)]."""
         # Two writers may have committed the same key; the first row counts, for every reader.
-        place = {key: i for i, key in reversed(list(enumerate(stored)))}
+        place = {key: i for i, key in reversed(list(enumerate(found["key"].to_pylist())))}
         absent = [key for key in keys if key not in place]
         if absent:
-            raise DependencyError(f"{self.uri}: expected a row for each image, found none for {len(absent)} of them.")
+            raise self._lost(f"expected a row for each image, found none for {len(absent)} of them")
         return np.array([place[key] for key in keys], int)
 
-    def _there(self) -> Any:
-        dataset = _opened(self.uri)
-        if dataset is None:
-            raise DependencyError(f"Expected the table {self.uri}, found none: run the command again with --refresh.")
-        return dataset
+    def _there(self) -> tuple[Any, pa.Table]:
+        found = self._columns(["key", COLUMN])
+        if found is None:
+            raise self._lost("expected this table, found none")
+        return found
+
+    def _damaged(self, why: str) -> Lost:
+        commits.set_aside(self.uri, why)
+        return self._lost(f"expected rows as they were written, but {why}")
+
+    def _lost(self, what: str) -> Lost:
+        return Lost(self.name, f"{self.uri}: {what}. Run the same command again, which computes them.")
 
     def _array(self, column: pa.Array) -> np.ndarray:
         return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, *self.shape)
 
-    def reader(self, keys: list[str]) -> Callable[[np.ndarray], np.ndarray]:
-        """A function from positions in `keys`, int[n], to their values, [n, *shape], on the table as it is now.
 
-        Raises `DependencyError` when a key has no row.
-        """
-        if not keys:
-            return lambda positions: np.empty((0, *self.shape), self.dtype)
-        dataset = self._there()
-        rows = self._places(dataset.to_table(columns=["key"])["key"].to_pylist(), keys)
+class _Check:
+    """Compares rows with their checksums, each once."""
 
-        def read(positions: np.ndarray) -> np.ndarray:
-            return self._array(dataset.take(rows[positions], columns=["value"])["value"].combine_chunks())
+    def __init__(self, keys: list[str], expected: np.ndarray) -> None:
+        self.keys, self.expected, self.sound = keys, expected, np.zeros(len(keys), bool)
 
-        return read
-
-
-def location() -> str:
-    """Where the tables are: `HEADSTART_STORE`, a folder or the URI of an object store, else in the home folder."""
-    place = os.environ.get("HEADSTART_STORE") or str(home() / "store")
-    return place.rstrip("/") if "://" in place else str(Path(place).absolute())
+    def __call__(self, positions: np.ndarray, values: np.ndarray) -> None:
+        """Raise `Broken` where values, [n, …], are not those of the positions, int[n]."""
+        new = ~self.sound[positions]
+        at = positions[new]
+        if at.size:
+            found = checksums.of_rows([self.keys[i] for i in at], values if new.all() else values[new])
+            if wrong := int((found != self.expected[at]).sum()):
+                raise Broken(f"{wrong} of {len(at)} rows have other bytes than were written")
+            self.sound[at] = True
 
 
-def _commit(uri: str, rows: pa.Table) -> None:
-    """Append rows in one transaction, next to other writers."""
-    import lance
+class Rows(_Stored):
+    """A plain append-only table with named columns, for facts about files that are not addressed by content.
 
-    if _opened(uri) is None:
-        _begin(uri, rows.schema)
-    # Append to an opened table: with a path, Lance could create a new table over one that another writer just created.
-    lance.write_dataset(rows, _opened(uri), mode="append")
-
-
-def _begin(uri: str, schema: pa.Schema) -> None:
-    """Make an empty table, unless another writer is first.
-
-    Lance's own `create` does not guarantee this: of two at the same time, the second overwrites the first's rows. A
-    commit without retries does: the first version is written only if there is none.
+    The columns are in its name: a table with others is not met. Rows that are damaged are gone, and so found anew.
     """
-    import lance
-
-    try:
-        lance.LanceDataset.commit(uri, lance.LanceOperation.Overwrite(schema, []), max_retries=0)
-    except OSError:
-        if _opened(uri) is None:
-            raise
-
-
-def _opened(uri: str) -> Any:
-    """The table at its newest version, or None if nothing was committed yet."""
-    import lance
-
-    try:
-        return lance.dataset(uri)
-    except ValueError as error:
-        if "not found" in str(error):
-            return None
-        raise
-
-
-class Rows:
-    """A plain append-only table with named columns, for facts about files that are not addressed by content."""
 
     def __init__(self, name: str, schema: pa.Schema) -> None:
-        self.schema = schema
-        self.uri = f"{location()}/{name}.lance"
+        self.own = schema
+        super().__init__(f"{name}-{checksums.of_text(str(schema)):08x}")
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns, and each row's checksum."""
+        return self.own.append(pa.field(COLUMN, pa.uint32()))
 
     def read(self) -> pd.DataFrame:
-        """All committed rows; empty if there is no table."""
-        dataset = _opened(self.uri)
-        return (dataset.to_table() if dataset is not None else self.schema.empty_table()).to_pandas()
+        """All committed rows; empty if there is no table, or a damaged one, which is set aside."""
+        found = self._columns(self.schema.names)
+        rows = found[1] if found else self.schema.empty_table()
+        if (checksums.of_cells(rows.select(self.own.names)) != rows[COLUMN].to_numpy()).any():
+            commits.set_aside(self.uri, "rows have other bytes than were written")
+            rows = self.schema.empty_table()
+        return rows.select(self.own.names).to_pandas()
 
     def append(self, rows: pd.DataFrame) -> None:
         """Commit the rows, all or none."""
-        _commit(self.uri, pa.Table.from_pandas(rows, self.schema, preserve_index=False))
-
-
-def tables() -> list[dict[str, Any]]:
-    """Every table of images and features: name, rows, bytes stored, the largest first."""
-    from pyarrow import fs
-
-    system, root = fs.FileSystem.from_uri(location())
-    found = []
-    for folder in system.get_file_info(fs.FileSelector(root, allow_not_found=True)):
-        if folder.base_name.startswith(DERIVED) and folder.base_name.endswith(".lance"):
-            dataset = _opened(f"{location()}/{folder.base_name}")
-            # A folder without a version: a writer is making a table, or died while it made or dropped one.
-            rows = dataset.count_rows() if dataset is not None else 0
-            files = system.get_file_info(fs.FileSelector(folder.path, allow_not_found=True, recursive=True))
-            size = sum(file.size for file in files if file.is_file)
-            found.append({"table": folder.base_name.removesuffix(".lance"), "rows": rows, "bytes": size})
-    return sorted(found, key=lambda table: -table["bytes"])
+        cells = pa.Table.from_pandas(rows, self.own, preserve_index=False)
+        self._commit(cells.append_column(self.schema.field(COLUMN), pa.array(checksums.of_cells(cells))))
 
 
 def absent(names: Iterable[str]) -> list[str]:
     """Those of the tables that do not exist."""
-    from pyarrow import fs
-
-    system, root = fs.FileSystem.from_uri(location())
-    return [name for name in names if system.get_file_info(f"{root}/{name}.lance").type == fs.FileType.NotFound]
-
-
-def drop(name: str) -> None:
-    """Delete a table; its rows are computed again when they are needed."""
-    from pyarrow import fs
-
-    system, root = fs.FileSystem.from_uri(location())
-    # The versions first: without them there is no table, even if an interruption leaves other files.
-    if system.get_file_info(f"{root}/{name}.lance/_versions").type != fs.FileType.NotFound:
-        system.delete_dir(f"{root}/{name}.lance/_versions")
-    system.delete_dir(f"{root}/{name}.lance")
-    for flat in (home() / "store" / "mapped").glob(f"{name}.*.npy"):
-        flat.unlink()
+    listed = list(names)
+    return [name for name, there in zip(listed, commits.exist(listed), strict=True) if not there]

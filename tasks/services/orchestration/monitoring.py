@@ -12,6 +12,7 @@ from prefect.runtime import flow_run
 from tasks.runtime import outages
 from tasks.runtime.errors import UsageError
 from tasks.runtime.home import home
+from tasks.runtime.store import upkeep, uses
 from tasks.services import tracking
 from tasks.settings import Observe
 
@@ -25,9 +26,10 @@ def run(name: str, flow: str, settings: dict[str, Any], observe: Observe) -> Ite
     """The MLflow run of the current Prefect run, monitored; all records are saved at its end, also if it failed.
 
     The run's log is its artifact `run.log`, and stays in `HEADSTART_HOME/logs`; `queue_seconds` is how long after its
-    scheduled time the run started. Raises `UsageError` if energy is requested and CodeCarbon is not installed.
+    scheduled time the run started. At its end the store is brought within its limit. Raises `UsageError` if energy is
+    requested and CodeCarbon is not installed.
     """
-    with tracking.run(name, flow, settings, flow_run.id) as current, ExitStack() as watchers:
+    with uses.running(), tracking.run(name, flow, settings, flow_run.id) as current, ExitStack() as watchers:
         watchers.enter_context(_logged(current.id))
         if observe.system_metrics:
             watchers.enter_context(_system_metrics(current.id, observe.every))
@@ -39,6 +41,7 @@ def run(name: str, flow: str, settings: dict[str, Any], observe: Observe) -> Ite
         yield current
         cached = sum(stage.cached for stage in current.stages.values())
         tracking.log_result({}, {"stages": len(current.stages), "stages_cached": cached})
+        upkeep.within_limit()
 
 
 @contextmanager

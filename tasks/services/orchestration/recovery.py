@@ -1,13 +1,15 @@
 """Clean up after a killed process: close its runs in MLflow and Prefect, and stop its Prefect server.
 
 Each run carries the name of its process (`tasks/runtime/processes.py`). A run that is marked as running although its
-process is gone has crashed. Its finished stages stay in the cache, and the same command continues from there. Prefect
-frees its slots with the run, a database its locks with the process.
+process is gone has crashed. Its finished stages stay in the cache, and the same command continues from there. Whether a
+process of another machine is gone cannot be seen from here; the Prefect server closes its run once it has been silent
+for too long (`flows/deployments/alerts.py`), and the run in MLflow is then closed here.
 """
 
 import os
 from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 import psutil
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -20,9 +22,11 @@ from prefect.states import Crashed
 from tasks.runtime import processes
 from tasks.runtime.processes import PARENT
 from tasks.services import tracking
+from tasks.services.orchestration.pages import every
 
 UNDER_WAY = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
-PAGE = 200
+#: What the command line of a server that Headstart has started holds: Prefect's own, and `locked_server`.
+SERVERS = {"prefect.server.api.server:create_app", "flows.deployments.locked_server"}
 
 
 def repair() -> list[str]:
@@ -32,26 +36,28 @@ def repair() -> list[str]:
         with suppress(psutil.NoSuchProcess):
             server.terminate()
             messages.append(f"The Prefect server of a killed process has been stopped (process {server.pid}).")
-    dead = tracking.close_dead(processes.gone)
-    messages += [f"The MLflow run {name} is closed as killed: its process is gone." for name in dead.values()]
     with get_client(sync_client=True) as client:
+        dead = tracking.close_dead(lambda process, run: processes.gone(process) or _ended(client, run))
+        messages += [f"The MLflow run {name} is closed as killed: its process is gone." for name in dead.values()]
         for run in _under_way(client):
             if str(run.id) in dead or any(map(processes.gone, run.tags)):
                 _close(client, run)
                 messages.append(f"The Prefect run {run.name} is closed as crashed: its process is gone.")
+    processes.forget()
     return messages
+
+
+def _ended(client: SyncPrefectClient, run: str) -> bool:
+    """Whether the Prefect server knows the run and has closed it; a run of MLflow ends before its run of Prefect."""
+    with suppress(ObjectNotFound, ValueError):
+        state = client.read_flow_run(UUID(run)).state
+        return state is not None and state.is_final()
+    return False
 
 
 def _under_way(client: SyncPrefectClient) -> list[FlowRun]:
     query = filters.FlowRunFilter(state=_in(filters.FlowRunFilterState, filters.FlowRunFilterStateType))
-    found: list[FlowRun] = []
-    while len(page := _page(client, query, len(found))) == PAGE:
-        found += page
-    return found + page
-
-
-def _page(client: SyncPrefectClient, query: filters.FlowRunFilter, offset: int) -> list[FlowRun]:
-    return client.read_flow_runs(flow_run_filter=query, sort=FlowRunSort.ID_DESC, limit=PAGE, offset=offset)
+    return list(every(client.read_flow_runs, flow_run_filter=query, sort=FlowRunSort.ID_DESC))
 
 
 def _close(client: SyncPrefectClient, run: FlowRun) -> None:
@@ -61,7 +67,7 @@ def _close(client: SyncPrefectClient, run: FlowRun) -> None:
         state=_in(filters.TaskRunFilterState, filters.TaskRunFilterStateType),
     )
     with suppress(ObjectNotFound):  # deleted in the meantime
-        for task in client.read_task_runs(task_run_filter=within, sort=TaskRunSort.ID_DESC, limit=PAGE):
+        for task in list(every(client.read_task_runs, task_run_filter=within, sort=TaskRunSort.ID_DESC)):
             client.set_task_run_state(task.id, state, force=True)
         client.set_flow_run_state(run.id, state, force=True)
 
@@ -74,7 +80,7 @@ def servers_left() -> list[psutil.Process]:
     """Prefect servers of this home folder whose parent process ended before it could stop them."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
-        if "prefect.server.api.server:create_app" not in (process.info["cmdline"] or []):
+        if not SERVERS & set(process.info["cmdline"] or []):
             continue
         try:
             environment = process.environ()

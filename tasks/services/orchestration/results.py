@@ -6,28 +6,86 @@ at first. Between this look and Prefect's reading the file can change: who can w
 """
 
 import json
+import os
 import sys
+import zlib
+from pathlib import Path
 from typing import Any
 
 from prefect.results import get_default_result_storage, get_result_store
 from prefect.serializers import JSONSerializer
 
 from tasks import records
+from tasks.runtime import progress
+from tasks.runtime.store import uses
+from tasks.runtime.store.checksums import BESIDE
+from tasks.runtime.store.commits import DAMAGED
 
 #: What Prefect's reader makes objects of, wherever it stands in the JSON.
 MARKS = ("__class__", "__exc_type__")
 
 
 def sound(key: str) -> bool:
-    """Whether the result kept under a key may be read; True where there is none."""
-    store = get_result_store()
-    if store.result_storage is None:
-        store = store.model_copy(update={"result_storage": get_default_result_storage(_sync=True)})
-    try:
-        kept = store.result_storage.read_path(key, _sync=True)
-    except (ValueError, OSError):  # Prefect's way to say that there is none
+    """Whether the result kept under a key may be read; True where there is none.
+
+    One that is damaged is set aside first. One that an older release has kept gets its checksum.
+    """
+    kept = _read(key)
+    if kept is None:
         return True
+    if folder := os.environ.get("PREFECT_LOCAL_STORAGE_PATH"):
+        uses.touch(Path(folder, key))
+    noted = _read(f"{key}{BESIDE}")
+    if not noted:
+        _write(f"{key}{BESIDE}", _checksum(kept))
+    elif noted != _checksum(kept):
+        _write(f"{key}{DAMAGED}", kept)
+        progress.say(f"The kept result {key} is damaged. It is set aside as {key}{DAMAGED}, and computed again.")
+        return False
     return record(kept)
+
+
+def forget(key: str) -> None:
+    """Before a result is kept anew, what is known of the one before, so that no other run compares the two."""
+    if _read(f"{key}{BESIDE}"):
+        _write(f"{key}{BESIDE}", b"")
+
+
+def note(key: str) -> None:
+    """Keep the checksum of a result that has just been kept."""
+    kept = _read(key)
+    if kept is not None:
+        _write(f"{key}{BESIDE}", _checksum(kept))
+
+
+def damaged(folder: Path) -> list[str]:
+    """Keys of the results in a local folder that are not as they were kept."""
+    noted = sorted(folder.glob(f"*{BESIDE}"))
+    pairs = [(file.with_name(file.name.removesuffix(BESIDE)), file.read_bytes()) for file in noted]
+    return [
+        file.name
+        for file, checksum in pairs
+        if checksum and file.is_file() and _checksum(file.read_bytes()) != checksum
+    ]
+
+
+def _checksum(kept: bytes) -> bytes:
+    return f"{zlib.crc32(kept):08x}".encode()
+
+
+def _read(key: str) -> bytes | None:
+    try:
+        return _storage().read_path(key, _sync=True)
+    except (ValueError, OSError):  # Prefect's way to say that there is none
+        return None
+
+
+def _write(key: str, content: bytes) -> None:
+    _storage().write_path(key, content, _sync=True)
+
+
+def _storage() -> Any:
+    return get_result_store().result_storage or get_default_result_storage(_sync=True)
 
 
 def record(kept: bytes) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import copy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from pydantic import BaseModel
 
 from tasks.records import Record, StageLog, digest
 from tasks.runtime import outages, progress
+from tasks.runtime.errors import Lost
 from tasks.runtime.store import folders, tables
 from tasks.services import tracking
 from tasks.services.orchestration import results
@@ -30,6 +32,9 @@ from tasks.training import checkpoints
 
 #: Libraries whose errors may mean that a server or a database did not answer.
 REMOTE = ("mlflow", "httpx", "sqlalchemy")
+
+#: How often a stage is started again because rows that it reads were lost; more often the disk itself is at fault.
+AGAIN = 5
 
 _refresh: ContextVar[bool] = ContextVar("refresh", default=False)
 
@@ -82,8 +87,30 @@ class Stage:
     def __call__(self, *args: Any, **hints: Any) -> Any:
         """Take the result from the cache or compute it, and write the stage's MLflow run.
 
-        `hints`: arguments that do not change the result and are not part of its cache key.
+        Where rows of a table are lost, the stage that fills it computes them again first. `hints`: arguments that do
+        not change the result and are not part of its cache key.
         """
+        fills, turns = tracking.current().fills, 0
+        while True:
+            try:
+                record = self._once(args, hints)
+                break
+            except Lost as loss:
+                turns += 1
+                if turns > AGAIN:
+                    raise
+                for fill in list(fills.get(loss.table, {}).values()):
+                    fill()
+        for table in record.stored:
+            fills.setdefault(table, {})[record.digest] = partial(self._filled, args, hints)
+        return record
+
+    def _filled(self, args: tuple[Any, ...], hints: dict[str, Any]) -> None:
+        """Run the stage again although its result is cached: it computes what its tables lack."""
+        with refreshing(True):
+            self(*args, **hints)
+
+    def _once(self, args: tuple[Any, ...], hints: dict[str, Any]) -> Any:
         started = time.perf_counter()
         key = self.digest(*args)
         settings: dict[str, Any] = {}
@@ -102,19 +129,25 @@ class Stage:
         return record
 
     def _run(self, args: tuple[Any, ...], hints: dict[str, Any], key: str) -> tuple[Any, bool]:
+        anew = _refresh.get() or not results.sound(key)
+        if anew:
+            results.forget(key)
         run = self.task.with_options(
             cache_key_fn=lambda context, parameters: key,
             task_run_name=f"{tracking.current().name} {self.label}",
-            refresh_cache=_refresh.get() or not results.sound(key),
+            refresh_cache=anew,
         )
         state = run(*args, **hints, return_state=True)
-        if state.name != "Cached":
-            return state.result(), False
-        record = _kept(state)
-        if record is None or not self.there(record):
-            # The record's files were deleted since, or another version wrote it in another form.
-            return run.with_options(refresh_cache=True)(*args, **hints), False
-        return record, True
+        if state.name == "Cached":
+            record = _kept(state)
+            if record is not None and self.there(record):
+                return record, True
+            # The record's files are damaged or gone, or another version wrote it in another form.
+            results.forget(key)
+            state = run.with_options(refresh_cache=True)(*args, **hints, return_state=True)
+        found = state.result()
+        results.note(key)
+        return found, False
 
 
 def stage(

@@ -17,6 +17,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.variables import Variable
 
 from tasks.runtime.errors import UsageError
+from tasks.services.orchestration.pages import every
 
 WAITING = [StateType.SCHEDULED, StateType.PENDING]
 
@@ -68,16 +69,13 @@ def _waiting(deployment: str) -> list[FlowRun]:
                 f"Expected the deployment {deployment} on the Prefect server, found none. Create it with headstart "
                 "serve RECIPE or prefect deploy --all."
             ) from None
-        runs = client.read_flow_runs(
-            flow_run_filter=filters.FlowRunFilter(
-                deployment_id=filters.FlowRunFilterDeploymentId(any_=[found.id]),
-                state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=WAITING)),
-            ),
-            sort=FlowRunSort.ID_DESC,
-            limit=50,
+        waiting = filters.FlowRunFilter(
+            deployment_id=filters.FlowRunFilterDeploymentId(any_=[found.id]),
+            state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=WAITING)),
         )
-    # Runs of a schedule are listed long before their time.
-    return [run for run in runs if not run.auto_scheduled]
+        # Runs of a schedule are listed long before their time.
+        runs = every(client.read_flow_runs, flow_run_filter=waiting, sort=FlowRunSort.ID_DESC)
+        return [run for run in runs if not run.auto_scheduled]
 
 
 def _variable(recipe: str) -> str:

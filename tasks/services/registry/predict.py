@@ -1,7 +1,8 @@
 """Predictions of a version. Its files are compared with its seal before anything in them is run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,18 @@ def opened(name: str, version: str) -> Iterator[Any]:
         yield mlflow.pyfunc.load_model(str(folder))
 
 
-def predict(model: Any, paths: list[str], batch: int = 256) -> Iterator[pd.DataFrame]:
-    """The model's answers for image files, some at a time, in order."""
-    for start in range(0, len(paths), batch):
-        yield model.predict(pd.DataFrame({"image": [Path(path).read_bytes() for path in paths[start : start + batch]]}))
+def predict(model: Any, images: Iterable[bytes], batch: int = 256) -> Iterator[pd.DataFrame]:
+    """The model's answers for the bytes of images, some at a time, in order."""
+    left = iter(images)
+    while part := list(islice(left, batch)):
+        yield model.predict(pd.DataFrame({"image": part}))
 
 
-def score(name: str, version: str, paths: list[str], classes: tuple[str, ...]) -> np.ndarray:
-    """A version's probabilities for image files, float64[n, classes]; 0 for a class that it does not know."""
+def score(name: str, version: str, images: Iterable[bytes], classes: tuple[str, ...]) -> np.ndarray:
+    """A version's probabilities for the bytes of images, float64[n, classes]; 0 for a class that it does not know."""
     with opened(name, version) as model:
         own = {label: i for i, label in enumerate(model.metadata.metadata["classes"])}
-        found = np.concatenate([np.stack(part["probabilities"].to_list()) for part in predict(model, paths)])
+        found = np.concatenate([np.stack(part["probabilities"].to_list()) for part in predict(model, images)])
     columns = [found[:, own[label]] if label in own else np.zeros(len(found)) for label in classes]
     return np.stack(columns, axis=1)
 
@@ -47,7 +49,7 @@ def answers(address: str, images: list[Path]) -> Iterator[dict[str, Any]]:
     with opened(*versions.resolve(address)) as model:
         for path in images:
             try:
-                answer = next(predict(model, [str(path)])).iloc[0]
+                answer = next(predict(model, [path.read_bytes()])).iloc[0]
             except Exception as error:
                 raise DataError(
                     f"Expected JPEG, PNG, GIF, BMP or WebP, found {path}, which cannot be read. Convert or remove it."

@@ -100,9 +100,9 @@ def introduce(name: str, version: str, decision: str, reason: str, approval: boo
 
 
 def verify(address: str) -> dict[str, Any]:
-    """Verify the version at `NAME@alias`, `NAME/version` or `NAME`, on this machine."""
-    repair(re.split("[@/]", address)[0])
-    return versions.verify(*versions.resolve(address))
+    """Verify the version at `NAME@alias`, `NAME/version` or `NAME`, on this machine, and the ledger of its model."""
+    wrong = checked(re.split("[@/]", address)[0])[1]
+    return versions.verify(*versions.resolve(address)) | {"ledger_problems": wrong}
 
 
 def verify_all() -> list[dict[str, Any]]:
@@ -110,7 +110,8 @@ def verify_all() -> list[dict[str, Any]]:
     found, wrong = [], []
     for version, _ in versions.versions():
         try:
-            found.append(versions.verify(version.name, version.version))
+            one = versions.verify(version.name, version.version)
+            found.append(one | {"ledger_problems": checked(version.name)[1]})
         except DataError as error:
             wrong.append(str(error))
     if wrong:
@@ -134,15 +135,29 @@ def verdict(name: str, version: str) -> str:
 
 
 def overview(name: str | None) -> list[dict[str, Any]]:
-    """Every version of one model or of all, the newest first, each with its entries in the ledger."""
+    """Every version of one model or of all, the newest first, each with its entries in the ledger.
+
+    What is wrong with a model's ledger stands with each of its versions, and stops nothing.
+    """
     found = []
     for model in registered_models.names() if name is None else [name]:
-        repair(model)
-        written = ledger.entries(model) if registered_models.known(model) else []
+        written, wrong = checked(model)
         for version, aliases in versions.versions(model):
             entries = [entry.summary() for entry in written if entry.version == str(version.version)]
-            found.append(versions.describe(version, aliases) | {"ledger": entries})
+            found.append(versions.describe(version, aliases) | {"ledger": entries, "ledger_problems": wrong})
     return found
+
+
+def checked(name: str) -> tuple[list[LedgerEntry], list[str]]:
+    """The entries of a model's ledger, after a move that died is undone, and what is wrong with it, as sentences."""
+    wrong = []
+    try:
+        repair(name)
+    except DataError as error:
+        wrong.append(str(error))
+    model = registered_models.find(name)
+    entries, broken = ledger.examined(model.tags) if model else ([], [])
+    return entries, [f"The ledger of {name} is broken. {sentence}" for sentence in broken] + wrong
 
 
 def history(name: str) -> list[dict[str, Any]]:

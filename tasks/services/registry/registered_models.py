@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tasks.runtime.errors import DependencyError, UsageError
 from tasks.services import tracking
+from tasks.services.registry import locks
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
@@ -13,33 +14,30 @@ if TYPE_CHECKING:
 Entity = TypeVar("Entity")
 
 CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
+ALIASES = (CHALLENGER, CHAMPION, PREVIOUS)
 
 
 def known(name: str) -> bool:
     """Whether there is a registered model of this name."""
-    return _model(name) is not None
+    return find(name) is not None
 
 
 def names() -> list[str]:
     """All registered models."""
-    client, page = tracking.client(), tracking.client().search_registered_models()
-    found = list(page)
-    while page.token:
-        page = client.search_registered_models(page_token=page.token)
-        found += page
-    return [each.name for each in found]
+    return [found.name for found in tracking.every(tracking.client().search_registered_models)]
 
 
 def model(name: str) -> "RegisteredModel":
     """The registered model, with its tags and aliases. Raises `UsageError` if there is none."""
-    found = _model(name)
+    found = find(name)
     if found is None:
         there = ", ".join(names()) or "none"
         raise UsageError(f"Expected a registered model, found none named {name}. Registered: {there}.")
     return found
 
 
-def _model(name: str) -> "RegisteredModel | None":
+def find(name: str) -> "RegisteredModel | None":
+    """The registered model, with its tags and aliases, or None."""
     return if_there(lambda: tracking.client().get_registered_model(name))
 
 
@@ -61,11 +59,13 @@ def if_there(ask: Callable[[], Entity]) -> Entity | None:
 
 def tag_model(name: str, tag: str, text: str) -> None:
     """Set a tag of the registered model."""
+    locks.check(name)
     tracking.client().set_registered_model_tag(name, tag, text)
 
 
 def untag_model(name: str, tag: str) -> None:
     """Remove a tag of the registered model."""
+    locks.check(name)
     tracking.client().delete_registered_model_tag(name, tag)
 
 
@@ -92,6 +92,7 @@ def place(name: str, wanted: dict[str, str]) -> None:
     client, now = tracking.client(), aliases_of(name)
     for which in (PREVIOUS, CHAMPION, CHALLENGER):
         if wanted.get(which, "") != now.get(which, ""):
+            locks.check(name)
             if which in wanted:
                 client.set_registered_model_alias(name, which, wanted[which])
             else:
@@ -104,7 +105,7 @@ def place(name: str, wanted: dict[str, str]) -> None:
 def aliases_of(name: str) -> dict[str, str]:
     """Version by alias, of the aliases that Headstart moves."""
     found = model(name).aliases
-    return {which: str(found[which]) for which in (CHALLENGER, CHAMPION, PREVIOUS) if which in found}
+    return {which: str(found[which]) for which in ALIASES if which in found}
 
 
 def alias(name: str, wanted: str) -> "ModelVersion | None":
@@ -112,10 +113,17 @@ def alias(name: str, wanted: str) -> "ModelVersion | None":
     return if_there(lambda: tracking.client().get_model_version_by_alias(name, wanted)) if known(name) else None
 
 
-def aliases(name: str, version: str) -> tuple[str, ...]:
-    """Aliases of a version, sorted. Search results omit them (mlflow#16734), so the model's entry is read."""
-    model = tracking.client().get_registered_model(name)
+def aliases(model: "RegisteredModel", version: str) -> tuple[str, ...]:
+    """Aliases of a version, sorted. Search results omit them (mlflow#16734), so the model's entry is needed."""
     return tuple(sorted(alias for alias, v in model.aliases.items() if str(v) == str(version)))
+
+
+def versions(name: str) -> "list[ModelVersion]":
+    """Every version of a model, the newest first; none if there is no such model."""
+    quote = '"' if "'" in name else "'"  # others may give a name that Headstart does not
+    query = None if quote in name else f"name = {quote}{name}{quote}"
+    found = tracking.every(tracking.client().search_model_versions, query)
+    return sorted((each for each in found if each.name == name), key=lambda each: -int(each.version))
 
 
 def opponent(name: str, digest: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from tasks.services import tracking
-from tasks.services.registry import registered_models, verification
+from tasks.services.registry import registered_models, signing, verification
 from tasks.services.registry.versions import FINGERPRINT
 from tasks.serving import golden
 
@@ -32,6 +32,7 @@ def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: 
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import Array
 
+    signing.check_keys()
     run_id = tracking.stage_run_id()
     if made := _of_run(run_id):
         return made
@@ -62,10 +63,11 @@ def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: 
             signature=signature,
             input_example=_example(),
             pip_requirements=requirements(folder / "network.keras"),
-            metadata={"classes": list(classes)},
+            metadata={"classes": list(classes), signing.NAME: name},
         )
     client = tracking.client()
-    for other in client.search_logged_models([tracking.current().experiment], f"source_run_id = '{run_id}'"):
+    of_run = f"source_run_id = '{run_id}'"
+    for other in list(tracking.every(client.search_logged_models, [tracking.current().experiment], of_run)):
         if other.model_id != logged.model_id:
             client.delete_logged_model(other.model_id)
     tags = tags | {FINGERPRINT: verification.seal(name, logged.model_uri, logged.model_id, sent.digests)}
@@ -94,7 +96,8 @@ class _Pyfunc:
 
 def _of_run(run_id: str) -> str:
     """The version that a stage's run made, "" for none; of several identical ones only the first is kept."""
-    found = sorted(tracking.client().search_model_versions(f"run_id = '{run_id}'"), key=lambda v: int(v.version))
+    found = list(tracking.every(tracking.client().search_model_versions, f"run_id = '{run_id}'"))
+    found.sort(key=lambda version: int(version.version))
     for again in found[1:]:
         tracking.client().delete_model_version(again.name, again.version)
     return str(found[0].version) if found else ""

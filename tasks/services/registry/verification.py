@@ -11,6 +11,7 @@ import pandas as pd
 
 from tasks.runtime.errors import DataError
 from tasks.services import tracking
+from tasks.services.registry import signing
 from tasks.serving import golden, package
 
 #: Where the golden images are in a version.
@@ -18,7 +19,8 @@ GOLDEN = Path("artifacts", "golden")
 
 
 def seal(name: str, uri: str, model_id: str, sent: dict[str, str]) -> str:
-    """The seal of a model that was just logged, from a fresh download; adds the manifest to the model.
+    """The seal of a model that was just logged, from a fresh download; adds the manifest to the model, and a
+    signature if there is a key.
 
     `sent`: digests of the files that were sent. Raises `DataError` if others came back, of which none is run, or if the
     model does not answer the golden images as in evaluation.
@@ -33,6 +35,9 @@ def seal(name: str, uri: str, model_id: str, sent: dict[str, str]) -> str:
             )
         seal = golden.seal(folder)
         client.log_model_artifact(model_id, str(folder / golden.MANIFEST))
+        if signature := signing.sign(folder):
+            client.log_model_artifact(model_id, str(signature))
+        signing.check(folder, name, "")
         strayed, _ = golden.strayed(folder / GOLDEN, _answerer(folder))
     if strayed:
         client.finalize_logged_model(model_id, "FAILED")
@@ -59,7 +64,10 @@ def verify(name: str, version: str, seal: str) -> tuple[int, float]:
 
 @contextmanager
 def opened(name: str, version: str, seal: str) -> Iterator[Path]:
-    """A copy of a version's files, checked to be as they were at registration. Raises `DataError`."""
+    """A copy of a version's files, checked to be as at registration, and signed where that is wanted.
+
+    Raises `DataError`; nothing of the version has been run then.
+    """
     if not seal:
         raise DataError(
             f"Expected {name} version {version} to be sealed, found no seal: it was not registered by "
@@ -68,6 +76,7 @@ def opened(name: str, version: str, seal: str) -> Iterator[Path]:
     with _files(f"models:/{name}/{version}") as folder:
         if wrong := golden.broken(folder, seal):
             raise _broken(name, version, wrong)
+        signing.check(folder, name, version)
         yield folder
 
 

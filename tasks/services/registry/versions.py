@@ -15,7 +15,7 @@ from tasks.data import changes
 from tasks.records import VersionRef
 from tasks.runtime.errors import UsageError
 from tasks.services import tracking
-from tasks.services.registry import registered_models, verification
+from tasks.services.registry import registered_models, signing, verification
 from tasks.services.registry.registered_models import CHAMPION
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def verify(name: str, version: str) -> dict[str, Any]:
     """Check that a version's files and answers are as at registration. Raises `DataError` naming what differs."""
     sealed = seal(name, version)
     images, largest = verification.verify(name, version, sealed)
-    return {"model": name, "version": version, "fingerprint": sealed, "images": images, "largest_difference": largest}
+    found = {"model": name, "version": version, "fingerprint": sealed, "signature_checked": signing.wanted()}
+    return found | {"images": images, "largest_difference": largest}
 
 
 def seal(name: str, version: str) -> str:
@@ -115,10 +116,10 @@ def hits(name: str, version: str) -> tuple[int, int] | None:
 
 def versions(name: str | None = None) -> "Iterator[tuple[ModelVersion, tuple[str, ...]]]":
     """Every version of one model or of all, the newest first, with its aliases."""
-    client = tracking.client()
-    for model in [name] if name else registered_models.names():
-        found = client.search_model_versions(f"name = '{model}'")
-        for version in sorted(found, key=lambda v: -int(v.version)):
+    for each in registered_models.names() if name is None else [name]:
+        if (model := registered_models.find(each)) is None:
+            continue
+        for version in registered_models.versions(each):
             yield version, registered_models.aliases(model, version.version)
 
 
@@ -129,8 +130,8 @@ def exists(version: VersionRef) -> bool:
 
 def refreshed(version: VersionRef) -> VersionRef:
     """The record with the version's current aliases and note."""
-    tags = version_of(version.name, version.version).tags
-    return replace(version, aliases=registered_models.aliases(version.name, version.version), note=tags.get(NOTE, ""))
+    tags, model = version_of(version.name, version.version).tags, registered_models.model(version.name)
+    return replace(version, aliases=registered_models.aliases(model, version.version), note=tags.get(NOTE, ""))
 
 
 def resolve(address: str) -> tuple[str, str]:
@@ -156,9 +157,14 @@ def tables_in_use() -> set[str]:
     return {table for version, _ in versions() for table in version.tags.get("headstart.tables", "").split()}
 
 
+def datasets_in_use() -> set[str]:
+    """Digests of the data sets that some registered version was made from."""
+    return {version.tags.get("headstart.data", "") for version, _ in versions()}
+
+
 def photos_in_use() -> set[str]:
     """Keys of the photos that some registered version was made from."""
-    data = (data_of(version.name, str(version.version)) for version, _ in versions())
+    data = (tracking.table(version.run_id, DATA) for version, _ in versions())
     return {key for table in data if table is not None for key in table["key"]}
 
 

@@ -5,7 +5,7 @@ that is down (`tasks/runtime/outages.py`) and sends requests without an answer a
 written so that it exists only once; the others may be sent twice.
 """
 
-from tasks.services.tracking.client import client
+from tasks.services.tracking.client import client, every
 from tasks.services.tracking.context import (
     Run,
     current,
@@ -47,6 +47,7 @@ __all__ = [
     "close_dead",
     "current",
     "decided",
+    "every",
     "fetched",
     "finish_stage",
     "last",

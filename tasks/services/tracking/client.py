@@ -2,11 +2,12 @@
 
 import dataclasses
 import os
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from tasks.runtime import outages, progress
+from tasks.runtime import databases, outages, progress
 from tasks.runtime.home import home
 
 if TYPE_CHECKING:
@@ -15,11 +16,29 @@ if TYPE_CHECKING:
 
 @cache
 def client() -> "MlflowClient":
-    """The MLflow client of this process; `MLFLOW_TRACKING_URI` says which server or database."""
+    """The MLflow client of this process; `MLFLOW_TRACKING_URI` says which server or database.
+
+    Raises `DependencyError` if a SQLite database must be upgraded or mended first.
+    """
     from mlflow import MlflowClient
 
     outages.announce()
-    return MlflowClient()
+    made = MlflowClient()
+    if (address := os.environ.get("MLFLOW_TRACKING_URI", "")).startswith("sqlite"):
+        with databases.opening(databases.MLFLOW, databases.file_of(address)):
+            made.search_experiments(max_results=1)  # creates the tables of a new one
+    return made
+
+
+def every(search: Callable[..., Any], *what: Any, **how: Any) -> Iterator[Any]:
+    """All that a search of the client finds, page by page: MLflow gives at most 100 registered models at once."""
+    token = None
+    while True:
+        page = search(*what, **how, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def experiment_id(name: str) -> str:
@@ -45,7 +64,7 @@ def begin_run(experiment: str, tags: dict[str, str], began: int | None = None) -
     request = uuid4().hex
     run_id = client().create_run(experiment, began, tags | {"headstart.request": request}).info.run_id
     if _remote():
-        for other in client().search_runs([experiment], f"tags.`headstart.request` = '{request}'"):
+        for other in list(every(client().search_runs, [experiment], f"tags.`headstart.request` = '{request}'")):
             if other.info.run_id != run_id:
                 client().delete_run(other.info.run_id)
     return run_id

@@ -1,5 +1,6 @@
 """The current run and the current stage."""
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -20,6 +21,8 @@ class Run:
     experiment: str
     name: str
     stages: dict[str, StageLog] = field(default_factory=dict)
+    #: What computes the rows of a table again that are lost, by the table's name and the digest of its result.
+    fills: dict[str, dict[str, Callable[[], None]]] = field(default_factory=dict)
 
 
 def current() -> Run:

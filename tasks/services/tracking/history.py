@@ -1,13 +1,15 @@
 """What earlier runs wrote to MLflow."""
 
 import shutil
+from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tasks.services.tracking.client import client
+from tasks.services.tracking.client import client, every
 from tasks.services.tracking.context import current
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ RETRAIN = "headstart.retrain"
 def results(name: str, value: str) -> list[tuple[dict[str, str], dict[str, float]]]:
     """Tags and metrics of the experiment's runs whose tag `name` has this value, the newest first."""
     query, order = f"tags.`{name}` = '{value}'", ["attributes.start_time DESC"]
-    found = client().search_runs([current().experiment], query, order_by=order)
+    found = every(client().search_runs, [current().experiment], query, order_by=order)
     return [(run.data.tags, run.data.metrics) for run in found]
 
 
@@ -30,26 +32,21 @@ def decided(before: str) -> list[dict[str, str]]:
 
     `before`: digest of the stage that asks; this stage and later ones are left out.
     """
-    experiments = [each.experiment_id for each in client().search_experiments()]
+    experiments = [each.experiment_id for each in every(client().search_experiments)]
     query, order = "tags.`headstart.stage` = 'gate' and tags.`headstart.test_set` != ''", ["attributes.start_time ASC"]
     found: dict[str, dict[str, str]] = {}
-    token = None
-    while True:
-        page = client().search_runs(experiments, query, order_by=order, max_results=1000, page_token=token)
-        for run in page:
-            if run.data.tags["headstart.digest"] == before:
-                return list(found.values())
-            found.setdefault(run.data.tags["headstart.digest"], run.data.tags)
-        token = page.token
-        if not token:
-            return list(found.values())
+    for run in every(client().search_runs, experiments, query, order_by=order):
+        if run.data.tags["headstart.digest"] == before:
+            break
+        found.setdefault(run.data.tags["headstart.digest"], run.data.tags)
+    return list(found.values())
 
 
 def newest(stage: str, dataset: str) -> str:
     """The newest finished run of a stage, in the experiment, on the data set with this digest; "" if there is none."""
     query = f"tags.`headstart.stage` = '{stage}' and attributes.status = 'FINISHED'"
     order = ["attributes.start_time DESC"]
-    for run in client().search_runs([current().experiment], query, order_by=order, max_results=20):
+    for run in every(client().search_runs, [current().experiment], query, order_by=order, max_results=20):
         parent = client().get_run(run.data.tags["mlflow.parentRunId"])
         if any(each.dataset.digest == dataset for each in parent.inputs.dataset_inputs):
             return run.info.run_id
@@ -69,10 +66,10 @@ def last(name: str, stage: str, artifact: str, to: Path) -> bool:
 
     A run that took the stage from the cache has the artifacts of the run that computed it.
     """
-    found = _finished(name, f"tags.`headstart.stage` = '{stage}'")
-    for run in found:
-        same = run.data.tags["headstart.digest"] == found[0].data.tags["headstart.digest"]
-        if same and _has(run.info.run_id, artifact):
+    digest = None
+    for run in _finished(name, f"tags.`headstart.stage` = '{stage}'"):
+        digest = digest or run.data.tags["headstart.digest"]
+        if run.data.tags["headstart.digest"] == digest and _has(run.info.run_id, artifact):
             with TemporaryDirectory() as folder:
                 shutil.copyfile(client().download_artifacts(run.info.run_id, artifact, folder), to)
             return True
@@ -80,8 +77,8 @@ def last(name: str, stage: str, artifact: str, to: Path) -> bool:
 
 
 def table(run_id: str, name: str) -> pd.DataFrame | None:
-    """A Parquet file among a run's artifacts; None if there is none."""
-    if not _has(run_id, name):
+    """A Parquet file among a run's artifacts; None if there is none, or no run."""
+    if not run_id or not _has(run_id, name):
         return None
     with TemporaryDirectory() as folder:
         return pd.read_parquet(client().download_artifacts(run_id, name, folder))
@@ -89,17 +86,15 @@ def table(run_id: str, name: str) -> pd.DataFrame | None:
 
 def skipped(name: str) -> int:
     """How many of a recipe's data checks, since the last one that trained, have ended without training."""
-    decisions = [run.data.tags[RETRAIN] for run in _finished(name, f"tags.`{RETRAIN}` != ''")]
-    return decisions.index("train") if "train" in decisions else len(decisions)
+    decisions = (run.data.tags[RETRAIN] for run in _finished(name, f"tags.`{RETRAIN}` != ''"))
+    return sum(1 for _ in takewhile(lambda decision: decision != "train", decisions))
 
 
-def _finished(name: str, which: str) -> "list[MlflowRun]":
-    """The newest thousand finished runs of an experiment, the newest first; none if there is no such experiment."""
-    experiment = client().get_experiment_by_name(name)
-    if experiment is None:
-        return []
-    query, order = f"{which} and attributes.status = 'FINISHED'", ["attributes.start_time DESC"]
-    return list(client().search_runs([experiment.experiment_id], query, order_by=order, max_results=1000))
+def _finished(name: str, which: str) -> "Iterator[MlflowRun]":
+    """The finished runs of an experiment, the newest first; none if there is no such experiment."""
+    if experiment := client().get_experiment_by_name(name):
+        query, order = f"{which} and attributes.status = 'FINISHED'", ["attributes.start_time DESC"]
+        yield from every(client().search_runs, [experiment.experiment_id], query, order_by=order)
 
 
 def _has(run_id: str, artifact: str) -> bool:

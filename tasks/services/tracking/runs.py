@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.records import StageLog
 from tasks.runtime import outages, processes
 from tasks.services.tracking import context, log, outbox
-from tasks.services.tracking.client import begin_run, client, experiment_id, flat, log_batch
+from tasks.services.tracking.client import begin_run, client, every, experiment_id, flat, log_batch
 from tasks.services.tracking.context import Run, current
 
 if TYPE_CHECKING:
@@ -90,12 +90,15 @@ def _ended(run_id: str, last: Callable[[], None] = lambda: None) -> Iterator[Non
     client().set_terminated(run_id, "FINISHED")
 
 
-def close_dead(gone: Callable[[str], bool]) -> dict[str, str]:
-    """End runs whose process is gone, and their stages' runs; returns their names by Prefect run."""
-    experiments = [each.experiment_id for each in client().search_experiments()]
+def close_dead(gone: Callable[[str, str], bool]) -> dict[str, str]:
+    """End runs that are `gone`, and their stages' runs; returns their names by Prefect run.
+
+    `gone`: whether a run has ended, by its process and its Prefect run, which may be "".
+    """
+    experiments = [each.experiment_id for each in every(client().search_experiments)]
     closed = {}
     for parent in _running(experiments, f"tags.`{PROCESS}` != ''"):
-        if not gone(parent.data.tags[PROCESS]):
+        if not gone(parent.data.tags[PROCESS], parent.data.tags.get(FLOW_RUN, "")):
             continue
         own = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
         for each in (*_running([parent.info.experiment_id], own), parent):
@@ -106,14 +109,8 @@ def close_dead(gone: Callable[[str], bool]) -> dict[str, str]:
 
 
 def _running(experiments: list[str], which: str) -> "list[MlflowRun]":
-    query, found, token = f"attributes.status = 'RUNNING' and {which}", [], None
-    while experiments:
-        page = client().search_runs(experiments, query, page_token=token)
-        found += page
-        token = page.token
-        if not token:
-            break
-    return found
+    query = f"attributes.status = 'RUNNING' and {which}"
+    return list(every(client().search_runs, experiments, query)) if experiments else []
 
 
 def finish_stage(name: str, log: StageLog, numbers: dict[str, float]) -> None:

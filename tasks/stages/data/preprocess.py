@@ -33,7 +33,8 @@ def decode_into(table: Table, images: ImagesRef) -> int:
     new = rows[~rows["key"].isin(table.keys())]
     keys, paths = list(new["key"]), datasets.paths(new)
     if paths:
-        batches = pipeline.prepared(paths, images.size, images.fit, images.max_pixels, formats=set(new["format"]))
+        formats = set(new["format"])
+        batches = pipeline.prepared(paths, images.size, images.fit, images.max_pixels, formats=formats, keys=keys)
         for positions, pixels in progress.counted(((b, len(b[0])) for b in batches), len(paths), "preprocess"):
             table.append([keys[i] for i in positions], pixels)
     return len(paths)

@@ -54,7 +54,7 @@ def validate(facts: FactsRef, split: Split, validation: Validation, name: str) -
     images = case.images
     with folders.folder("docs", digest(facts, split, validation, read)) as (docs, docs_path):
         findings = findings_of(case, docs)
-    images[images["error"].notna()][["uri", "label", "error"]].to_csv(home() / docs_path / "rejected.csv", index=False)
+        images[images["error"].notna()][["uri", "label", "error"]].to_csv(docs / "rejected.csv", index=False)
     tracking.log_files(home() / docs_path, "data_docs")
     refuse(findings, home() / docs_path)
     accepted = selection.accepted(images)

@@ -37,7 +37,7 @@ def gate(images: ImagesRef, model: ModelRef, report: Report, settings: Gates) ->
     address = digest("verdict", model, report, settings, opponent)
     champion, kept = None, ""
     if opponent:
-        champion = predict.score(settings.model, opponent, datasets.paths(rows), classes)
+        champion = predict.score(settings.model, opponent, datasets.contents(rows), classes)
         kept = _keep(address, rows, champion)
     case = Case(
         datasets.labels(rows, classes),

@@ -11,8 +11,7 @@ from tasks.networks import backbones
 from tasks.networks.pooling import part
 from tasks.records import FeaturesRef, ImagesRef, TunedRef, digest
 from tasks.reports import figures
-from tasks.runtime import progress
-from tasks.runtime.home import home
+from tasks.runtime import databases, progress
 from tasks.runtime.store.tables import Table
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
@@ -37,7 +36,8 @@ def tune(images: ImagesRef, features: FeaturesRef, settings: HeadSearch) -> Tune
     tried = search.model_dump(exclude={"enabled", "trials", "minutes"})
     parts = (images, features, tried, settings.head, settings.loss, settings.views, seed)
     name = f"head-{digest(head_search.VERSION, *parts)}"
-    study = head_search.opened(home() / "tune.db", name)
+    with databases.opening(databases.OPTUNA):
+        study = head_search.opened(databases.OPTUNA.file, name)
     _run(study, rows, space, search)
     best, pooling, views = head_search.best(study, space)
     _draw(study, seed)

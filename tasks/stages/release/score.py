@@ -1,6 +1,9 @@
 """Score: a registered version's predictions for every image of a source, in a Parquet file."""
 
 import time
+from collections.abc import Container, Iterable, Iterator
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.data import datasets, sources
+from tasks.data import sources
 from tasks.data.images import facts, pipeline
 from tasks.evaluation import drift
 from tasks.networks import engines
@@ -41,7 +44,7 @@ SCHEMA = pa.schema(
 )
 
 
-@stage(version=1, reads=lambda source, name, version, settings: sources.listing_digest(source))
+@stage(version=2, reads=lambda source, name, version, settings: sources.listing_digest(source))
 def score(source: Source, name: str, version: str, settings: Scoring) -> ScoresRef:
     """Row per image: key, uri, error, label, probability, probabilities, set, abstain, novelty, novel, model, version.
 
@@ -54,31 +57,14 @@ def score(source: Source, name: str, version: str, settings: Scoring) -> ScoresR
         served = package.read(verification.served(folder))
         width = len(served.spec.classes) + (calibrated.NOVELTY in served.network.output)
         table = Table(f"answers-{seal[:20]}", (width,), "float32")
-        rows = _keyed(sources.listing(source), served.spec.images["max_pixels"])
         engine = _engine(served, folder, seal, settings)
         started = time.perf_counter()
-        computed, errors = _fill(table, rows, served.spec, engine, settings.batch_size)
+        rows, computed = _fill(table, sources.listing(source), served.spec, engine, settings.batch_size)
         seconds = time.perf_counter() - started
-    rows["error"] = rows["error"].where(rows["error"].notna(), rows["key"].map(errors))
     address = digest("scores", seal, rows[["uri", "key", "error"]].to_csv(index=False))
     with folders.folder("scores", address) as (working, path):
         answers = _write(working / "scores.parquet", rows, table, served.spec, {"model": name, "version": version})
     return _summed(f"{path}/scores.parquet", address, rows, answers, served.spec, computed, seconds, name, version)
-
-
-def _keyed(rows: pd.DataFrame, max_pixels: int) -> pd.DataFrame:
-    """The rows with the key and format of each file; `error` says which files are clearly not images."""
-    readable = rows[rows["error"].isna()]
-
-    def head(file: tuple[str, str | None]) -> dict[str, Any]:
-        path, error = file
-        return facts.unread(error) if error else facts.head(path, max_pixels)
-
-    read = pipeline.ahead(head, photos.fetched(readable["uri"]))
-    found = pd.DataFrame(list(read), index=readable.index, columns=["key", "format", "error"]).reindex(rows.index)
-    return rows.assign(
-        key=found["key"], format=found["format"], error=rows["error"].where(rows["error"].notna(), found["error"])
-    )
 
 
 def _engine(served: "Served", folder: Path, seal: str, settings: Scoring) -> Engine:
@@ -109,46 +95,57 @@ def _engine(served: "Served", folder: Path, seal: str, settings: Scoring) -> Eng
 
 def _fill(
     table: Table, rows: pd.DataFrame, spec: package.Spec, engine: Engine, batch_size: int
-) -> tuple[int, dict[str, str]]:
-    """Compute and commit the missing rows; returns how many, and why images cannot be read, by their keys."""
-    stored = table.keys()
-    lacking = rows[rows["error"].isna() & ~rows["key"].isin(stored)].drop_duplicates("key")
-    errors: dict[str, str] = {}
+) -> tuple[pd.DataFrame, int]:
+    """Compute and commit the missing answers; returns the rows with `key` and `error`, and how many were computed.
+
+    A file is read once: its bytes give the key and the answer that is kept under it, whatever becomes of the file.
+    """
+    there = table.keys()
+    readable = rows[rows["error"].isna()]
+    read = pipeline.ahead(partial(_examined, images=spec.images, known=there), photos.fetched(readable["uri"]))
+    files = progress.track(read, len(readable), "score")
+    found: list[tuple[str | None, str | None]] = []
     computed = 0
-    starts = range(0, len(lacking), COMMIT)
-    for start in progress.counted(((at, min(COMMIT, len(lacking) - at)) for at in starts), len(lacking), "score"):
-        part = lacking.iloc[start : start + COMMIT]
-        try:
-            values = _answers(part, spec, engine, batch_size)
-        except DataError:
-            # One of the files is truncated: find it.
-            found = {
-                row.key: _unreadable(path, spec)
-                for row, path in zip(part.itertuples(), datasets.paths(part), strict=True)
-            }
-            errors |= {key: reason for key, reason in found.items() if reason}
-            part = part[~part["key"].isin(errors)]
-            values = _answers(part, spec, engine, batch_size)
-        table.append(list(part["key"]), values)
-        computed += len(part)
-    return computed, errors
+    while len(found) < len(readable):
+        keys: list[str] = []
+        squares = _new(islice(files, COMMIT), there, found, keys)
+        values = _answers(squares, engine, batch_size)
+        if keys:
+            table.append(keys, values)
+        computed += len(keys)
+    keyed = pd.DataFrame(found, index=readable.index, columns=["key", "error"]).reindex(rows.index)
+    error = rows["error"].where(rows["error"].notna(), keyed["error"])
+    return rows.assign(key=keyed["key"], error=error), computed
 
 
-def _answers(part: pd.DataFrame, spec: package.Spec, engine: Engine, batch_size: int) -> np.ndarray:
-    """The network's answers for files, float32[n, width]."""
-    formats = set(part["format"])
-    prepared = pipeline.prepared(datasets.paths(part), **spec.images, batch_size=batch_size, formats=formats)
-    found = list(engine.run(engines.ahead(pixels for _, pixels in prepared)))
+def _examined(
+    file: tuple[str, str | None], images: dict[str, Any], known: Container[str]
+) -> tuple[dict[str, Any], np.ndarray | None]:
+    """The key of a file or why it cannot be read, and its square if its key is not known."""
+    path, error = file
+    return (facts.unread(error), None) if error else facts.square(path, known, **images)
+
+
+def _new(
+    files: Iterable[tuple[dict[str, Any], np.ndarray | None]],
+    there: set[str],
+    found: list[tuple[str | None, str | None]],
+    keys: list[str],
+) -> Iterator[np.ndarray]:
+    """The squares that no answer is there for, each once; puts key and error of every file, and their keys, down."""
+    for file, square in files:
+        found.append((file["key"], file["error"]))
+        if square is not None and file["key"] not in there:
+            there.add(file["key"])
+            keys.append(file["key"])
+            yield square
+
+
+def _answers(squares: Iterator[np.ndarray], engine: Engine, batch_size: int) -> np.ndarray:
+    """The network's answers for squares, float32[n, width]."""
+    batches = iter(lambda: list(islice(squares, batch_size)), [])
+    found = list(engine.run(engines.ahead(map(np.stack, batches))))
     return np.concatenate(found) if found else np.empty((0, *engine.shape), np.float32)
-
-
-def _unreadable(uri: str, spec: package.Spec) -> str:
-    """Why a file is not a readable image; "" if it is one."""
-    try:
-        pipeline.reader(**spec.images)([uri])
-    except DataError as error:
-        return str(error)
-    return ""
 
 
 def _write(to: Path, rows: pd.DataFrame, table: Table, spec: package.Spec, named: dict[str, str]) -> pd.DataFrame:

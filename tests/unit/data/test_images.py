@@ -1,5 +1,6 @@
 """Facts of files, fixed views, and the pipeline from files to squares."""
 
+import hashlib
 import threading
 from pathlib import Path
 
@@ -94,6 +95,17 @@ def test_the_pipeline_keeps_the_order_and_names_the_culprit(tmp_path, way):
         list(pipeline.prepared(paths, 32, "squash", 10**6, formats={"PNG"}))
 
 
+def test_a_photo_that_was_overwritten_since_its_key_was_computed_is_no_picture_of_that_key(tmp_path, way):
+    folder = helpers.photos(tmp_path, each=2)
+    paths = [str(path) for path in sorted(folder.rglob("*.png"))]
+    keys = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths]
+    given = {"batch_size": 4, "formats": {"PNG"}, "keys": keys}
+    assert sum(len(pixels) for _, pixels in pipeline.prepared(paths, 32, "squash", 10**6, **given)) == 6
+    helpers.photo((1, 2, 3), 4).save(paths[4])
+    with pytest.raises(DataError, match=rf"{Path(paths[4]).name} as it was: it has changed"):
+        list(pipeline.prepared(paths, 32, "squash", 10**6, **given))
+
+
 def test_a_pipeline_that_is_left_early_ends(tmp_path, way):
     folder = helpers.photos(tmp_path, each=20)
     batches = pipeline.prepared([str(path) for path in folder.rglob("*.png")], 32, "squash", 10**6, 2, {"PNG"})
@@ -103,4 +115,4 @@ def test_a_pipeline_that_is_left_early_ends(tmp_path, way):
 
 
 def test_no_rows_are_no_squares():
-    assert pipeline.reader(32, "crop", 10**6)([]).shape == (0, 32, 32, 3)
+    assert pipeline.reader(32, "crop", 10**6)([], []).shape == (0, 32, 32, 3)

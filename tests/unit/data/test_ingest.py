@@ -56,7 +56,7 @@ def test_a_photo_is_decoded_once_and_one_that_cannot_be_is_set_aside(tmp_path):
     stored = squares.table(IMAGES.size, IMAGES.fit)
     assert set(good["key"]) <= stored.keys()
     read = pipeline.reader(IMAGES.size, IMAGES.fit, IMAGES.max_pixels)
-    np.testing.assert_array_equal(stored.read(list(good["key"])), read(list(good["uri"])))
+    np.testing.assert_array_equal(stored.read(list(good["key"])), read(list(good["uri"]), list(good["key"])))
     again = ingest.ingest.body(source, IMAGES.model_copy(update={"size": 40}), Labels())
     assert again.computed == 10  # another size is another decoding
     assert set(good["key"]) <= squares.table(40, IMAGES.fit).keys()

@@ -106,3 +106,9 @@ def test_a_full_disk_is_recognised_whichever_library_meets_it():
     for error in (OSError(errno.ENOSPC, "No space left on device"), sqlite):
         assert disk_full(error).startswith("The disk is full: ")
     assert disk_full(OSError(errno.EACCES, "Permission denied")) == ""
+
+
+def test_the_folder_of_a_person_who_is_not_there_is_a_path_like_any_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert home.expanded("~/a") == tmp_path / "a"
+    assert str(home.expanded("~nosuchuser/a")) == "~nosuchuser/a"

@@ -37,8 +37,8 @@ def test_a_server_that_runs_is_found_and_one_that_has_ended_is_not(alone):
         assert os.environ["PREFECT_API_AUTH_STRING"] == "headstart:secret"
     assert not file.exists()
     os.environ["PREFECT_API_URL"] = ""
-    host, number, start = json.loads(left)["process"].rsplit("/", 2)
-    file.write_text(json.dumps(json.loads(left) | {"process": f"{host}/{number}/{int(start) - 9}"}))
+    place, number, start = json.loads(left)["process"].rsplit("/", 2)
+    file.write_text(json.dumps(json.loads(left) | {"process": f"{place}/{number}/{int(start) - 9}"}))
     assert not own_server.find()
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tasks.runtime.errors import DependencyError
-from tasks.runtime.store import folders, tables
+from tasks.runtime.store import commits, folders, inventory, tables
 from tasks.runtime.store.tables import Table
 
 
@@ -29,7 +29,7 @@ def test_rows_come_back_in_the_order_asked_for():
 
 
 def test_missing_tables_and_rows_are_named():
-    with pytest.raises(DependencyError, match="--refresh"):
+    with pytest.raises(DependencyError, match=r"found none\. Run the same command again"):
         Table("absent", (1,), "float32").read(["a"])
     table = Table("one", (1,), "float32")
     table.append(["a"], np.zeros((1, 1), "float32"))
@@ -137,7 +137,7 @@ def bucket(monkeypatch):
 
 
 def test_tables_live_on_an_object_store(bucket, home):
-    assert tables.tables() == []
+    assert inventory.tables() == []
     test_rows_come_back_in_the_order_asked_for()
     start = str(time.time() + 4)
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(writer), start]) for writer in range(4)]
@@ -146,13 +146,13 @@ def test_tables_live_on_an_object_store(bucket, home):
         assert len(Table(f"many {number}", (4,), "float32").keys()) == 16
     table = Table("features-far", (2,), "float16")
     table.append(["a", "b"], np.ones((2, 2), "float16"))
-    assert [(row["table"], row["rows"]) for row in tables.tables()] == [("features-far", 2)]
+    assert [(row["table"], row["rows"]) for row in inventory.tables()] == [("features-far", 2)]
     assert tables.absent(["features-far", "features-none"]) == ["features-none"]
     keys, values = table.mapped()
     assert (sorted(keys), values.tolist()) == (["a", "b"], [[1, 1], [1, 1]])
-    tables.drop("features-far")
-    assert (tables.tables(), table.keys()) == ([], set())
-    assert not (home / "store" / "features-far.lance").exists()
+    commits.drop("features-far")
+    assert (inventory.tables(), table.keys()) == ([], set())
+    assert not (home / "store" / "features-far.2.lance").exists()
 
 
 def test_a_table_is_read_as_a_memory_mapped_array():
@@ -170,18 +170,18 @@ def test_a_table_is_read_as_a_memory_mapped_array():
 def test_tables_are_listed_and_dropped():
     table = Table("features-listed", (2,), "float32")
     table.append(["a", "b"], np.ones((2, 2), "float32"))
-    found = {row["table"]: row for row in tables.tables()}["features-listed"]
+    found = {row["table"]: row for row in inventory.tables()}["features-listed"]
     assert found["rows"] == 2 and found["bytes"] > 16
-    tables.drop("features-listed")
-    assert "features-listed" not in {row["table"] for row in tables.tables()}
+    commits.drop("features-listed")
+    assert "features-listed" not in {row["table"] for row in inventory.tables()}
     assert table.keys() == set()
     table.append(["c"], np.ones((1, 2), "float32"))
     assert table.keys() == {"c"}
 
 
 def test_a_table_without_a_version_is_listed_and_dropped(home):
-    (home / "store" / "features-begun.lance" / "data").mkdir(parents=True)
-    found = {row["table"]: row for row in tables.tables()}["features-begun"]
+    (home / "store" / "features-begun.2.lance" / "data").mkdir(parents=True)
+    found = {row["table"]: row for row in inventory.tables()}["features-begun"]
     assert (found["rows"], found["bytes"]) == (0, 0)
-    tables.drop("features-begun")
-    assert "features-begun" not in {row["table"] for row in tables.tables()}
+    commits.drop("features-begun")
+    assert "features-begun" not in {row["table"] for row in inventory.tables()}

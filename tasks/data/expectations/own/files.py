@@ -25,7 +25,7 @@ def _check(file: Path, table: pd.DataFrame) -> Check:
     where = f"validation.own: {file}"
     try:
         suite = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{where}: expected JSON, found a mistake: {brief(error)}.") from None
     listed = suite.get("expectations") if isinstance(suite, dict) else None
     if not isinstance(listed, list) or not listed or not all(isinstance(each, dict) for each in listed):

@@ -109,9 +109,8 @@ def _classes(values: pd.Series) -> int:
 
 def _is_split(values: pd.Series) -> bool:
     """Whether a column says train, and validation or test."""
-    known = {
-        value.strip().casefold() if isinstance(value, str) else value for value in _sample(values.drop_duplicates())
-    }
+    seen = _sample(values.astype(object).map(lambda value: str(value).strip().casefold(), na_action="ignore"))
+    known = set(seen.drop_duplicates())
     return known <= set(SPLIT_NAMES) and len({SPLIT_NAMES[name] for name in known}) > 1
 
 

@@ -16,6 +16,7 @@ from tasks.data.sources.proposals import columns
 from tasks.records import SPLITS
 from tasks.runtime import plugins
 from tasks.runtime.errors import DataError, UsageError
+from tasks.runtime.home import expanded
 from tasks.runtime.store import remote
 from tasks.settings import Source, Split
 
@@ -61,7 +62,7 @@ def propose(path: str, given: dict[str, Any]) -> Proposal:
         raise UsageError(_by_hand(where))
     if remote.scheme(path):
         path = str(where)
-    place = Path(path).expanduser()
+    place = expanded(path)
     if not place.exists():
         raise UsageError(
             f"Expected a folder of photos, a table ({', '.join(tables.SUFFIXES)}) or {TFDS}NAME, found none at {path} "
@@ -74,7 +75,7 @@ def propose(path: str, given: dict[str, Any]) -> Proposal:
         source = Source(kind="folder", options={"path": path} | given)
     else:
         name = table.resolve().parent.name if table.name in tables.METADATA else table.stem if place.is_file() else name
-        base = Path(given.get("root", table.parent)).expanduser()
+        base = expanded(given.get("root", table.parent))
         read = tables.read(table, given.get("encoding"))
         found, reasons = columns.guess(read.cells.drop(index=list(read.errors)), base, given)
         if read.guessed:

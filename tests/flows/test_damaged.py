@@ -1,0 +1,100 @@
+"""Files of the store that are damaged between two runs change nothing: what they held is computed again."""
+
+import os
+from pathlib import Path
+
+import helpers
+import pytest
+from tiny_damage import cut, flip
+
+from flows.train import train
+from tasks import settings
+from tasks.runtime.store import commits, folders
+from tasks.runtime.store.checksums import BESIDE
+from tasks.services.orchestration.stage import refreshing
+
+BRIEF = """
+[audit]
+enabled = false
+[transfer_check]
+enabled = false
+[ladder]
+start_at = "probe"
+stop_at = "head"
+[extract]
+engine = "tensorflow"
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(server, three_layers, tmp_path_factory):
+    """A home of its own, a recipe, and the outcome of a run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("damaged")
+    photos = helpers.photos(folder / "photos", each=16)
+    kind, weights = (word.partition("=")[2] for word in three_layers)
+    extra = f'{BRIEF}[backbone]\nkind = "{kind}"\nweights = "{weights}"'
+    (folder / "r.toml").write_text(helpers.recipe(photos, "damaged", extra))
+    recipe = settings.load(folder / "r.toml")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("HEADSTART_HOME", str(folder / "home"))
+        # As in a large table, most of a file is looked at row by row alone.
+        patched.setattr(commits, "END", 256)
+        before = set(_kept().glob("*"))
+        outcome = train(recipe)
+        yield folder / "home" / "store", recipe, outcome, set(_kept().glob("*")) - before
+
+
+def _kept():
+    return Path(os.environ["PREFECT_LOCAL_STORAGE_PATH"])
+
+
+def _same(outcome, first):
+    """Whether two runs said the same of the same images."""
+    assert outcome.report.digest == first.report.digest
+    assert outcome.summary()["metrics"] == first.summary()["metrics"]
+    now, before = (folders.frame(each.report.predictions) for each in (outcome, first))
+    assert now["key"].tolist() == before["key"].tolist()
+    assert [p.tolist() for p in now["probabilities"]] == [p.tolist() for p in before["probabilities"]]
+
+
+def _largest(folder):
+    return max((file for file in folder.rglob("*") if file.is_file()), key=lambda file: file.stat().st_size)
+
+
+def _tables(store, kind):
+    return [table for table in store.glob(f"{kind}-*.lance")]
+
+
+def test_damaged_tables_and_their_flat_arrays_are_made_again(trained, said):
+    store, recipe, first, _ = trained
+    (images,), (facts,) = (_tables(store, kind) for kind in ("images", "facts"))
+    (flat,) = (store / "mapped").glob("features-*.npy")
+    flip(flat, at=-50)
+    cut(_largest(images / "data"))
+    flip(min((facts / "_versions").glob("*.manifest")))
+    with refreshing(True):
+        _same(train(recipe), first)
+    assert f"The array {flat.name} is damaged" in said()
+    for damaged in (images, facts):
+        assert f"The table {damaged.name} is damaged" in said()
+        assert damaged.with_suffix(".damaged").is_dir()
+
+
+def test_damaged_folders_results_and_rows_are_computed_again(trained, said):
+    store, recipe, first, kept = trained
+    # The model is trained again; only then are the rows read.
+    flip(_largest(store / "models" / Path(first.model.path).parent.name))
+    (features,) = _tables(store, "features")
+    flip(_largest(features / "data"), at=100)
+    next((store / "mapped").glob("features-*.npy")).unlink()
+    cut(store.parent / first.report.predictions)
+    flip(store / "datasets" / first.dataset.digest / "images.parquet")
+    result = max(file for file in kept if file.suffix != BESIDE)
+    whole = result.read_bytes()
+    flip(result)
+    _same(train(recipe), first)
+    for kind in ("models", "reports", "datasets"):
+        assert f"The folder store/{kind}/" in said()
+    assert f"The table {features.name} is damaged: " in said()
+    assert f"The kept result {result.name} is damaged" in said()
+    assert result.with_name(f"{result.name}.damaged").read_bytes() != whole

@@ -1,0 +1,344 @@
+"""A recipe on tiny photos, its servers and its home, where commands are disturbed; for `tests.acceptance.chaos`."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import faults
+import helpers
+import psutil
+import warm
+from servers import Server
+
+BRIEF = """
+[backbone]
+kind = "file"
+weights = "{weights}"
+[extract]
+engine = "tensorflow"
+[ladder]
+start_at = "head"
+stop_at = "head"
+[audit]
+enabled = false
+[transfer_check]
+enabled = false
+[retrain]
+min_new = 5
+significance = 0.49
+force_after = 1
+"""
+#: What differs between two runs that give the same.
+VOLATILE = {"run_id", "seconds", "stages", "report", "figures", "data_docs", "version", "versions", "digest", "note"}
+VOLATILE |= {"number", "time", "when", "at", "by", "who", "out", "test_set", "created"}
+#: How long a command may take after a fault, which is more than any wait of its own.
+PATIENCE = 150
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a command ended."""
+
+    code: int | None
+    out: str
+    err: str
+
+    @property
+    def named(self) -> bool:
+        """Whether it failed with an error of one paragraph."""
+        told = "Error." in self.err or "Interrupted" in self.err
+        return self.code in (1, 2, 3, 130) and told and "Traceback" not in self.err + self.out
+
+    @property
+    def essence(self) -> Any:
+        """What the answer says, without what differs from run to run."""
+        lines = [line for line in self.out.splitlines() if line.startswith("{")]
+        return (self.code, _essence(json.loads(lines[-1]))) if lines else (self.code, None)
+
+
+def _essence(found: Any) -> Any:
+    if isinstance(found, dict):
+        return {key: _essence(value) for key, value in found.items() if key not in VOLATILE}
+    if isinstance(found, list):
+        return [_essence(each) for each in found]
+    return None if isinstance(found, str) and "/" in found else found
+
+
+@dataclass
+class Operation:
+    """A command: the home that it starts from, its words, and how long it takes undisturbed."""
+
+    start: str
+    words: list[str]
+    grown: bool = False
+    right: Any = None
+    seconds: float = 0.0
+
+
+@dataclass
+class World:
+    """A folder with photos, servers, and a home on a disk of its own."""
+
+    folder: Path
+    clock: faults.Clock
+    remote: bool
+    trouble: list[str] = field(default_factory=list)
+    told: Counter[str] = field(default_factory=Counter)
+
+    def open(self) -> None:
+        """Make the photos, start the servers, and run every operation undisturbed."""
+        self.disk = faults.Disk(self.folder / "disk", 600) if os.getuid() == 0 else None
+        self.home = (self.folder / "disk" if self.disk else self.folder) / "home"
+        self.photos = helpers.photos(self.folder / "photos", 16)
+        weights = _backbone(self.folder / "three_layers.keras")
+        text = helpers.recipe(self.photos, "pets", BRIEF.format(weights=weights))
+        (self.folder / "r.toml").write_text(text)
+        self.servers = {"prefect": self._server("prefect")}
+        if self.remote:
+            self.servers["mlflow"] = self._server("mlflow")
+        self.proxies = {
+            name: faults.Proxy(int(server.health.split(":")[2].split("/")[0])) for name, server in self.servers.items()
+        }
+        self.env = helpers.outside() | self.clock.env | {"HEADSTART_HOME": str(self.home)}
+        self.env |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "PREFECT_CLIENT_MAX_RETRIES": "3", "PYTHONWARNINGS": ""}
+        self.env["PREFECT_API_URL"] = f"http://127.0.0.1:{self.proxies['prefect'].port}/api"
+        if self.remote:
+            self.env["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{self.proxies['mlflow'].port}"
+        self.operations = {
+            "train": Operation("empty", ["train", "r.toml", "--json"]),
+            "retrain": Operation("one", ["retrain", "r.toml", "--json"], grown=True),
+            "promote": Operation("two", ["promote", "pets", "1", "--force", "--json"]),
+            "score": Operation("one", ["score", "pets@champion", "photos", "--out", "scores.parquet", "--json"]),
+        }
+        for name, keep in (("train", "one"), ("retrain", "two"), ("promote", ""), ("score", "")):
+            operation = self.operations[name]
+            self.back(operation)
+            began = time.monotonic()
+            found = self.run(operation.words)
+            operation.right, operation.seconds = self.result(name, found), time.monotonic() - began
+            if found.code not in (0, 1) or "Error." in found.err:
+                raise SystemExit(f"{name}, undisturbed: {found.code}: {found.err[-2000:]}")
+            if keep:
+                self._keep(keep)
+
+    def _server(self, name: str) -> Server:
+        folder, port = self.folder / name, helpers.free_port()
+        folder.mkdir()
+        words = {
+            "prefect": ["prefect", "server", "start", "--port", str(port)],
+            "mlflow": [
+                *("mlflow", "server", "--port", str(port), "--workers", "1"),
+                *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
+                *("--artifacts-destination", f"{folder}/artifacts"),
+            ],
+        }[name]
+        env = helpers.outside() | {"PREFECT_HOME": str(folder), "DO_NOT_TRACK": "true"}
+        health = f"http://127.0.0.1:{port}{'/api' if name == 'prefect' else ''}/health"
+        server = Server([str(Path(sys.executable).with_name(words[0])), *words[1:]], env, health, folder / "log")
+        server.start()
+        return server
+
+    def close(self) -> None:
+        """Stop the servers and take the disk away."""
+        for server in self.servers.values():
+            server.stop()
+        if self.disk:
+            self.disk.close()
+
+    def _keep(self, name: str) -> None:
+        shutil.copytree(self.home, self.folder / f"home-{name}", symlinks=True)
+        if self.remote:
+            self._paused(lambda: shutil.copytree(self.folder / "mlflow", self.folder / f"mlflow-{name}"))
+
+    def back(self, operation: Operation) -> None:
+        """Home, registry and photos as they were before an operation."""
+        for number in range(4):
+            for colour, value in helpers.COLOURS.items():
+                file = self.photos / colour / f"new {number}.png"
+                if operation.grown and not file.exists():
+                    helpers.photo(value, 1000 + number).save(file)
+                elif not operation.grown:
+                    file.unlink(missing_ok=True)
+        (self.folder / "scores.parquet").unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "scores.parquet.parts", ignore_errors=True)
+        shutil.rmtree(self.home, ignore_errors=True)
+        if operation.start != "empty":
+            shutil.copytree(self.folder / f"home-{operation.start}", self.home, symlinks=True)
+        if self.remote:
+            self._paused(lambda: self._registry(operation.start))
+
+    def _registry(self, name: str) -> None:
+        for part in ("mlflow.db", "artifacts"):
+            there, kept = self.folder / "mlflow" / part, self.folder / f"mlflow-{name}" / part
+            shutil.rmtree(there, ignore_errors=True) if there.is_dir() else there.unlink(missing_ok=True)
+            if name != "empty" and kept.exists():
+                shutil.copytree(kept, there) if kept.is_dir() else shutil.copy(kept, there)
+
+    def _paused(self, do: Callable[[], Any]) -> None:
+        self.servers["mlflow"].stop()
+        do()
+        self.servers["mlflow"].start()
+
+    def start(self, words: list[str]) -> BaseProcess:
+        """Begin a command."""
+        for name in ("out", "err"):
+            (self.folder / name).unlink(missing_ok=True)
+        return warm.command(words, self.env, self.folder, self.folder / "out", self.folder / "err")
+
+    def ended(self, process: BaseProcess) -> Answer:
+        """Wait for a command."""
+        process.join(PATIENCE)
+        code = process.exitcode
+        if code is None:
+            os.killpg(process.pid or 0, signal.SIGKILL)
+            process.join()
+        read = [
+            file.read_text(errors="replace") if file.exists() else ""
+            for file in map(self.folder.joinpath, ("out", "err"))
+        ]
+        return Answer(code, *read)
+
+    def run(self, words: list[str]) -> Answer:
+        """A command from its beginning to its end."""
+        return self.ended(self.start(words))
+
+    def result(self, name: str, found: Answer) -> Any:
+        """What is compared: the answer, and the table that `score` writes."""
+        if name != "score" or found.code:
+            return found.essence
+        import pandas as pd
+
+        table = pd.read_parquet(self.folder / "scores.parquet").sort_values("uri").reset_index(drop=True)
+        return found.essence, table.drop(columns=["scored_at"], errors="ignore").to_json()
+
+    def disturb(self, name: str, kind: str, draw: random.Random) -> None:
+        """One operation with one fault, the same again without, and a look at what is left."""
+        operation = self.operations[name]
+        self.back(operation)
+        moment = draw.uniform(0, operation.seconds * 1.05)
+        if kind == "byte" and operation.start != "empty" and draw.random() < 0.5:
+            moment = 0.0
+        at_first = kind == "byte" and not moment
+        what = self.fault(kind, None, draw) if at_first else ""
+        process = self.start(operation.words)
+        process.join(moment)
+        if not at_first:
+            what = self.fault(kind, process, draw)
+        found = self.ended(process)
+        self.mend()
+        where = f"{name}, {kind} at {moment:.1f} s, {what}"
+        self.judge(where, name, found)
+        self.heal(where, name, what)
+
+    def fault(self, kind: str, process: BaseProcess | None, draw: random.Random) -> str:
+        """Do it; what was done, in words."""
+        if kind == "byte":
+            file = faults.flip(self.home, draw)
+            return str(file.relative_to(self.home)) if file else "no file"
+        if kind == "clock":
+            moved = draw.choice((-3600, -86400, -40 * 86400))
+            self.clock.set(moved)
+            return f"{moved} s"
+        if kind == "disk" and self.disk:
+            self.disk.fill(left := draw.choice((0, 4096, 65536)))
+            return f"{left} bytes left"
+        if kind == "network":
+            proxy, how_long = draw.choice(sorted(self.proxies)), draw.choice((0.5, 3.0, 0))
+            self.proxies[proxy].cut()
+            if how_long:
+                threading.Timer(how_long, self.proxies[proxy].mend).start()
+            return f"{proxy} for {how_long or 'ever'}"
+        assert process
+        victims = [process.pid, *(each.pid for each in _children(process.pid))]
+        number = signal.SIGKILL if kind == "kill" else draw.choice(SIGNALS)
+        pid = draw.choice(victims) if kind == "kill" else process.pid
+        try:
+            os.kill(pid or 0, number)
+            if kind == "signal" and draw.random() < 0.3:
+                time.sleep(draw.uniform(0, 0.5))
+                os.kill(pid or 0, number)
+                return f"twice {number.name}"
+        except ProcessLookupError:
+            return "ended before"
+        return f"{number.name} {'itself' if pid == process.pid else 'a child'}"
+
+    def mend(self) -> None:
+        """All is well again, except for what was killed or flipped."""
+        self.clock.set(0)
+        if self.disk:
+            self.disk.free()
+        for proxy in self.proxies.values():
+            proxy.mend()
+
+    def judge(self, where: str, name: str, found: Answer) -> None:
+        """Whether a disturbed command ended as it may."""
+        if self.result_of(name, found) == self.operations[name].right:
+            self.told["right"] += 1
+        elif found.code is not None and found.code < 0:
+            self.told["killed"] += 1
+        elif found.named:
+            self.told["named"] += 1
+        else:
+            self.told["wrong"] += 1
+            self.trouble.append(f"{where}: ended with {found.code}: {found.out[-700:]} {found.err[-700:]}")
+
+    def result_of(self, name: str, found: Answer) -> Any:
+        """As `result`, for a command that may have left nothing that can be read."""
+        try:
+            return self.result(name, found)
+        except (OSError, ValueError) as error:
+            return str(error)
+
+    def heal(self, where: str, name: str, what: str) -> None:
+        """The same command again, with the file that was damaged put back if it says that it needs it."""
+        operation, found = self.operations[name], None
+        for attempt in range(2):
+            found = self.run(operation.words)
+            if self.result_of(name, found) == operation.right or (name == "promote" and _there_already(found)):
+                break
+            kept = self.folder / f"home-{operation.start}" / what
+            if attempt or not found.named or not kept.is_file():
+                self.trouble.append(f"{where}: again: {found.code}: {found.out[-700:]} {found.err[-700:]}")
+                return
+            self.told["needs a backup"] += 1
+            shutil.copy(kept, self.home / what)
+            (self.home / what).with_name(f"{Path(what).name}-wal").unlink(missing_ok=True)
+        verified = self.run(["verify", "pets@champion"])
+        if verified.code:
+            self.trouble.append(f"{where}: the champion does not verify: {verified.err[-700:]}")
+        left = self.run(["doctor", "--repair", "--json"])
+        if "is closed as" in left.err:
+            self.trouble.append(f"{where}: left under way: {left.err[-700:]}")
+
+
+def _there_already(found: Answer) -> bool:
+    return found.code == 0 and found.essence[1] is not None and found.essence[1].get("action") == "none"
+
+
+def _children(pid: int | None) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _backbone(file: Path) -> Path:
+    import keras
+
+    layers = [keras.Input((32, 32, 3))]
+    for _ in range(3):
+        layers += [keras.layers.Conv2D(8, 3, 2, padding="same", activation="relu"), keras.layers.BatchNormalization()]
+    keras.Sequential(layers).save(file)
+    return file
