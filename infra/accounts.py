@@ -41,6 +41,8 @@ def main() -> None:
         raise SystemExit(f"MLFLOW_USER: expected another account than the administrator's, found {name} for both.")
     ask("POST", "2.0/mlflow/users/create", username=name, password=password)
     ask("PATCH", "2.0/mlflow/users/update-password", username=name, password=password)
+    # The one account of 0.1.0 was the administrator's.
+    ask("PATCH", "2.0/mlflow/users/update-admin", username=name, is_admin=False)
     ask("POST", "3.0/mlflow/roles/create", workspace=WORKSPACE, name=ROLE, description="Trains, registers, promotes.")
     roles = ask("GET", "3.0/mlflow/roles/list", workspace=WORKSPACE)["roles"]
     (role,) = (each["id"] for each in roles if each["name"] == ROLE)
