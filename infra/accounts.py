@@ -8,9 +8,9 @@ webhooks or secrets. Who has an account without the role reads all, and writes o
 """
 
 import os
+from typing import Any
 
-from mlflow.exceptions import MlflowException
-from mlflow.server import get_app_client
+import requests
 
 ROLE = "headstart"
 #: Deleting needs MANAGE: a run that was sent twice, a tag.
@@ -19,26 +19,37 @@ RIGHTS = {"experiment": "MANAGE", "registered_model": "MANAGE"}
 WORKSPACE = "default"
 
 
+def ask(method: str, path: str, **values: Any) -> dict[str, Any]:
+    """What the server answers its administrator (https://mlflow.org/docs/latest/self-hosting/security/basic-http-auth)."""
+    login = (os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"])
+    where = "params" if method == "GET" else "json"
+    url = f"{os.environ['MLFLOW_TRACKING_URI']}/api/{path}"
+    answer = requests.request(method, url, auth=login, timeout=60, **{where: values})
+    if answer.status_code == 401:
+        raise SystemExit(
+            f"MLFLOW_TRACKING_USERNAME and _PASSWORD: expected those of MLflow's administrator, {url} refuses."
+        )
+    if not answer.ok and "RESOURCE_ALREADY_EXISTS" not in answer.text:
+        raise SystemExit(f"{method} {url}: {answer.status_code} {answer.text[:300]}")
+    return answer.json() if answer.text.startswith("{") else {}
+
+
 def main() -> None:
-    """Read the environment, and ask MLflow's server as its administrator."""
-    client = get_app_client("basic-auth", os.environ["MLFLOW_TRACKING_URI"])
+    """Make the account and its role where they are missing."""
     name, password = os.environ["MLFLOW_USER"], os.environ["MLFLOW_PASSWORD"]
     if name == os.environ["MLFLOW_TRACKING_USERNAME"]:
         raise SystemExit(f"MLFLOW_USER: expected another account than the administrator's, found {name} for both.")
-    try:
-        client.create_user(name, password)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-        client.update_user_password(name, password)
-    roles = [role for role in client.list_roles(WORKSPACE) if role.name == ROLE]
-    role = roles[0] if roles else client.create_role(WORKSPACE, ROLE, "Trains, registers and promotes.")
-    given = {permission.resource_type for permission in client.list_role_permissions(role.id)}
+    ask("POST", "2.0/mlflow/users/create", username=name, password=password)
+    ask("PATCH", "2.0/mlflow/users/update-password", username=name, password=password)
+    # The one account of 0.1.0 was the administrator's.
+    ask("PATCH", "2.0/mlflow/users/update-admin", username=name, is_admin=False)
+    ask("POST", "3.0/mlflow/roles/create", workspace=WORKSPACE, name=ROLE, description="Trains, registers, promotes.")
+    roles = ask("GET", "3.0/mlflow/roles/list", workspace=WORKSPACE)["roles"]
+    (role,) = (each["id"] for each in roles if each["name"] == ROLE)
     for kind, right in RIGHTS.items():
-        if kind not in given:
-            client.add_role_permission(role.id, kind, "*", right)
-    if ROLE not in {each.name for each in client.list_user_roles(name)}:
-        client.assign_role(name, role.id)
+        rule = {"resource_type": kind, "resource_pattern": "*", "permission": right}
+        ask("POST", "3.0/mlflow/roles/permissions/add", role_id=role, **rule)
+    ask("POST", "3.0/mlflow/roles/assign", username=name, role_id=role)
     print(f"{name} may train and register.")
 
 

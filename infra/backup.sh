@@ -33,8 +33,10 @@ if [ -n "${MLFLOW_ARTIFACTS_DESTINATION:-}" ]; then
 fi
 if [ -n "${HEADSTART_HOME:-}" ]; then
     # Left out: tables, copies of photos and results of stages, which the next run makes anew; databases in use.
+    # Exit code 1 is a file that a run has changed meanwhile, such as its log.
     tar --create --file="$folder/home.tar" --directory="$HEADSTART_HOME" --anchored --no-wildcards-match-slash \
-        --exclude=./store --exclude=./prefect --exclude=./locks --exclude='./*.db*' .
+        --exclude=./store --exclude=./prefect --exclude=./locks --exclude=./processes --exclude='./*.db*' . ||
+        [ $? -eq 1 ]
 fi
 cd "$folder"
 # Written last: a folder without it is no whole backup.

@@ -150,7 +150,14 @@ def test_the_account_of_a_worker_trains_and_administers_nothing(there, client):
     client.set_registered_model_tag("others", "tag", "text")
     client.delete_registered_model_tag("others", "tag")
 
-    own = tuple(there.client[f"MLFLOW_TRACKING_{name}"] for name in ("USERNAME", "PASSWORD"))
+    own, his = (
+        tuple(env[f"MLFLOW_TRACKING_{name}"] for name in ("USERNAME", "PASSWORD"))
+        for env in (there.client, there.administrator)
+    )
+    # As in an installation of 0.1.0, whose one account was the administrator's.
+    values = {"username": own[0], "is_admin": True}
+    requests.patch(f"{address}/api/2.0/mlflow/users/update-admin", json=values, auth=his, timeout=30).raise_for_status()
+    there.run([sys.executable, str(servers.INFRA / "accounts.py")], there.administrator)
     for method, path, values in (
         ("POST", "2.0/mlflow/users/create", {"username": "eve", "password": "a password of hers"}),
         ("PATCH", "2.0/mlflow/users/update-admin", {"username": "headstart", "is_admin": True}),
