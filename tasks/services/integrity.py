@@ -21,7 +21,7 @@ from tasks.services.registry import verification, versions
 def damaged() -> Iterator[Damage]:
     """All that is damaged; `again` says whether it can be computed again. Nothing is changed.
 
-    What cannot: the databases with runs, versions and the ledger; files of versions; labels that a person has put right.
+    What cannot: databases with runs, versions and the ledger; files of versions; labels that a person has put right.
     """
     yield from checks.damaged()
     folder = Path(os.environ["PREFECT_LOCAL_STORAGE_PATH"])

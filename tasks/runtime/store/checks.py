@@ -10,7 +10,7 @@ import numpy as np
 from tasks.runtime.home import home
 from tasks.runtime.store import checksums, commits, folders, inventory, photos
 from tasks.runtime.store.checksums import COLUMN
-from tasks.runtime.store.commits import DAMAGED, FORM, Broken
+from tasks.runtime.store.commits import DAMAGED, Broken
 from tasks.runtime.store.inventory import FLAT, FOLDERS, RESULTS, TABLES
 
 
@@ -82,10 +82,10 @@ def _values(column: object) -> np.ndarray:
 
 def _flat(file: Path) -> str:
     """What is wrong with the flat copy of the newest version of a table; "" for another, which is not read any more."""
-    name, form, version, _ = file.name.rsplit(".", 3)
+    of = commits.of_flat(file.name)
     try:
-        dataset = commits.opened(commits.uri(name)) if form == FORM else None
-        if dataset is None or str(dataset.version) != version:
+        dataset = commits.opened(commits.uri(of[0])) if of else None
+        if of is None or dataset is None or str(dataset.version) != of[1]:
             return ""
         with commits.reading():
             table = dataset.to_table(columns=["key", COLUMN])

@@ -157,10 +157,10 @@ def set_aside(where: str, why: str) -> None:
     progress.say(f"The table {folder} is damaged: {why}. It is set aside as {aside}, and computed again.")
 
 
-def absent_flat(flat: str) -> bool:
-    """Whether the table of a flat copy is gone, given the copy's path: NAME.FORM.VERSION.npy."""
-    name, form, *_ = Path(flat).name.rsplit(".", 3)
-    return form != FORM or not exist([name])[0]
+def of_flat(file: str) -> tuple[str, str] | None:
+    """Name and version of the table that a flat array is a copy of, given its path; None if it is of an older form."""
+    name, *rest = Path(file).name.removesuffix(".npy").rsplit(".", 2)
+    return (name, rest[1]) if len(rest) == 2 and rest[0] == FORM else None
 
 
 def _drop_flat(folder: str) -> None:

@@ -59,12 +59,13 @@ def _rule(used: Collection[str], datasets: Collection[str], days: float) -> Call
     long_ago = min(begun, time.time() - days * 86400)
 
     def goes(item: Item) -> bool:
+        if item.kind == TABLES and item.name.endswith(".lance"):  # of an older release: nothing reads it any more
+            return item.used < begun
         if item.kind == TABLES and not item.name.startswith(FACTS):
-            # One of an older release is not read any more.
-            return item.used < begun and (item.name.endswith(".lance") or item.name not in used)
+            return item.used < begun and item.name not in used
         if item.kind == FOLDERS and item.name.removeprefix(DATASETS) in datasets:
             return False
-        if item.kind == FLAT and commits.absent_flat(item.name):
+        if item.kind == FLAT and not ((of := commits.of_flat(item.name)) and commits.exist(of[:1])[0]):
             return item.used < begun
         # A download goes on where it stopped.
         if item.kind == ASIDE or (item.kind == WORKING and not item.name.endswith(".part")):

@@ -37,7 +37,9 @@ def store(tmp_path, monkeypatch):
     for name in ("features-used", "features-orphan", "images-damaged"):
         _table(name)
     commits.set_aside(commits.uri("images-damaged"), "a test")
-    (root / "features-used.lance").mkdir()  # of an older release
+    # Of an older release.
+    (root / "features-used.lance").mkdir()
+    np.save(root / "mapped" / "features-used.2.npy", VALUES)
     for kind, name in (("reports", "old"), ("reports", "new"), ("datasets", "of a version"), ("datasets", "of none")):
         with folders.folder(kind, name) as (working, _):
             (working / "file").write_text(name)
@@ -62,6 +64,7 @@ def test_what_no_version_needs_and_nobody_has_used_goes(store):
         *("store/reports/old", "store/datasets/of none", "store/reports/.0123-killed"),
         *("prefect/results/abc", "logs/old.log", "weights/.x.part"),
         *("store/mapped/features-used.2.2.npy", "store/mapped/features-orphan.2.2.npy"),
+        "store/mapped/features-used.2.npy",
     }
     assert _pruned() == goes
     assert _pruned(delete=True) == goes
