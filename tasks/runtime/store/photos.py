@@ -42,6 +42,8 @@ def fetched(uris: Iterable[str]) -> Iterator[tuple[str, str | None]]:
 def paths(uris: Iterable[str], keys: Iterable[str]) -> list[str]:
     """The local path of each photo, given its key. Raises `DataError` if it has changed on the server or is gone."""
     listed = list(zip(uris, keys, strict=True))
+    if not any(remote.scheme(uri) for uri, _ in listed):
+        return [uri for uri, _ in listed]
     found = [str(_place(key)) if remote.scheme(uri) else uri for uri, key in listed]
     with ThreadPoolExecutor(thread_name_prefix="photos") as pool:
         whole = pool.map(lambda pair: not remote.scheme(pair[0]) or sound(pair[1]), listed)
