@@ -116,10 +116,11 @@ def test_tables_that_were_not_used_for_long_go_before_others(store, monkeypatch,
     upkeep.within_limit()
     assert said() == ""
     _aged(commits.uri("features-used"), OLD + 10)
-    aside = sum(file.stat().st_size for file in (store / "images-damaged.2.damaged").rglob("*") if file.is_file())
-    monkeypatch.setenv("HEADSTART_STORE_LIMIT", str(size - aside - 1))
+    free = sum(item.bytes for item in inventory.items() if item.kind in (inventory.ASIDE, inventory.FLAT))
+    monkeypatch.setenv("HEADSTART_STORE_LIMIT", str(size - free - 1))
     upkeep.within_limit()
-    assert "Dropped images-damaged.2.damaged, features-used.lance, features-orphan." in said()
+    assert "Dropped images-damaged.2.damaged, store/mapped/" in said()
+    assert "npy, features-used.lance, features-orphan." in said()
     assert commits.exist(["features-used", "features-orphan"]) == [True, False]
     monkeypatch.setenv("HEADSTART_STORE_LIMIT", "1")
     with uses.running():
