@@ -150,7 +150,7 @@ def pruned(s: Session, found: list[dict[str, Any]]) -> None:
     for row in found:
         if row["kind"] == "tables":
             for name in row["names"]:
-                s.say(f"Table that no registered version was trained from: {name}")
+                s.say(f"Table that no registered version needs: {name}")
 
 
 def moved(s: Session, entry: "LedgerEntry | None", otherwise: str) -> None:

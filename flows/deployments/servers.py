@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from tasks.runtime import own_server, processes, progress
+from tasks.runtime import databases, own_server, processes, progress
 from tasks.runtime.errors import DependencyError, without_secrets
 
 #: Seconds that a Prefect server may take to start, to answer, to end, and to be without an answer before it is ended.
@@ -134,7 +134,8 @@ def prefect() -> Iterator[tuple[str, Path | None, OwnServer | None]]:
     os.environ[processes.PARENT] = processes.own()
     os.environ["PREFECT_API_URL"] = os.environ["PREFECT_UI_API_URL"] = f"{server.address}/api"
     try:
-        server.start()
+        with databases.opening(databases.PREFECT):
+            server.start()
         threading.Thread(target=server.watch, name="own server", daemon=True).start()
         with own_server.announced(server.address, password) as file:
             yield server.address, file, server

@@ -56,6 +56,11 @@ class DatasetRef(Record):
 
     @property
     @override
+    def files(self) -> tuple[str, ...]:
+        return (self.path, self.data_docs) if self.data_docs else (self.path,)
+
+    @property
+    @override
     def numbers(self) -> dict[str, float]:
         counts = {f"images_{split}": float(n) for split, n in self.counts.items()}
         return counts | {

@@ -16,8 +16,9 @@ import numpy as np
 
 from tasks.evaluation.statistics.cross_validation import Fold
 from tasks.features.batches import Batches
-from tasks.runtime import plugins
+from tasks.runtime import plugins, progress
 from tasks.runtime.errors import DataError
+from tasks.runtime.store.commits import DAMAGED
 from tasks.settings import Head, Loss
 from tasks.training import fit
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Increase it when trials of older code are no longer comparable: they are then ignored.
 VERSION = 1
+#: What SQLite says of a damaged file.
+NO_DATABASE = ("file is not a database", "disk image is malformed")
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,26 @@ class Space:
 def opened(file: Path, name: str) -> optuna.Study:
     """The study of this name in a SQLite file, with its earlier trials.
 
-    A trial is pruned when its lowest loss is above the median of the others at the same epoch.
+    A trial is pruned when its lowest loss is above the median of the others at the same epoch. A damaged file is set
+    aside.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return _study(file, name)
+    except Exception as error:  # Optuna and SQLAlchemy have several for it
+        if not any(text in f"{error} {error.__cause__}" for text in NO_DATABASE):
+            raise
+    aside = file.with_name(f"{file.name}{DAMAGED}")
+    file.replace(aside)
+    progress.say(f"{file.name} is damaged. It is set aside as {aside.name}; searches that were under way start again.")
+    return _study(file, name)
+
+
+def _study(file: Path, name: str) -> optuna.Study:
+    import optuna
+
     return optuna.create_study(
         study_name=name,
         storage=f"sqlite:///{file}",

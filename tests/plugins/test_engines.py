@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from tiny_damage import flip
+from tiny_damage import cut, flip
 
 from tasks.networks import backend, engines
 from tasks.runtime import plugins, processes
@@ -26,7 +26,9 @@ def test_auto_takes_openvino_where_it_agrees_and_says_so(tmp_path, monkeypatch):
     engine = engines.start("auto", _model, tmp_path, 16)
     assert engine.name == "openvino"
     assert "differs from TensorFlow by" in engine.reason
-    # The second start builds nothing: no Keras, no weights.
+    cut(tmp_path / "agreement.json")
+    assert engines.start("auto", _model, tmp_path, 16).name == "openvino"
+    # Another start builds nothing: no Keras, no weights.
     again = engines.start("auto", lambda: pytest.fail("built again"), tmp_path, 16)
     assert again.name == "openvino"
 

@@ -12,6 +12,7 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -86,8 +87,8 @@ def own(build: Callable[[], keras.Model], folder: Path) -> Engine:
 def _disagreement(build: Callable[[], keras.Model], folder: Path, size: int) -> float:
     """Relative error on a probe of noise; measured once per network, then stored with it."""
     memory = folder / "agreement.json"
-    if memory.is_file():
-        return float(json.loads(memory.read_text())["relative_error"])
+    with suppress(OSError, ValueError, LookupError, TypeError):  # none yet, or damaged
+        return float(json.loads(memory.read_bytes())["relative_error"])
     probe = np.random.default_rng(0).integers(0, 256, (PROBE, size, size, 3), "uint8")
     mine, theirs = (next(plugins.entry("engines", e)(build, folder).run([probe])) for e in ("openvino", "tensorflow"))
     error = float(np.abs(mine - theirs).max() / max(float(np.abs(theirs).max()), 1e-12))

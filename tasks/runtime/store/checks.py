@@ -1,6 +1,5 @@
 """Everything that the store holds, compared with its checksums."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 from tasks.runtime.home import home
 from tasks.runtime.store import checksums, commits, folders, inventory, photos
 from tasks.runtime.store.checksums import COLUMN
-from tasks.runtime.store.commits import DAMAGED, FORM, Broken
+from tasks.runtime.store.commits import DAMAGED, Broken
 from tasks.runtime.store.inventory import FLAT, FOLDERS, RESULTS, TABLES
 
 
@@ -50,9 +49,8 @@ def damaged() -> Iterator[Damage]:
         if wrong:
             yield Damage(item.kind, item.name, wrong)
     for copy in photos.copies():
-        with copy.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != copy.name:
-                yield Damage("photos", str(copy.relative_to(home())), "it has other bytes than were fetched")
+        if not photos.sound(copy.name):
+            yield Damage("photos", str(copy.relative_to(home())), "it has other bytes than were fetched")
 
 
 def _table(name: str) -> str:
@@ -82,10 +80,10 @@ def _values(column: object) -> np.ndarray:
 
 def _flat(file: Path) -> str:
     """What is wrong with the flat copy of the newest version of a table; "" for another, which is not read any more."""
-    name, form, version, _ = file.name.rsplit(".", 3)
+    of = commits.of_flat(file.name)
     try:
-        dataset = commits.opened(commits.uri(name)) if form == FORM else None
-        if dataset is None or str(dataset.version) != version:
+        dataset = commits.opened(commits.uri(of[0])) if of else None
+        if of is None or dataset is None or str(dataset.version) != of[1]:
             return ""
         with commits.reading():
             table = dataset.to_table(columns=["key", COLUMN])

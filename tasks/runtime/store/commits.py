@@ -57,15 +57,15 @@ def _folder(name: str) -> str:
     return name if name.endswith((".lance", DAMAGED)) else f"{name}{SUFFIX}"
 
 
-def opened(where: str, schema: pa.Schema | None = None) -> Any:
+def opened(where: str, schema: pa.Schema | None = None, to_read: bool = True) -> Any:
     """The table at its newest version, or None if nothing was committed yet. Raises `Broken`.
 
-    Also where it has other columns than `schema`.
+    Also where it has other columns than `schema`. Not `to_read`: rows will only be added, so that no data file matters.
     """
     import lance
 
     with reading():
-        _check_ends(where)
+        _check_ends(where, to_read)
         try:
             found = lance.dataset(where)
         except ValueError as error:
@@ -93,7 +93,7 @@ def append(where: str, rows: pa.Table) -> None:
     import lance
     from lance.fragment import write_fragments
 
-    dataset = opened(where, rows.schema) or _begun(where, rows.schema)
+    dataset = opened(where, rows.schema, to_read=False) or _begun(where, rows.schema)
     fragments = write_fragments(rows, dataset, mode="append")
     # Before the commit: rows that can be seen have checksums.
     _note(where, "data", [file.path for fragment in fragments for file in fragment.files])
@@ -112,10 +112,10 @@ def _begun(where: str, schema: pa.Schema) -> Any:
     try:
         lance.LanceDataset.commit(where, lance.LanceOperation.Overwrite(schema, []), max_retries=0)
     except OSError:
-        if opened(where, schema) is None:
+        if opened(where, schema, to_read=False) is None:
             raise
     # Opened anew: the commit could be another writer's.
-    return opened(where, schema)
+    return opened(where, schema, to_read=False)
 
 
 def exist(names: Iterable[str]) -> list[bool]:
@@ -157,10 +157,10 @@ def set_aside(where: str, why: str) -> None:
     progress.say(f"The table {folder} is damaged: {why}. It is set aside as {aside}, and computed again.")
 
 
-def absent_flat(flat: str) -> bool:
-    """Whether the table of a flat copy is gone, given the copy's path: NAME.FORM.VERSION.npy."""
-    name, form, *_ = Path(flat).name.rsplit(".", 3)
-    return form != FORM or not exist([name])[0]
+def of_flat(file: str) -> tuple[str, str] | None:
+    """Name and version of the table that a flat array is a copy of, given its path; None if it is of an older form."""
+    name, *rest = Path(file).name.removesuffix(".npy").rsplit(".", 2)
+    return (name, rest[1]) if len(rest) == 2 and rest[0] == FORM else None
 
 
 def _drop_flat(folder: str) -> None:
@@ -192,11 +192,11 @@ def _newest(where: str) -> list[str]:
     return [min(names, key=lambda name: (len(name), name))] if names else []
 
 
-def _check_ends(where: str) -> None:
-    """Raise `Broken` unless all data files and the newest version end as they were written."""
+def _check_ends(where: str, data: bool) -> None:
+    """Raise `Broken` unless the newest version, and the data files if told so, end as they were written."""
     if local() is None:
         return
-    for part, only in (("data", None), ("_versions", _newest(where))):
+    for part, only in (("_versions", _newest(where)), *((("data", None),) if data else ())):
         for note in Path(where, "_checksums", part).glob("*"):
             name, size, checksum = note.name.rsplit(".", 2)
             if only is None or name in only:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from tasks.runtime.store.inventory import ASIDE, ENGINES, FACTS, FLAT, FOLDERS, 
 
 #: Days without use after which folders, results and logs are dropped.
 UNUSED = 30
-#: What is dropped for the limit, the first first.
-FIRST = (ASIDE, TABLES, FLAT, ENGINES, FOLDERS)
+#: What is dropped for the limit, the first first. A flat array is a copy of a table.
+FIRST = (ASIDE, FLAT, TABLES, ENGINES, FOLDERS)
 #: Folders of data sets, which `headstart labels apply` reads.
 DATASETS = "store/datasets/"
 
@@ -59,12 +60,13 @@ def _rule(used: Collection[str], datasets: Collection[str], days: float) -> Call
     long_ago = min(begun, time.time() - days * 86400)
 
     def goes(item: Item) -> bool:
+        if item.kind == TABLES and item.name.endswith(".lance"):  # of an older release: nothing reads it any more
+            return item.used < begun
         if item.kind == TABLES and not item.name.startswith(FACTS):
-            # One of an older release is not read any more.
-            return item.used < begun and (item.name.endswith(".lance") or item.name not in used)
+            return item.used < begun and item.name not in used
         if item.kind == FOLDERS and item.name.removeprefix(DATASETS) in datasets:
             return False
-        if item.kind == FLAT and commits.absent_flat(item.name):
+        if item.kind == FLAT and not ((of := commits.of_flat(item.name)) and commits.exist(of[:1])[0]):
             return item.used < begun
         # A download goes on where it stopped.
         if item.kind == ASIDE or (item.kind == WORKING and not item.name.endswith(".part")):
@@ -92,12 +94,13 @@ def within_limit() -> None:
         if item.kind in FIRST and item.used < begun and not item.name.startswith(DATASETS)
     ]
     if commits.local() is None:
-        free = [item for item in free if item.kind != TABLES]
+        free = [item for item in free if "/" in item.name]  # without those on an object store
     dropped = []
     for item in sorted(free, key=lambda item: (FIRST.index(item.kind), item.used)):
         if size <= limit:
             break
-        item.drop()
+        with suppress(OSError):  # another run was faster
+            item.drop()
         size -= item.bytes
         dropped.append(item)
     names = f"Dropped {', '.join(item.name for item in dropped)}" if dropped else "Dropped nothing"

@@ -60,13 +60,12 @@ def note(key: str) -> None:
 
 def damaged(folder: Path) -> list[str]:
     """Keys of the results in a local folder that are not as they were kept."""
-    noted = sorted(folder.glob(f"*{BESIDE}"))
-    pairs = [(file.with_name(file.name.removesuffix(BESIDE)), file.read_bytes()) for file in noted]
-    return [
-        file.name
-        for file, checksum in pairs
-        if checksum and file.is_file() and _checksum(file.read_bytes()) != checksum
-    ]
+    found = []
+    for noted in sorted(folder.glob(f"*{BESIDE}")):
+        kept, checksum = noted.with_name(noted.name.removesuffix(BESIDE)), noted.read_bytes()
+        if checksum and kept.is_file() and _checksum(kept.read_bytes()) != checksum:
+            found.append(kept.name)
+    return found
 
 
 def _checksum(kept: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """Damaged files of the store are noticed, set aside, and never used."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 from tiny_damage import cut, flip
 
 from tasks.runtime.errors import Lost
-from tasks.runtime.store import commits, folders
+from tasks.runtime.store import commits, folders, photos
 from tasks.runtime.store.tables import Rows, Table
+from tasks.training import head_search
 
 KEYS = list("abcdef")
 VALUES = np.random.default_rng(0).normal(0, 1, (6, 40)).astype("float32")
@@ -163,3 +165,28 @@ def test_a_folder_of_an_older_release_gets_its_checksums_when_it_is_used(tmp_pat
     assert folders.missing(["store/models/abc/network.keras"]) == []
     flip(file)
     assert folders.missing(["store/models/abc/network.keras"]) == ["store/models/abc/network.keras"]
+
+
+def test_a_damaged_copy_of_a_photo_is_fetched_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTART_HOME", str(tmp_path))
+    asked = []
+    monkeypatch.setattr(photos.remote, "read", lambda uri, limit, etag: (asked.append(etag), (b"a photo", "1"))[1])
+    uri, key = "s3://pets/1.jpg", hashlib.sha256(b"a photo").hexdigest()
+    ((first, _),) = photos.fetched([uri])
+    assert photos.paths([uri], [key]) == [first]
+    flip(Path(first))
+    assert photos.paths([uri], [key]) == [first]
+    assert Path(first).read_bytes() == b"a photo"
+    for note in tmp_path.glob("store/photos/from/*/*"):
+        cut(note)
+    assert list(photos.fetched([uri])) == [(first, None)]
+    assert asked == ["", "", ""]
+
+
+def test_a_damaged_search_starts_again(tmp_path, said):
+    file = tmp_path / "tune.db"
+    head_search.opened(file, "x")
+    file.write_bytes(b"no database" * 1000)
+    assert head_search.opened(file, "x").trials == []
+    assert "tune.db is damaged" in said()
+    assert (tmp_path / "tune.db.damaged").exists()

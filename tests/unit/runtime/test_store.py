@@ -150,6 +150,11 @@ def test_tables_live_on_an_object_store(bucket, home):
     assert tables.absent(["features-far", "features-none"]) == ["features-none"]
     keys, values = table.mapped()
     assert (sorted(keys), values.tolist()) == (["a", "b"], [[1, 1], [1, 1]])
+    commits.set_aside(table.uri, "a test")
+    assert (inventory.tables(), table.keys()) == ([], set())
+    (aside,) = (item for item in inventory.items() if item.kind == inventory.ASIDE and "far" in item.name)
+    aside.drop()
+    table.append(["a"], np.ones((1, 2), "float16"))
     commits.drop("features-far")
     assert (inventory.tables(), table.keys()) == ([], set())
     assert not (home / "store" / "features-far.2.lance").exists()

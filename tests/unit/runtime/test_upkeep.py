@@ -37,7 +37,9 @@ def store(tmp_path, monkeypatch):
     for name in ("features-used", "features-orphan", "images-damaged"):
         _table(name)
     commits.set_aside(commits.uri("images-damaged"), "a test")
-    (root / "features-used.lance").mkdir()  # of an older release
+    # Of an older release.
+    (root / "features-used.lance").mkdir()
+    np.save(root / "mapped" / "features-used.2.npy", VALUES)
     for kind, name in (("reports", "old"), ("reports", "new"), ("datasets", "of a version"), ("datasets", "of none")):
         with folders.folder(kind, name) as (working, _):
             (working / "file").write_text(name)
@@ -62,6 +64,7 @@ def test_what_no_version_needs_and_nobody_has_used_goes(store):
         *("store/reports/old", "store/datasets/of none", "store/reports/.0123-killed"),
         *("prefect/results/abc", "logs/old.log", "weights/.x.part"),
         *("store/mapped/features-used.2.2.npy", "store/mapped/features-orphan.2.2.npy"),
+        "store/mapped/features-used.2.npy",
     }
     assert _pruned() == goes
     assert _pruned(delete=True) == goes
@@ -113,10 +116,11 @@ def test_tables_that_were_not_used_for_long_go_before_others(store, monkeypatch,
     upkeep.within_limit()
     assert said() == ""
     _aged(commits.uri("features-used"), OLD + 10)
-    aside = sum(file.stat().st_size for file in (store / "images-damaged.2.damaged").rglob("*") if file.is_file())
-    monkeypatch.setenv("HEADSTART_STORE_LIMIT", str(size - aside - 1))
+    free = sum(item.bytes for item in inventory.items() if item.kind in (inventory.ASIDE, inventory.FLAT))
+    monkeypatch.setenv("HEADSTART_STORE_LIMIT", str(size - free - 1))
     upkeep.within_limit()
-    assert "Dropped images-damaged.2.damaged, features-used.lance, features-orphan." in said()
+    assert "Dropped images-damaged.2.damaged, store/mapped/" in said()
+    assert "npy, features-used.lance, features-orphan." in said()
     assert commits.exist(["features-used", "features-orphan"]) == [True, False]
     monkeypatch.setenv("HEADSTART_STORE_LIMIT", "1")
     with uses.running():
