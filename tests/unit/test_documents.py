@@ -30,12 +30,15 @@ READ = {
     ("infra/README.md", "docker compose"): "the file by Compose's schema, the servers by system/test_servers.py",
     ("infra/README.md", "kubectl"): "needs a cluster",
     ("CONTRIBUTING.md", "pre-commit install"): "changes the clone",
+    ("tests/fuzz/README.md", "tests.fuzz"): ".ci/run, for all targets",
     ("CONTRIBUTING.md", "pip install torch"): ".ci/run, with the package's own index",
 }
 #: What stands for a value in the tables of commands.
 VALUES = {"SECONDS": "60", "FORMAT": "onnx", "VERSION": "3", "NAME@champion": "pets@champion"}
 #: A command in a document: whatever stands before the program is the reader's environment.
-COMMAND = re.compile(r"^(?:\w+=\S+ )*(?:uv run (?:--\S+ )*(?:hub |jax )?)?(headstart|mlflow|prefect|python -m) (.+)")
+COMMAND = re.compile(
+    r"^(?:\w+=\S+ )*(?:uv run (?:--\S+ )*(?:hub |jax |fuzz )?)?(headstart|mlflow|prefect|python -m) (.+)"
+)
 
 
 @pytest.mark.parametrize("block", [each for each in BLOCKS if each.language == "sh"], ids=lambda each: each.document)
