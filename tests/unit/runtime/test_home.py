@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from tasks.runtime import home
-from tasks.runtime.errors import DependencyError, disk_full, without_secrets
+from tasks.runtime.errors import DependencyError, UsageError, disk_full, without_secrets
 
 
 @pytest.fixture
@@ -112,3 +112,8 @@ def test_the_folder_of_a_person_who_is_not_there_is_a_path_like_any_other(tmp_pa
     monkeypatch.setenv("HOME", str(tmp_path))
     assert home.expanded("~/a") == tmp_path / "a"
     assert str(home.expanded("~nosuchuser/a")) == "~nosuchuser/a"
+
+
+def test_a_path_that_is_too_long_is_refused():
+    with pytest.raises(UsageError, match=r"Expected a path, found 'xxx.*: File name too long"):
+        home.expanded("x" * 3000)
