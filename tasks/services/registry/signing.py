@@ -71,8 +71,8 @@ def check(folder: Path, name: str, version: str) -> None:
     if public and (wrong := _wrong(folder, name, public)):
         raise DataError(
             f"Expected {name}{version and f' version {version}'} to be signed with a key of {VERIFY}, found {wrong}. "
-            f"Do not use it: take another version (headstart models {name} lists them). How signatures are introduced is "
-            "in mlflow/README.md."
+            f"Do not use it: take another version (headstart models {name} lists them). mlflow/README.md says how "
+            "signatures are introduced."
         )
 
 
