@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tasks.runtime.errors import DependencyError, brief, without_secrets
+from tasks.runtime.errors import DependencyError, UsageError, brief, few, without_secrets
 
 # OpenVINO's converter reports its use over the network, from a forked process; only CI=true switches that off. Without
 # this package it sends nothing.
@@ -55,8 +55,16 @@ SETTINGS = ("prefect.toml", "pyproject.toml", ".env")
 
 
 def expanded(path: str | Path) -> Path:
-    """A path whose `~` is a person's own folder; as it is where there is no such person, which `Path` raises for."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111
+    """A person's path, with their own folder for `~`; as it is where there is no such person, which `Path` raises for.
+
+    Raises `UsageError` for one that the system does not look at, as it is too long.
+    """
+    found = Path(os.path.expanduser(path))  # noqa: PTH111
+    try:
+        found.exists()
+    except OSError as error:
+        raise UsageError(f"Expected a path, found {few([path], 1)}: {error.strerror}.") from None
+    return found
 
 
 def home() -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tasks.networks import backend
 from tasks.runtime import databases, plugins
-from tasks.runtime.errors import without_secrets
+from tasks.runtime.errors import DependencyError, without_secrets
 from tasks.runtime.home import home
 from tasks.runtime.processes import has_gpu
 
@@ -36,7 +36,8 @@ ASKED = {
 
 def checks() -> list[dict[str, Any]]:
     """One row per check: what, ok, details. Imports none of the heavy libraries."""
-    return [*_versions(), _backends(), *_weights(), _tracking(), _searches(), _orchestration(), _disk(), _processors()]
+    servers = [_tracking(), _searches(), _orchestration()]
+    return [*_versions(), _backends(), *_weights(), *servers, *_keys(), _disk(), _processors()]
 
 
 def _versions() -> list[dict[str, Any]]:
@@ -138,6 +139,20 @@ def _status(variable: str, path: str, body: bytes | None = None) -> int:
     except urllib.error.HTTPError as error:
         error.close()
         return error.code
+
+
+def _keys() -> list[dict[str, Any]]:
+    """A row where versions are signed, or have to be."""
+    if not any(map(os.environ.get, ("HEADSTART_SIGNING_KEY", "HEADSTART_VERIFY_KEY"))):  # spares imports
+        return []
+    from tasks.services.registry import signing
+
+    try:
+        private, public = signing.keys()
+    except DependencyError as error:
+        return [_row("keys", False, str(error))]
+    signs = f"versions are signed with {private}" if private else "no key to sign with"
+    return [_row("keys", True, f"{signs}; checked with {', '.join(map(str, public)) or 'none'}")]
 
 
 def _disk() -> dict[str, Any]:

@@ -61,7 +61,11 @@ def broken(folder: Path, seal: str) -> list[str]:
     text = manifest.read_bytes()
     if hashlib.sha256(text).hexdigest() != seal:
         return [f"{MANIFEST}: expected SHA-256 {seal[:12]}…, found {hashlib.sha256(text).hexdigest()[:12]}…"]
-    return differences(json.loads(text), digests(folder))
+    try:
+        expected = dict(json.loads(text))
+    except (ValueError, TypeError, RecursionError):
+        return [f"{MANIFEST} is no list of files"]
+    return differences(expected, digests(folder))
 
 
 def differences(expected: dict[str, str], found: dict[str, str]) -> list[str]:

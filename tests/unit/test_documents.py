@@ -19,8 +19,8 @@ RUN = {
     ("mlflow/README.md", "curl"): "system/test_readme.py",
     ("mlflow/README.md", "headstart score"): "system/test_readme.py",
     ("mlflow/README.md", "headstart rollback"): "system/test_readme.py",
-    ("mlflow/README.md", "openssl"): "flows/test_signing.py",
-    ("mlflow/README.md", "model_signing"): "flows/test_signing.py",
+    ("mlflow/README.md", "openssl"): "flows/test_tampering.py",
+    ("mlflow/README.md", "model_signing"): "flows/test_tampering.py",
     ("tasks/evaluation/README.md", "labels suspects"): "system/test_readme.py",
     ("infra/README.md", "headstart serve"): "system/test_serve.py, by the same line of README.md",
     ("infra/README.md", "prefect work-pool"): "system/test_servers.py",
@@ -35,12 +35,15 @@ READ = {
     ("infra/README.md", "db upgrade"): "the commands in the containers, by system/test_backup.py",
     ("infra/README.md", "kubectl"): "needs a cluster",
     ("CONTRIBUTING.md", "pre-commit install"): "changes the clone",
+    ("tests/fuzz/README.md", "tests.fuzz"): ".ci/run, for all targets",
     ("CONTRIBUTING.md", "pip install torch"): ".ci/run, with the package's own index",
 }
 #: What stands for a value in the tables of commands.
 VALUES = {"SECONDS": "60", "FORMAT": "onnx", "VERSION": "3", "NAME@champion": "pets@champion"}
 #: A command in a document: whatever stands before the program is the reader's environment.
-COMMAND = re.compile(r"^(?:\w+=\S+ )*(?:uv run (?:--\S+ )*(?:hub |jax )?)?(headstart|mlflow|prefect|python -m) (.+)")
+COMMAND = re.compile(
+    r"^(?:\w+=\S+ )*(?:uv run (?:--\S+ )*(?:hub |jax |fuzz )?)?(headstart|mlflow|prefect|python -m) (.+)"
+)
 
 
 @pytest.mark.parametrize("block", [each for each in BLOCKS if each.language == "sh"], ids=lambda each: each.document)

@@ -168,7 +168,8 @@ def _file(name: Any, base: Path, real: Path) -> tuple[str, str | None]:
     file = base / name
     if not Path(os.path.realpath(file)).is_relative_to(real):
         return str(file), f"outside the table's root {base}"
-    if "\\" in name and not file.exists() and (base / name.replace("\\", "/")).exists():
+    # `Path.exists` raises for a name that is too long.
+    if "\\" in name and not os.path.exists(file) and os.path.exists(base / name.replace("\\", "/")):  # noqa: PTH110
         return str(file), "a path with backslashes: write it with /"
     return str(file), None
 

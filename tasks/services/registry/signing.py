@@ -32,12 +32,17 @@ def check_keys() -> None:
 
     Where signatures are wanted, a key to sign with is needed as well: a version without a signature would be of no use.
     """
-    private, public = _private(), _public()
+    private, public = keys()
     if public and not private:
         raise DependencyError(
             f"{SIGN}: expected the path of a private key, as {VERIFY} is set: a version that is not signed would be "
             "refused. Set both, or neither."
         )
+
+
+def keys() -> tuple[Path | None, list[Path]]:
+    """The private key, if any, and the public ones. Raises `DependencyError` for one that cannot be used."""
+    return _private(), _public()
 
 
 def wanted() -> bool:
@@ -62,16 +67,16 @@ def check(folder: Path, name: str, version: str) -> None:
 
     `version` is for the message, "" for one that is not registered yet. Nothing in the folder is run.
     """
-    keys = _public()
-    if keys and (wrong := _wrong(folder, name, keys)):
+    public = _public()
+    if public and (wrong := _wrong(folder, name, public)):
         raise DataError(
             f"Expected {name}{version and f' version {version}'} to be signed with a key of {VERIFY}, found {wrong}. "
-            f"Do not use it: take another version (headstart models {name} lists them), or train the recipe again with "
-            f"{SIGN} and --refresh."
+            f"Do not use it: take another version (headstart models {name} lists them). mlflow/README.md says how "
+            "signatures are introduced."
         )
 
 
-def _wrong(folder: Path, name: str, keys: list[Path]) -> str:
+def _wrong(folder: Path, name: str, public: list[Path]) -> str:
     """What is wrong with the signature, "" for nothing."""
     from mlflow.models import Model
     from model_signing import verifying
@@ -79,7 +84,7 @@ def _wrong(folder: Path, name: str, keys: list[Path]) -> str:
     signature = folder / SIGNATURE
     if not signature.is_file():
         return "no signature"
-    for key in keys:
+    for key in public:
         config = verifying.Config().set_hashing_config(_hashing(folder)).use_elliptic_key_verifier(public_key=key)
         try:
             config.verify(folder, signature)

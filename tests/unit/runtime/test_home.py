@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from tasks.runtime import home
-from tasks.runtime.errors import DependencyError, disk_full, not_writable, without_secrets
+from tasks.runtime.errors import DependencyError, UsageError, disk_full, not_writable, without_secrets
 
 
 @pytest.fixture
@@ -147,3 +147,8 @@ def test_what_cannot_be_written_is_named():
     readonly = sqlite3.OperationalError("attempt to write a readonly database")
     assert "the database of the home folder" in not_writable(readonly)
     assert not_writable(OSError(errno.ECONNREFUSED, "refused", "x")) == not_writable(ValueError("x")) == ""
+
+
+def test_a_path_that_is_too_long_is_refused():
+    with pytest.raises(UsageError, match=r"Expected a path, found 'xxx.*: File name too long"):
+        home.expanded("x" * 3000)

@@ -41,3 +41,11 @@ def test_a_server_that_answers_everybody_is_named_without_its_password(answers, 
             assert row["ok"]
             assert ("asks for no password" in row["details"]) == told
             assert "hidden" not in row["details"]
+
+
+def test_keys_are_looked_at_where_there_are_any(tmp_path, monkeypatch):
+    assert health._keys() == []
+    monkeypatch.setenv("HEADSTART_VERIFY_KEY", str(tmp_path / "absent.pem"))
+    (row,) = health._keys()
+    assert not row["ok"]
+    assert "absent.pem" in row["details"]
