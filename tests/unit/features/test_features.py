@@ -75,9 +75,7 @@ def test_outputs_that_cannot_be_stored_are_refused(tmp_path, factor, found):
         for batch in batches:
             yield batch.mean((1, 2), dtype="float32") * factor
 
-    with pytest.raises(
-        DataError, match=f"expected finite numbers in float16, found {found}.* for image [0-9a-f]{{64}}"
-    ):
+    with pytest.raises(DataError, match=f"expected finite numbers in float16, found {found}.* for image [0-9a-f]+"):
         frozen(Engine("large", (3,), run), table).fill(images, VIEWS, "x")
     assert not table.keys()
 
