@@ -5,11 +5,12 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -108,6 +109,8 @@ class World:
         self.servers = {"prefect": self._server("prefect")}
         if self.remote:
             self.servers["mlflow"] = self._server("mlflow")
+            self.registry = self.folder / "mlflow"
+            self._keep("empty")
         self.proxies = {
             name: faults.Proxy(int(server.health.split(":")[2].split("/")[0])) for name, server in self.servers.items()
         }
@@ -158,9 +161,13 @@ class World:
             self.disk.close()
 
     def _keep(self, name: str) -> None:
-        shutil.copytree(self.home, self.folder / f"home-{name}", symlinks=True)
+        if self.home.exists():
+            shutil.copytree(self.home, self.folder / f"home-{name}", symlinks=True)
         if self.remote:
-            self._paused(lambda: shutil.copytree(self.folder / "mlflow", self.folder / f"mlflow-{name}"))
+            kept = self.folder / f"registry-{name}"
+            (self.registry / "artifacts").mkdir(exist_ok=True)
+            shutil.copytree(self.registry / "artifacts", kept / "artifacts")
+            _copy_database(self.registry / "mlflow.db", kept / "mlflow.db")
 
     def back(self, operation: Operation) -> None:
         """Home, registry and photos as they were before an operation."""
@@ -177,19 +184,10 @@ class World:
         if operation.start != "empty":
             shutil.copytree(self.folder / f"home-{operation.start}", self.home, symlinks=True)
         if self.remote:
-            self._paused(lambda: self._registry(operation.start))
-
-    def _registry(self, name: str) -> None:
-        for part in ("mlflow.db", "artifacts"):
-            there, kept = self.folder / "mlflow" / part, self.folder / f"mlflow-{name}" / part
-            shutil.rmtree(there, ignore_errors=True) if there.is_dir() else there.unlink(missing_ok=True)
-            if name != "empty" and kept.exists():
-                shutil.copytree(kept, there) if kept.is_dir() else shutil.copy(kept, there)
-
-    def _paused(self, do: Callable[[], Any]) -> None:
-        self.servers["mlflow"].stop()
-        do()
-        self.servers["mlflow"].start()
+            kept = self.folder / f"registry-{operation.start}"
+            shutil.rmtree(self.registry / "artifacts")
+            shutil.copytree(kept / "artifacts", self.registry / "artifacts")
+            _copy_database(kept / "mlflow.db", self.registry / "mlflow.db")
 
     def start(self, words: list[str]) -> BaseProcess:
         """Begin a command."""
@@ -321,6 +319,12 @@ class World:
         left = self.run(["doctor", "--repair", "--json"])
         if "is closed as" in left.err:
             self.trouble.append(f"{where}: left under way: {left.err[-700:]}")
+
+
+def _copy_database(there: Path, to: Path) -> None:
+    """Copy a SQLite database into one that a server may have open (https://sqlite.org/backup.html)."""
+    with closing(sqlite3.connect(there)) as source, closing(sqlite3.connect(to, timeout=60)) as target:
+        source.backup(target)
 
 
 def _there_already(found: Answer) -> bool:

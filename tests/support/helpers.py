@@ -78,8 +78,8 @@ def free_port() -> int:
 
 
 def answer(request: str | urllib.request.Request) -> bytes:
-    """What a server answers once it does, within a minute: it may be starting, or its SQLite locked for a moment."""
-    for _ in range(120):
+    """What a server answers once it does, within two minutes: it may be starting, or its SQLite locked for a moment."""
+    for _ in range(240):
         try:
             with urllib.request.urlopen(request, timeout=30) as reply:
                 return reply.read()
