@@ -21,7 +21,7 @@ from tasks.services.tracking.client import experiment_id
 
 
 @pytest.fixture(scope="module")
-def trained(headstart, home, tmp_path_factory):
+def trained(cold, home, tmp_path_factory):
     """A model trained by the command from a manifest, in a process of its own."""
     folder = tmp_path_factory.mktemp("cli")
     files = sorted(helpers.photos(folder / "photos", classes=("red", "blue")).rglob("*.png"))
@@ -37,7 +37,7 @@ def trained(headstart, home, tmp_path_factory):
     text = helpers.recipe(folder, "redness", extra)
     text = text.replace('kind = "folder"', 'kind = "manifest"').replace(f'"{folder}"', f'"{folder}/labels.csv"')
     (folder / "r.toml").write_text(text)
-    return folder, headstart("train", str(folder / "r.toml"), "--json", "--home", str(home))
+    return folder, cold("train", str(folder / "r.toml"), "--json", "--home", str(home))
 
 
 def test_a_manifest_trains_and_the_answer_is_one_json_object(trained):

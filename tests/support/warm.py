@@ -7,11 +7,18 @@ signals and an end like any other.
 import atexit
 import multiprocessing
 import os
+import shutil
+import signal
 import sys
+import tempfile
 import threading
+import time
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+
+from helpers import Answer
 
 LIBRARIES = (
     "tensorflow",
@@ -33,11 +40,73 @@ def context() -> Any:
     return found
 
 
+def forked(do: Callable[..., None], *args: Any) -> BaseProcess:
+    """A process, not begun yet, that calls a function in the environment of this one."""
+    process: BaseProcess = context().Process(target=_as_here, args=(dict(os.environ), do, args))
+    return process
+
+
+def _as_here(env: dict[str, str], do: Callable[..., None], args: tuple[Any, ...]) -> None:
+    os.environ.clear()
+    os.environ.update(env)
+    do(*args)
+
+
 def command(words: list[str], env: dict[str, str], folder: Path, out: Path, err: Path) -> BaseProcess:
     """Start `headstart` with these words; its streams go to files. `env` must hold `HEADSTART_HOME`."""
     process: BaseProcess = context().Process(target=_run, args=(words, env, folder, out, err))
     process.start()
     return process
+
+
+class Command:
+    """`headstart` with these words, begun in a folder; it does not outlive the test that calls `end`.
+
+    Where neither `--home` nor `HEADSTART_HOME` names another one, the home is that of the folder.
+    """
+
+    def __init__(self, *words: str, env: dict[str, str], cwd: Path) -> None:
+        streams = Path(tempfile.mkdtemp(prefix="headstart-streams-"))
+        self.out, self.err = streams / "out", streams / "err"
+        for file in (self.out, self.err):
+            file.touch()
+        named = words[words.index("--home") + 1] if "--home" in words else env.get("HEADSTART_HOME", ".headstart")
+        self.process = command(list(words), env | {"HEADSTART_HOME": str(cwd / named)}, cwd, self.out, self.err)
+
+    def until(self, begin: str) -> str:
+        """Wait for the message that begins so; returns what was said by then."""
+        while True:
+            alive, said = self.process.is_alive(), self.err.read_text()
+            if any(line.startswith(begin) for line in said.splitlines()):
+                return said
+            assert alive, said
+            time.sleep(0.05)
+
+    def answer(self) -> Answer:
+        """What it has left behind, once it has ended."""
+        self.process.join(600)
+        assert self.process.exitcode is not None, self.err.read_text()
+        return Answer(self.process.exitcode, self.out.read_text(), self.err.read_text())
+
+    def send(self, number: int) -> None:
+        """A signal to the process."""
+        os.kill(self.process.pid or 0, number)
+
+    def end(self) -> None:
+        """End it if it has not ended."""
+        if self.process.is_alive():
+            self.send(signal.SIGTERM)
+        self.process.join()
+        shutil.rmtree(self.out.parent)
+
+
+def run(*words: str, env: dict[str, str], cwd: Path) -> Answer:
+    """What a command has left behind."""
+    begun = Command(*words, env=env, cwd=cwd)
+    try:
+        return begun.answer()
+    finally:
+        begun.end()
 
 
 def _run(words: list[str], env: dict[str, str], folder: Path, out: Path, err: Path) -> None:

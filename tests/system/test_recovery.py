@@ -9,20 +9,17 @@ from pathlib import Path
 import helpers
 import psutil
 import pytest
+import warm
 
 
 def _killed_in(stage: str, recipe: Path, home: Path) -> list[str]:
     """Train until the stage has begun, then end the process as a crash would; the stages that were done."""
-    command = [str(Path(sys.executable).with_name("headstart")), "train", str(recipe), "--home", str(home)]
-    done: list[str] = []
-    with subprocess.Popen(command, env=helpers.outside(), stderr=subprocess.PIPE, text=True) as process:
-        for line in process.stderr:
-            done.append(line.split()[0])
-            if done[-1] == stage:
-                time.sleep(0.5)
-                process.send_signal(signal.SIGKILL)
-                break
-    return done
+    run = warm.Command("train", str(recipe), "--home", str(home), env=helpers.outside(), cwd=recipe.parent)
+    said = run.until(stage)
+    time.sleep(0.5)
+    run.send(signal.SIGKILL)
+    run.end()
+    return [line.split()[0] for line in said.splitlines()]
 
 
 def _servers(home: Path) -> list[psutil.Process]:
