@@ -18,6 +18,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import psutil
 from helpers import Answer
 
 LIBRARIES = (
@@ -81,6 +82,15 @@ class Command:
                 return said
             assert alive, said
             time.sleep(0.05)
+
+    def own_server(self) -> list[psutil.Process]:
+        """Wait until it has started Prefect's server; the processes of that."""
+        while True:
+            children = psutil.Process(self.process.pid).children()
+            if found := [child for child in children if "uvicorn" in child.cmdline()]:
+                return found
+            assert self.process.is_alive(), self.err.read_text()
+            time.sleep(0.1)
 
     def answer(self) -> Answer:
         """What it has left behind, once it has ended."""

@@ -52,7 +52,8 @@ print(json.dumps([prefect, [run.info.run_name for run in runs]]))
 @pytest.fixture(scope="module")
 def crashed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("crash")
-    (folder / "r.toml").write_text(helpers.recipe(helpers.photos(folder / "photos"), "crash"))
+    extra = '[ladder]\nstop_at = "head"\n[transfer_check]\nenabled = false'
+    (folder / "r.toml").write_text(helpers.recipe(helpers.photos(folder / "photos"), "crash", extra))
     return folder, _killed_in("probe", folder / "r.toml", folder / "home")
 
 

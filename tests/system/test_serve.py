@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+import warm
 from documents import block
 
 BIN = Path(sys.executable).parent
@@ -38,6 +39,13 @@ def line(*words: str) -> list[str]:
     """The line of the day that begins so, without `uv run headstart`."""
     (found,) = (each for each in LINES if tuple(each[: len(words)]) == words)
     return found
+
+
+def _command(folder: Path, *words: str) -> str:
+    """What a command says that ends well."""
+    answer = warm.run(*words, env=helpers.outside(), cwd=folder)
+    assert answer.code == 0, answer.err
+    return answer.out + answer.err
 
 
 class Channel:
@@ -158,12 +166,7 @@ class Served:
         self.ask(f"deployments/{deployment['id']}/schedules", [schedule])
 
     def command(self, *words: str) -> str:
-        command = [BIN / "headstart", *words]
-        done = subprocess.run(
-            command, cwd=self.folder, env=helpers.outside(), capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout + done.stderr
+        return _command(self.folder, *words)
 
     def versions(self) -> dict[str, dict]:
         return {row["version"]: row for row in json.loads(self.command("models", self.recipe, "--json"))}
@@ -203,10 +206,7 @@ def day(tmp_path_factory, channel):
     text = helpers.recipe("photos", "pets", "[promotion]\napproval = true\n[retrain]\nmin_new = 20\nsettle = 4")
     (folder / "pets.toml").write_text(text + '[ladder]\nstop_at = "head"\n[transfer_check]\nenabled = false\n')
     for words in (line("train"), line("promote", "pets", "1")):
-        done = subprocess.run(
-            [BIN / "headstart", *words], cwd=folder, env=helpers.outside(), capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stderr
+        _command(folder, *words)
     hook = f"http://127.0.0.1:{channel.server.server_port}/"
     served = Served(folder, [word.replace("60", "8") for word in line("serve")], "pets", HEADSTART_WEBHOOK=hook)
     yield served
