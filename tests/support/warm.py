@@ -53,9 +53,12 @@ def _as_here(env: dict[str, str], do: Callable[..., None], args: tuple[Any, ...]
     do(*args)
 
 
-def command(words: list[str], env: dict[str, str], folder: Path, out: Path, err: Path) -> BaseProcess:
-    """Start `headstart` with these words; its streams go to files. `env` must hold `HEADSTART_HOME`."""
-    process: BaseProcess = context().Process(target=_run, args=(words, env, folder, out, err))
+def command(words: list[str], env: dict[str, str], folder: Path, out: Path, err: Path, code: str = "") -> BaseProcess:
+    """Start `headstart` with these words, or Python with this code; its streams go to files.
+
+    `env` must hold `HEADSTART_HOME`.
+    """
+    process: BaseProcess = context().Process(target=_run, args=(words, env, folder, out, err, code))
     process.start()
     return process
 
@@ -66,13 +69,13 @@ class Command:
     Where neither `--home` nor `HEADSTART_HOME` names another one, the home is that of the folder.
     """
 
-    def __init__(self, *words: str, env: dict[str, str], cwd: Path) -> None:
+    def __init__(self, *words: str, env: dict[str, str], cwd: Path, code: str = "") -> None:
         streams = Path(tempfile.mkdtemp(prefix="headstart-streams-"))
         self.out, self.err = streams / "out", streams / "err"
         for file in (self.out, self.err):
             file.touch()
         named = words[words.index("--home") + 1] if "--home" in words else env.get("HEADSTART_HOME", ".headstart")
-        self.process = command(list(words), env | {"HEADSTART_HOME": str(cwd / named)}, cwd, self.out, self.err)
+        self.process = command(list(words), env | {"HEADSTART_HOME": str(cwd / named)}, cwd, self.out, self.err, code)
 
     def until(self, begin: str) -> str:
         """Wait for the message that begins so; returns what was said by then."""
@@ -110,16 +113,16 @@ class Command:
         shutil.rmtree(self.out.parent)
 
 
-def run(*words: str, env: dict[str, str], cwd: Path) -> Answer:
-    """What a command has left behind."""
-    begun = Command(*words, env=env, cwd=cwd)
+def run(*words: str, env: dict[str, str], cwd: Path, code: str = "") -> Answer:
+    """What a command has left behind, or `python -c CODE` with these words."""
+    begun = Command(*words, env=env, cwd=cwd, code=code)
     try:
         return begun.answer()
     finally:
         begun.end()
 
 
-def _run(words: list[str], env: dict[str, str], folder: Path, out: Path, err: Path) -> None:
+def _run(words: list[str], env: dict[str, str], folder: Path, out: Path, err: Path, code: str = "") -> None:
     os.setsid()
     os.environ.clear()
     os.environ.update(env)
@@ -128,22 +131,25 @@ def _run(words: list[str], env: dict[str, str], folder: Path, out: Path, err: Pa
         opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(opened, number)
         os.close(opened)
-    sys.argv = ["headstart", *words]
+    sys.argv = ["-c" if code else "headstart", *words]
 
     from prefect.context import refresh_global_settings_context
 
     from flows.cli import app
     from tasks.runtime import home
 
-    code: object = 0
+    ends: object = 0
     try:
         home.configure()
         refresh_global_settings_context()
-        app.main()
+        if code:
+            exec(code, {"__name__": "__main__"})
+        else:
+            app.main()
     except SystemExit as ended:
-        code = ended.code
+        ends = ended.code
     finally:
         # As an interpreter ends: threads first, which still need the servers that the second line stops.
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
-    sys.exit(code)
+    sys.exit(ends)

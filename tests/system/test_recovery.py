@@ -1,8 +1,6 @@
 """A process that is killed leaves no run under way, no server and no lost work: the next command sees to it."""
 
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -57,23 +55,22 @@ def crashed(tmp_path_factory):
     return folder, _killed_in("probe", folder / "r.toml", folder / "home")
 
 
-def test_the_next_command_closes_what_was_left_and_goes_on(crashed, headstart):
+def test_the_next_command_closes_what_was_left_and_goes_on(crashed):
     folder, done = crashed
     assert done[-1] == "probe"
     (left,) = _servers(folder / "home")
-    answer = headstart("doctor", "--repair", "--home", str(folder / "home"), PREFECT_API_URL=None)
+    env = helpers.outside() | {"HEADSTART_HOME": str(folder / "home")}
+    answer = warm.run("doctor", "--repair", env=env, cwd=folder)
     assert "The MLflow run train crash is closed as killed" in answer.err
     assert "The Prefect run train crash is closed as crashed" in answer.err
     assert f"(process {left.pid})" in answer.err
     assert not left.is_running() or left.status() == psutil.STATUS_ZOMBIE
-    again = headstart("train", str(folder / "r.toml"), "--json", "--home", str(folder / "home"), PREFECT_API_URL=None)
+    again = warm.run("train", "r.toml", "--json", env=env, cwd=folder)
     assert again.code == 0, again.err
     assert "closed" not in again.err
     stages = again.json["stages"]
     assert [name for name in done if not stages[name]["cached"]] == []
     assert not stages["evaluate"]["cached"]
     assert _servers(folder / "home") == []
-    shown = subprocess.run(
-        [sys.executable, "-c", UNDER_WAY, str(folder / "home")], capture_output=True, text=True, env=helpers.outside()
-    )
-    assert shown.stdout.strip().splitlines()[-1] == "[[], []]", shown.stderr
+    shown = warm.run(str(folder / "home"), env=env, cwd=folder, code=UNDER_WAY)
+    assert shown.json == [[], []], shown.err

@@ -268,10 +268,6 @@ def test_the_same_recipe_twice_at_once_on_postgresql(there, folder, start, clien
 
 
 REGISTER = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from tasks.runtime.home import configure
-configure()
 import tiny_versions
 print(tiny_versions.register("lost"))
 """
@@ -282,9 +278,8 @@ def test_what_was_asked_for_twice_since_the_answer_was_lost_is_there_once(there,
         env = (
             helpers.outside() | there.client | {"MLFLOW_TRACKING_URI": address, "HEADSTART_HOME": str(folder / "home")}
         )
-        command = [sys.executable, "-c", REGISTER, str(helpers.HERE)]
-        done = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+        done = warm.run(env=env, cwd=folder, code=REGISTER)
+    assert done.code == 0, done.err
     assert set(lost) == {
         "experiments/create",
         "runs/create",
@@ -297,7 +292,7 @@ def test_what_was_asked_for_twice_since_the_answer_was_lost_is_there_once(there,
     assert sorted(run.info.run_name for run in runs) == ["register", "train lost"]
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert len(client.search_logged_models([experiment])) == 1
-    version = done.stdout.split()[-1]
+    version = done.out.split()[-1]
     assert [each.version for each in client.search_model_versions("name = 'lost'")] == [version]
     assert client.get_registered_model("lost").aliases == {"challenger": version}
 
