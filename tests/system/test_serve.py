@@ -155,6 +155,11 @@ class Served:
             time.sleep(0.5)
         raise AssertionError(over())
 
+    def watch(self, on: bool) -> None:
+        """Stop looking at the source, or go on, as a person does on Prefect's pages."""
+        deployment = self.ask(f"deployments/name/watch/{self.recipe}")
+        self.ask(f"deployments/{deployment['id']}/{'resume' if on else 'pause'}_deployment", {})
+
     def soon(self) -> None:
         """Give `retrain` a schedule that begins soon, as a person does on Prefect's pages.
 
@@ -213,6 +218,14 @@ def day(tmp_path_factory, channel):
     served.end()
 
 
+@pytest.fixture
+def unwatched(day):
+    """Each look at the source is a process of some seconds, which a test without new photos does not need."""
+    day.watch(False)
+    yield
+    day.watch(True)
+
+
 def _status(address: str, headers: dict[str, str], data: bytes | None = None) -> int:
     try:
         return urllib.request.urlopen(urllib.request.Request(address, data, headers), timeout=30).status
@@ -245,6 +258,7 @@ def test_200_new_photos_start_one_run_and_the_gates_are_undecided(day, channel):
     assert "undecided about version 2" in channel.until("undecided")
 
 
+@pytest.mark.usefixtures("unwatched")
 def test_labels_are_fixed_and_the_schedule_trains_on_them(day):
     day.command(*line("labels", "suspects"))
     table = day.folder / "label_suspects.csv"
@@ -261,6 +275,7 @@ def test_labels_are_fixed_and_the_schedule_trains_on_them(day):
     assert (third["gate"], third["aliases"]) == ("promote", "challenger")
 
 
+@pytest.mark.usefixtures("unwatched")
 def test_a_person_approves_and_takes_a_bad_version_back(day):
     day.command(*line("promote", "pets", "3"))
     assert day.versions()["3"]["aliases"] == "champion"
@@ -269,6 +284,7 @@ def test_a_person_approves_and_takes_a_bad_version_back(day):
     assert (after["1"]["aliases"], after["3"]["aliases"]) == ("champion", "previous")
 
 
+@pytest.mark.usefixtures("unwatched")
 def test_an_announcement_starts_one_run_which_says_why_it_trains_nothing(day):
     before = len(day.runs())
     assert "the data of pets have changed" in day.command("notify", "pets.toml")
