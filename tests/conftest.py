@@ -1,19 +1,19 @@
 """One home folder and one Prefect server for the whole run of the tests."""
 
 import io
-import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import helpers
 import pytest
+import warm
+from helpers import Answer
 from xdist.scheduler import LoadScopeScheduling
 
 from tasks.networks import backend
@@ -60,19 +60,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path.name, len(LONG)))
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a command of ours left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        return json.loads(self.out.strip().splitlines()[-1])
-
-
 @pytest.fixture(scope="session", autouse=True)
 def home() -> Iterator[Path]:
     """The state of every test that does not ask for a folder of its own."""
@@ -102,6 +89,23 @@ def server(home: Path) -> Iterator[str]:
         yield PREFECT_API_URL.value()
 
 
+def _environment(server: str, values: dict[str, str | None]) -> dict[str, str]:
+    given = helpers.outside() | {"PREFECT_API_URL": server} | values
+    return {name: value for name, value in given.items() if value is not None}
+
+
+@pytest.fixture(scope="session")
+def cold(home: Path, server: str) -> Callable[..., Answer]:
+    """As `headstart`, in a process that begins with nothing, as for a user: for what imports do."""
+
+    def run(*words: str, cwd: Path | None = None, **values: str | None) -> Answer:
+        command, env = [str(Path(sys.executable).with_name("headstart")), *words], _environment(server, values)
+        done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=600)
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def headstart(home: Path, server: str) -> Callable[..., Answer]:
     """Run the command in a process of its own, on the Prefect server of the tests.
@@ -110,11 +114,7 @@ def headstart(home: Path, server: str) -> Callable[..., Answer]:
     """
 
     def run(*words: str, cwd: Path | None = None, **values: str | None) -> Answer:
-        command = [str(Path(sys.executable).with_name("headstart")), *words]
-        given = helpers.outside() | {"PREFECT_API_URL": server} | values
-        env = {name: value for name, value in given.items() if value is not None}
-        done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=600)
-        return Answer(done.returncode, done.stdout, done.stderr)
+        return warm.run(*words, env=_environment(server, values), cwd=cwd or Path.cwd())
 
     return run
 

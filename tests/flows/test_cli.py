@@ -4,9 +4,9 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
-import time
 from importlib import metadata
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import helpers
 import pandas as pd
 import psutil
 import pytest
+import warm
 from helpers import outside
 
 from tasks.services import tracking
@@ -21,7 +22,7 @@ from tasks.services.tracking.client import experiment_id
 
 
 @pytest.fixture(scope="module")
-def trained(headstart, home, tmp_path_factory):
+def trained(cold, home, tmp_path_factory):
     """A model trained by the command from a manifest, in a process of its own."""
     folder = tmp_path_factory.mktemp("cli")
     files = sorted(helpers.photos(folder / "photos", classes=("red", "blue")).rglob("*.png"))
@@ -33,11 +34,13 @@ def trained(headstart, home, tmp_path_factory):
         }
     )
     table.to_csv(folder / "labels.csv", index=False)
-    extra = "[slices]\nmin_images = 2\n[gates.min_metric]\nat_least = { accuracy = 0.6 }"
+    extra = (
+        "[slices]\nmin_images = 2\n[transfer_check]\nenabled = false\n[gates.min_metric]\nat_least = { accuracy = 0.6 }"
+    )
     text = helpers.recipe(folder, "redness", extra)
     text = text.replace('kind = "folder"', 'kind = "manifest"').replace(f'"{folder}"', f'"{folder}/labels.csv"')
     (folder / "r.toml").write_text(text)
-    return folder, headstart("train", str(folder / "r.toml"), "--json", "--home", str(home))
+    return folder, cold("train", str(folder / "r.toml"), "--json", "--home", str(home))
 
 
 def test_a_manifest_trains_and_the_answer_is_one_json_object(trained):
@@ -292,15 +295,13 @@ def test_help_needs_no_heavy_library():
 
 def test_a_command_that_is_told_to_end_leaves_no_server_behind(tmp_path):
     (tmp_path / "r.toml").write_text(helpers.recipe(helpers.photos(tmp_path / "photos", each=2)))
-    command = [Path(sys.executable).parent / "headstart", "check", tmp_path / "r.toml", "--home", tmp_path / "home"]
-    process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=outside())
-    while not (servers := [child for child in process.children() if "uvicorn" in child.cmdline()]):
-        assert process.poll() is None
-        time.sleep(0.1)
-    process.terminate()
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert b"Run the same command again to continue" in said
+    run = warm.Command("check", "r.toml", "--home", "home", env=outside(), cwd=tmp_path)
+    servers = run.own_server()
+    run.send(signal.SIGTERM)
+    answer = run.answer()
+    run.end()
+    assert answer.code == 130
+    assert "Run the same command again to continue" in answer.err
     _, alive = psutil.wait_procs(servers, timeout=20)
     assert not alive
 

@@ -162,7 +162,8 @@ candidates = [{ weights = "random" }, { weights = "packaged" }, { weights = "no 
     # Another size than elsewhere, so that neither these tests nor others find what the others have computed.
     (folder / "r.toml").write_text(helpers.recipe(colours, "ranked", extra).replace("size = 32", "size = 40"))
     # Splits of its own too; random weights are a candidate, and no check may fill their table.
-    return settings.load(folder / "r.toml", ("split.salt=ranked", "transfer_check.enabled=false"))
+    words = ("split.salt=ranked", "transfer_check.enabled=false", "audit.enabled=false")
+    return settings.load(folder / "r.toml", words)
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,10 @@ LAZY = {
 }
 
 
+#: What a flow leaves out that asks about something else.
+BRIEF = ("audit.enabled=false", "transfer_check.enabled=false")
+
+
 def _recipe(folder, tmp_path, name="colours", extra="[validation]\nmax_rejected = 0.1"):
     (tmp_path / "r.toml").write_text(helpers.recipe(folder, name, extra))
     return settings.load(tmp_path / "r.toml")
@@ -81,8 +85,9 @@ def test_the_same_run_again_computes_nothing_and_says_the_same(first, second):
 def test_the_same_seed_gives_the_same_numbers_when_everything_is_computed_again(first, server, colours, tmp_path):
     from tasks.services.orchestration.stage import refreshing
 
+    _recipe(colours, tmp_path, "again")
     with refreshing(True):
-        again = train(_recipe(colours, tmp_path, "again"))
+        again = train(settings.load(tmp_path / "r.toml", BRIEF))
     assert again.report.metrics == first.report.metrics
     assert not any(log.cached for log in again.stages.values())
 
@@ -178,8 +183,9 @@ def test_results_that_another_version_of_the_code_wrote_are_computed_again(serve
     assert all(log.cached for log in train(recipe).stages.values())
 
 
-def test_a_deleted_version_is_registered_again(server, colours, tmp_path):
-    recipe = _recipe(colours, tmp_path, "deleted")
+def test_a_deleted_version_is_registered_again(server, colours, three_layers, tmp_path):
+    _recipe(colours, tmp_path, "deleted")
+    recipe = settings.load(tmp_path / "r.toml", (*three_layers, *BRIEF, "ladder.stop_at=probe"))
     train(recipe)
     tracking.client().delete_model_version("deleted", "1")
     again = train(recipe)
@@ -204,9 +210,10 @@ def test_a_worse_challenger_is_kept_back_and_the_champion_stays(second, server, 
     assert tags["headstart.gate.not_worse_than_champion"] == "failed"
 
 
-def test_a_better_challenger_replaces_the_champion_which_becomes_previous(server, colours, tmp_path):
-    lazy = _recipe(colours, tmp_path, "climb").model_copy(update=LAZY)
-    weak, strong = train(lazy), train(_recipe(colours, tmp_path, "climb"))
+def test_a_better_challenger_replaces_the_champion_which_becomes_previous(server, colours, three_layers, tmp_path):
+    _recipe(colours, tmp_path, "climb")
+    recipe = settings.load(tmp_path / "r.toml", (*three_layers, *BRIEF, "ladder.stop_at=probe"))
+    weak, strong = train(recipe.model_copy(update=LAZY)), train(recipe)
     assert strong.report.metrics["balanced_accuracy"] > weak.report.metrics["balanced_accuracy"]
     assert strong.verdict.decision == "promote"
     assert str(registered_models.alias("climb", "champion").version) == "2"
@@ -240,7 +247,7 @@ def test_the_whole_network_and_a_refit_of_the_rung_that_was_chosen(server, colou
     (tmp_path / "r.toml").write_text(helpers.recipe(colours, "whole", "[validation]\nmax_rejected = 0.1"))
     words = ("ladder.start_at=head", "ladder.stop_at=whole", "ladder.refit=true", "whole.epochs=1", "head.epochs=1")
     words += ('ladder.average=["rungs"]', "ladder.seeds=2", "ladder.interpolate=false", "ladder.ship=averaged")
-    words += three_layers
+    words += (*three_layers, *BRIEF)
     # A confidence of a half takes the rung with the lowest loss.
     done = train(settings.load(tmp_path / "r.toml", (*words, "ladder.confidence=0.501", "whole.learning_rate=find")))
     assert [score.rung for score in done.ladder.scores] == ["head", "blocks", "whole", "averaged"]
@@ -272,6 +279,7 @@ def test_answers_averaged_over_views_and_backbones_are_a_rung_and_are_refitted(s
     (tmp_path / "r.toml").write_text(helpers.recipe(colours, "averaged", "[validation]\nmax_rejected = 0.1"))
     words = ("ladder.start_at=head", "ladder.stop_at=head", 'ladder.average=["views"]', "ladder.refit=true")
     words += ('ladder.backbones=[{ weights = "random" }]', "ladder.ship=averaged")
+    words += (*BRIEF, "extract.engine=tensorflow")
     done = train(settings.load(tmp_path / "r.toml", words))
     assert [score.rung for score in done.ladder.scores] == ["head", "averaged"]
     assert (done.model.rung, done.model.origin.averages) == ("averaged", ("head", "head"))
@@ -289,17 +297,21 @@ def test_answers_averaged_over_views_and_backbones_are_a_rung_and_are_refitted(s
 
 def test_no_rung_is_begun_when_the_time_is_over(server, colours, three_layers, tmp_path):
     (tmp_path / "r.toml").write_text(helpers.recipe(colours, "hurry", "[validation]\nmax_rejected = 0.1"))
-    done = train(settings.load(tmp_path / "r.toml", ("ladder.max_minutes=0.001", *three_layers)))
+    done = train(settings.load(tmp_path / "r.toml", ("ladder.max_minutes=0.001", *three_layers, *BRIEF)))
     assert [score.rung for score in done.ladder.scores] == ["knn"]
     assert "of 0.001 minutes had passed" in done.ladder.reason
 
 
-def test_the_documented_idiom_fails_the_stage_and_registers_nothing(server, colours, tmp_path, monkeypatch):
+def test_the_documented_idiom_fails_the_stage_and_registers_nothing(
+    server, colours, three_layers, tmp_path, monkeypatch
+):
     """All trainable, as the guides have it: batch normalisation's statistics would drift."""
     monkeypatch.setattr("tasks.networks.freezing.unfreeze", lambda model: setattr(model, "trainable", True))
+    _recipe(colours, tmp_path, "idiom")
+    # Another seed: what other tests have trained is not taken for it.
+    recipe = settings.load(tmp_path / "r.toml", (*three_layers, *BRIEF, "ladder.start_at=head", "seed=1"))
     with pytest.raises(freezing.FrozenChanged, match="frozen variables to be the same after training"):
-        # Another seed: what the fixtures have trained is not taken for it.
-        train(_recipe(colours, tmp_path, "idiom").model_copy(update={"seed": 1}))
+        train(recipe)
     assert not list(versions.versions("idiom"))
 
 
@@ -378,7 +390,7 @@ def test_a_head_on_a_savedmodel_becomes_a_version_that_answers(server, colours, 
     keras.Sequential(layers).export(tmp_path / "graph", verbose=False)
     (tmp_path / "r.toml").write_text(helpers.recipe(colours, "of_graph"))
     words = ("backbone.kind=file", f"backbone.weights={tmp_path / 'graph'}", "backbone.options.values=0 to 1")
-    more = ("fine_tune.enabled=false", "validation.max_rejected=0.1")
+    more = ("fine_tune.enabled=false", "validation.max_rejected=0.1", *BRIEF)
     done = train(settings.load(tmp_path / "r.toml", (*words, *more)))
     predictions = folders.frame(done.report.predictions).head(4)
     found = list(predict.answers("of_graph@champion", [helpers.Path(uri) for uri in predictions["uri"]]))

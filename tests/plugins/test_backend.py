@@ -23,7 +23,7 @@ OTHERS = [
 
 
 @pytest.fixture(scope="module")
-def trained(headstart, tmp_path_factory):
+def trained(cold, tmp_path_factory):
     """Trains the small recipe in one home folder, with the backend that is asked for; answers are kept."""
     root, answers = tmp_path_factory.mktemp("backends"), {}
     (root / "r.toml").write_text(helpers.recipe(helpers.photos(root / "photos")))
@@ -32,7 +32,7 @@ def trained(headstart, tmp_path_factory):
         if name not in answers:
             words = ("train", str(root / "r.toml"), "--json", "--set", f"backend={name}")
             # What the user's environment says loses.
-            answers[name] = headstart(*words, cwd=root, KERAS_BACKEND="torch" if name == "jax" else "jax")
+            answers[name] = cold(*words, cwd=root, KERAS_BACKEND="torch" if name == "jax" else "jax")
         assert answers[name].code in (0, 1), answers[name].err
         return answers[name].json, root
 
@@ -51,13 +51,13 @@ def test_a_recipe_runs_on_another_backend_as_on_tensorflow(trained, name):
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_a_version_answers_the_same_on_every_backend(trained, headstart, name):
+def test_a_version_answers_the_same_on_every_backend(trained, cold, name):
     answer, root = trained(name)
     table = pd.read_parquet(Path(answer["figures"].removeprefix("file://")) / "predictions.parquet")
     expected = dict(zip(table["uri"], table["probability"], strict=True))
     for where in ("tensorflow", name):
         words = ("predict", f"colours/{answer['version']}", *expected, "--json")
-        lines = headstart(*words, cwd=root, KERAS_BACKEND=where).out.splitlines()
+        lines = cold(*words, cwd=root, KERAS_BACKEND=where).out.splitlines()
         found = {row["image"]: row["probability"] for row in map(json.loads, lines)}
         np.testing.assert_allclose([found[uri] for uri in expected], list(expected.values()), atol=1e-4)
 

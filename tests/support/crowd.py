@@ -1,7 +1,6 @@
 """Processes that promote at the same moment, and processes that are killed while they do."""
 
 import itertools
-import multiprocessing
 import os
 import random
 import signal
@@ -9,11 +8,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import warm
+
 from tasks.runtime.errors import DataError
 from tasks.services import tracking
 from tasks.services.registry import ledger, promotion, registered_models
 
-STORES = ("tracking", "model_registry")
 #: What a promotion writes, in this order: the intent, previous, champion, challenger, the entry, its
 #: digest, no intent, the note.
 WRITES = (
@@ -23,26 +23,18 @@ WRITES = (
     "delete_registered_model_tag",
     "set_model_version_tag",
 )
-LIBRARIES = ("mlflow.pyfunc", "mlflow.artifacts", *(f"mlflow.store.{s}.sqlalchemy_store" for s in STORES))
 POINTS = [(number, when) for number in range(1, 9) for when in ("before", "after")]
-
-
-def _context() -> Any:
-    # Forked off a process that has imported MLflow and opened nothing.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tasks.services.registry.promotion", *LIBRARIES])
-    return context
 
 
 class Crowd:
     """So many processes, which promote a version each when they are told to, all at once."""
 
     def __init__(self, size: int) -> None:
-        context = _context()
+        context = warm.context()
         self.gate = context.Barrier(size)
         self.answers = context.Queue()
         self.orders = [context.Queue() for _ in range(size)]
-        self.processes = [context.Process(target=_obey, args=(self.gate, q, self.answers)) for q in self.orders]
+        self.processes = [warm.forked(_obey, self.gate, q, self.answers) for q in self.orders]
         for process in self.processes:
             process.start()
 
@@ -119,9 +111,8 @@ def kill(name: str, versions: list[str], bad: str, moment: tuple[int, str] | flo
 
     Before that it tries a version that was changed, `bad`.
     """
-    context = _context()
-    ready = context.Event()
-    process = context.Process(target=_promote_until_killed, args=(name, versions, bad, moment, ready))
+    ready = warm.context().Event()
+    process = warm.forked(_promote_until_killed, name, versions, bad, moment, ready)
     process.start()
     if isinstance(moment, float):
         ready.wait()

@@ -1,6 +1,7 @@
 """Tiny photos and data sets that the tests are made of."""
 
 import io
+import json
 import os
 import pickle
 import socket
@@ -88,6 +89,20 @@ def answer(request: str | urllib.request.Request) -> bytes:
                 raise
             time.sleep(0.5)
     raise AssertionError(f"no answer from {getattr(request, 'full_url', request)}")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command of ours left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The object that it printed last."""
+        return json.loads(self.out.strip().splitlines()[-1])
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,19 @@ signals and an end like any other.
 import atexit
 import multiprocessing
 import os
+import shutil
+import signal
 import sys
+import tempfile
 import threading
+import time
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+
+import psutil
+from helpers import Answer
 
 LIBRARIES = (
     "tensorflow",
@@ -33,14 +41,88 @@ def context() -> Any:
     return found
 
 
-def command(words: list[str], env: dict[str, str], folder: Path, out: Path, err: Path) -> BaseProcess:
-    """Start `headstart` with these words; its streams go to files. `env` must hold `HEADSTART_HOME`."""
-    process: BaseProcess = context().Process(target=_run, args=(words, env, folder, out, err))
+def forked(do: Callable[..., None], *args: Any) -> BaseProcess:
+    """A process, not begun yet, that calls a function in the environment of this one."""
+    process: BaseProcess = context().Process(target=_as_here, args=(dict(os.environ), do, args))
+    return process
+
+
+def _as_here(env: dict[str, str], do: Callable[..., None], args: tuple[Any, ...]) -> None:
+    os.environ.clear()
+    os.environ.update(env)
+    do(*args)
+
+
+def command(words: list[str], env: dict[str, str], folder: Path, out: Path, err: Path, code: str = "") -> BaseProcess:
+    """Start `headstart` with these words, or Python with this code; its streams go to files.
+
+    `env` must hold `HEADSTART_HOME`.
+    """
+    process: BaseProcess = context().Process(target=_run, args=(words, env, folder, out, err, code))
     process.start()
     return process
 
 
-def _run(words: list[str], env: dict[str, str], folder: Path, out: Path, err: Path) -> None:
+class Command:
+    """`headstart` with these words, begun in a folder; it does not outlive the test that calls `end`.
+
+    Where neither `--home` nor `HEADSTART_HOME` names another one, the home is that of the folder.
+    """
+
+    def __init__(self, *words: str, env: dict[str, str], cwd: Path, code: str = "") -> None:
+        streams = Path(tempfile.mkdtemp(prefix="headstart-streams-"))
+        self.out, self.err = streams / "out", streams / "err"
+        for file in (self.out, self.err):
+            file.touch()
+        named = words[words.index("--home") + 1] if "--home" in words else env.get("HEADSTART_HOME", ".headstart")
+        self.process = command(list(words), env | {"HEADSTART_HOME": str(cwd / named)}, cwd, self.out, self.err, code)
+
+    def until(self, begin: str) -> str:
+        """Wait for the message that begins so; returns what was said by then."""
+        while True:
+            alive, said = self.process.is_alive(), self.err.read_text()
+            if any(line.startswith(begin) for line in said.splitlines()):
+                return said
+            assert alive, said
+            time.sleep(0.05)
+
+    def own_server(self) -> list[psutil.Process]:
+        """Wait until it has started Prefect's server; the processes of that."""
+        while True:
+            children = psutil.Process(self.process.pid).children()
+            if found := [child for child in children if "uvicorn" in child.cmdline()]:
+                return found
+            assert self.process.is_alive(), self.err.read_text()
+            time.sleep(0.1)
+
+    def answer(self) -> Answer:
+        """What it has left behind, once it has ended."""
+        self.process.join(600)
+        assert self.process.exitcode is not None, self.err.read_text()
+        return Answer(self.process.exitcode, self.out.read_text(), self.err.read_text())
+
+    def send(self, number: int) -> None:
+        """A signal to the process."""
+        os.kill(self.process.pid or 0, number)
+
+    def end(self) -> None:
+        """End it if it has not ended."""
+        if self.process.is_alive():
+            self.send(signal.SIGTERM)
+        self.process.join()
+        shutil.rmtree(self.out.parent)
+
+
+def run(*words: str, env: dict[str, str], cwd: Path, code: str = "") -> Answer:
+    """What a command has left behind, or `python -c CODE` with these words."""
+    begun = Command(*words, env=env, cwd=cwd, code=code)
+    try:
+        return begun.answer()
+    finally:
+        begun.end()
+
+
+def _run(words: list[str], env: dict[str, str], folder: Path, out: Path, err: Path, code: str = "") -> None:
     os.setsid()
     os.environ.clear()
     os.environ.update(env)
@@ -49,22 +131,25 @@ def _run(words: list[str], env: dict[str, str], folder: Path, out: Path, err: Pa
         opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(opened, number)
         os.close(opened)
-    sys.argv = ["headstart", *words]
+    sys.argv = ["-c" if code else "headstart", *words]
 
     from prefect.context import refresh_global_settings_context
 
     from flows.cli import app
     from tasks.runtime import home
 
-    code: object = 0
+    ends: object = 0
     try:
         home.configure()
         refresh_global_settings_context()
-        app.main()
+        if code:
+            exec(code, {"__name__": "__main__"})
+        else:
+            app.main()
     except SystemExit as ended:
-        code = ended.code
+        ends = ended.code
     finally:
         # As an interpreter ends: threads first, which still need the servers that the second line stops.
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
-    sys.exit(code)
+    sys.exit(ends)

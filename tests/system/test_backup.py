@@ -1,26 +1,21 @@
 """Backup, loss, restore and upgrade of PostgreSQL, the object store and the home, with the scripts of infra/."""
 
-import json
 import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 
 import boto3
 import helpers
 import pytest
 import requests
 import servers
+import warm
 
 needs_postgres = pytest.mark.skipif(servers.POSTGRES is None, reason="PostgreSQL is not installed")
 
 #: Two versions of a model, of which none is the champion.
 REGISTER = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from tasks.runtime.home import configure
-configure()
 import tiny_versions
 for weight in (4.0, 5.0):
     tiny_versions.register("tiny", weight)
@@ -30,7 +25,6 @@ UPGRADES = {
     "mlflow": """sh -c 'mlflow db upgrade "$MLFLOW_BACKEND_STORE_URI"'""",
     "prefect": "prefect server database upgrade -y",
 }
-HEADSTART = str(servers.BIN / "headstart")
 
 
 def run(command, folder, **env):
@@ -43,6 +37,17 @@ def fine(command, folder, **env):
     done = run(command, folder, **env)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def registered(folder, **env):
+    done = warm.run(env=helpers.outside() | env, cwd=folder, code=REGISTER)
+    assert done.code == 0, done.err
+
+
+def verified(folder, **env):
+    done = warm.run("verify", "--json", env=helpers.outside() | env, cwd=folder)
+    assert done.code == 0, done.err
+    return done.json
 
 
 def script(name):
@@ -60,7 +65,7 @@ def test_all_is_lost_and_restored_and_every_version_is_as_it_was(tmp_path):
         ).Bucket("mlflow")
         flows = f"{there.client['PREFECT_API_URL']}/variables", tuple(there.secrets["PREFECT_AUTH"].split(":"))
         assert requests.post(f"{flows[0]}/", json={"name": "kept", "value": 1}, auth=flows[1], timeout=60).ok
-        fine([sys.executable, "-c", REGISTER, str(helpers.HERE)], tmp_path, **client)
+        registered(tmp_path, **client)
         (home / "labels").mkdir(exist_ok=True)
         (home / "labels" / "colours.csv").write_text("key,uri,label,corrected\n")
         store.put_object(Key="odd/a file #%20 \u00e4.txt", Body=b"text")
@@ -86,8 +91,8 @@ def test_all_is_lost_and_restored_and_every_version_is_as_it_was(tmp_path):
             server.start()
         assert store.Object("odd/a file #%20 \u00e4.txt").get()["Body"].read() == b"text"
         assert (home / "labels" / "colours.csv").is_file()
-        verified = json.loads(fine([HEADSTART, "verify", "--json"], tmp_path, **client))
-        assert [(each["model"], each["version"]) for each in verified] == [("tiny", "2"), ("tiny", "1")]
+        versions = verified(tmp_path, **client)
+        assert [(each["model"], each["version"]) for each in versions] == [("tiny", "2"), ("tiny", "1")]
         models = f"{there.client['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/registered-models/get?name=tiny"
         login = tuple(there.client[f"MLFLOW_TRACKING_{name}"] for name in ("USERNAME", "PASSWORD"))
         found = requests.get(models, auth=login, timeout=60).json()["registered_model"]
@@ -98,14 +103,14 @@ def test_all_is_lost_and_restored_and_every_version_is_as_it_was(tmp_path):
 def test_a_home_without_servers_is_backed_up_and_restored(tmp_path):
     home, backup = tmp_path / "home", tmp_path / "backup"
     env = {"HEADSTART_HOME": str(home)}
-    fine([sys.executable, "-c", REGISTER, str(helpers.HERE)], tmp_path, **env)
+    registered(tmp_path, **env)
     (home / "artifacts" / "a.db").mkdir()
     (home / "artifacts" / "a.db" / "file").write_text("no database")
     fine([*script("backup.sh"), str(backup)], tmp_path, **env)
     shutil.rmtree(home)
     fine([*script("restore.sh"), str(backup)], tmp_path, **env)
     assert (home / "artifacts" / "a.db" / "file").read_text() == "no database"
-    assert len(json.loads(fine([HEADSTART, "verify", "--json"], tmp_path, **env))) == 2
+    assert len(verified(tmp_path, **env)) == 2
 
     # Of a backup that was cut short or changed, nothing is restored.
     with sqlite3.connect(backup / "mlflow.db") as database:

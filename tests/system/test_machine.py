@@ -14,6 +14,7 @@ from pathlib import Path
 import helpers
 import psutil
 import pytest
+import warm
 
 from flows.deployments import servers
 from tasks.runtime.errors import DependencyError
@@ -65,12 +66,12 @@ def test_a_server_that_is_not_prefects_is_named_at_once(working):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}/api"
-        process = _start(working, "check", "r.toml", "--json", PREFECT_API_URL=address)
-        _, err = process.communicate(timeout=100)
+        env = helpers.outside() | {"PREFECT_API_URL": address}
+        found = warm.run("check", "r.toml", "--json", "--home", "../home", env=env, cwd=working)
         server.shutdown()
-    assert process.returncode == 3
-    assert address in err
-    assert "Traceback" not in err
+    assert found.code == 3
+    assert address in found.err
+    assert "Traceback" not in found.err
 
 
 def test_a_reader_that_has_gone_is_no_error_and_a_full_device_is(working):
@@ -105,21 +106,13 @@ def test_a_disk_that_is_full_or_read_only_is_one_sentence(tmp_path, disk, filled
 
 @pytest.mark.parametrize("signals", [(signal.SIGHUP,), (signal.SIGINT, signal.SIGINT)])
 def test_a_closed_terminal_and_two_interrupts_leave_no_server(working, signals):
-    process = psutil.Popen(
-        [COMMAND, "check", "r.toml"],
-        cwd=working,
-        env=helpers.outside() | {"HEADSTART_HOME": str(working.parent / "home")},
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-    )
-    while not (left := [child for child in process.children() if "uvicorn" in child.cmdline()]):
-        assert process.poll() is None
-        time.sleep(0.1)
+    run = warm.Command("check", "r.toml", "--home", "../home", env=helpers.outside(), cwd=working)
+    left = run.own_server()
     for number in signals:
-        process.send_signal(number)
+        run.send(number)
         time.sleep(1.2)
-    process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert run.answer().code == 130
+    run.end()
     _, alive = psutil.wait_procs(left, timeout=20)
     assert not alive
 

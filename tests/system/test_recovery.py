@@ -1,28 +1,23 @@
 """A process that is killed leaves no run under way, no server and no lost work: the next command sees to it."""
 
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import helpers
 import psutil
 import pytest
+import warm
 
 
 def _killed_in(stage: str, recipe: Path, home: Path) -> list[str]:
     """Train until the stage has begun, then end the process as a crash would; the stages that were done."""
-    command = [str(Path(sys.executable).with_name("headstart")), "train", str(recipe), "--home", str(home)]
-    done: list[str] = []
-    with subprocess.Popen(command, env=helpers.outside(), stderr=subprocess.PIPE, text=True) as process:
-        for line in process.stderr:
-            done.append(line.split()[0])
-            if done[-1] == stage:
-                time.sleep(0.5)
-                process.send_signal(signal.SIGKILL)
-                break
-    return done
+    run = warm.Command("train", str(recipe), "--home", str(home), env=helpers.outside(), cwd=recipe.parent)
+    said = run.until(stage)
+    time.sleep(0.5)
+    run.send(signal.SIGKILL)
+    run.end()
+    return [line.split()[0] for line in said.splitlines()]
 
 
 def _servers(home: Path) -> list[psutil.Process]:
@@ -55,27 +50,27 @@ print(json.dumps([prefect, [run.info.run_name for run in runs]]))
 @pytest.fixture(scope="module")
 def crashed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("crash")
-    (folder / "r.toml").write_text(helpers.recipe(helpers.photos(folder / "photos"), "crash"))
+    extra = '[ladder]\nstop_at = "head"\n[transfer_check]\nenabled = false'
+    (folder / "r.toml").write_text(helpers.recipe(helpers.photos(folder / "photos"), "crash", extra))
     return folder, _killed_in("probe", folder / "r.toml", folder / "home")
 
 
-def test_the_next_command_closes_what_was_left_and_goes_on(crashed, headstart):
+def test_the_next_command_closes_what_was_left_and_goes_on(crashed):
     folder, done = crashed
     assert done[-1] == "probe"
     (left,) = _servers(folder / "home")
-    answer = headstart("doctor", "--repair", "--home", str(folder / "home"), PREFECT_API_URL=None)
+    env = helpers.outside() | {"HEADSTART_HOME": str(folder / "home")}
+    answer = warm.run("doctor", "--repair", env=env, cwd=folder)
     assert "The MLflow run train crash is closed as killed" in answer.err
     assert "The Prefect run train crash is closed as crashed" in answer.err
     assert f"(process {left.pid})" in answer.err
     assert not left.is_running() or left.status() == psutil.STATUS_ZOMBIE
-    again = headstart("train", str(folder / "r.toml"), "--json", "--home", str(folder / "home"), PREFECT_API_URL=None)
+    again = warm.run("train", "r.toml", "--json", env=env, cwd=folder)
     assert again.code == 0, again.err
     assert "closed" not in again.err
     stages = again.json["stages"]
     assert [name for name in done if not stages[name]["cached"]] == []
     assert not stages["evaluate"]["cached"]
     assert _servers(folder / "home") == []
-    shown = subprocess.run(
-        [sys.executable, "-c", UNDER_WAY, str(folder / "home")], capture_output=True, text=True, env=helpers.outside()
-    )
-    assert shown.stdout.strip().splitlines()[-1] == "[[], []]", shown.stderr
+    shown = warm.run(str(folder / "home"), env=env, cwd=folder, code=UNDER_WAY)
+    assert shown.json == [[], []], shown.err

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+import warm
 from documents import block
 
 BIN = Path(sys.executable).parent
@@ -38,6 +39,13 @@ def line(*words: str) -> list[str]:
     """The line of the day that begins so, without `uv run headstart`."""
     (found,) = (each for each in LINES if tuple(each[: len(words)]) == words)
     return found
+
+
+def _command(folder: Path, *words: str) -> str:
+    """What a command says that ends well."""
+    answer = warm.run(*words, env=helpers.outside(), cwd=folder)
+    assert answer.code == 0, answer.err
+    return answer.out + answer.err
 
 
 class Channel:
@@ -147,6 +155,11 @@ class Served:
             time.sleep(0.5)
         raise AssertionError(over())
 
+    def watch(self, on: bool) -> None:
+        """Stop looking at the source, or go on, as a person does on Prefect's pages."""
+        deployment = self.ask(f"deployments/name/watch/{self.recipe}")
+        self.ask(f"deployments/{deployment['id']}/{'resume' if on else 'pause'}_deployment", {})
+
     def soon(self) -> None:
         """Give `retrain` a schedule that begins soon, as a person does on Prefect's pages.
 
@@ -158,12 +171,7 @@ class Served:
         self.ask(f"deployments/{deployment['id']}/schedules", [schedule])
 
     def command(self, *words: str) -> str:
-        command = [BIN / "headstart", *words]
-        done = subprocess.run(
-            command, cwd=self.folder, env=helpers.outside(), capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout + done.stderr
+        return _command(self.folder, *words)
 
     def versions(self) -> dict[str, dict]:
         return {row["version"]: row for row in json.loads(self.command("models", self.recipe, "--json"))}
@@ -203,14 +211,19 @@ def day(tmp_path_factory, channel):
     text = helpers.recipe("photos", "pets", "[promotion]\napproval = true\n[retrain]\nmin_new = 20\nsettle = 4")
     (folder / "pets.toml").write_text(text + '[ladder]\nstop_at = "head"\n[transfer_check]\nenabled = false\n')
     for words in (line("train"), line("promote", "pets", "1")):
-        done = subprocess.run(
-            [BIN / "headstart", *words], cwd=folder, env=helpers.outside(), capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stderr
+        _command(folder, *words)
     hook = f"http://127.0.0.1:{channel.server.server_port}/"
     served = Served(folder, [word.replace("60", "8") for word in line("serve")], "pets", HEADSTART_WEBHOOK=hook)
     yield served
     served.end()
+
+
+@pytest.fixture
+def unwatched(day):
+    """Each look at the source is a process of some seconds, which a test without new photos does not need."""
+    day.watch(False)
+    yield
+    day.watch(True)
 
 
 def _status(address: str, headers: dict[str, str], data: bytes | None = None) -> int:
@@ -245,6 +258,7 @@ def test_200_new_photos_start_one_run_and_the_gates_are_undecided(day, channel):
     assert "undecided about version 2" in channel.until("undecided")
 
 
+@pytest.mark.usefixtures("unwatched")
 def test_labels_are_fixed_and_the_schedule_trains_on_them(day):
     day.command(*line("labels", "suspects"))
     table = day.folder / "label_suspects.csv"
@@ -261,6 +275,7 @@ def test_labels_are_fixed_and_the_schedule_trains_on_them(day):
     assert (third["gate"], third["aliases"]) == ("promote", "challenger")
 
 
+@pytest.mark.usefixtures("unwatched")
 def test_a_person_approves_and_takes_a_bad_version_back(day):
     day.command(*line("promote", "pets", "3"))
     assert day.versions()["3"]["aliases"] == "champion"
@@ -269,6 +284,7 @@ def test_a_person_approves_and_takes_a_bad_version_back(day):
     assert (after["1"]["aliases"], after["3"]["aliases"]) == ("champion", "previous")
 
 
+@pytest.mark.usefixtures("unwatched")
 def test_an_announcement_starts_one_run_which_says_why_it_trains_nothing(day):
     before = len(day.runs())
     assert "the data of pets have changed" in day.command("notify", "pets.toml")

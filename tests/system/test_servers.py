@@ -18,6 +18,7 @@ from urllib import request
 import helpers
 import pytest
 import servers
+import warm
 from documents import block
 
 if servers.POSTGRES is None:
@@ -30,6 +31,8 @@ salt = "{salt}"
 [ladder]
 start_at = "head"
 stop_at = "head"
+[extract]
+engine = "tensorflow"
 [audit]
 enabled = false
 [transfer_check]
@@ -70,31 +73,13 @@ def start(there, folder):
 
     def train(name, salt="servers", **env):
         (folder / f"{name}.toml").write_text(helpers.recipe(folder / "photos", name, BRIEF.format(salt=salt)))
-        command = [str(servers.BIN / "headstart"), "train", f"{name}.toml", "--json", "--home", "home"]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        started.append(subprocess.Popen(command, cwd=folder, env=helpers.outside() | there.client | env, **pipes))
+        words = ("train", f"{name}.toml", "--json", "--home", "home")
+        started.append(warm.Command(*words, env=helpers.outside() | there.client | env, cwd=folder))
         return started[-1]
 
     yield train
-    for process in started:
-        process.terminate()
-        process.communicate()
-
-
-def _until(process, stage):
-    """Wait for the line with which a stage ends; returns what was said until then."""
-    said = ""
-    for line in process.stderr:
-        said += line
-        if line.startswith(stage):
-            return said
-    raise AssertionError(said)
-
-
-def _ended(process, said=""):
-    """Exit code, JSON answer (None where there is none) and messages."""
-    out, err = process.communicate(timeout=400)
-    return process.returncode, json.loads(out) if out else None, said + err
+    for command in started:
+        command.end()
 
 
 def _runs(client, name):
@@ -197,16 +182,18 @@ def test_prefect_deploys_all_that_the_project_names(there):
 
 
 def test_both_servers_are_away_for_a_while_in_the_middle_of_a_run(there, start, client):
-    process = start("away")
-    said = _until(process, "extract")
+    run = start("away")
+    run.until("extract")
     for server in (there.mlflow, there.prefect):
         server.stop()
     for server in (there.mlflow, there.prefect):
         server.start()
-    code, answer, said = _ended(process, said)
-    assert code == 0, said
-    assert f"The MLflow server at {there.client['MLFLOW_TRACKING_URI']} does not answer; it is asked again" in said
-    assert answer["aliases"] == ["champion"]
+    answer = run.answer()
+    assert answer.code == 0, answer.err
+    assert (
+        f"The MLflow server at {there.client['MLFLOW_TRACKING_URI']} does not answer; it is asked again" in answer.err
+    )
+    assert answer.json["aliases"] == ["champion"]
 
     parent, stages = _runs(client, "away")
     assert {run.info.status for run in (parent, *stages)} == {"FINISHED"}
@@ -229,25 +216,26 @@ def test_both_servers_are_away_for_a_while_in_the_middle_of_a_run(there, start, 
 
 
 def test_a_server_that_stays_away_ends_the_run_and_what_was_computed_is_kept(there, start, client):
-    process = start("gone", salt="gone", MLFLOW_HTTP_REQUEST_MAX_RETRIES="1")
-    said = _until(process, "extract")
+    away = start("gone", salt="gone", MLFLOW_HTTP_REQUEST_MAX_RETRIES="1")
+    away.until("extract")
     while "train_head" not in {run.info.run_name for run in _runs(client, "gone")[1]}:
-        assert process.poll() is None
+        assert away.process.is_alive()
         time.sleep(0.1)
     there.mlflow.stop()  # the head is being trained
-    code, answer, said = _ended(process, said)
+    stopped = away.answer()
     there.mlflow.start()
-    assert (code, answer) == (3, None)
+    assert (stopped.code, stopped.out) == (3, "")
+    said = stopped.err
     assert f"Expected the MLflow server at {there.client['MLFLOW_TRACKING_URI']} to answer" in said
     assert "same command again: it continues where this one stopped" in " ".join(said.split())
     assert "Traceback" not in said
     assert "train_head" not in said
 
-    code, answer, said = _ended(start("gone", salt="gone"))
-    assert code == 0, said
-    cached = {name for name, stage in answer["stages"].items() if stage["cached"]}
+    again = start("gone", salt="gone").answer()
+    assert again.code == 0, again.err
+    cached = {name for name, stage in again.json["stages"].items() if stage["cached"]}
     assert {"ingest", "validate", "preprocess", "extract", "audit", "train_head"} == cached
-    assert answer["aliases"] == ["champion"]
+    assert again.json["aliases"] == ["champion"]
     _, stages = _runs(client, "gone")
     of = {run.info.run_name: run.info.run_id for run in stages}
     assert sorted(of) == sorted(STAGES)
@@ -257,9 +245,8 @@ def test_a_server_that_stays_away_ends_the_run_and_what_was_computed_is_kept(the
 def test_the_same_recipe_twice_at_once_on_postgresql(there, folder, start, client):
     logs = (there.mlflow.log, there.prefect.log)
     before = [len(log.read_text()) for log in logs]
-    for process in [start("twin"), start("twin")]:
-        code, _, said = _ended(process)
-        assert code == 0, said
+    for answer in [run.answer() for run in (start("twin"), start("twin"))]:
+        assert answer.code == 0, answer.err
     for log, since in zip(logs, before, strict=True):
         complaints = servers.database_errors(log.read_text()[since:])
         # Prefect's server logs a trace where two clients create a limit at once, and answers the second that it exists.
@@ -281,10 +268,6 @@ def test_the_same_recipe_twice_at_once_on_postgresql(there, folder, start, clien
 
 
 REGISTER = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from tasks.runtime.home import configure
-configure()
 import tiny_versions
 print(tiny_versions.register("lost"))
 """
@@ -295,9 +278,8 @@ def test_what_was_asked_for_twice_since_the_answer_was_lost_is_there_once(there,
         env = (
             helpers.outside() | there.client | {"MLFLOW_TRACKING_URI": address, "HEADSTART_HOME": str(folder / "home")}
         )
-        command = [sys.executable, "-c", REGISTER, str(helpers.HERE)]
-        done = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+        done = warm.run(env=env, cwd=folder, code=REGISTER)
+    assert done.code == 0, done.err
     assert set(lost) == {
         "experiments/create",
         "runs/create",
@@ -310,7 +292,7 @@ def test_what_was_asked_for_twice_since_the_answer_was_lost_is_there_once(there,
     assert sorted(run.info.run_name for run in runs) == ["register", "train lost"]
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert len(client.search_logged_models([experiment])) == 1
-    version = done.stdout.split()[-1]
+    version = done.out.split()[-1]
     assert [each.version for each in client.search_model_versions("name = 'lost'")] == [version]
     assert client.get_registered_model("lost").aliases == {"challenger": version}
 
