@@ -9,14 +9,11 @@ import functools
 import json
 import os
 import re
-import resource
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,7 +21,9 @@ from typing import Any
 
 from tests.acceptance.shown import BIN, ROOT, Shown, ended, main, tests
 
-sys.path[:0] = [str(ROOT / "tests" / room) for room in ("support", "system", "plugins")]  # as pytest finds them
+#: Where pytest finds the tests' helpers, and tests.
+WHERE = [str(ROOT / "tests" / room) for room in ("support", "system", "plugins")]
+sys.path[:0] = WHERE
 
 #: A file of a few KB may take so much more memory, MB, and so long, s.
 MEGABYTES, SECONDS = 300, 10
@@ -47,8 +46,8 @@ def _file(says: str, name: str, answer: str) -> Callable[[], Shown]:
 
     def line() -> Shown:
         folder = tempfile.mkdtemp(prefix="headstart-attack-")
-        script = f"from tests.acceptance import security; security.attack({name!r}, {folder!r})"
-        done = ended([sys.executable, "-c", script], cwd=ROOT)
+        script = f"import attacks; attacks.do({name!r}, {folder!r})"
+        done = ended([sys.executable, "-c", script], cwd=ROOT, env=os.environ | {"PYTHONPATH": os.pathsep.join(WHERE)})
         if done.code:
             return False, f"exit code {done.code}, {done.seconds:.0f} s: {done.err[-300:]}"
         found = json.loads(done.out.splitlines()[-1])
@@ -58,161 +57,6 @@ def _file(says: str, name: str, answer: str) -> Callable[[], Shown]:
 
     line.__doc__ = says
     return line
-
-
-def attack(name: str, at: str) -> None:
-    """Read the file of an attack, and print what that took."""
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    sys.setrecursionlimit(1000)
-    size, read = globals()[name](Path(at))
-    whole = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (whole + 2**33,) * 2)
-    resource.setrlimit(resource.RLIMIT_CPU, (180, 180))
-    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-    try:
-        said = f"answer {read()}"
-    except Exception as error:
-        said = f"{type(error).__name__}: {error}"
-    took = {"s": time.perf_counter() - began, "bytes": size, "said": said.replace("\n", " ")}
-    print(json.dumps(took | {"megabytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}))
-
-
-def _pth(folder: Path, which: str) -> tuple[int, Callable[[], object]]:
-    from test_weights import BOMBS
-
-    from tasks.networks.weights import pth
-
-    file = folder / "evil.pth"
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("w/data.pkl", BOMBS[which])
-    return file.stat().st_size, lambda: pth.read(file)
-
-
-def pth_memory(folder: Path) -> tuple[int, Callable[[], object]]:
-    return _pth(folder, "a place far away in its memory")
-
-
-def pth_time(folder: Path) -> tuple[int, Callable[[], object]]:
-    return _pth(folder, "a key that takes for ever")
-
-
-def hdf5_memory(folder: Path) -> tuple[int, Callable[[], object]]:
-    import h5py
-
-    from tasks.networks.backbones import applications
-
-    applications.build(64, "random", name="MobileNetV3Small")
-    file = folder / "evil.weights.h5"
-    with h5py.File(file, "w") as made:
-        made.create_group("layers/first").create_dataset("w", (1_200_000_000,), "<f4")
-    return file.stat().st_size, lambda: applications.build(64, str(file), name="MobileNetV3Small")
-
-
-def hdf5_elsewhere(folder: Path) -> tuple[int, Callable[[], object]]:
-    import h5py
-    import keras
-
-    from tasks.networks.weights import hdf5
-
-    secret, file = folder / "secret", folder / "evil.weights.h5"
-    secret.write_bytes(bytes(256))
-    keras.Sequential([keras.Input((8,)), keras.layers.Dense(8, use_bias=False)]).save_weights(file)
-    with h5py.File(file, "r+") as made:
-        group = made["layers/dense/vars"]
-        del group["0"]
-        group.create_dataset("0", (8, 8), "<f4", external=[(str(secret), 0, 256)])
-    return file.stat().st_size, lambda: hdf5.check(file)
-
-
-def _gif() -> bytes:
-    """A first frame of one colour, and 300 frames of one pixel, for each of which room for a whole frame was taken."""
-    from helpers import encoded
-    from PIL import Image
-
-    first = encoded(Image.new("P", (2200, 2200)), "GIF")
-    frame = b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\x00"
-    return first[:-1] + 300 * frame + b";"
-
-
-def _small(kind: str) -> bytes:
-    """A photo that is none of an attack: what is made once is made for it."""
-    import helpers
-
-    return helpers.encoded(helpers.photo(helpers.COLOURS["red"], 1), kind)
-
-
-def gif_decoder(folder: Path) -> tuple[int, Callable[[], object]]:
-    import tensorflow as tf
-
-    from tasks.data.images import decode
-
-    signature = [tf.TensorSpec([], tf.string)]
-    graph = tf.function(lambda data: decode.decode(data, 10_000, 10**8), input_signature=signature)
-    data = _gif()
-    graph(_small("GIF"))
-    return len(data), lambda: graph(data).shape
-
-
-def gif_served(folder: Path) -> tuple[int, Callable[[], object]]:
-    from types import SimpleNamespace
-
-    import pandas as pd
-    from tiny_networks import calibration_of, classifier
-
-    from tasks.serving import package, pyfunc
-    from tasks.settings import Images
-
-    network = classifier()
-    network.save(folder / "trained.keras")
-    (folder / "served").mkdir()
-    found, _ = calibration_of(network, folder)
-    package.write(folder / "served", folder / "trained.keras", ("blue", "green", "red"), Images(size=32), found)
-    model = pyfunc.Classifier()
-    model.load_context(SimpleNamespace(artifacts={"classifier": str(folder / "served")}))
-
-    def asked(data: bytes) -> object:
-        return list(model.predict(None, pd.DataFrame({"image": [data]}))["label"])
-
-    data = _gif()
-    asked(_small("GIF"))
-    return len(data), lambda: asked(data)
-
-
-def gif_ingest(folder: Path) -> tuple[int, Callable[[], object]]:
-    from tasks.data.images import facts
-
-    (folder / "small.gif").write_bytes(_small("GIF"))
-    facts.read(str(folder / "small.gif"), 32, 10**8)
-    (folder / "evil.gif").write_bytes(data := _gif())
-    return len(data), lambda: facts.read(str(folder / "evil.gif"), 32, 10**8)[0].get("error") or "no error"
-
-
-def jpeg_scans(folder: Path) -> tuple[int, Callable[[], object]]:
-    from helpers import encoded
-    from PIL import Image
-
-    from tasks.data.images import facts
-
-    data = encoded(Image.new("RGB", (600, 600)), "JPEG", progressive=True)
-    first = data.index(b"\xff\xda")
-    data = data[:first] + 500 * data[first : data.index(b"\xff", first + 2)] + data[first:]
-    (folder / "small.jpg").write_bytes(_small("JPEG"))
-    facts.read(str(folder / "small.jpg"), 32, 10**8)
-    (folder / "evil.jpg").write_bytes(data)
-    return len(data), lambda: facts.read(str(folder / "evil.jpg"), 32, 10**8)[0]["error"]
-
-
-def many_models(folder: Path) -> tuple[int, Callable[[], object]]:
-    from tasks.runtime.home import configure
-
-    configure(folder / "home")
-    from tasks.services import tracking
-    from tasks.services.registry import promotion, registered_models, versions
-
-    for number in range(120):
-        registered_models.create(f"m{number}")
-        tracking.client().create_model_version(f"m{number}", "/nowhere", tags={"headstart.tables": f"t{number}"})
-    return 0, lambda: f"{len(promotion.overview(None))} models listed, {len(versions.tables_in_use())} tables in use"
 
 
 @functools.cache
@@ -243,9 +87,9 @@ def another_user() -> Shown:
     with _as_nobody() as run:
         codes, read = run(there.api, asked, files)
     who = "another user" if os.geteuid() == 0 else "without a password"
-    unchanged = there.ask(f"deployments/{deployment}").get("pull_steps") in (None, [])
+    unchanged = not there.ask(f"deployments/{deployment}").get("pull_steps")
     return set(codes) <= {401, 403} and not read and unchanged, (
-        f"{who}: answers {codes}, {len(read)} of {len(files)} places with the password read; nothing changed: {unchanged}"
+        f"{who}: answers {codes}, {len(read)} of {len(files)} places with the password read; unchanged: {unchanged}"
     )
 
 
@@ -303,7 +147,10 @@ def other_sites() -> Shown:
     with suppress(urllib.error.HTTPError):
         asked = urllib.request.Request(f"{api}/health", headers={"Host": "elsewhere.example"})
         status = urllib.request.urlopen(asked, timeout=30).status
-    return allowed is None and status == 0, f"allowed origin {allowed}; another Host is {'answered' if status else 'refused'}"
+    return (
+        allowed is None and status == 0,
+        f"allowed origin {allowed}; another Host is {'answered' if status else 'refused'}",
+    )
 
 
 def noticed() -> Shown:
@@ -343,9 +190,7 @@ def first_commands() -> Shown:
     well, sound = 0, 0
     for number in range(5):
         command = [str(BIN / "headstart"), "check", "r.toml", "--home", f"home-{number}"]
-        both = [
-            subprocess.Popen(command, cwd=folder, env=helpers.outside(), stdout=-3, stderr=-3) for _ in range(2)
-        ]
+        both = [subprocess.Popen(command, cwd=folder, env=helpers.outside(), stdout=-3, stderr=-3) for _ in range(2)]
         well += [process.wait(300) for process in both] == [0, 0]
         sound += all(_whole(file) for file in (folder / f"home-{number}").rglob("*.db"))
     return well == sound == 5, f"{well} of 5 tries ended well, the databases are whole after {sound}"
@@ -358,20 +203,105 @@ def _whole(file: Path) -> bool:
         return database.execute("pragma integrity_check").fetchone() == ("ok",)
 
 
+def signals() -> Shown:
+    """12. SIGTERM, SIGHUP and two Ctrl-C in the middle of a run [servers and runs left]."""
+    import helpers
+    import psutil
+
+    folder, left, codes = Path(tempfile.mkdtemp(prefix="headstart-signals-")), 0, []
+    brief = '[audit]\nenabled = false\n[ladder]\nstart_at = "head"\nstop_at = "head"'
+    (folder / "r.toml").write_text(helpers.recipe(helpers.photos(folder / "photos", each=8), extra=brief))
+    for stage, sent in (("ingest", ["TERM"]), ("preprocess", ["HUP"]), ("extract", ["INT", "INT"])):
+        command = [str(BIN / "headstart"), "train", "r.toml", "--home", "home"]
+        process = subprocess.Popen(command, cwd=folder, env=helpers.outside(), stdout=-3, stderr=-1, text=True)
+        assert process.stderr
+        next((line for line in process.stderr if line.startswith(stage)), None)
+        below = psutil.Process(process.pid).children(recursive=True)
+        for name in sent:
+            process.send_signal(getattr(signal, f"SIG{name}"))
+            time.sleep(1.2)
+        process.communicate(timeout=120)
+        codes.append(process.returncode)
+        left += len(psutil.wait_procs(below, timeout=20)[1])
+    under_way = _rows(folder / "home/mlflow.db", "select count(*) from runs where status = 'RUNNING'")
+    under_way += _rows(next(folder.rglob("prefect.db")), "select count(*) from flow_run where state_type = 'RUNNING'")
+    return left == under_way == 0 and 0 not in codes, f"exit codes {codes}, {left} processes and {under_way} runs left"
+
+
+def _rows(file: Path, count: str) -> int:
+    import sqlite3
+
+    with sqlite3.connect(file) as database:
+        return int(database.execute(count).fetchone()[0])
+
+
+RUNTIME, SERVICES, DATA = "unit/runtime/test_", "unit/services/test_", "unit/data/test_"
+TAMPERING, PROMOTION, MACHINE = (
+    "flows/test_tampering.py::test_",
+    "flows/test_promotion.py::test_",
+    "system/test_machine.py",
+)
+#: The last line of those that share a server ends it.
 LINES: list[Callable[[], Shown]] = [
     another_user,
     other_sites,
     noticed,
     ends,
-    _file("5. A `.pth` file of 231 bytes [7.8 GB]:", "pth_memory", "larger|expected"),
-    _file("5. A `.pth` file of 713 bytes [endless]:", "pth_time", "expected"),
-    _file("5. HDF5 weights of 1.4 KB [4.8 GB]:", "hdf5_memory", "expected the weights of"),
+    _by("1. A server without a password is named by doctor and serve:", f"{SERVICES}health.py"),
+    _by("2. A SavedModel runs a function that is on no list [wrote a file]:", "plugins/test_file.py"),
+    _by("3. A kept result chooses pickle [code ran]:", "flows/test_kept_results.py", f"{SERVICES}results.py"),
+    _by(
+        "4. A changed `pyfunc.py`, in predict and in the gate [ran]:",
+        f"{TAMPERING}a_script_that_was_changed_is_not_run_whoever_asks",
+    ),
+    _by(
+        "4. Files change between sending and sealing:",
+        f"{TAMPERING}what_changes_between_sending_and_sealing_is_neither_run_nor_registered",
+    ),
+    _by(
+        "4. Files and digest are changed together:",
+        f"{TAMPERING}files_and_seal_that_were_changed_together_are_refused_by_the_key_alone",
+    ),
+    _file("5. A `.pth` file of few bytes [231 bytes took 7.8 GB]:", "pth_memory", "expected"),
+    _file("5. Another [713 bytes took for ever]:", "pth_time", "expected"),
+    _file("5. HDF5 weights of few bytes [1.4 KB took 4.8 GB]:", "hdf5_memory", "expected the weights of"),
     _file("5. HDF5 weights that are another file's bytes [read]:", "hdf5_elsewhere", "in the file itself"),
-    _file("5. A GIF of 8 KB in the decoder of training [4.7 GB]:", "gif_decoder", "answer"),
-    _file("5. The same in a served version [4.7 GB]:", "gif_served", "answer"),
-    _file("5. The same at ingest:", "gif_ingest", "answer"),
+    _by("5. The same by virtual data sets, links and more [read]:", "plugins/test_hdf5.py"),
+    _file("5. A GIF of 300 frames at ingest [8 KB took 4.7 GB]:", "gif_ingest", "answer"),
+    _file("5. The same in the decoder of training [8 KB took 4.7 GB]:", "gif_decoder", "answer"),
+    _file("5. The same in a served version [8 KB took 4.7 GB]:", "gif_served", "answer"),
     _file("5. A progressive JPEG of hundreds of scans:", "jpeg_scans", "scans"),
+    _by("5. All that fuzzing has found:", "fuzz/test_corpus.py"),
+    _by("6. An alert's message with newline, quote and backslash [no JSON]:", f"{SERVICES}alerts.py"),
+    _by("6. Credentials in addresses [shown, kept]:", f"{RUNTIME}secrets.py", f"{RUNTIME}home.py"),
+    _by("6. Labels in Markdown, on a terminal, in a table [`=cmd…`]:", f"{RUNTIME}escapes.py"),
+    _by("6. git with a hostile configuration [`core.fsmonitor` ran]:", f"{RUNTIME}git.py"),
+    _by("7. Half a digest, another digest:", "plugins/test_weights.py", "-k", "package or refused"),
+    _by("7. Downloads that break off, two at once:", "plugins/test_published.py"),
+    _by("8. Who holds which secret, what can be reached, with which rights:", "unit/infra"),
+    _by("8. A role a database; a worker that administers nothing:", "system/test_servers.py", "-k", "role or account"),
     first_commands,
+    _by("9. Half-made and older databases:", f"{RUNTIME}databases.py"),
+    _by("10. A photo overwritten during a run [wrong pixels for good]:", f"{DATA}images.py", "-k", "overwritten"),
+    _by("10. The same during score:", "flows/test_score.py", "-k", "overwritten"),
+    _by("11. Tables cut, flipped, of another schema [used silently]:", f"{RUNTIME}damaged_store.py"),
+    _by("11. Folders, results, rows that are damaged [exit 3 for ever]:", "flows/test_damaged.py"),
+    _by("11. What is kept and for how long; store check:", f"{RUNTIME}upkeep.py", f"{SERVICES}integrity.py"),
+    _by(
+        "12. A full disk, a home that is read-only or a file [exit 1, a trace]:",
+        MACHINE,
+        f"{RUNTIME}home.py",
+        "-k",
+        "disk or home or device",
+    ),
+    signals,
+    _by("13. Processes in other containers [a live one was called dead]:", f"{RUNTIME}processes.py"),
+    _by("13. A lock on another machine:", "flows/test_promotion.py", "-k", "lock or flag"),
+    _by(
+        "15. A broken entry of the ledger, a changed one [fatal; unseen]:",
+        f"{SERVICES}ledger.py",
+        f"{SERVICES}pages.py",
+    ),
     _file("15. 120 models [the first 100 alone]:", "many_models", "120 models listed, 120 tables"),
 ]
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,7 @@ class Home:
         """What a command answers, a list of its lines of JSON; a line of ours says how it went."""
         said = [str(command), *words, "--home", str(self.folder / "home"), *(["--json"] if machine else [])]
         began = time.perf_counter()
-        done = subprocess.run(
-            said, cwd=self.folder, env=helpers.outside(), capture_output=True, text=True, timeout=900
-        )
+        done = subprocess.run(said, cwd=self.folder, env=helpers.outside(), capture_output=True, text=True, timeout=900)
         holds = done.returncode in codes and "Traceback" not in done.stderr
         self.failed += not holds
         whose = "this one" if command == OURS else "the older"
@@ -50,15 +49,15 @@ class Home:
             last = done.stderr[-2000:]
         print(
             f"{'holds' if holds else 'FALLS SHORT'}  {whose}: {' '.join(words)}: exit code {done.returncode}, "
-            f"{time.perf_counter() - began:.0f} s; {last:.300}" if holds else last,
+            f"{time.perf_counter() - began:.0f} s; {last:.300}"
+            if holds
+            else last,
             flush=True,
         )
         found = []
         for line in done.stdout.splitlines():
-            try:
+            with suppress(ValueError):
                 found.append(json.loads(line))
-            except ValueError:
-                pass
         return found
 
     def predictions(self, command: Path) -> list[tuple[str, float]]:
