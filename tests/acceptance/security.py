@@ -1,10 +1,11 @@
 """Does every attack and fault again that an audit of a91a795 has seen, a line and its figure each.
 
-uv run python -m tests.acceptance.security [NUMBER …]     # about 10 minutes on 2 cores
+uv run python -m tests.acceptance.security [NUMBER …]     # about 10 minutes on 2 idle cores
 
 Each line begins with the point of the audit that it belongs to, and says in brackets what was seen then.
 """
 
+import atexit
 import functools
 import json
 import os
@@ -68,14 +69,17 @@ def _served() -> Any:
     folder = Path(tempfile.mkdtemp(prefix="headstart-served-"))
     folder.chmod(0o755)  # the files in it keep others out by themselves
     (folder / "r.toml").write_text(helpers.recipe(helpers.photos(folder / "photos", each=8)))
-    return Served(folder, ["serve", "r.toml", "--watch", "60"], "colours")
+    there = Served(folder, ["serve", "r.toml", "--watch", "60"], "colours")
+    atexit.register(there.end)
+    while not there.ask("deployments/filter", {}):
+        time.sleep(0.5)
+    return there
 
 
 def another_user() -> Shown:
-    """1. Another user asks the server of `serve` for deployments, changes one, and looks for the password
-    [ran a shell in 15 s]."""
+    """1. Another user asks for deployments, changes one, looks for the password [ran a shell in 15 s]:"""
     there = _served()
-    deployment = there.ask("deployments/name/watch/colours")["id"]
+    deployment = there.ask("deployments/filter", {})[0]["id"]
     step = {"pull_steps": [{"prefect.deployments.steps.run_shell_script": {"script": "id > /tmp/planted"}}]}
     asked = [
         ("POST", "deployments/filter", {}),
@@ -137,7 +141,7 @@ def _can_read(file: str) -> bool:
 
 
 def other_sites() -> Shown:
-    """1. Another site's page and another host's name ask it [CORS `*`, any Host]."""
+    """1. Another site's page and another host's name ask it [CORS `*`, any Host]:"""
     import urllib.error
     import urllib.request
 
@@ -154,7 +158,7 @@ def other_sites() -> Shown:
 
 
 def noticed() -> Shown:
-    """14. Its Prefect server is killed [silent for 150 s]."""
+    """14. Its Prefect server is killed [silent for 150 s]:"""
     there = _served()
     os.kill(there.server(), signal.SIGKILL)
     began = time.monotonic()
@@ -164,8 +168,21 @@ def noticed() -> Shown:
     return said < 10, f"said after {said:.1f} s, answers again after {time.monotonic() - began:.1f} s"
 
 
+def silent() -> Shown:
+    """13. A run of a machine that is gone sends no heartbeat any more [under way for ever]:"""
+    import helpers
+    from test_serve import SILENT
+
+    there, password = _served(), json.loads(_served().secret.read_text())["password"]
+    env = helpers.outside() | {"PREFECT_API_URL": there.api, "PREFECT_API_AUTH_STRING": password}
+    done = ended([sys.executable, "-c", SILENT, str(there.home)], env=env, cwd=ROOT)
+    before, after, state, status = json.loads((done.out.splitlines() or [done.err])[-1])
+    closed = sum("elsewhere" in line for line in after) - sum("elsewhere" in line for line in before)
+    return (state, status, closed) == ("CRASHED", "KILLED", 1), f"Prefect says {state}, MLflow {status}"
+
+
 def ends() -> Shown:
-    """14. It is told to end while its server does not answer [deaf for 120 s]."""
+    """14. It is told to end while its server does not answer [deaf for 120 s]:"""
     import psutil
 
     there = _served()
@@ -182,7 +199,7 @@ def ends() -> Shown:
 
 
 def first_commands() -> Shown:
-    """9. Two first commands at once on a new home, five times [5 of 5 failed, 2 broken databases]."""
+    """9. Two first commands at once on a new home, five times [5 of 5 failed, 2 broken databases]:"""
     import helpers
 
     folder = Path(tempfile.mkdtemp(prefix="headstart-first-"))
@@ -204,7 +221,7 @@ def _whole(file: Path) -> bool:
 
 
 def signals() -> Shown:
-    """12. SIGTERM, SIGHUP and two Ctrl-C in the middle of a run [servers and runs left]."""
+    """12. SIGTERM, SIGHUP and two Ctrl-C in the middle of a run [servers and runs left]:"""
     import helpers
     import psutil
 
@@ -245,6 +262,7 @@ TAMPERING, PROMOTION, MACHINE = (
 LINES: list[Callable[[], Shown]] = [
     another_user,
     other_sites,
+    silent,
     noticed,
     ends,
     _by("1. A server without a password is named by doctor and serve:", f"{SERVICES}health.py"),

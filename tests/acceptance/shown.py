@@ -67,7 +67,10 @@ def main(lines: list[Callable[[], Shown]]) -> None:
     held = []
     for number in wanted:
         line = lines[number - 1]
-        holds, figure = line()
+        try:
+            holds, figure = line()
+        except Exception as error:
+            holds, figure = False, f"{type(error).__name__}: {error}"
         held.append(holds)
         print(f"{'holds' if holds else 'FALLS SHORT'}  {number}. {line.__doc__} {figure}", flush=True)
     raise SystemExit(not all(held))
