@@ -288,6 +288,7 @@ LINES: list[Callable[[], Shown]] = [
     _file("5. A GIF of 300 frames at ingest [8 KB took 4.7 GB]:", "gif_ingest", "answer"),
     _file("5. The same in the decoder of training [8 KB took 4.7 GB]:", "gif_decoder", "answer"),
     _file("5. The same in a served version [8 KB took 4.7 GB]:", "gif_served", "answer"),
+    _by("5. The same for a version of an older release:", f"{DATA}decode.py", "-k", "older_release or asked_for"),
     _file("5. A progressive JPEG of hundreds of scans:", "jpeg_scans", "scans"),
     _by("5. All that fuzzing has found:", "fuzz/test_corpus.py"),
     _by("6. An alert's message with newline, quote and backslash [no JSON]:", f"{SERVICES}alerts.py"),

@@ -9,18 +9,17 @@ in that home all that it can do. Each line is one command, with its exit code, i
 
 import csv
 import json
-import subprocess
 import sys
 import tempfile
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.shown import BIN, ROOT
+from tests.acceptance.shown import BIN, ROOT, ended
 
 sys.path.insert(0, str(ROOT / "tests" / "support"))  # where the tests' helpers are found, as pytest finds them
 
+import attacks
 import helpers
 
 EXTRA = '[ladder]\nstart_at = "head"\nstop_at = "head"\n[transfer_check]\nenabled = false\n[retrain]\nmin_new = 4\n'
@@ -38,26 +37,20 @@ class Home:
 
     def run(self, command: Path, *words: str, codes: tuple[int, ...] = (0,), machine: bool = True) -> Any:
         """What a command answers, a list of its lines of JSON; a line of ours says how it went."""
-        said = [str(command), *words, "--home", str(self.folder / "home"), *(["--json"] if machine else [])]
-        began = time.perf_counter()
-        done = subprocess.run(said, cwd=self.folder, env=helpers.outside(), capture_output=True, text=True, timeout=900)
-        holds = done.returncode in codes and "Traceback" not in done.stderr
+        line = [str(command), *words, "--home", str(self.folder / "home"), *(["--json"] if machine else [])]
+        done = ended(line, cwd=self.folder, env=helpers.outside())
+        holds = done.code in codes and "Traceback" not in done.err
         self.failed += not holds
         whose = "this one" if command == OURS else "the older"
-        last = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
-        if not holds:
-            last = done.stderr[-2000:]
-        print(
-            f"{'holds' if holds else 'FALLS SHORT'}  {whose}: {' '.join(words)}: exit code {done.returncode}, "
-            f"{time.perf_counter() - began:.0f} s; {last:.300}"
-            if holds
-            else last,
-            flush=True,
-        )
         found = []
-        for line in done.stdout.splitlines():
+        for each in done.out.splitlines():
             with suppress(ValueError):
-                found.append(json.loads(line))
+                found.append(json.loads(each))
+        said = _computed(found) or (done.err.strip() or done.out.strip() or "nothing").splitlines()[-1][:200]
+        figure = f"exit code {done.code}, {done.seconds:.0f} s, {done.megabytes:.0f} MB"
+        print(f"{'holds' if holds else 'FALLS SHORT'}  {whose}: {' '.join(words)}: {figure}; {said}", flush=True)
+        if not holds:
+            print(done.err[-2000:], flush=True)
         return found
 
     def predictions(self, command: Path) -> list[tuple[str, float]]:
@@ -95,15 +88,17 @@ def use(home: Home) -> None:
     home.run(OURS, "models", "colours")
     home.run(OURS, "store", "check")
     home.run(OURS, "verify")
+    (home.folder / "frames.gif").write_bytes(attacks.many_frames())
+    home.run(OURS, "predict", "colours/1", "frames.gif")
     home.run(OURS, "labels", "list")
     home.run(OURS, "store", "prune")
     home.run(OURS, "score", "colours@champion", "photos", "--out", "after.parquet")
     home.run(OURS, "retrain", "r.toml", codes=(0, 1))
-    home.run(OURS, "train", "r.toml", machine=False)
-    home.run(OURS, "train", "r.toml", machine=False)
+    home.run(OURS, "train", "r.toml")
+    home.run(OURS, "train", "r.toml")
     helpers.photos(home.folder / "photos", each=30)
     home.run(OURS, "retrain", "r.toml", codes=(0, 1))
-    home.run(OURS, "train", "r.toml", machine=False)
+    home.run(OURS, "train", "r.toml")
     home.run(OURS, "promote", "colours", "2", "--why", "newer", "--force")
     home.run(OURS, "rollback", "colours", "--why", "worse")
     home.run(OURS, "export", "colours/1", "--format", "saved_model", "--to", "exported")
@@ -112,6 +107,13 @@ def use(home: Home) -> None:
     home.run(OURS, "models", "colours")
     home.run(OURS, "verify")
     home.run(OURS, "store", "check")
+
+
+def _computed(found: list[Any]) -> str:
+    """Which stages a run computed, where the answer is that of a run."""
+    stages = found[-1].get("stages") if found and isinstance(found[-1], dict) else None
+    new = [name for name, stage in (stages or {}).items() if not stage["cached"]]
+    return f"computed {', '.join(new) or 'nothing'}" if stages else ""
 
 
 def _correct(home: Home, table: str) -> None:

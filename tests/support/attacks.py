@@ -82,7 +82,7 @@ def hdf5_elsewhere(folder: Path) -> Attack:
     return file.stat().st_size, lambda: hdf5.check(file)
 
 
-def _gif() -> bytes:
+def many_frames() -> bytes:
     """A first frame of one colour, and 300 frames of one pixel, for each of which room for a whole frame was taken."""
     first = encoded(Image.new("P", (2200, 2200)), "GIF")
     frame = b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\x00"
@@ -101,7 +101,7 @@ def gif_decoder(folder: Path) -> Attack:
 
     signature = [tf.TensorSpec([], tf.string)]
     graph = tf.function(lambda data: decode.decode(data, 10_000, 10**8), input_signature=signature)
-    data = _gif()
+    data = many_frames()
     graph(_small("GIF"))
     return len(data), lambda: graph(data).shape
 
@@ -126,7 +126,7 @@ def gif_served(folder: Path) -> Attack:
     def asked(data: bytes) -> object:
         return list(model.predict(None, pd.DataFrame({"image": [data]}))["label"])
 
-    data = _gif()
+    data = many_frames()
     asked(_small("GIF"))
     return len(data), lambda: asked(data)
 
@@ -136,7 +136,7 @@ def gif_ingest(folder: Path) -> Attack:
 
     (folder / "small.gif").write_bytes(_small("GIF"))
     facts.read(str(folder / "small.gif"), 32, 10**8)
-    (folder / "evil.gif").write_bytes(data := _gif())
+    (folder / "evil.gif").write_bytes(data := many_frames())
     return len(data), lambda: facts.read(str(folder / "evil.gif"), 32, 10**8)[0].get("error") or "no error"
 
 
