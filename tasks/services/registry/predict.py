@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tasks.data.images.bounded import bounded
 from tasks.runtime.errors import DataError, UsageError
 from tasks.services.registry import verification, versions
 
@@ -23,10 +24,13 @@ def opened(name: str, version: str) -> Iterator[Any]:
 
 
 def predict(model: Any, images: Iterable[bytes], batch: int = 256) -> Iterator[pd.DataFrame]:
-    """The model's answers for the bytes of images, some at a time, in order."""
+    """The model's answers for the bytes of images, some at a time, in order.
+
+    Raises `ValueError` for bytes that would take the decoder of an older version without end.
+    """
     left = iter(images)
     while part := list(islice(left, batch)):
-        yield model.predict(pd.DataFrame({"image": part}))
+        yield model.predict(pd.DataFrame({"image": [bounded(data) for data in part]}))
 
 
 def score(name: str, version: str, images: Iterable[bytes], classes: tuple[str, ...]) -> np.ndarray:

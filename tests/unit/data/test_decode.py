@@ -2,6 +2,7 @@
 
 import functools
 import struct
+from types import SimpleNamespace
 
 import helpers
 import numpy as np
@@ -12,6 +13,8 @@ from PIL import Image, ImageOps
 
 from tasks.data.images import decode as graphs
 from tasks.data.images import facts, plain
+from tasks.data.images.bounded import bounded
+from tasks.services.registry import predict
 
 
 @functools.cache
@@ -191,3 +194,29 @@ def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded(tmp_path):
     (tmp_path / "many.jpg").write_bytes(many)
     assert "scans, more than 100; save it again" in facts.read(str(tmp_path / "many.jpg"), 32, 10**6)[0]["error"]
     assert plain.decode(data, 32, 10**6) is not None
+
+
+def test_a_version_of_an_older_release_gets_no_photo_that_its_decoder_would_take_without_end():
+    import tensorflow as tf
+
+    for kind, data in FILES.items():
+        assert (bounded(data) == data) == ("animated" not in kind or not kind.startswith("gif"))
+    animated = FILES["gif animated"]
+    np.testing.assert_array_equal(tf.image.decode_gif(bounded(animated)), tf.image.decode_gif(animated)[:1])
+    still = bounded(animated)
+    assert bounded(still[:-1] + 300 * animated[len(still) - 1 : -1] + b";") == still
+    assert [bounded(animated[:length]) for length in range(12)] == [animated[:length] for length in range(12)]
+    jpeg = FILES["jpeg progressive"]
+    scan = jpeg[jpeg.index(b"\xff\xda") :]
+    with pytest.raises(ValueError, match="expected at most 100 scans of a JPEG, found"):
+        bounded(jpeg + 100 * scan)
+    large = bytearray(still)
+    large[6:10] = struct.pack("<HH", 3, 3)
+    with pytest.raises(ValueError, match="first frame is within its size"):
+        bounded(bytes(large))
+
+
+def test_predictions_are_asked_for_with_such_photos():
+    version = SimpleNamespace(predict=lambda table: table)
+    (asked,) = predict.predict(version, [FILES["gif animated"]])
+    assert list(asked["image"]) == [bounded(FILES["gif animated"])]
