@@ -1,9 +1,9 @@
 """Every reader of files that come from others: how it is called, and small files that it reads.
 
-What a target does not import hashlib
-import costs its process no time. A reader may only return, or raise an error of the project.
+What a target does not import costs its process no time. A reader may only return, or raise an error of the project.
 """
 
+import hashlib
 import io
 import itertools
 import json
