@@ -21,8 +21,8 @@ from tests.acceptance.shown import ROOT
 
 sys.path.insert(0, str(ROOT / "tests" / "support"))  # where the tests' helpers are found, as pytest finds them
 
-import faults
-from disturbed import World
+from trouble import faults
+from trouble.disturbed import World
 
 KINDS = ("kill", "signal", "disk", "network", "byte", "clock")
 

@@ -33,8 +33,8 @@ def _apart() -> Iterator[None]:
 def race() -> Shown:
     """16 processes promote different versions at once, 20 rounds: one champion, previous right, no gap in ledger."""
     with _apart():
-        import crowd
         import tiny_versions
+        from trouble import crowd
 
         from tasks.services.registry import ledger
 
@@ -47,8 +47,8 @@ def race() -> Shown:
 def kills() -> Shown:
     """SIGKILL in a promotion, 20 moments: the next command says so and repairs; aliases point to verified versions."""
     with _apart():
-        import crowd
         import tiny_versions
+        from trouble import crowd
 
         from tasks.services.registry import ledger, promotion, registered_models, versions
 

@@ -47,7 +47,7 @@ def _file(says: str, name: str, answer: str) -> Callable[[], Shown]:
 
     def line() -> Shown:
         folder = tempfile.mkdtemp(prefix="headstart-attack-")
-        script = f"import attacks; attacks.do({name!r}, {folder!r})"
+        script = f"from trouble import attacks; attacks.do({name!r}, {folder!r})"
         done = ended([sys.executable, "-c", script], cwd=ROOT, env=os.environ | {"PYTHONPATH": os.pathsep.join(WHERE)})
         if done.code:
             return False, f"exit code {done.code}, {done.seconds:.0f} s: {done.err[-300:]}"
@@ -267,7 +267,11 @@ LINES: list[Callable[[], Shown]] = [
     ends,
     _by("1. A server without a password is named by doctor and serve:", f"{SERVICES}health.py"),
     _by("2. A SavedModel runs a function that is on no list [wrote a file]:", "plugins/test_file.py"),
-    _by("3. A kept result chooses pickle [code ran]:", "flows/test_kept_results.py", f"{SERVICES}results.py"),
+    _by(
+        "3. A kept result chooses pickle [code ran]:",
+        "flows/test_kept.py::test_a_result_that_would_run_code_is_computed_again",
+        f"{SERVICES}results.py",
+    ),
     _by(
         "4. A changed `pyfunc.py`, in predict and in the gate [ran]:",
         f"{TAMPERING}a_script_that_was_changed_is_not_run_whoever_asks",
@@ -304,7 +308,7 @@ LINES: list[Callable[[], Shown]] = [
     _by("10. A photo overwritten during a run [wrong pixels for good]:", f"{DATA}images.py", "-k", "overwritten"),
     _by("10. The same during score:", "flows/test_score.py", "-k", "overwritten"),
     _by("11. Tables cut, flipped, of another schema [used silently]:", f"{RUNTIME}damaged_store.py"),
-    _by("11. Folders, results, rows that are damaged [exit 3 for ever]:", "flows/test_damaged.py"),
+    _by("11. Folders, results, rows that are damaged [exit 3 for ever]:", "flows/test_kept.py"),
     _by("11. What is kept and for how long; store check:", f"{RUNTIME}upkeep.py", f"{SERVICES}integrity.py"),
     _by(
         "12. A full disk, a home that is read-only or a file [exit 1, a trace]:",

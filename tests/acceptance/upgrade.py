@@ -19,8 +19,8 @@ from tests.acceptance.shown import BIN, ROOT, ended
 
 sys.path.insert(0, str(ROOT / "tests" / "support"))  # where the tests' helpers are found, as pytest finds them
 
-import attacks
 import helpers
+from trouble import attacks
 
 EXTRA = '[ladder]\nstart_at = "head"\nstop_at = "head"\n[transfer_check]\nenabled = false\n[retrain]\nmin_new = 4\n'
 OURS = BIN / "headstart"

@@ -5,10 +5,10 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import crowd
 import helpers
 import pytest
 import tiny_versions
+from trouble import crowd
 
 from flows import promote as promote_flows
 from tasks.runtime import processes

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from tiny_damage import cut, flip
+from trouble.damage import cut, flip
 
 from tasks.networks import backend, engines
 from tasks.runtime import plugins, processes

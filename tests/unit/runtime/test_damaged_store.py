@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from tiny_damage import cut, flip
+from trouble.damage import cut, flip
 
 from tasks.runtime.errors import Lost
 from tasks.runtime.store import commits, folders, photos

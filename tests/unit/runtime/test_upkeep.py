@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from tiny_damage import cut, flip
+from trouble.damage import cut, flip
 
 from tasks.runtime import home as folder
 from tasks.runtime.errors import DependencyError

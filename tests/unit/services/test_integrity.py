@@ -5,7 +5,7 @@ import sqlite3
 from types import SimpleNamespace
 
 import pytest
-from tiny_damage import flip
+from trouble.damage import flip
 
 from tasks.runtime.errors import DataError
 from tasks.services import integrity

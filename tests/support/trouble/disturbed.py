@@ -16,11 +16,12 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import faults
 import helpers
 import psutil
 import warm
 from servers import Server
+
+from trouble import faults
 
 BRIEF = """
 [backbone]
@@ -148,6 +149,7 @@ class World:
             ],
         }[name]
         env = helpers.outside() | {"PREFECT_HOME": str(folder), "DO_NOT_TRACK": "true"}
+        env["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
         health = f"http://127.0.0.1:{port}{'/api' if name == 'prefect' else ''}/health"
         server = Server([str(Path(sys.executable).with_name(words[0])), *words[1:]], env, health, folder / "log")
         server.start()

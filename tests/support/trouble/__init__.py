@@ -1,0 +1,1 @@
+"""Attacks and faults that tests and acceptance commands share."""
