@@ -240,7 +240,7 @@ main()
 """
 
 
-def test_a_run_that_was_killed_in_fine_tune_ends_as_one_that_was_not(server, home, three_layers, tmp_path, monkeypatch):
+def test_a_run_that_was_killed_in_fine_tune_ends_as_one_that_was_not(server, home, tmp_path, monkeypatch):
     """The command in a process of its own, then the run that goes on, and one that fine-tunes from the beginning."""
     from prefect.settings import PREFECT_API_URL
 
@@ -249,12 +249,11 @@ def test_a_run_that_was_killed_in_fine_tune_ends_as_one_that_was_not(server, hom
     (tmp_path / "r.toml").write_text(text.replace("epochs = 1\n", "epochs = 4\npatience = 4\n"))
     before = set((home / "store" / "epochs").glob("*"))
     command = [sys.executable, "-c", KILLED, "train", str(tmp_path / "r.toml"), "--home", str(home)]
-    command += [word for each in three_layers for word in ("--set", each)]
     api = {"PREFECT_API_URL": PREFECT_API_URL.value()}  # a server of its own would outlive it
     done = subprocess.run(command, capture_output=True, text=True, env=helpers.outside() | api, timeout=300)
     assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
     (left,) = set((home / "store" / "epochs").glob("*")) - before
-    recipe = settings.load(tmp_path / "r.toml", three_layers)
+    recipe = settings.load(tmp_path / "r.toml")
     monkeypatch.setattr(progress, "console", Console(file=io.StringIO(), width=500))
     resumed, found = _tuned(recipe, monkeypatch)
     assert progress.console.file.getvalue().count("Training continues after epoch 2") == 1

@@ -1,7 +1,8 @@
 """Commands in processes that are forked off one which has imported all libraries and opened nothing.
 
 A process of its own spends some ten seconds of processor time on imports; such a one begins at once. It has streams,
-signals and an end like any other.
+signals and an end like any other. Not for a command that looks for the server of `headstart serve`, such as `notify`:
+Prefect has read its settings by then.
 """
 
 import atexit
