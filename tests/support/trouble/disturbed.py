@@ -41,6 +41,19 @@ min_new = 5
 significance = 0.49
 force_after = 1
 """
+#: What is there after a command: the verified version that each alias points to, and what is wrong or was left.
+LOOK = """
+import json
+from tasks.services.orchestration import recovery
+from tasks.services.registry import promotion
+found = {"aliases": {}, "ledger": []}
+for row in promotion.overview("pets"):
+    found["ledger"] += row["ledger_problems"]
+    for alias in row["aliases"].split():
+        promotion.verify(f"pets/{row['version']}")
+        found["aliases"][alias] = [row["gate"], row["rung"], row["data"]]
+print(json.dumps(found | {"left": recovery.repair()}))
+"""
 #: What differs between two runs that give the same.
 VOLATILE = {"run_id", "seconds", "stages", "report", "figures", "data_docs", "version", "versions", "digest", "note"}
 VOLATILE |= {"number", "time", "when", "at", "by", "who", "out", "test_set", "created"}
@@ -87,6 +100,8 @@ class Operation:
     grown: bool = False
     right: Any = None
     seconds: float = 0.0
+    #: What each alias points to afterwards.
+    aliases: Any = None
 
 
 @dataclass
@@ -134,6 +149,7 @@ class World:
             operation.right, operation.seconds = self.result(name, found), time.monotonic() - began
             if found.code not in (0, 1) or "Error." in found.err:
                 raise SystemExit(f"{name}, undisturbed: {found.code}: {found.err[-2000:]}")
+            operation.aliases = self.look()["aliases"]
             if keep:
                 self._keep(keep)
 
@@ -191,11 +207,19 @@ class World:
             shutil.copytree(kept / "artifacts", self.registry / "artifacts")
             _copy_database(kept / "mlflow.db", self.registry / "mlflow.db")
 
-    def start(self, words: list[str]) -> BaseProcess:
-        """Begin a command."""
+    def start(self, words: list[str], code: str = "") -> BaseProcess:
+        """Begin a command, or Python with this code."""
         for name in ("out", "err"):
             (self.folder / name).unlink(missing_ok=True)
-        return warm.command(words, self.env, self.folder, self.folder / "out", self.folder / "err")
+        return warm.command(words, self.env, self.folder, self.folder / "out", self.folder / "err", code)
+
+    def look(self) -> dict[str, Any]:
+        """What `LOOK` has found; what went wrong in `ledger`, if it did not end."""
+        found = self.ended(self.start([], LOOK))
+        if found.code:
+            return {"aliases": None, "left": [], "ledger": [found.err[-700:]]}
+        answer: dict[str, Any] = json.loads(found.out.splitlines()[-1])
+        return answer
 
     def ended(self, process: BaseProcess) -> Answer:
         """Wait for a command."""
@@ -303,34 +327,30 @@ class World:
 
     def heal(self, where: str, name: str, what: str) -> None:
         """The same command again, with the file that was damaged put back if it says that it needs it."""
-        operation, found = self.operations[name], None
+        operation = self.operations[name]
         for attempt in range(2):
             found = self.run(operation.words)
-            if self.result_of(name, found) == operation.right or (name == "promote" and _there_already(found)):
+            there = self.look()
+            sound = there["aliases"] == operation.aliases and not there["ledger"]
+            # Of what a disturbed command had done already, the second says that there is nothing to do.
+            done = name != "score" and found.code in (0, 1)
+            if sound and (done or self.result_of(name, found) == operation.right):
                 break
             kept = self.folder / f"home-{operation.start}" / what
-            if attempt or not found.named or not kept.is_file():
-                self.trouble.append(f"{where}: again: {found.code}: {found.out[-700:]} {found.err[-700:]}")
+            if attempt or not (found.named or there["ledger"]) or not kept.is_file():
+                self.trouble.append(f"{where}: again: {found.code}: {found.out[-700:]} {found.err[-700:]} {there}")
                 return
             self.told["needs a backup"] += 1
             shutil.copy(kept, self.home / what)
             (self.home / what).with_name(f"{Path(what).name}-wal").unlink(missing_ok=True)
-        verified = self.run(["verify", "pets@champion"])
-        if verified.code:
-            self.trouble.append(f"{where}: the champion does not verify: {verified.err[-700:]}")
-        left = self.run(["doctor", "--repair", "--json"])
-        if "is closed as" in left.err:
-            self.trouble.append(f"{where}: left under way: {left.err[-700:]}")
+        if there["left"] and name != "promote":  # which starts no run, and so does not look for those of others
+            self.trouble.append(f"{where}: left under way: {there['left']}")
 
 
 def _copy_database(there: Path, to: Path) -> None:
     """Copy a SQLite database into one that a server may have open (https://sqlite.org/backup.html)."""
     with closing(sqlite3.connect(there)) as source, closing(sqlite3.connect(to, timeout=60)) as target:
         source.backup(target)
-
-
-def _there_already(found: Answer) -> bool:
-    return found.code == 0 and found.essence[1] is not None and found.essence[1].get("action") == "none"
 
 
 def _children(pid: int | None) -> list[psutil.Process]:
