@@ -117,7 +117,16 @@ def test_a_closed_terminal_and_two_interrupts_leave_no_server(working, signals):
     assert not alive
 
 
-def test_a_server_that_ends_again_and_again_is_given_up(monkeypatch, tmp_path):
+@pytest.fixture
+def interruptible():
+    """A shell has what it starts in the background ignore this signal, and children too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_a_server_that_ends_again_and_again_is_given_up(monkeypatch):
     monkeypatch.setattr(servers, "TRIES", 1)
     server = servers.OwnServer(9)
     server._command = [sys.executable, "-S", "-c", "raise SystemExit(7)"]
