@@ -16,7 +16,6 @@ import warm
 from helpers import Answer
 from xdist.scheduler import LoadScopeScheduling
 
-from tasks.networks import backend
 from tasks.runtime.home import configure
 
 # Here and not in a fixture: MLflow and Prefect read the environment when a test module imports them.
@@ -141,14 +140,9 @@ def command(home: Path, server: str) -> Callable[..., Answer]:
 @pytest.fixture(scope="session")
 def three_layers(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """Settings of a backbone of three layers out of a file, for flows that ask about something else."""
-    import keras
+    from tiny_networks import backbone
 
-    backend.seed(0)
-    layers = [keras.Input((32, 32, 3))]
-    for _ in range(3):
-        layers += [keras.layers.Conv2D(8, 3, 2, padding="same", activation="relu"), keras.layers.BatchNormalization()]
-    file = tmp_path_factory.mktemp("backbone") / "three_layers.keras"
-    keras.Sequential(layers).save(file)
+    file = backbone(tmp_path_factory.mktemp("backbone") / "three_layers.keras")
     return "backbone.kind=file", f"backbone.weights={file}"
 
 

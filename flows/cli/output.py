@@ -123,8 +123,7 @@ def versions(s: Session, name: str | None, found: list[dict[str, Any]], ledger: 
     for row in found:
         if row["note"]:
             s.say(f"{row['model']} version {row['version']} {row['note']}")
-    for text in dict.fromkeys(text for row in found for text in row["ledger_problems"]):
-        s.say(text, style="bold red")
+    _ledger_problems(s, found)
     if ledger:
         _table(s, "Ledger", ledger)
 
@@ -137,8 +136,7 @@ def verified(s: Session, every: list[dict[str, Any]]) -> None:
             f"answers for {found['images']} golden images differ by at most {found['largest_difference']:.1e}."
             f"{' Its signature is valid.' * found['signature_checked']}"
         )
-    for text in dict.fromkeys(text for found in every for text in found["ledger_problems"]):
-        s.say(text, style="bold red")
+    _ledger_problems(s, every)
     if not every:
         s.say("There are no versions.")
 
@@ -187,6 +185,11 @@ def corrected(s: Session, recipe: str, changes: list[dict[str, Any]]) -> None:
     if test:
         s.say(f"{test} of them are test images: scores of earlier and later versions are not comparable.")
     s.say(f"The next run of {recipe} uses them.")
+
+
+def _ledger_problems(s: Session, found: list[dict[str, Any]]) -> None:
+    for text in dict.fromkeys(text for row in found for text in row["ledger_problems"]):
+        s.say(text, style="bold red")
 
 
 def _table(s: Session, title: str, rows: list[dict[str, Any]]) -> None:

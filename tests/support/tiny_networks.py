@@ -1,9 +1,9 @@
-"""A classifier of three layers, and its calibration as a run would find it."""
+"""A classifier of three layers, its calibration as a run would find it, and a backbone of three layers."""
 
 import numpy as np
 
 from tasks.evaluation import calibration
-from tasks.networks import classifiers, cutting
+from tasks.networks import backend, classifiers, cutting
 from tasks.records import CalibrationRef, CalibrationTerms
 from tasks.runtime import plugins
 from tasks.training import fit
@@ -25,6 +25,18 @@ def classifier(pooling="avg", seed=0):
     layer = network.get_layer("head")
     layer.set_weights([random.normal(size=weights.shape) for weights in layer.get_weights()])
     return network
+
+
+def backbone(file):
+    """A file with a network of three layers that can be cut; its path."""
+    import keras
+
+    backend.seed(0)
+    layers = [keras.Input((32, 32, 3))]
+    for _ in range(3):
+        layers += [keras.layers.Conv2D(8, 3, 2, padding="same", activation="relu"), keras.layers.BatchNormalization()]
+    keras.Sequential(layers).save(file)
+    return file
 
 
 def calibration_of(network, folder):

@@ -92,11 +92,6 @@ def items() -> Iterator[Item]:
                 yield _item(kind, path)
 
 
-def stage_folders() -> list[str]:
-    """Folders that stages have written, relative to the home folder."""
-    return [item.name for item in items() if item.kind == FOLDERS]
-
-
 def _of_stages(path: Path) -> bool:
     return path.parent.name not in OTHER and path.parent.suffix not in (".lance", DAMAGED)
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from urllib.parse import quote
 from uuid import uuid4
 
-from tasks.runtime import processes
+from tasks.runtime import databases, processes
 from tasks.runtime.errors import DependencyError
 from tasks.services import tracking
 
@@ -46,7 +46,7 @@ def held(registry: str, name: str) -> Iterator[None]:
     """
     scheme = registry.partition(":")[0].partition("+")[0]
     if scheme == "sqlite":
-        lock = _of_file(Path(f"{registry.partition('///')[2].partition('?')[0]}.locks"), name)
+        lock = _of_file(Path(f"{databases.file_of(registry)}.locks"), name)
     elif scheme in ("postgresql", "mysql"):
         lock = _of_session(registry, scheme, name)
     else:

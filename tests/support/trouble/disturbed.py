@@ -18,6 +18,7 @@ from typing import Any
 
 import helpers
 import psutil
+import tiny_networks
 import warm
 from servers import Server
 
@@ -119,7 +120,7 @@ class World:
         self.disk = faults.Disk(self.folder / "disk", 600) if os.getuid() == 0 else None
         self.home = (self.folder / "disk" if self.disk else self.folder) / "home"
         self.photos = helpers.photos(self.folder / "photos", 16)
-        weights = _backbone(self.folder / "three_layers.keras")
+        weights = tiny_networks.backbone(self.folder / "three_layers.keras")
         text = helpers.recipe(self.photos, "pets", BRIEF.format(weights=weights))
         (self.folder / "r.toml").write_text(text)
         self.servers = {"prefect": self._server("prefect")}
@@ -358,13 +359,3 @@ def _children(pid: int | None) -> list[psutil.Process]:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
-
-
-def _backbone(file: Path) -> Path:
-    import keras
-
-    layers = [keras.Input((32, 32, 3))]
-    for _ in range(3):
-        layers += [keras.layers.Conv2D(8, 3, 2, padding="same", activation="relu"), keras.layers.BatchNormalization()]
-    keras.Sequential(layers).save(file)
-    return file
