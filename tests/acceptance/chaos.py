@@ -32,6 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="disturb this command alone")
     parser.add_argument("--minutes", type=float, default=40)
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="headstart-chaos-"))
@@ -45,7 +46,7 @@ def main() -> None:
         World(folder / name, clock, name == "remote") for name, clock in zip(("local", "remote"), clocks, strict=True)
     ]
     began, done = time.monotonic(), []
-    plan = _plan(given.faults, given.seed)
+    plan = _plan(given.faults, given.seed, given.only)
     lock = threading.Lock()
 
     def work(world: World) -> None:
@@ -90,12 +91,13 @@ def _fits(world: World, kind: str) -> bool:
     )
 
 
-def _plan(count: int, seed: int) -> list[tuple[str, str, int]]:
-    """Which operation is disturbed how: each pair as often as every other one, in a random order."""
-    pairs = [(name, kind) for name in ("train", "retrain", "promote", "score") for kind in KINDS]
+def _plan(count: int, seed: int, only: str) -> list[tuple[str, str, int]]:
+    """Which operation is disturbed how, in a random order; `serve`, the longest, half as often as the others."""
+    names = (*("train", "retrain", "promote", "score") * 2, "serve")
+    pairs = [(name, kind) for name in names for kind in KINDS]
     drawn = [(*pairs[number % len(pairs)], seed * 1_000_003 + number) for number in range(count)]
     random.Random(seed).shuffle(drawn)
-    return drawn
+    return [each for each in drawn if not only or each[0] == only]
 
 
 if __name__ == "__main__":

@@ -32,11 +32,11 @@ MEGABYTES, SECONDS = 300, 10
 NOBODY = 65534
 
 
-def _by(says: str, *named: str) -> Callable[[], Shown]:
-    """A line that regression tests show."""
+def _by(says: str, *named: str, only: str = "") -> Callable[[], Shown]:
+    """A line that regression tests show: all of these files, or those whose names `only` picks."""
 
     def line() -> Shown:
-        return tests("-n", "0", "-m", "", *[f"tests/{name}" for name in named])
+        return tests("-n", "0", "-m", "", *[f"tests/{name}" for name in named], "-k", only)
 
     line.__doc__ = says
     return line
@@ -292,21 +292,21 @@ LINES: list[Callable[[], Shown]] = [
     _file("5. A GIF of 300 frames at ingest [8 KB took 4.7 GB]:", "gif_ingest", "answer"),
     _file("5. The same in the decoder of training [8 KB took 4.7 GB]:", "gif_decoder", "answer"),
     _file("5. The same in a served version [8 KB took 4.7 GB]:", "gif_served", "answer"),
-    _by("5. The same for a version of an older release:", f"{DATA}decode.py", "-k", "older_release or asked_for"),
+    _by("5. The same for a version of an older release:", f"{DATA}decode.py", only="older_release or asked_for"),
     _file("5. A progressive JPEG of hundreds of scans:", "jpeg_scans", "scans"),
     _by("5. All that fuzzing has found:", "fuzz/test_corpus.py"),
     _by("6. An alert's message with newline, quote and backslash [no JSON]:", f"{SERVICES}alerts.py"),
     _by("6. Credentials in addresses [shown, kept]:", f"{RUNTIME}secrets.py", f"{RUNTIME}home.py"),
     _by("6. Labels in Markdown, on a terminal, in a table [`=cmd…`]:", f"{RUNTIME}escapes.py"),
     _by("6. git with a hostile configuration [`core.fsmonitor` ran]:", f"{RUNTIME}git.py"),
-    _by("7. Half a digest, another digest:", "plugins/test_weights.py", "-k", "package or refused"),
+    _by("7. Half a digest, another digest:", "plugins/test_weights.py", only="package or refused"),
     _by("7. Downloads that break off, two at once:", "plugins/test_published.py"),
     _by("8. Who holds which secret, what can be reached, with which rights:", "unit/infra"),
-    _by("8. A role a database; a worker that administers nothing:", "system/test_servers.py", "-k", "role or account"),
+    _by("8. A role a database; a worker that administers nothing:", "system/test_servers.py", only="role or account"),
     first_commands,
     _by("9. Half-made and older databases:", f"{RUNTIME}databases.py"),
-    _by("10. A photo overwritten during a run [wrong pixels for good]:", f"{DATA}images.py", "-k", "overwritten"),
-    _by("10. The same during score:", "flows/test_score.py", "-k", "overwritten"),
+    _by("10. A photo overwritten during a run [wrong pixels for good]:", f"{DATA}images.py", only="overwritten"),
+    _by("10. The same during score:", "flows/test_score.py", only="overwritten"),
     _by("11. Tables cut, flipped, of another schema [used silently]:", f"{RUNTIME}damaged_store.py"),
     _by("11. Folders, results, rows that are damaged [exit 3 for ever]:", "flows/test_kept.py"),
     _by("11. What is kept and for how long; store check:", f"{RUNTIME}upkeep.py", f"{SERVICES}integrity.py"),
@@ -314,12 +314,11 @@ LINES: list[Callable[[], Shown]] = [
         "12. A full disk, a home that is read-only or a file [exit 1, a trace]:",
         MACHINE,
         f"{RUNTIME}home.py",
-        "-k",
-        "disk or home or device",
+        only="disk or home or device",
     ),
     signals,
     _by("13. Processes in other containers [a live one was called dead]:", f"{RUNTIME}processes.py"),
-    _by("13. A lock on another machine:", "flows/test_promotion.py", "-k", "lock or flag"),
+    _by("13. A lock on another machine:", "flows/test_promotion.py", only="lock or flag"),
     _by(
         "15. A broken entry of the ledger, a changed one [fatal; unseen]:",
         f"{SERVICES}ledger.py",

@@ -1,12 +1,15 @@
 """Runs for new data: one per burst of new files, none while a waiting run will include them.
 
-A variable of the Prefect server, shared by all watchers, holds the source's listing digest of when the last run began.
+A variable of the Prefect server, shared by all watchers, holds the source's listing digest of when the last run was
+started, and which run that is: if its process dies, another one is started for the same files.
 """
 
 import hashlib
 import json
 import time
 from collections.abc import Callable
+from typing import Any
+from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas import filters
@@ -20,6 +23,8 @@ from tasks.runtime.errors import UsageError
 from tasks.services.orchestration.pages import every
 
 WAITING = [StateType.SCHEDULED, StateType.PENDING]
+#: How many runs are started for the same files, each after the one before has crashed. One that fails would fail again.
+ATTEMPTS = 3
 
 
 def settled(listing: Callable[[], str], seconds: float) -> str:
@@ -33,9 +38,10 @@ def settled(listing: Callable[[], str], seconds: float) -> str:
 
 
 def handled(recipe: str) -> str:
-    """Digest of the source's listing when a run was last started for it; "" if none was."""
-    kept = Variable.get(_variable(recipe), default=None)
-    return json.loads(str(kept))["fingerprint"] if kept else ""
+    """Digest of the source's listing when a run was last started for it; "" if none was, or if that has crashed."""
+    kept = _kept(recipe)
+    again = kept.get("attempt", ATTEMPTS) < ATTEMPTS and _crashed(kept["run"])
+    return "" if again else kept.get("fingerprint", "")
 
 
 def start(recipe: str, deployment: str, listing_digest: str, why: str) -> str:
@@ -43,20 +49,38 @@ def start(recipe: str, deployment: str, listing_digest: str, why: str) -> str:
 
     Raises `UsageError` if the server has no such deployment.
     """
-    waiting = _waiting(deployment)
+    waiting, kept = _waiting(deployment), _kept(recipe)
+    attempt = kept.get("attempt", 0) + 1 if kept.get("fingerprint") == listing_digest else 1
     if waiting:
-        message = f"{waiting[0].name} is already waiting and will include the new data"
+        run = waiting[0]
+        message = f"{run.name} is already waiting and will include the new data"
     else:
         run = run_deployment(
             deployment,
             parameters={"why": why},
             timeout=0,
             as_subflow=False,
-            idempotency_key=f"{recipe} {listing_digest}",
+            idempotency_key=f"{recipe} {listing_digest} {attempt}",
         )
-        message = f"{run.name} was started: {why}"
-    Variable.set(_variable(recipe), json.dumps({"recipe": recipe, "fingerprint": listing_digest}), overwrite=True)
+        message = f"{run.name} was started: {why}{' (the run before has crashed)' if attempt > 1 else ''}"
+    handled_by = {"recipe": recipe, "fingerprint": listing_digest, "run": str(run.id), "attempt": attempt}
+    Variable.set(_variable(recipe), json.dumps(handled_by), overwrite=True)
     return message
+
+
+def _kept(recipe: str) -> dict[str, Any]:
+    """What the variable holds; nothing if there is none."""
+    found: dict[str, Any] = json.loads(str(Variable.get(_variable(recipe), default="{}")))
+    return found
+
+
+def _crashed(run: str) -> bool:
+    with get_client(sync_client=True) as client:
+        try:
+            state = client.read_flow_run(UUID(run)).state
+        except ObjectNotFound:  # somebody has deleted it
+            return False
+    return state is not None and state.is_crashed()
 
 
 def _waiting(deployment: str) -> list[FlowRun]:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -58,8 +58,9 @@ print(json.dumps(found | {"left": recovery.repair()}))
 #: What differs between two runs that give the same.
 VOLATILE = {"run_id", "seconds", "stages", "report", "figures", "data_docs", "version", "versions", "digest", "note"}
 VOLATILE |= {"number", "time", "when", "at", "by", "who", "out", "test_set", "created"}
-#: How long a command may take after a fault, which is more than any wait of its own.
-PATIENCE = 150
+#: How long a command may take after a fault, which is more than any wait of its own; `serve` after SIGTERM; and how
+#: long it is left alone after its work.
+PATIENCE, ENDS, AFTERWARDS = 150, 15, 3
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
@@ -101,8 +102,11 @@ class Operation:
     grown: bool = False
     right: Any = None
     seconds: float = 0.0
-    #: What each alias points to afterwards.
+    #: What each alias points to afterwards, in words and as the registry's rows.
     aliases: Any = None
+    pointers: Any = None
+    #: `serve` does not end by itself; a command that does the same and ends.
+    same_as: str = ""
 
 
 @dataclass
@@ -141,16 +145,19 @@ class World:
             "retrain": Operation("one", ["retrain", "r.toml", "--json"], grown=True),
             "promote": Operation("two", ["promote", "pets", "1", "--force", "--json"]),
             "score": Operation("one", ["score", "pets@champion", "photos", "--out", "scores.parquet", "--json"]),
+            "serve": Operation("one", ["serve", "r.toml", "--watch", "15"], grown=True, same_as="retrain"),
         }
-        for name, keep in (("train", "one"), ("retrain", "two"), ("promote", ""), ("score", "")):
+        for name, keep in (("train", "one"), ("retrain", "two"), ("promote", ""), ("score", ""), ("serve", "")):
             operation = self.operations[name]
             self.back(operation)
             began = time.monotonic()
-            found = self.run(operation.words)
+            found = self.ended(self.start(operation.words), operation)
             operation.right, operation.seconds = self.result(name, found), time.monotonic() - began
-            if found.code not in (0, 1) or "Error." in found.err:
+            if not operation.same_as and (found.code not in (0, 1) or "Error." in found.err):
                 raise SystemExit(f"{name}, undisturbed: {found.code}: {found.err[-2000:]}")
-            operation.aliases = self.look()["aliases"]
+            operation.pointers, operation.aliases = self.pointers(), self.look()["aliases"]
+            if operation.same_as and operation.aliases != self.operations[operation.same_as].aliases:
+                raise SystemExit(f"{name}, undisturbed: {operation.aliases}: {found.err[-2000:]}")
             if keep:
                 self._keep(keep)
 
@@ -190,6 +197,7 @@ class World:
 
     def back(self, operation: Operation) -> None:
         """Home, registry and photos as they were before an operation."""
+        self.own_prefect = bool(operation.same_as) and not self.remote
         for number in range(4):
             for colour, value in helpers.COLOURS.items():
                 file = self.photos / colour / f"new {number}.png"
@@ -212,7 +220,8 @@ class World:
         """Begin a command, or Python with this code."""
         for name in ("out", "err"):
             (self.folder / name).unlink(missing_ok=True)
-        return warm.command(words, self.env, self.folder, self.folder / "out", self.folder / "err", code)
+        env = {name: value for name, value in self.env.items() if name != "PREFECT_API_URL" or not self.own_prefect}
+        return warm.command(words, env, self.folder, self.folder / "out", self.folder / "err", code)
 
     def look(self) -> dict[str, Any]:
         """What `LOOK` has found; what went wrong in `ledger`, if it did not end."""
@@ -222,9 +231,16 @@ class World:
         answer: dict[str, Any] = json.loads(found.out.splitlines()[-1])
         return answer
 
-    def ended(self, process: BaseProcess) -> Answer:
-        """Wait for a command."""
-        process.join(PATIENCE)
+    def ended(self, process: BaseProcess, operation: Operation | None = None) -> Answer:
+        """Wait for a command; `serve` is told to end once its work is done."""
+        if operation and operation.same_as:
+            wanted, deadline = self.operations[operation.same_as].pointers, time.monotonic() + PATIENCE
+            while process.is_alive() and self.pointers() != wanted and time.monotonic() < deadline:
+                process.join(0.5)
+            process.join(AFTERWARDS)
+            with suppress(ProcessLookupError):
+                os.kill(process.pid or 0, signal.SIGTERM)
+        process.join(ENDS if operation and operation.same_as else PATIENCE)
         code = process.exitcode
         if code is None:
             os.killpg(process.pid or 0, signal.SIGKILL)
@@ -239,8 +255,19 @@ class World:
         """A command from its beginning to its end."""
         return self.ended(self.start(words))
 
+    def pointers(self) -> Any:
+        """Which version each alias points to, by the registry's database; None if there is none yet."""
+        file = (self.registry if self.remote else self.home) / "mlflow.db"
+        try:
+            with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+                return database.execute("select alias, version from registered_model_aliases order by 1").fetchall()
+        except sqlite3.Error:
+            return None
+
     def result(self, name: str, found: Answer) -> Any:
         """What is compared: the answer, and the table that `score` writes."""
+        if name == "serve":
+            return found.code, self.pointers()
         if name != "score" or found.code:
             return found.essence
         import pandas as pd
@@ -261,11 +288,15 @@ class World:
         process.join(moment)
         if not at_first:
             what = self.fault(kind, process, draw)
-        found = self.ended(process)
+        mended = threading.Timer(draw.uniform(3, 20) if operation.same_as else PATIENCE, self.mend)
+        mended.start()
+        found = self.ended(process, operation)
+        mended.cancel()
+        mended.join()
         self.mend()
         where = f"{name}, {kind} at {moment:.1f} s, {what}"
         self.judge(where, name, found)
-        self.heal(where, name, what)
+        self.heal(where, operation.same_as or name, what)
 
     def fault(self, kind: str, process: BaseProcess | None, draw: random.Random) -> str:
         """Do it; what was done, in words."""
