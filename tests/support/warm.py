@@ -133,6 +133,8 @@ def _run(words: list[str], env: dict[str, str], folder: Path, out: Path, err: Pa
         os.dup2(opened, number)
         os.close(opened)
     sys.argv = ["-c" if code else "headstart", *words]
+    if words[:1] == ["serve"]:  # it tells Prefect where the server is before Prefect is imported
+        os.execve(Path(sys.executable).with_name("headstart"), sys.argv, env)
 
     from prefect.context import refresh_global_settings_context
 

@@ -23,6 +23,7 @@ import warm
 from servers import Server
 
 from trouble import faults
+from trouble.answers import Answer
 
 BRIEF = """
 [backbone]
@@ -55,42 +56,15 @@ for row in promotion.overview("pets"):
         found["aliases"][alias] = [row["gate"], row["rung"], row["data"]]
 print(json.dumps(found | {"left": recovery.repair()}))
 """
-#: What differs between two runs that give the same.
-VOLATILE = {"run_id", "seconds", "stages", "report", "figures", "data_docs", "version", "versions", "digest", "note"}
-VOLATILE |= {"number", "time", "when", "at", "by", "who", "out", "test_set", "created"}
+#: The same from outside, while a command works.
+ALIASES = """
+select alias, key, value from registered_model_aliases join model_version_tags using (name, version)
+where key in ('headstart.data', 'headstart.gate', 'headstart.rung') order by 1, 2
+"""
 #: How long a command may take after a fault, which is more than any wait of its own; `serve` after SIGTERM; and how
 #: long it is left alone after its work.
 PATIENCE, ENDS, AFTERWARDS = 150, 15, 3
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """How a command ended."""
-
-    code: int | None
-    out: str
-    err: str
-
-    @property
-    def named(self) -> bool:
-        """Whether it failed with an error of one paragraph."""
-        told = "Error." in self.err or "Interrupted" in self.err
-        return self.code in (1, 2, 3, 130) and told and "Traceback" not in self.err + self.out
-
-    @property
-    def essence(self) -> Any:
-        """What the answer says, without what differs from run to run."""
-        lines = [line for line in self.out.splitlines() if line.startswith("{")]
-        return (self.code, _essence(json.loads(lines[-1]))) if lines else (self.code, None)
-
-
-def _essence(found: Any) -> Any:
-    if isinstance(found, dict):
-        return {key: _essence(value) for key, value in found.items() if key not in VOLATILE}
-    if isinstance(found, list):
-        return [_essence(each) for each in found]
-    return None if isinstance(found, str) and "/" in found else found
 
 
 @dataclass
@@ -102,9 +76,9 @@ class Operation:
     grown: bool = False
     right: Any = None
     seconds: float = 0.0
-    #: What each alias points to afterwards, in words and as the registry's rows.
+    #: What each alias points to afterwards, as `LOOK` and as `ALIASES` say.
     aliases: Any = None
-    pointers: Any = None
+    rows: Any = None
     #: `serve` does not end by itself; a command that does the same and ends.
     same_as: str = ""
 
@@ -116,6 +90,8 @@ class World:
     folder: Path
     clock: faults.Clock
     remote: bool
+    disk: faults.Disk | None = None
+    servers: dict[str, Server] = field(default_factory=dict)
     trouble: list[str] = field(default_factory=list)
     told: Counter[str] = field(default_factory=Counter)
 
@@ -127,7 +103,7 @@ class World:
         weights = tiny_networks.backbone(self.folder / "three_layers.keras")
         text = helpers.recipe(self.photos, "pets", BRIEF.format(weights=weights))
         (self.folder / "r.toml").write_text(text)
-        self.servers = {"prefect": self._server("prefect")}
+        self.servers["prefect"] = self._server("prefect")
         if self.remote:
             self.servers["mlflow"] = self._server("mlflow")
             self.registry = self.folder / "mlflow"
@@ -143,19 +119,21 @@ class World:
         self.operations = {
             "train": Operation("empty", ["train", "r.toml", "--json"]),
             "retrain": Operation("one", ["retrain", "r.toml", "--json"], grown=True),
-            "promote": Operation("two", ["promote", "pets", "1", "--force", "--json"]),
+            "promote": Operation("two", ["promote", "pets", "2", "--force", "--json"]),
             "score": Operation("one", ["score", "pets@champion", "photos", "--out", "scores.parquet", "--json"]),
             "serve": Operation("one", ["serve", "r.toml", "--watch", "15"], grown=True, same_as="retrain"),
         }
         for name, keep in (("train", "one"), ("retrain", "two"), ("promote", ""), ("score", ""), ("serve", "")):
             operation = self.operations[name]
             self.back(operation)
-            began = time.monotonic()
+            began, before = time.monotonic(), self.rows()
             found = self.ended(self.start(operation.words), operation)
             operation.right, operation.seconds = self.result(name, found), time.monotonic() - began
             if not operation.same_as and (found.code not in (0, 1) or "Error." in found.err):
                 raise SystemExit(f"{name}, undisturbed: {found.code}: {found.err[-2000:]}")
-            operation.pointers, operation.aliases = self.pointers(), self.look()["aliases"]
+            operation.rows, operation.aliases = self.rows(), self.look()["aliases"]
+            if name != "score" and operation.rows == before:
+                raise SystemExit(f"{name}, undisturbed: nothing was done: {found.out[-2000:]} {found.err[-2000:]}")
             if operation.same_as and operation.aliases != self.operations[operation.same_as].aliases:
                 raise SystemExit(f"{name}, undisturbed: {operation.aliases}: {found.err[-2000:]}")
             if keep:
@@ -202,7 +180,7 @@ class World:
             for colour, value in helpers.COLOURS.items():
                 file = self.photos / colour / f"new {number}.png"
                 if operation.grown and not file.exists():
-                    helpers.photo(value, 1000 + number).save(file)
+                    helpers.photo(tuple(255 - each for each in value), 1000 + number).save(file)
                 elif not operation.grown:
                     file.unlink(missing_ok=True)
         (self.folder / "scores.parquet").unlink(missing_ok=True)
@@ -234,8 +212,8 @@ class World:
     def ended(self, process: BaseProcess, operation: Operation | None = None) -> Answer:
         """Wait for a command; `serve` is told to end once its work is done."""
         if operation and operation.same_as:
-            wanted, deadline = self.operations[operation.same_as].pointers, time.monotonic() + PATIENCE
-            while process.is_alive() and self.pointers() != wanted and time.monotonic() < deadline:
+            wanted, deadline = self.operations[operation.same_as].rows, time.monotonic() + PATIENCE
+            while process.is_alive() and self.rows() != wanted and time.monotonic() < deadline:
                 process.join(0.5)
             process.join(AFTERWARDS)
             with suppress(ProcessLookupError):
@@ -255,19 +233,19 @@ class World:
         """A command from its beginning to its end."""
         return self.ended(self.start(words))
 
-    def pointers(self) -> Any:
-        """Which version each alias points to, by the registry's database; None if there is none yet."""
+    def rows(self) -> Any:
+        """What each alias of the registry points to; None if there is no registry yet."""
         file = (self.registry if self.remote else self.home) / "mlflow.db"
         try:
             with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
-                return database.execute("select alias, version from registered_model_aliases order by 1").fetchall()
+                return database.execute(ALIASES).fetchall()
         except sqlite3.Error:
             return None
 
     def result(self, name: str, found: Answer) -> Any:
         """What is compared: the answer, and the table that `score` writes."""
         if name == "serve":
-            return found.code, self.pointers()
+            return found.code, self.rows()
         if name != "score" or found.code:
             return found.essence
         import pandas as pd
