@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.acceptance.shown import ROOT
@@ -41,6 +42,7 @@ def main() -> None:
         (folder / name).mkdir()
         clocks.append(faults.Clock(folder / name))
     os.environ["LD_PRELOAD"] = clocks[0].env["LD_PRELOAD"]  # of the process that all commands are forked off
+    os.environ["PYTHONWARNINGS"] = "ignore"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     worlds = [
         World(folder / name, clock, name == "remote") for name, clock in zip(("local", "remote"), clocks, strict=True)
@@ -61,14 +63,13 @@ def main() -> None:
             print(f"{len(done):4} {time.monotonic() - began:6.0f} s  {name} {kind}  {dict(world.told)}", flush=True)
 
     try:
-        for world in worlds:
-            world.open()
-        print({name: round(each.seconds, 1) for name, each in worlds[0].operations.items()}, flush=True)
-        threads = [threading.Thread(target=work, args=(world,)) for world in worlds]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(len(worlds)) as pool:
+            for _ in pool.map(World.open, worlds):
+                pass
+            for world in worlds:
+                print({name: round(each.seconds, 1) for name, each in world.operations.items()}, flush=True)
+            for _ in pool.map(work, worlds):
+                pass
     finally:
         for world in worlds:
             world.close()

@@ -42,6 +42,7 @@ enabled = false
 min_new = 5
 significance = 0.49
 force_after = 1
+settle = 1
 """
 #: What is there after a command: the verified version that each alias points to, and what is wrong or was left.
 LOOK = """
