@@ -58,9 +58,11 @@ def main() -> None:
                 if at is None:
                     return
                 name, kind, seed = plan.pop(at)
+            known = len(world.trouble)
             world.disturb(name, kind, random.Random(seed))
             done.append((name, kind))
-            print(f"{len(done):4} {time.monotonic() - began:6.0f} s  {name} {kind}  {dict(world.told)}", flush=True)
+            line = f"{len(done):4} {time.monotonic() - began:6.0f} s  {name} {kind}  {dict(world.told)}"
+            print(line, *world.trouble[known:], sep="\n     ", flush=True)
 
     try:
         with ThreadPoolExecutor(len(worlds)) as pool:
@@ -80,7 +82,6 @@ def main() -> None:
     print(
         f"{len(done)} faults in {time.monotonic() - began:.0f} s, seed {given.seed}: {dict(told)}; {len(trouble)} wrong"
     )
-    print("\n\n".join(trouble))
     sys.exit(bool(trouble))
 
 

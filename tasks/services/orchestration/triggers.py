@@ -1,13 +1,14 @@
 """Runs for new data: one per burst of new files, none while a waiting run will include them.
 
 A variable of the Prefect server, shared by all watchers, holds the source's listing digest of when the last run was
-started, and which run that is: if its process dies, another one is started for the same files.
+started, and which run that is: if its process dies or the machine fails, another one is started for the same files.
 """
 
 import hashlib
 import json
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,12 +20,14 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.variables import Variable
 
-from tasks.runtime.errors import UsageError
+from tasks.runtime.errors import DataError, UsageError
 from tasks.services.orchestration.pages import every
 
 WAITING = [StateType.SCHEDULED, StateType.PENDING]
-#: How many runs are started for the same files, each after the one before has crashed. One that fails would fail again.
-ATTEMPTS = 3
+#: How many runs are started for the same files, each after the one before came to nothing: after 1, 4, 16, 64 minutes.
+ATTEMPTS, PAUSE = 5, timedelta(minutes=1)
+#: What would fail again.
+LASTING = (DataError.__name__, UsageError.__name__)
 
 
 def settled(listing: Callable[[], str], seconds: float) -> str:
@@ -38,9 +41,10 @@ def settled(listing: Callable[[], str], seconds: float) -> str:
 
 
 def handled(recipe: str) -> str:
-    """Digest of the source's listing when a run was last started for it; "" if none was, or if that has crashed."""
+    """Digest of the source's listing when a run was last started for it; "" if none was, or if that came to nothing."""
     kept = _kept(recipe)
-    again = kept.get("attempt", ATTEMPTS) < ATTEMPTS and _crashed(kept["run"])
+    attempt = kept.get("attempt", ATTEMPTS)
+    again = attempt < ATTEMPTS and _came_to_nothing(kept["run"], PAUSE * 4 ** (attempt - 1))
     return "" if again else kept.get("fingerprint", "")
 
 
@@ -62,7 +66,7 @@ def start(recipe: str, deployment: str, listing_digest: str, why: str) -> str:
             as_subflow=False,
             idempotency_key=f"{recipe} {listing_digest} {attempt}",
         )
-        message = f"{run.name} was started: {why}{' (the run before has crashed)' if attempt > 1 else ''}"
+        message = f"{run.name} was started: {why}{' (the run before came to nothing)' if attempt > 1 else ''}"
     handled_by = {"recipe": recipe, "fingerprint": listing_digest, "run": str(run.id), "attempt": attempt}
     Variable.set(_variable(recipe), json.dumps(handled_by), overwrite=True)
     return message
@@ -74,13 +78,17 @@ def _kept(recipe: str) -> dict[str, Any]:
     return found
 
 
-def _crashed(run: str) -> bool:
+def _came_to_nothing(run: str, pause: timedelta) -> bool:
+    """Whether a run has ended so long ago because its process died or the machine failed, which may be over."""
     with get_client(sync_client=True) as client:
         try:
             state = client.read_flow_run(UUID(run)).state
         except ObjectNotFound:  # somebody has deleted it
             return False
-    return state is not None and state.is_crashed()
+    if state is None or datetime.now(UTC) - state.timestamp < pause:
+        return False
+    # Prefect's message has the name of the error's class.
+    return state.is_crashed() or (state.is_failed() and not any(name in (state.message or "") for name in LASTING))
 
 
 def _waiting(deployment: str) -> list[FlowRun]:

@@ -243,6 +243,16 @@ class World:
         except sqlite3.Error:
             return None
 
+    def failed_runs(self) -> int:
+        """How many runs are errors in Prefect's eyes."""
+        file = (self.home if self.own_prefect else self.folder) / "prefect" / "prefect.db"
+        count = "select count(*) from flow_run where state_type in ('FAILED', 'CRASHED')"
+        try:
+            with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+                return int(database.execute(count).fetchone()[0])
+        except sqlite3.Error:
+            return 0
+
     def result(self, name: str, found: Answer) -> Any:
         """What is compared: the answer, and the table that `score` writes."""
         if name == "serve":
@@ -261,7 +271,7 @@ class World:
         moment = draw.uniform(0, operation.seconds * 1.05)
         if kind == "byte" and operation.start != "empty" and draw.random() < 0.5:
             moment = 0.0
-        at_first = kind == "byte" and not moment
+        at_first, failed = kind == "byte" and not moment, self.failed_runs()
         what = self.fault(kind, None, draw) if at_first else ""
         process = self.start(operation.words)
         process.join(moment)
@@ -274,7 +284,7 @@ class World:
         mended.join()
         self.mend()
         where = f"{name}, {kind} at {moment:.1f} s, {what}"
-        self.judge(where, name, found)
+        self.judge(where, name, found, excused=kind == "signal" or self.failed_runs() > failed)
         self.heal(where, operation.same_as or name, what)
 
     def fault(self, kind: str, process: BaseProcess | None, draw: random.Random) -> str:
@@ -317,13 +327,13 @@ class World:
         for proxy in self.proxies.values():
             proxy.mend()
 
-    def judge(self, where: str, name: str, found: Answer) -> None:
-        """Whether a disturbed command ended as it may."""
+    def judge(self, where: str, name: str, found: Answer, excused: bool) -> None:
+        """Whether a disturbed command ended as it may. `excused`: `serve` was told to end, or Prefect has an error."""
         if self.result_of(name, found) == self.operations[name].right:
             self.told["right"] += 1
         elif found.code is not None and found.code < 0:
             self.told["killed"] += 1
-        elif found.named:
+        elif found.named or (name == "serve" and found.code == 0 and excused):
             self.told["named"] += 1
         else:
             self.told["wrong"] += 1
