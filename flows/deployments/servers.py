@@ -5,7 +5,6 @@ import os
 import subprocess
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -41,7 +40,8 @@ class OwnServer:
             if self._over.is_set():
                 return
             self._process = process = own_server.started(self._listener)
-        for _ in range(2 * STARTS):
+        deadline = time.monotonic() + STARTS
+        while time.monotonic() < deadline:
             if process.poll() is not None:
                 raise DependencyError(f"Expected a Prefect server at {self.address}, but it stopped: see the log.")
             if self._answers():
@@ -100,9 +100,7 @@ class OwnServer:
         return "has not answered for too long" if silence >= HANGS else ""
 
     def _answers(self) -> bool:
-        try:
-            urllib.request.urlopen(f"{self.address}/api/health", timeout=ANSWERS).close()  # noqa: S310 - our own
-        except OSError:
+        if not own_server.answers(self.address, ANSWERS):
             return False
         self._answered, self._silent = time.monotonic(), False
         return True

@@ -12,6 +12,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -53,6 +54,15 @@ def started(listener: socket.socket, env: Mapping[str, str] = os.environ) -> sub
     return subprocess.Popen(  # noqa: S603 - our own
         command, env=env, stdin=_life(), pass_fds=handed, start_new_session=True
     )
+
+
+def answers(address: str, seconds: float) -> bool:
+    """Whether the server of this address answers within so many seconds; before it works, its socket lets one wait."""
+    try:
+        urllib.request.urlopen(f"{address}/api/health", timeout=seconds).close()  # noqa: S310 - our own
+    except OSError:
+        return False
+    return True
 
 
 @cache
