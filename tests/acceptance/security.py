@@ -305,6 +305,7 @@ LINES: list[Callable[[], Shown]] = [
     _by("6. Credentials in addresses [shown, kept]:", f"{RUNTIME}secrets.py", f"{RUNTIME}home.py"),
     _by("6. Labels in Markdown, on a terminal, in a table [`=cmd…`]:", f"{RUNTIME}escapes.py"),
     _by("6. git with a hostile configuration [`core.fsmonitor` ran]:", f"{RUNTIME}git.py"),
+    _by("6. A working folder with Prefect's settings and Python files [code ran]:", f"{RUNTIME}children.py"),
     _by("7. Half a digest, another digest:", "plugins/test_weights.py", only="package or refused"),
     _by("7. Downloads that break off, two at once:", "plugins/test_published.py"),
     _by("8. Who holds which secret, what can be reached, with which rights:", "unit/infra"),

@@ -95,16 +95,6 @@ def test_an_address_is_shown_without_its_secrets():
     assert without_secrets(said) == "refused: http://h:1/a (url='postgresql://h/db')"
 
 
-@pytest.mark.parametrize("name", ["prefect.toml", "pyproject.toml", ".env"])
-def test_a_broken_file_of_settings_in_the_working_folder_is_named(tmp_path, monkeypatch, name):
-    monkeypatch.chdir(tmp_path)
-    error = type("SettingsError", (ValueError,), {})("Failed to load Prefect settings")
-    assert home.unreadable(error) == ""
-    (tmp_path / name).write_bytes(b"[broken\xff")
-    assert f"Expected a file that can be read at {tmp_path / name}, " in home.unreadable(error)
-    assert home.unreadable(ValueError("another")) == ""
-
-
 def test_servers_of_this_machine_are_never_asked_through_a_proxy(environment):
     environment(HTTPS_PROXY="http://proxy:3128", NO_PROXY="example.org")
     assert os.environ["NO_PROXY"] == "example.org,localhost,127.0.0.1,::1"
