@@ -3,9 +3,11 @@
 Later stages read a photo again: from its copy. A copy that was deleted or is damaged is fetched again.
 """
 
+import errno
 import hashlib
 import json
 import shutil
+import stat
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -54,8 +56,20 @@ def paths(uris: Iterable[str], keys: Iterable[str]) -> list[str]:
     return found
 
 
+def size(path: str) -> int:
+    """Bytes of a local file. Raises `OSError` where there is none, also for a pipe or a device, which have no end."""
+    found = Path(path).stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "no file")
+    return found.st_size
+
+
 def content(path: str, key: str) -> bytes:
-    """The bytes of a local file. Raises `DataError` if they are not those of the key, where it is not ""."""
+    """The bytes of a local file. Raises `DataError` if they are not those of the key, where it is not "".
+
+    Raises `OSError` as `size` does.
+    """
+    size(path)
     data = Path(path).read_bytes()
     if key:
         check(path, data, key)
