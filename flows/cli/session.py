@@ -130,7 +130,7 @@ def session(command: str, folder: Path | None = None) -> Iterator[Session]:
             if interrupted.is_set() or isinstance(error, KeyboardInterrupt):
                 _fail(console, file, f"Interrupted. Run the same command again to continue. Log: {log}", 130)
             text = home.full() or disk_full(error) or outages.message(error) or not_writable(error)
-            text = text or _unexpected(error)
+            text = text or home.wrong_setting(error) or _unexpected(error)
             _fail(console, file, f"{text} The trace is in {log}" if log.exists() else text, 3)
         finally:
             progress.console = None

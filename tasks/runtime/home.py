@@ -4,13 +4,14 @@ import os
 import re
 import shutil
 import sys
+import tomllib
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from tasks.runtime.children import sitecustomize
-from tasks.runtime.errors import DependencyError, UsageError, few, without_secrets
+from tasks.runtime.errors import DependencyError, UsageError, brief, few, without_secrets
 
 # OpenVINO's converter reports its use over the network, from a forked process; only CI=true switches that off. Without
 # this package it sends nothing.
@@ -21,6 +22,8 @@ DEFAULTS = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # A profile need not say it.
+    "PREFECT_SERVER_EPHEMERAL_ENABLED": "true",
     # A busy machine needs more than Prefect's 20 seconds; Prefect then started a second server and left the first one.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     # The clients of MLflow and Prefect wait about four minutes for a server, twice as long after each try. Prefect's
@@ -109,7 +112,39 @@ def configure(folder: Path | None = None) -> Path:
         os.environ.setdefault(name, value)
     # Else Prefect looks for its path in files of the working folder.
     os.environ.setdefault("PREFECT_PROFILES_PATH", str(Path(os.environ["PREFECT_HOME"]) / "profiles.toml"))
+    _check_profiles(Path(os.environ["PREFECT_PROFILES_PATH"]))
     return root
+
+
+def _check_profiles(file: Path) -> None:
+    """Raise `DependencyError` for a file of profiles on which Prefect ends without its name."""
+    if not os.path.lexists(file):
+        return
+    try:
+        profiles = tomllib.loads(file.read_text(encoding="utf-8")).get("profiles", {})
+        tables = isinstance(profiles, dict) and all(isinstance(each, dict) for each in profiles.values())
+        why = "" if tables else "profiles that are no tables"
+    except OSError as error:
+        why = str(error.strerror)
+    except (ValueError, RecursionError) as error:
+        why = brief(error)
+    if why:
+        raise DependencyError(
+            f"{file}: expected Prefect's profiles as TOML, found a mistake: {why}. Correct the file, or move it away: "
+            "commands do without."
+        )
+
+
+def wrong_setting(error: BaseException) -> str:
+    """The message for the user if a value among Prefect's settings has stopped it; else ""."""
+    found: Any = error
+    if type(error).__name__ != "ValidationError" or not found.title.endswith("Settings"):
+        return ""
+    first = found.errors()[0]
+    return (
+        f"Prefect's {found.title}, {'.'.join(map(str, first['loc']))}: {first['msg']}, found {first['input']!r}. Correct the "
+        f"variable PREFECT_… of the environment, or the profile in {os.environ.get('PREFECT_PROFILES_PATH')}."
+    )
 
 
 def _writable(root: Path) -> Path:
