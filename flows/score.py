@@ -13,6 +13,7 @@ from tasks.records import ScoresRef
 from tasks.runtime.errors import UsageError
 from tasks.runtime.home import expanded, home
 from tasks.runtime.store import remote
+from tasks.runtime.store.writing import replacing
 from tasks.services.orchestration import events, monitoring
 from tasks.services.registry import versions
 from tasks.settings import Observe, Scoring, Source, load
@@ -36,9 +37,8 @@ def score(
         found: ScoresRef = scored(source, name, version, settings)
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
-        working = out.with_name(f".{found.digest}-{out.name}")
-        shutil.copyfile(home() / found.path, working)
-        working.replace(out)
+        with replacing(out) as working:
+            shutil.copyfile(home() / found.path, working)
     return found
 
 

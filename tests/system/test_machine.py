@@ -32,10 +32,16 @@ def working(tmp_path):
     for package in ("flows", "tasks", "mlflow"):
         (folder / package).mkdir(parents=True)
         (folder / package / "__init__.py").write_text(MINE)
-    for module in ("queue", "secrets", "train", "utils"):
+    for module in ("aiosqlite", "queue", "secrets", "train", "utils"):
         (folder / f"{module}.py").write_text(MINE)
-    (folder / ".env").write_text("DATABASE=abc\nserver=x\napi=y\nHOME=/elsewhere\nlogging=loud\n")
-    (folder / "prefect.toml").write_text('[logging]\nlevel = "WARNING"\n')
+    (folder / ".env").write_text("DATABASE=abc\nserver=x\nPREFECT_LOGGING_SETTINGS_PATH=log.yml\nlogging=loud\n")
+    (folder / "prefect.toml").write_text('profiles_path = "p.toml"\n[logging]\nconfig_path = "log.yml"\n')
+    (folder / "pyproject.toml").write_text('[tool.prefect.api]\nurl = "http://127.0.0.1:9/api"\n')
+    (folder / "p.toml").write_text(
+        'active = "p"\n[profiles.p]\nPREFECT_LOGGING_SETTINGS_PATH = "log.yml"\nPREFECT_API_URL = "http://127.0.0.1:9/api"\n'
+    )
+    run = f'{{"()": "subprocess.Popen", "args": ["touch", "{folder}/run"]}}'
+    (folder / "log.yml").write_text(f"version: 1\nhandlers: {{x: {run}}}\n")
     (folder / "r.toml").write_text(helpers.recipe(helpers.photos(tmp_path / "photos")))
     return folder
 

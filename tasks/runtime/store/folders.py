@@ -18,6 +18,7 @@ from tasks.runtime import progress
 from tasks.runtime.home import home
 from tasks.runtime.store import checksums, uses
 from tasks.runtime.store.commits import DAMAGED
+from tasks.runtime.store.writing import replacing
 
 #: Folders of photos that a source has unpacked: many files, of which the stages that read them notice what is missing.
 PHOTOS = "sources"
@@ -139,10 +140,8 @@ def _notes(found: Path) -> Path:
 
 
 def _note(found: Path, files: dict[str, list[int]]) -> None:
-    notes = _notes(found)
-    working = notes.with_name(f".{uuid4().hex}")
-    working.write_text(json.dumps(files))
-    working.replace(notes)
+    with replacing(_notes(found)) as working:
+        working.write_text(json.dumps(files))
 
 
 def _locked(found: Path) -> FileLock:

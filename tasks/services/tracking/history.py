@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from tasks.runtime.store.writing import replacing
 from tasks.services.tracking.client import client, every
 from tasks.services.tracking.context import current
 
@@ -70,8 +71,8 @@ def last(name: str, stage: str, artifact: str, to: Path) -> bool:
     for run in _finished(name, f"tags.`headstart.stage` = '{stage}'"):
         digest = digest or run.data.tags["headstart.digest"]
         if run.data.tags["headstart.digest"] == digest and _has(run.info.run_id, artifact):
-            with TemporaryDirectory() as folder:
-                shutil.copyfile(client().download_artifacts(run.info.run_id, artifact, folder), to)
+            with TemporaryDirectory() as folder, replacing(to) as working:
+                shutil.copyfile(client().download_artifacts(run.info.run_id, artifact, folder), working)
             return True
     return False
 
