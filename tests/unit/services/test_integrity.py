@@ -26,7 +26,7 @@ def own(tmp_path, monkeypatch):
         database.execute("create table runs (name text)")
         database.executemany("insert into runs values (?)", [("a run" * 50,)] * 500)
     (tmp_path / "labels").mkdir()
-    (tmp_path / "labels" / "pets.csv").write_text("key,uri,label,corrected\na,b,c,d\n")
+    (tmp_path / "labels" / "pets.csv").write_text(f"key,uri,label,corrected\n{'a' * 64},b,c,d\n")
     version = SimpleNamespace(name="pets", version=1, tags={versions.FINGERPRINT: "seal"})
     monkeypatch.setattr(versions, "versions", lambda: [(version, ())])
     monkeypatch.setattr(verification, "_files", lambda uri: pytest.fail(uri))
