@@ -16,7 +16,6 @@ import re
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pandas as pd
 
@@ -24,7 +23,7 @@ from tasks.records import Corrections
 from tasks.runtime import escapes, locks
 from tasks.runtime.errors import DataError, DependencyError, UsageError, few
 from tasks.runtime.home import home
-from tasks.runtime.store import checksums, folders
+from tasks.runtime.store import checksums, files, folders
 
 #: Columns of the table that a person fills in, and of the stored table.
 NEEDED = ("recipe", "dataset", "key", "corrected")
@@ -212,15 +211,10 @@ def _write(recipe: str, rows: list[dict[str, str]]) -> None:
         file.unlink(missing_ok=True)
         return
     text = pd.DataFrame(rows, columns=list(KEPT)).sort_values("key").to_csv(index=False, lineterminator="\n")
-    working = file.with_name(f".{uuid4().hex}")
-    try:
-        with working.open("wb") as out:
-            out.write(f"{_checksum(text)}\n{text}".encode())
-            out.flush()
-            os.fsync(out.fileno())
-        working.replace(file)
-    finally:
-        working.unlink(missing_ok=True)
+    with files.whole(file) as working, working.open("wb") as out:
+        out.write(f"{_checksum(text)}\n{text}".encode())
+        out.flush()
+        os.fsync(out.fileno())
 
 
 def _file(recipe: str) -> Path:

@@ -17,11 +17,11 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
-from uuid import uuid4
 
 from tasks.runtime import databases
 from tasks.runtime.errors import HeadstartError, UsageError, brief, few, without_secrets
 from tasks.runtime.home import home
+from tasks.runtime.store import files
 
 SUMS = "SHA256SUMS"
 #: Dumps of the databases of servers.
@@ -105,16 +105,11 @@ def end(folder: Path) -> None:
     """Put the SQLite databases of a backup back, each whole or not at all."""
     for name, file in _databases().items():
         if (folder / name).is_file():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            working = file.with_name(f".{uuid4().hex}")
-            try:
+            with files.whole(file) as working:
                 shutil.copyfile(folder / name, working)
                 # What SQLite had not written into the database before belongs to that one alone.
                 for ending in ("-journal", "-wal", "-shm"):
                     file.with_name(f"{file.name}{ending}").unlink(missing_ok=True)
-                working.replace(file)
-            finally:
-                working.unlink(missing_ok=True)
 
 
 def _databases() -> dict[str, Path]:

@@ -17,6 +17,7 @@ from tasks.runtime import locks, progress
 from tasks.runtime.home import home
 from tasks.runtime.store import checksums, uses
 from tasks.runtime.store.commits import DAMAGED
+from tasks.runtime.store.files import whole
 
 #: Folders of photos that a source has unpacked: many files, of which the stages that read them notice what is missing.
 PHOTOS = "sources"
@@ -138,10 +139,8 @@ def _notes(found: Path) -> Path:
 
 
 def _note(found: Path, files: dict[str, list[int]]) -> None:
-    notes = _notes(found)
-    working = notes.with_name(f".{uuid4().hex}")
-    working.write_text(json.dumps(files))
-    working.replace(notes)
+    with whole(_notes(found)) as working:
+        working.write_text(json.dumps(files))
 
 
 def _locked(found: Path) -> AbstractContextManager[None]:

@@ -10,11 +10,10 @@ from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from tasks.runtime.errors import DataError
 from tasks.runtime.home import home
-from tasks.runtime.store import remote
+from tasks.runtime.store import files, remote
 
 #: The largest photo that is read, bytes.
 MAX_BYTES = 512 * 2**20
@@ -131,14 +130,8 @@ def sound(key: str) -> bool:
 
 
 def _write(file: Path, data: bytes) -> None:
-    """Whole or not at all, next to other writers."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    working = file.with_name(f".{uuid4().hex}")
-    try:
+    with files.whole(file) as working:
         working.write_bytes(data)
-        working.replace(file)
-    finally:
-        working.unlink(missing_ok=True)
 
 
 def copies() -> Iterator[Path]:
