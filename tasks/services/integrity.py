@@ -14,6 +14,7 @@ from tasks.runtime.home import home
 from tasks.runtime.store import checks
 from tasks.runtime.store.checks import Damage
 from tasks.runtime.store.inventory import RESULTS
+from tasks.services import tracking
 from tasks.services.orchestration import results
 from tasks.services.registry import verification, versions
 
@@ -44,15 +45,17 @@ def damaged() -> Iterator[Damage]:
 def _versions() -> Iterator[Damage]:
     for version, _ in versions.versions():
         name, number = version.name, str(version.version)
-        # Versions of the first releases have no seal.
-        if seal := version.tags.get(versions.FINGERPRINT):
-            try:
+        try:
+            # Versions of the first releases have no seal.
+            if seal := version.tags.get(versions.FINGERPRINT):
                 with verification.opened(name, number, seal):
                     pass
-            except (HeadstartError, MlflowException, OSError) as error:
-                if outages.server(error):
-                    raise
-                yield Damage("versions", f"{name}/{number}", brief(error), again=False)
+            for table in (versions.DATA, versions.SPLITS):
+                tracking.table(version.run_id, table)
+        except (HeadstartError, MlflowException, OSError) as error:
+            if outages.server(error):
+                raise
+            yield Damage("versions", f"{name}/{number}", brief(error), again=False)
 
 
 def _database(file: Path) -> str:
