@@ -120,19 +120,27 @@ def undo(file: Path) -> tuple[str, list[dict[str, Any]]]:
     return recipe, [_change(row, images, row["corrected"], row["label"]) for row in before if row["key"] in rows]
 
 
+def unapplied(file: Path) -> int:
+    """How many labels that are filled in in a table are not stored: they would be lost with it.
+
+    Raises `UsageError` when the file is no such table.
+    """
+    filled = _filled(file)
+    stored = {(name, row["key"]): row["corrected"] for name in set(filled["recipe"]) for row in kept(name)}
+    return sum(
+        row["corrected"].strip() not in (label, escapes.cell(label))
+        for row in filled.to_dict("records")
+        for label in [stored.get((row["recipe"], row["key"]), row.get("label", ""))]
+    )
+
+
 def _change(row: dict[str, str], images: pd.DataFrame, was: str, label: str) -> dict[str, Any]:
     return {"key": row["key"], "uri": row["uri"], "split": images.loc[row["key"], "split"], "from": was, "to": label}
 
 
 def _filled_in(file: Path) -> tuple[str, dict[str, str], pd.DataFrame]:
     """Recipe, label by key of the rows that are filled in, and the images of the data set, by key."""
-    table = _read(file)
-    absent = [column for column in NEEDED if column not in table]
-    if absent:
-        raise UsageError(
-            f"{file}: expected the columns of an audit's label_suspects.csv, found no {', '.join(absent)}."
-        )
-    filled = table[table["corrected"].str.strip() != ""]
+    filled = _filled(file)
     if filled.empty:
         raise DataError(f"{file}: expected labels in the column corrected, found none. Fill in the rows to correct.")
     recipe, dataset = (_only(file, filled, column) for column in ("recipe", "dataset"))
@@ -142,6 +150,17 @@ def _filled_in(file: Path) -> tuple[str, dict[str, str], pd.DataFrame]:
     filled = filled.assign(corrected=filled["corrected"].str.strip().map(lambda text: written.get(text, text)))
     _check(file, filled, images)
     return recipe, dict(zip(filled["key"], filled["corrected"], strict=True)), images
+
+
+def _filled(file: Path) -> pd.DataFrame:
+    """The rows of a table that a person has filled in."""
+    table = _read(file)
+    absent = [column for column in NEEDED if column not in table]
+    if absent:
+        raise UsageError(
+            f"{file}: expected the columns of an audit's label_suspects.csv, found no {', '.join(absent)}."
+        )
+    return table[table["corrected"].str.strip() != ""]
 
 
 def _check(file: Path, filled: pd.DataFrame, images: pd.DataFrame) -> None:

@@ -56,6 +56,17 @@ def test_corrections_are_kept_changed_and_taken_back(table):
     assert corrections.recipes() == []
 
 
+def test_what_a_person_has_filled_in_is_told_from_what_is_stored(table, tmp_path):
+    assert corrections.unapplied(table()) == 0
+    assert corrections.unapplied(table(a="dog", b="cat", d=" cat ")) == 2  # b is a cat already
+    corrections.apply(table(a="dog"))
+    assert corrections.unapplied(table(a="dog", d="cat")) == 1
+    assert corrections.unapplied(table(a="dog")) == 0
+    (tmp_path / "mine.txt").write_text("no table\n")
+    with pytest.raises(UsageError, match="found no recipe"):
+        corrections.unapplied(tmp_path / "mine.txt")
+
+
 @pytest.mark.parametrize(
     ("change", "error", "says"),
     [
