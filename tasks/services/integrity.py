@@ -17,12 +17,14 @@ from tasks.runtime.store.inventory import RESULTS
 from tasks.services import tracking
 from tasks.services.orchestration import results
 from tasks.services.registry import verification, versions
+from tasks.services.tracking import outbox
 
 
 def damaged() -> Iterator[Damage]:
     """All that is damaged; `again` says whether it can be computed again. Nothing is changed.
 
-    What cannot: the databases with runs, versions and the ledger; files of versions; labels put right by hand.
+    What cannot: the databases with runs, versions and the ledger; files of versions; labels put right by hand; what
+    MLflow has not had yet.
     """
     yield from checks.damaged()
     folder = Path(os.environ["PREFECT_LOCAL_STORAGE_PATH"])
@@ -38,6 +40,8 @@ def damaged() -> Iterator[Damage]:
             corrections.kept(recipe)
         except (HeadstartError, ValueError) as error:
             yield Damage("corrected labels", recipe, brief(error), again=False)
+    for name, wrong in outbox.damaged():
+        yield Damage("notes for MLflow", name, wrong, again=False)
     if whole:
         yield from _versions()
 
