@@ -36,7 +36,6 @@ def score(
     with monitoring.run(name, "score", {"version": version, "source": source.model_dump()}, Observe()):
         found: ScoresRef = scored(source, name, version, settings)
     if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
         with replacing(out) as working:
             shutil.copyfile(home() / found.path, working)
     return found

@@ -18,9 +18,15 @@ def suspects(
 ) -> None:
     """Write the newest audit's label suspects to a CSV file, to fill in the column corrected."""
     with session("labels-suspects", home) as s:
+        from tasks.data import corrections
         from tasks.runtime.errors import UsageError
         from tasks.services import tracking
 
+        if to.is_file() and (count := corrections.unapplied(to)):
+            raise UsageError(
+                f"--to: expected no file, or one whose labels are applied, found {count} in {to} that are not. Run "
+                f"headstart labels apply {to}, or name another file."
+            )
         if not tracking.last(name, "audit", "label_suspects.csv", to):
             raise UsageError(f"Expected a run of {name!r} with an audit, found none. Run headstart train RECIPE.")
         text = f"{to}: fill in the column corrected where you are sure, then run headstart labels apply {to}"

@@ -2,27 +2,37 @@
 
 The source's own files are not changed. A correction names an image by its key, the sha256 of its bytes, so that it
 stays valid when the file is moved.
+
+Nothing can compute these labels again. So the file's first line is a checksum of the rest, and no process changes the
+file while another one does. Without that line, as older releases wrote it or after a person has changed it, the rows
+are read as they are; the next change adds it.
 """
 
 from __future__ import annotations
 
+import io
+import os
 import re
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pandas as pd
 
 from tasks.records import Corrections
-from tasks.runtime import escapes
-from tasks.runtime.errors import DataError, UsageError, few
+from tasks.runtime import escapes, locks
+from tasks.runtime.errors import DataError, DependencyError, UsageError, few
 from tasks.runtime.home import home
-from tasks.runtime.store import folders
+from tasks.runtime.store import checksums, folders
+from tasks.runtime.store.writing import replacing
 
 #: Columns of the table that a person fills in, and of the stored table.
 NEEDED = ("recipe", "dataset", "key", "corrected")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,255}")
 KEPT = ("key", "uri", "label", "corrected")
+#: How the first line of a stored table begins; the checksum of all that follows is its end.
+CHECKSUM = "# crc32 "
+KEY = re.compile("[0-9a-f]{64}")
 
 
 def from_corrections(recipe: str) -> Corrections:
@@ -36,8 +46,50 @@ def recipes() -> list[str]:
 
 
 def kept(recipe: str) -> list[dict[str, str]]:
-    """Key, path, label and corrected label of every correction of a recipe."""
-    return _read(_file(recipe)).to_dict("records") if _file(recipe).is_file() else []
+    """Key, path, label and corrected label of every correction of a recipe.
+
+    Raises `DependencyError` if the file is damaged.
+    """
+    file = _file(recipe)
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        return []
+    try:
+        return _rows(data.decode())
+    except ValueError as wrong:
+        # What the decoder and the parser say of it is no help.
+        found = wrong if type(wrong) is ValueError else "other bytes"
+        raise DependencyError(
+            f"{file}: expected corrected labels as headstart labels apply wrote them, found {found}. Put the file of a "
+            "backup in its place. Without one, move it away, and apply again the tables that you filled in; "
+            "data.parquet of each version in MLflow has the labels that it was trained on. If a person has changed the "
+            f"file, delete its line that begins with {CHECKSUM.strip()!r}: the rest is then taken as it is."
+        ) from None
+
+
+def _rows(text: str) -> list[dict[str, str]]:
+    """The rows of a stored table. Raises `ValueError` with what is wrong with them."""
+    first, _, rest = text.partition("\n")
+    if not first.startswith(CHECKSUM):
+        rest = text
+    elif first != _checksum(rest):
+        raise ValueError("other bytes than the checksum says")
+    table = pd.read_csv(io.StringIO(rest), dtype=str, keep_default_na=False)
+    if tuple(table) != KEPT:
+        raise ValueError(f"the columns {few(table, 4)}, not {', '.join(KEPT)}")
+    for name, wrong in (
+        ("key that is no sha256", ~table["key"].str.fullmatch(KEY)),
+        ("key that is there twice", table["key"].duplicated()),
+        ("row without a label", (table[["label", "corrected"]] == "").any(axis=1)),
+    ):
+        if wrong.any():
+            raise ValueError(f"a {name} in row {wrong.argmax() + 1}")
+    return table.to_dict("records")
+
+
+def _checksum(rows: str) -> str:
+    return f"{CHECKSUM}{checksums.of_text(rows):08x}"
 
 
 def apply(file: Path) -> tuple[str, list[dict[str, Any]]]:
@@ -47,14 +99,15 @@ def apply(file: Path) -> tuple[str, list[dict[str, Any]]]:
     key or a class is not in the data set that the table was made from, or one key has two labels.
     """
     recipe, rows, images = _filled_in(file)
-    before = {row["key"]: row for row in kept(recipe)}
+    with _alone(recipe):
+        before = {row["key"]: row for row in kept(recipe)}
+        after = before | {
+            key: {"key": key, "uri": images.loc[key, "uri"], "label": _own(images.loc[key]), "corrected": label}
+            for key, label in rows.items()
+        }
+        # A correction that equals the source's label is dropped.
+        _write(recipe, [row for row in after.values() if row["corrected"] != row["label"]])
     now = {row["key"]: row["corrected"] for row in before.values()}
-    after = before | {
-        key: {"key": key, "uri": images.loc[key, "uri"], "label": _own(images.loc[key]), "corrected": label}
-        for key, label in rows.items()
-    }
-    # A correction that equals the source's label is dropped.
-    _write(recipe, [row for row in after.values() if row["corrected"] != row["label"]])
     changes = [(after[key], now.get(key, after[key]["label"]), label) for key, label in rows.items()]
     return recipe, [_change(row, images, was, label) for row, was, label in changes if was != label]
 
@@ -62,9 +115,24 @@ def apply(file: Path) -> tuple[str, list[dict[str, Any]]]:
 def undo(file: Path) -> tuple[str, list[dict[str, Any]]]:
     """Remove the corrections of the rows filled in in a table; returns the recipe and the changes."""
     recipe, rows, images = _filled_in(file)
-    before = kept(recipe)
-    _write(recipe, [row for row in before if row["key"] not in rows])
+    with _alone(recipe):
+        before = kept(recipe)
+        _write(recipe, [row for row in before if row["key"] not in rows])
     return recipe, [_change(row, images, row["corrected"], row["label"]) for row in before if row["key"] in rows]
+
+
+def unapplied(file: Path) -> int:
+    """How many labels that are filled in in a table are not stored: they would be lost with it.
+
+    Raises `UsageError` when the file is no such table.
+    """
+    filled = _filled(file)
+    stored = {(name, row["key"]): row["corrected"] for name in set(filled["recipe"]) for row in kept(name)}
+    return sum(
+        row["corrected"].strip() not in (label, escapes.cell(label))
+        for row in filled.to_dict("records")
+        for label in [stored.get((row["recipe"], row["key"]), row.get("label", ""))]
+    )
 
 
 def _change(row: dict[str, str], images: pd.DataFrame, was: str, label: str) -> dict[str, Any]:
@@ -73,13 +141,7 @@ def _change(row: dict[str, str], images: pd.DataFrame, was: str, label: str) -> 
 
 def _filled_in(file: Path) -> tuple[str, dict[str, str], pd.DataFrame]:
     """Recipe, label by key of the rows that are filled in, and the images of the data set, by key."""
-    table = _read(file)
-    absent = [column for column in NEEDED if column not in table]
-    if absent:
-        raise UsageError(
-            f"{file}: expected the columns of an audit's label_suspects.csv, found no {', '.join(absent)}."
-        )
-    filled = table[table["corrected"].str.strip() != ""]
+    filled = _filled(file)
     if filled.empty:
         raise DataError(f"{file}: expected labels in the column corrected, found none. Fill in the rows to correct.")
     recipe, dataset = (_only(file, filled, column) for column in ("recipe", "dataset"))
@@ -89,6 +151,17 @@ def _filled_in(file: Path) -> tuple[str, dict[str, str], pd.DataFrame]:
     filled = filled.assign(corrected=filled["corrected"].str.strip().map(lambda text: written.get(text, text)))
     _check(file, filled, images)
     return recipe, dict(zip(filled["key"], filled["corrected"], strict=True)), images
+
+
+def _filled(file: Path) -> pd.DataFrame:
+    """The rows of a table that a person has filled in."""
+    table = _read(file)
+    absent = [column for column in NEEDED if column not in table]
+    if absent:
+        raise UsageError(
+            f"{file}: expected the columns of an audit's label_suspects.csv, found no {', '.join(absent)}."
+        )
+    return table[table["corrected"].str.strip() != ""]
 
 
 def _check(file: Path, filled: pd.DataFrame, images: pd.DataFrame) -> None:
@@ -146,16 +219,22 @@ def _read(file: Path) -> pd.DataFrame:
         raise UsageError(f"{file}: expected the label_suspects.csv of an audit, found no CSV table.") from None
 
 
+def _alone(recipe: str) -> AbstractContextManager[None]:
+    file = _file(recipe)
+    return locks.alone(file.with_name(f".{file.name}.lock"), f"changing {file}")
+
+
 def _write(recipe: str, rows: list[dict[str, str]]) -> None:
     """Write all rows or nothing, even when interrupted."""
     file = _file(recipe)
     if not rows:
         file.unlink(missing_ok=True)
         return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    working = file.with_name(f".{uuid4().hex}")
-    pd.DataFrame(rows, columns=list(KEPT)).sort_values("key").to_csv(working, index=False)
-    working.replace(file)
+    text = pd.DataFrame(rows, columns=list(KEPT)).sort_values("key").to_csv(index=False, lineterminator="\n")
+    with replacing(file) as working, working.open("wb") as out:
+        out.write(f"{_checksum(text)}\n{text}".encode())
+        out.flush()
+        os.fsync(out.fileno())
 
 
 def _file(recipe: str) -> Path:

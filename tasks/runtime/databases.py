@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -19,12 +19,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from tasks.runtime import progress
+from tasks.runtime import locks, progress
 from tasks.runtime.errors import DependencyError
 from tasks.runtime.home import home
 
-#: Seconds to wait for another process that makes or changes a database.
-WAIT = 300
 _MIGRATION = re.compile(r"""^(down_)?revision\b[^=]*=\s*["'](\S+)["']""", re.MULTILINE)
 
 State = Literal["missing", "whole", "unfinished", "older", "newer", "damaged", "busy"]
@@ -170,22 +168,8 @@ def _migrations(kind: Database) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(name for down, name in found if not down), frozenset(name for down, name in found if down)
 
 
-@contextmanager
-def _alone(file: Path) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
-    file.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(f"{file}.lock", timeout=WAIT)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise DependencyError(
-            f"Another process has been making or upgrading {file} for {WAIT} s. Wait until it ends, or stop it."
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+def _alone(file: Path) -> AbstractContextManager[None]:
+    return locks.alone(Path(f"{file}.lock"), f"making or upgrading {file}")
 
 
 def _copied(file: Path) -> Path:

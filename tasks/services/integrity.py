@@ -14,14 +14,17 @@ from tasks.runtime.home import home
 from tasks.runtime.store import checks
 from tasks.runtime.store.checks import Damage
 from tasks.runtime.store.inventory import RESULTS
+from tasks.services import tracking
 from tasks.services.orchestration import results
 from tasks.services.registry import verification, versions
+from tasks.services.tracking import outbox
 
 
 def damaged() -> Iterator[Damage]:
     """All that is damaged; `again` says whether it can be computed again. Nothing is changed.
 
-    What cannot: the databases with runs, versions and the ledger; files of versions; labels put right by hand.
+    What cannot: the databases with runs, versions and the ledger; files of versions; labels put right by hand; what
+    MLflow has not had yet.
     """
     yield from checks.damaged()
     folder = Path(os.environ["PREFECT_LOCAL_STORAGE_PATH"])
@@ -37,6 +40,8 @@ def damaged() -> Iterator[Damage]:
             corrections.kept(recipe)
         except (HeadstartError, ValueError) as error:
             yield Damage("corrected labels", recipe, brief(error), again=False)
+    for name, wrong in outbox.damaged():
+        yield Damage("notes for MLflow", name, wrong, again=False)
     if whole:
         yield from _versions()
 
@@ -44,15 +49,17 @@ def damaged() -> Iterator[Damage]:
 def _versions() -> Iterator[Damage]:
     for version, _ in versions.versions():
         name, number = version.name, str(version.version)
-        # Versions of the first releases have no seal.
-        if seal := version.tags.get(versions.FINGERPRINT):
-            try:
+        try:
+            # Versions of the first releases have no seal.
+            if seal := version.tags.get(versions.FINGERPRINT):
                 with verification.opened(name, number, seal):
                     pass
-            except (HeadstartError, MlflowException, OSError) as error:
-                if outages.server(error):
-                    raise
-                yield Damage("versions", f"{name}/{number}", brief(error), again=False)
+            for table in (versions.DATA, versions.SPLITS):
+                tracking.table(version.run_id, table)
+        except (HeadstartError, MlflowException, OSError) as error:
+            if outages.server(error):
+                raise
+            yield Damage("versions", f"{name}/{number}", brief(error), again=False)
 
 
 def _database(file: Path) -> str:

@@ -119,9 +119,14 @@ def test_a_label_that_a_person_corrects_is_used_by_the_next_run_and_can_be_taken
     table = pd.read_csv(file, dtype=str, keep_default_na=False)
     table.loc[0, "corrected"] = table["suggested"][0]
     table.to_csv(folder / "mine.csv", index=False)
+    refused = command("labels", "suspects", "redness", "--to", str(folder / "mine.csv"))
+    assert (refused.code, "found 1 in" in refused.err) == (2, True)
     (change,) = command("labels", "apply", str(folder / "mine.csv"), "--json").json["changes"]
     assert (change["from"], change["to"]) == (table["label"][0], table["suggested"][0])
     (kept,) = command("labels", "list", "redness", "--json").json
+    assert command("labels", "suspects", "redness", "--to", str(folder / "mine.csv")).code == 0
+    assert pd.read_csv(folder / "mine.csv", dtype=str, keep_default_na=False)["corrected"].eq("").all()
+    table.to_csv(folder / "mine.csv", index=False)
     assert (kept["recipe"], kept["key"]) == ("redness", table["key"][0])
     assert command("check", str(folder / "r.toml"), "--json").json["corrected_labels"] == 1
     assert "Changed labels of redness" in command("labels", "undo", str(folder / "mine.csv")).out

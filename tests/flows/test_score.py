@@ -1,6 +1,8 @@
 """A version answers a whole source: every file has a row, nothing is answered twice, and what drifted is said."""
 
 import hashlib
+import shutil
+from types import SimpleNamespace
 
 import helpers
 import numpy as np
@@ -61,6 +63,21 @@ def test_what_was_answered_is_not_answered_again_whatever_it_is_called_now(score
     helpers.photo((1, 2, 3), 1).save(again / "new.png")
     found = score(model, of_words(str(again)), tmp_path / "scores.parquet")
     assert (found.images, found.computed) == (25, 1)
+
+
+def test_two_runs_may_write_one_table_at_once(model, photos, tmp_path, monkeypatch):
+    out = tmp_path / "out" / "scores.parquet"
+
+    def slowly(table, to):
+        """Another run writes the same table before this one has put its own into place."""
+        monkeypatch.setattr("flows.score.shutil", shutil)
+        shutil.copyfile(table, to)
+        score(model, of_words(str(photos)), out)
+
+    monkeypatch.setattr("flows.score.shutil", SimpleNamespace(copyfile=slowly))
+    score(model, of_words(str(photos)), out)
+    assert len(pd.read_parquet(out)) == 26
+    assert list(out.parent.iterdir()) == [out]
 
 
 def test_a_run_that_died_goes_on_from_its_last_commit(server, tmp_path, monkeypatch):

@@ -270,7 +270,7 @@ def _corrections(folder: Path) -> Reader:
     images = folder / "home" / "store" / "datasets" / "d1"
     images.mkdir(parents=True, exist_ok=True)
     table = {
-        "key": ["k1", "k2"],
+        "key": ["1" * 64, "2" * 64],
         "uri": ["a", "b"],
         "label": ["x", "y"],
         "corrected_from": [None, None],
@@ -287,7 +287,7 @@ def _corrections(folder: Path) -> Reader:
 
 
 def _corrected(folder: Path) -> Iterable[bytes]:
-    yield b"recipe,dataset,key,corrected,label,uri\npets,d1,k1,y,x,a\npets,d1,k2,,y,b\n"
+    yield f"recipe,dataset,key,corrected,label,uri\npets,d1,{'1' * 64},y,x,a\npets,d1,{'2' * 64},,y,b\n".encode()
 
 
 TARGETS = {

@@ -7,6 +7,7 @@ import subprocess
 
 import boto3
 import helpers
+import pandas as pd
 import pytest
 import requests
 import servers
@@ -101,22 +102,64 @@ def test_all_is_lost_and_restored_and_every_version_is_as_it_was(tmp_path):
 
 
 def test_a_home_without_servers_is_backed_up_and_restored(tmp_path):
-    home, backup = tmp_path / "home", tmp_path / "backup"
+    home, backup = tmp_path / "a home", tmp_path / "a backup"
     env = {"HEADSTART_HOME": str(home)}
     registered(tmp_path, **env)
     (home / "artifacts" / "a.db").mkdir()
     (home / "artifacts" / "a.db" / "file").write_text("no database")
+    rows = pd.DataFrame({"key": ["a" * 64, "b" * 64], "uri": ["1.png", "2.png"], "label": ["cat", "dog"]})
+    (home / "store" / "datasets" / "d1").mkdir(parents=True)
+    images = rows.assign(split="train", corrected_from=None)
+    images.to_parquet(home / "store" / "datasets" / "d1" / "images.parquet")
+    rows.assign(recipe="pets", dataset="d1", corrected=["dog", ""]).to_csv(tmp_path / "mine.csv")
     fine([*script("backup.sh"), str(backup)], tmp_path, **env)
     shutil.rmtree(home)
     fine([*script("restore.sh"), str(backup)], tmp_path, **env)
     assert (home / "artifacts" / "a.db" / "file").read_text() == "no database"
     assert len(verified(tmp_path, **env)) == 2
+    # A table that a person had filled in before.
+    done = warm.run("labels", "apply", "mine.csv", "--json", env=helpers.outside() | env, cwd=tmp_path)
+    assert len(done.json["changes"]) == 1, done.err
+
+    # A disk that is full, or a process that is killed, leaves nothing that looks like a backup.
+    (home / "artifacts" / "large").write_bytes(bytes(10**7))
+    command = f"ulimit -f 6000; exec sh '{servers.INFRA}/backup.sh' cut"
+    cut = run(["sh", "-c", command], tmp_path, **env)
+    assert cut.returncode != 0
+    assert "This is no whole backup: cut" in cut.stderr
+    assert run([*script("restore.sh"), "cut"], tmp_path, **env).returncode != 0
+    (home / "artifacts" / "large").unlink()
 
     # Of a backup that was cut short or changed, nothing is restored.
     with sqlite3.connect(backup / "mlflow.db") as database:
         database.execute("CREATE TABLE other (x)")
-    shutil.rmtree(home)
+    database.close()
+    moved = tmp_path / "moved"
+    home.rename(moved)
     assert "mlflow.db: FAILED" in run([*script("restore.sh"), str(backup)], tmp_path, **env).stdout
+    sums = (backup / "SHA256SUMS").read_text().splitlines(keepends=True)
+    (backup / "SHA256SUMS").write_text("".join(line for line in sums if "mlflow.db" not in line))
+    (backup / "mlflow.db").unlink()
+    assert "Expected home.tar and a database" in run([*script("restore.sh"), str(backup)], tmp_path, **env).stderr
     (backup / "SHA256SUMS").unlink()
     assert run([*script("restore.sh"), str(backup)], tmp_path, **env).returncode != 0
     assert not home.exists()
+
+    # A database elsewhere is where the settings name it; without them, there is nothing to back up.
+    moved.rename(home)
+    (home / "mlflow.db").rename(tmp_path / "ml.db")
+    env |= {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/ml.db"}
+    for left_out, words in (
+        ("HEADSTART_HOME", "Expected a home folder"),
+        ("MLFLOW_TRACKING_URI", "Expected MLflow's database"),
+    ):
+        refused = run([*script("backup.sh"), "none"], tmp_path, **{n: v for n, v in env.items() if n != left_out})
+        assert refused.returncode != 0
+        assert words in refused.stderr
+        assert not (tmp_path / "none").exists()
+    fine([*script("backup.sh"), "second"], tmp_path, **env)
+    shutil.rmtree(home)
+    (tmp_path / "ml.db").unlink()
+    fine([*script("restore.sh"), "second"], tmp_path, **env)
+    assert (tmp_path / "ml.db").read_bytes() == (tmp_path / "second" / "tracking.db").read_bytes()
+    assert (home / "labels" / "pets.csv").is_file()

@@ -7,14 +7,13 @@ process first uses a folder. One that an older release has written gets them the
 import json
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
 import pandas as pd
-from filelock import FileLock
 
-from tasks.runtime import progress
+from tasks.runtime import locks, progress
 from tasks.runtime.home import home
 from tasks.runtime.store import checksums, uses
 from tasks.runtime.store.commits import DAMAGED
@@ -144,8 +143,6 @@ def _note(found: Path, files: dict[str, list[int]]) -> None:
         working.write_text(json.dumps(files))
 
 
-def _locked(found: Path) -> FileLock:
+def _locked(found: Path) -> AbstractContextManager[None]:
     """One process at a time: a folder and the list of its checksums change together."""
-    lock = home() / "store" / "checksums" / found.parent.name / ".lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(lock, timeout=300)
+    return locks.alone(home() / "store" / "checksums" / found.parent.name / ".lock", f"changing {found.parent}")

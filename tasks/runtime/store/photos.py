@@ -146,7 +146,6 @@ def sound(key: str) -> bool:
 
 def _write(file: Path, data: bytes) -> None:
     """Whole or not at all, next to other writers."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as working:
         working.write_bytes(data)
 

@@ -10,14 +10,15 @@ from uuid import uuid4
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """A file beside `file` to write; it takes its place, and its rights, at the end, and is removed after an error.
+    """A file beside `file` to write, next to other writers; at the end it takes its place and rights.
 
-    Links are followed. What is no file, such as `/dev/stdout`, is given as it is.
+    It is removed after an error. Links are followed. What is no file, such as `/dev/stdout`, is given as it is.
     """
     file = Path(os.path.realpath(file))
     if file.exists() and not file.is_file():
         yield file
         return
+    file.parent.mkdir(parents=True, exist_ok=True)
     working = file.with_name(f".{file.name[:50]}.{uuid4().hex}")
     try:
         yield working

@@ -32,6 +32,7 @@ from tasks.services.tracking.log import (
     log_files,
     log_result,
     log_series,
+    log_table,
     log_tag,
     log_trial,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "log_files",
     "log_result",
     "log_series",
+    "log_table",
     "log_tag",
     "log_trial",
     "newest",

@@ -8,6 +8,9 @@ from tasks.records import StageLog
 from tasks.services.tracking import outbox
 from tasks.services.tracking.client import client
 
+#: Tags of a run that begin so have the checksum of the table whose name follows.
+CHECKSUM = "headstart.crc32."
+
 active_run: ContextVar["Run | None"] = ContextVar("run", default=None)
 active_stage: ContextVar["str | None"] = ContextVar("stage", default=None)
 active_notes: ContextVar["outbox.Notes | None"] = ContextVar("notes", default=None)

@@ -8,10 +8,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pandas as pd
+from pyarrow.lib import ArrowException
 
+from tasks.runtime.errors import DependencyError, brief, without_secrets
+from tasks.runtime.store import checksums
 from tasks.runtime.store.writing import replacing
 from tasks.services.tracking.client import client, every
-from tasks.services.tracking.context import current
+from tasks.services.tracking.context import CHECKSUM, current
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
@@ -78,11 +81,33 @@ def last(name: str, stage: str, artifact: str, to: Path) -> bool:
 
 
 def table(run_id: str, name: str) -> pd.DataFrame | None:
-    """A Parquet file among a run's artifacts; None if there is none, or no run."""
-    if not run_id or not _has(run_id, name):
+    """A Parquet file among a run's artifacts; None if there is none, or no run.
+
+    Raises `DependencyError` if it is not as `log_table` wrote it, or cannot be read.
+    """
+    if not run_id:
+        return None
+    expected = client().get_run(run_id).data.tags.get(f"{CHECKSUM}{name}")
+    if not _has(run_id, name):
+        if expected:
+            raise _damaged(run_id, name, "none")
         return None
     with TemporaryDirectory() as folder:
-        return pd.read_parquet(client().download_artifacts(run_id, name, folder))
+        file = Path(client().download_artifacts(run_id, name, folder))
+        if expected and expected != f"{checksums.of_file(file):08x}":
+            raise _damaged(run_id, name, "other bytes")
+        try:
+            return pd.read_parquet(file)
+        except (ArrowException, OSError, ValueError) as error:
+            raise _damaged(run_id, name, brief(error)) from None
+
+
+def _damaged(run_id: str, name: str, found: str) -> DependencyError:
+    return DependencyError(
+        f"Expected {name} of MLflow's run {run_id} as it was written, found {found}. Put the file of a backup in its "
+        f"place: {without_secrets(artifact_uri(run_id, name))}. Without one, delete the version that this run made, "
+        "and train again."
+    )
 
 
 def skipped(name: str) -> int:

@@ -3,14 +3,18 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.records import DatasetRef
 from tasks.runtime.errors import without_secrets
 from tasks.runtime.home import home
+from tasks.runtime.store import checksums
 from tasks.services.tracking import context, outbox
 from tasks.services.tracking.client import begin_run, client, log_batch
-from tasks.services.tracking.context import current
+from tasks.services.tracking.context import CHECKSUM, current
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def log_files(folder: Path, to: str | None = None) -> None:
@@ -23,6 +27,13 @@ def log_drawn(name: str, draw: Callable[[Path], None]) -> None:
     """Upload a file that `draw` writes, as an artifact of the running stage; outside a run it does nothing."""
     if own := context.active_notes.get():
         draw(own.drawn / name)
+
+
+def log_table(name: str, rows: "pd.DataFrame") -> None:
+    """Upload a Parquet table as an artifact of the running stage, whose tag has the checksum; outside a run nothing."""
+    if own := context.active_notes.get():
+        rows.to_parquet(own.drawn / name)
+        own.tags[f"{CHECKSUM}{name}"] = f"{checksums.of_file(own.drawn / name):08x}"
 
 
 def log_tag(name: str, value: str) -> None:

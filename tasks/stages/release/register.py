@@ -42,9 +42,9 @@ def register(
         "headstart.test_images": str(dataset.counts["test"]),
     } | {f"headstart.gate.{result.gate}": result.outcome for result in verdict.gates}
     rows = datasets.rows(dataset)[["key", "label", "split", *FACTS]]
-    tracking.log_drawn(versions.DATA, rows.to_parquet)
+    tracking.log_table(versions.DATA, rows)
     seen = splits.remembered(rows.set_index("key")["split"], versions.splits_before(name))
-    tracking.log_drawn(versions.SPLITS, seen.rename_axis("key").to_frame("split").reset_index().to_parquet)
+    tracking.log_table(versions.SPLITS, seen.rename_axis("key").to_frame("split").reset_index())
     version = registration.add(name, home() / path, home() / expected / "golden", tags, dataset.classes)
     promotion.introduce(name, version, verdict.decision, verdict.reason, promoted.approval)
     return versions.refreshed(VersionRef(name, version, (), digest(name, version, model, calibration, verdict)))

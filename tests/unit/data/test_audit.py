@@ -1,4 +1,4 @@
-"""Copies, label suspects, shortcuts and corrections on small data that is made here."""
+"""Copies, label suspects and shortcuts on small data that is made here."""
 
 import dataclasses
 import io
@@ -10,12 +10,9 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageOps
 
-from tasks.data import corrections
 from tasks.data.audits import alignment, candidates, duplicates, labels, shortcuts, views
-from tasks.records import AuditRef, Corrections, DuplicatePair, LabelSuspect, Shortcut
+from tasks.records import AuditRef, DuplicatePair, LabelSuspect, Shortcut
 from tasks.reports.sections import audits as page
-from tasks.runtime.errors import DataError, UsageError
-from tasks.stages.data import ingest
 
 
 def _cell(number: int) -> Image.Image:
@@ -177,79 +174,6 @@ def test_the_standard_error_is_the_binomial_one_and_grows_with_groups():
     assert error == pytest.approx(np.sqrt(0.8 * 0.2 / 100 + 0.6 * 0.4 / 50) / 2, rel=0.01)
     _, clustered = shortcuts.balanced(right, given, rows // 10)
     assert clustered == pytest.approx(error * np.sqrt(10), rel=0.05)
-
-
-@pytest.fixture
-def table(tmp_path, monkeypatch):
-    """A home with a data set of four images, and the table of its audit."""
-    monkeypatch.setenv("HEADSTART_HOME", str(tmp_path))
-    images = pd.DataFrame(
-        {"key": list("abcd"), "label": ["cat", "cat", "dog", "dog"], "split": ["train"] * 3 + ["test"]}
-    )
-    images = images.assign(uri=[f"/{key}.png" for key in "abcd"], corrected_from=None)
-    (tmp_path / "store/datasets/d1").mkdir(parents=True)
-    images.to_parquet(tmp_path / "store/datasets/d1/images.parquet")
-    suspects = images[["key", "uri", "split", "label"]].assign(recipe="pets", dataset="d1", corrected="")
-
-    def write(**corrected: str):
-        rows = suspects.assign(corrected=[corrected.get(key, "") for key in suspects["key"]])
-        rows.to_csv(tmp_path / "suspects.csv", index=False)
-        return tmp_path / "suspects.csv"
-
-    return write
-
-
-def test_corrections_are_kept_changed_and_taken_back(table):
-    recipe, changes = corrections.apply(table(a="dog", d="cat"))
-    assert recipe == "pets"
-    assert [(c["key"], c["split"], c["from"], c["to"]) for c in changes] == [
-        ("a", "train", "cat", "dog"),
-        ("d", "test", "dog", "cat"),
-    ]
-    assert corrections.from_corrections("pets") == Corrections({"a": "dog", "d": "cat"})
-    assert corrections.apply(table(a="dog"))[1] == []
-    assert corrections.recipes() == ["pets"]
-    # Back to what the source says: no correction any more.
-    assert [c["to"] for c in corrections.apply(table(d="dog"))[1]] == ["dog"]
-    assert corrections.from_corrections("pets").labels == {"a": "dog"}
-    assert [(c["from"], c["to"]) for c in corrections.undo(table(a="dog", b="dog"))[1]] == [("dog", "cat")]
-    assert corrections.from_corrections("pets") == Corrections()
-    assert corrections.recipes() == []
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "says"),
-    [
-        (lambda t: t.assign(corrected=""), DataError, "found none"),
-        (lambda t: t.assign(key=["z", *t["key"][1:]]), DataError, "found 1 others, among them 'z'"),
-        (lambda t: t.assign(corrected="horse"), DataError, "the classes cat, dog"),
-        (lambda t: pd.concat([t, t.assign(corrected="cat")]), DataError, "several for 'a'"),
-        (lambda t: t.assign(dataset="elsewhere"), DataError, "which is not in"),
-        (
-            lambda t: t.assign(recipe=["x", *t["recipe"][1:]], corrected="dog"),
-            DataError,
-            "one value in the column recipe",
-        ),
-        (lambda t: t.drop(columns="recipe"), UsageError, "found no recipe"),
-    ],
-)
-def test_a_wrong_table_changes_nothing_and_says_why(table, change, error, says):
-    file = table(a="dog")
-    change(pd.read_csv(file, dtype=str, keep_default_na=False)).to_csv(file, index=False)
-    with pytest.raises(error, match=says):
-        corrections.apply(file)
-    assert corrections.recipes() == []
-    with pytest.raises(UsageError, match="expected the label_suspects"):
-        corrections.apply(file.with_name("nothing.csv"))
-
-
-def test_ingest_reads_corrections_and_keeps_what_the_source_says():
-    rows = pd.DataFrame({"key": list("abc"), "label": ["cat", "dog", "dog"]})
-    found = corrections.corrected(rows, Corrections({"a": "dog", "b": "dog", "gone": "cat"}))
-    assert found["label"].tolist() == ["dog", "dog", "dog"]
-    assert found["corrected_from"].tolist() == ["cat", None, None]
-    kinds = [Corrections(), Corrections({"a": "dog"}), Corrections({"a": "cat"}), Corrections({"b": "dog"})]
-    assert len({ingest.digest(kind) for kind in kinds}) == len(kinds)
 
 
 def test_the_page_tells_of_each_part_and_escapes_what_files_are_called(tmp_path):

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 from trouble.damage import flip
 
-from tasks.runtime.errors import DataError
-from tasks.services import integrity
+from tasks.runtime.errors import DataError, DependencyError
+from tasks.services import integrity, tracking
 from tasks.services.orchestration import results
 from tasks.services.registry import verification, versions
 
@@ -26,9 +26,10 @@ def own(tmp_path, monkeypatch):
         database.execute("create table runs (name text)")
         database.executemany("insert into runs values (?)", [("a run" * 50,)] * 500)
     (tmp_path / "labels").mkdir()
-    (tmp_path / "labels" / "pets.csv").write_text("key,uri,label,corrected\na,b,c,d\n")
-    version = SimpleNamespace(name="pets", version=1, tags={versions.FINGERPRINT: "seal"})
+    (tmp_path / "labels" / "pets.csv").write_text(f"key,uri,label,corrected\n{'a' * 64},b,c,d\n")
+    version = SimpleNamespace(name="pets", version=1, run_id="r1", tags={versions.FINGERPRINT: "seal"})
     monkeypatch.setattr(versions, "versions", lambda: [(version, ())])
+    monkeypatch.setattr(tracking, "table", lambda run_id, name: None)
     monkeypatch.setattr(verification, "_files", lambda uri: pytest.fail(uri))
     monkeypatch.setattr(verification, "opened", lambda *named: _Opened())
     return tmp_path
@@ -65,6 +66,16 @@ def test_what_cannot_be_computed_again_is_named_and_never_set_aside(own, monkeyp
         damage.set_aside()
     assert (own / "labels" / "pets.csv").exists()
     assert {file.name for file in (own / "prefect" / "results").iterdir()} == {"abc.damaged", "abc.crc32"}
+
+
+def test_a_damaged_table_of_a_version_is_named(own, monkeypatch):
+    def table(run_id, name):
+        if name == versions.SPLITS:
+            raise DependencyError(f"Expected {name} as it was written.")
+
+    monkeypatch.setattr(tracking, "table", table)
+    (found,) = integrity.damaged()
+    assert (found.kind, found.name, found.again) == ("versions", "pets/1", False)
 
 
 def test_a_damaged_database_is_named(own):
