@@ -142,8 +142,9 @@ def wrong_setting(error: BaseException) -> str:
         return ""
     first = found.errors()[0]
     return (
-        f"Prefect's {found.title}, {'.'.join(map(str, first['loc']))}: {first['msg']}, found {first['input']!r}. Correct the "
-        f"variable PREFECT_… of the environment, or the profile in {os.environ.get('PREFECT_PROFILES_PATH')}."
+        f"Prefect's {found.title}, {'.'.join(map(str, first['loc']))}: {first['msg']}, found {first['input']!r}. "
+        f"Correct the variable PREFECT_… of the environment, or the profile in "
+        f"{os.environ.get('PREFECT_PROFILES_PATH')}."
     )
 
 
