@@ -141,10 +141,10 @@ def wrong_setting(error: BaseException) -> str:
     if type(error).__name__ != "ValidationError" or not found.title.endswith("Settings"):
         return ""
     first = found.errors()[0]
-    where = ".".join(map(str, first["loc"]))
     return (
-        f"Prefect's {found.title}, {where}: {first['msg']}, found {first['input']!r}. Correct the "
-        f"variable PREFECT_… of the environment, or the profile in {os.environ.get('PREFECT_PROFILES_PATH')}."
+        f"Prefect's {found.title}, {'.'.join(map(str, first['loc']))}: {first['msg']}, found {first['input']!r}. "
+        f"Correct the variable PREFECT_… of the environment, or the profile in "
+        f"{os.environ.get('PREFECT_PROFILES_PATH')}."
     )
 
 

@@ -220,6 +220,16 @@ def test_a_preset_that_asks_for_more_than_its_weights_is_refused_before_it_is_bu
         hub.build(64, weights, preset=str(folder))
 
 
+def test_a_converter_of_images_is_no_network_of_any_size(folder):
+    import keras
+
+    network = keras.Sequential([keras.Input((8,)), keras.layers.Dense(7)])
+    text = json.dumps(keras.saving.serialize_keras_object(network)).replace('"units": 7', '"units": 10000000')
+    (folder / "image_converter.json").write_text(text)
+    with pytest.raises(DependencyError, match=r"image_converter\.json: .* asks for \d+ weights or more"):
+        presets.pixel_range(folder)
+
+
 def test_a_preset_with_a_pickle_or_without_a_configuration_is_refused(folder):
     (folder / "model.pkl").write_bytes(b"")
     with pytest.raises(DependencyError, match=r"model\.pkl: files that can run code"):

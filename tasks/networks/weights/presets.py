@@ -121,7 +121,8 @@ def pixel_range(folder: Path) -> tuple[list[float], list[float]] | None:
     path = folder / "image_converter.json"
     _check(serialized, path)
     try:
-        converter = keras.saving.deserialize_keras_object(serialized, safe_mode=True)
+        with limit.at_most(0):
+            converter = keras.saving.deserialize_keras_object(serialized, safe_mode=True)
         return _channels(converter.scale, 1.0), _channels(converter.offset, 0.0)
     except files.DAMAGE as error:
         raise DependencyError(f"{path}: expected a converter of images, found a mistake: {brief(error)}") from None
