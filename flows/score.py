@@ -12,7 +12,8 @@ from tasks.data.files import tables
 from tasks.records import ScoresRef
 from tasks.runtime.errors import UsageError
 from tasks.runtime.home import expanded, home
-from tasks.runtime.store import files, remote
+from tasks.runtime.store import remote
+from tasks.runtime.store.writing import replacing
 from tasks.services.orchestration import events, monitoring
 from tasks.services.registry import versions
 from tasks.settings import Observe, Scoring, Source, load
@@ -35,7 +36,7 @@ def score(
     with monitoring.run(name, "score", {"version": version, "source": source.model_dump()}, Observe()):
         found: ScoresRef = scored(source, name, version, settings)
     if out:
-        with files.whole(out) as working:
+        with replacing(out) as working:
             shutil.copyfile(home() / found.path, working)
     return found
 

@@ -59,6 +59,7 @@ def settings(
     """Every setting of a recipe, with its default."""
     with session("settings", home) as s:
         from tasks.runtime.errors import UsageError
+        from tasks.runtime.store.writing import replacing
         from tasks.settings import table
 
         found = table.rows()
@@ -69,7 +70,8 @@ def settings(
                 raise UsageError(f"--markdown: expected a Markdown file at {markdown}, {error.strerror}.") from None
             except ValueError as error:
                 raise UsageError(f"--markdown {markdown}: {error}.") from None
-            markdown.write_text(text, encoding="utf-8")
+            with replacing(markdown) as working:
+                working.write_text(text, encoding="utf-8")
         s.show(found, as_json, lambda: output.listed(s, "Settings", found))
 
 

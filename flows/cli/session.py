@@ -67,6 +67,7 @@ _own: ContextVar[_Streams | None] = ContextVar("own", default=None)
 @contextmanager
 def own_process() -> Iterator[None]:
     """Inside, a session redirects the process' streams to its log file, and SIGTERM ends it like Ctrl-C."""
+    _open_closed()
     sys.stdout.flush()
     sys.stderr.flush()
     with os.fdopen(os.dup(1), "w") as out, os.fdopen(os.dup(2), "w") as err:
@@ -75,6 +76,18 @@ def own_process() -> Iterator[None]:
             yield
         finally:
             _own.reset(token)
+
+
+def _open_closed() -> None:
+    """Nowhere in the place of each standard stream that is closed: else the next file that is opened becomes it."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 @contextmanager
@@ -117,7 +130,7 @@ def session(command: str, folder: Path | None = None) -> Iterator[Session]:
             if interrupted.is_set() or isinstance(error, KeyboardInterrupt):
                 _fail(console, file, f"Interrupted. Run the same command again to continue. Log: {log}", 130)
             text = home.full() or disk_full(error) or outages.message(error) or not_writable(error)
-            text = text or home.unreadable(error) or _unexpected(error)
+            text = text or home.wrong_setting(error) or _unexpected(error)
             _fail(console, file, f"{text} The trace is in {log}" if log.exists() else text, 3)
         finally:
             progress.console = None

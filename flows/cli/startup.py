@@ -85,10 +85,11 @@ def _answers() -> bool:
 def _server() -> threading.Thread:
     """Prefect's own server for runs without one, started before the client, which would wait for it."""
     from prefect.context import refresh_global_settings_context
-    from prefect.server.api.server import SubprocessASGIServer
+
+    from flows.deployments.temporary_server import TemporaryServer
 
     own_server.lock()
     refresh_global_settings_context()
-    thread = threading.Thread(target=SubprocessASGIServer().start, name="prefect server")
+    thread = threading.Thread(target=TemporaryServer().start, name="prefect server")
     thread.start()
     return thread

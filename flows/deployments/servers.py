@@ -2,12 +2,9 @@
 
 import _thread
 import os
-import socket
 import subprocess
-import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,10 +24,11 @@ class OwnServer:
     """The process of our own Prefect server, started again, with the same address and password, whenever it ends."""
 
     def __init__(self, port: int) -> None:
-        self.address = f"http://127.0.0.1:{port}"
+        # Open from the first start to the last end: whoever else listened there would be told the password.
+        self._listener = own_server.listening(port)
+        self.address = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         #: Why it is not started again any more.
         self.error: DependencyError | None = None
-        self._command = [sys.executable, "-m", "flows.deployments.locked_server", str(port)]
         self._process: subprocess.Popen[bytes] | None = None
         self._over, self._starting = threading.Event(), threading.Lock()
         self._answered = 0.0
@@ -41,9 +39,9 @@ class OwnServer:
         with self._starting:
             if self._over.is_set():
                 return
-            # A session of its own: Ctrl-C is for `serve`, which ends its runs first and the server last.
-            self._process = process = subprocess.Popen(self._command, start_new_session=True)  # noqa: S603 - our own
-        for _ in range(2 * STARTS):
+            self._process = process = own_server.started(self._listener)
+        deadline = time.monotonic() + STARTS
+        while time.monotonic() < deadline:
             if process.poll() is not None:
                 raise DependencyError(f"Expected a Prefect server at {self.address}, but it stopped: see the log.")
             if self._answers():
@@ -81,6 +79,7 @@ class OwnServer:
         with self._starting:
             self._over.set()
         self._end()
+        self._listener.close()
 
     def owns(self, process: psutil.Process) -> bool:
         """Whether a process is the server's."""
@@ -101,9 +100,7 @@ class OwnServer:
         return "has not answered for too long" if silence >= HANGS else ""
 
     def _answers(self) -> bool:
-        try:
-            urllib.request.urlopen(f"{self.address}/api/health", timeout=ANSWERS).close()  # noqa: S310 - our own
-        except OSError:
+        if not own_server.answers(self.address, ANSWERS):
             return False
         self._answered, self._silent = time.monotonic(), False
         return True
@@ -129,7 +126,12 @@ def prefect() -> Iterator[tuple[str, Path | None, OwnServer | None]]:
     if address := os.environ.get("PREFECT_API_URL"):
         yield address.removesuffix("/api"), None, None
         return
-    server = OwnServer(_free(4200) or _free(0))
+    with own_server.only():
+        yield from _started()
+
+
+def _started() -> Iterator[tuple[str, Path | None, OwnServer | None]]:
+    server = OwnServer(4200)
     password = own_server.lock(server.address)
     os.environ[processes.PARENT] = processes.own()
     os.environ["PREFECT_API_URL"] = os.environ["PREFECT_UI_API_URL"] = f"{server.address}/api"
@@ -151,13 +153,3 @@ def tracking_address() -> str:
     """The address of MLflow's pages, or the command that shows them."""
     where = without_secrets(os.environ["MLFLOW_TRACKING_URI"])
     return where if where.startswith("http") else f"mlflow ui --backend-store-uri {where}"
-
-
-def _free(port: int) -> int:
-    """The port if it is free, else 0; for 0, any free port."""
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return 0
-        return int(probe.getsockname()[1])

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from tasks.data.sources.proposals.look import Found, look, propose
 from tasks.runtime.errors import UsageError
 from tasks.runtime.home import home
+from tasks.runtime.store.writing import replacing
 from tasks.settings import Recipe, Source, loading, writing
 
 
@@ -72,8 +73,9 @@ def write(path: str, overrides: list[str], out: Path | None, force: bool) -> Dra
     text = writing.toml(_values(name, values, found), proposal.why, _schema(file), f"{draft.title}.")
     loading.check(tomllib.loads(text), str(file))
     try:
-        (home() / SCHEMA).write_text(writing.schema(), encoding="utf-8")
-        file.write_text(text, encoding="utf-8")
+        for to, content in ((home() / SCHEMA, writing.schema()), (file, text)):
+            with replacing(to) as working:
+                working.write_text(content, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"--out: expected a file that can be written at {file}, but {error.strerror}.") from None
     return draft

@@ -23,7 +23,8 @@ from tasks.records import Corrections
 from tasks.runtime import escapes, locks
 from tasks.runtime.errors import DataError, DependencyError, UsageError, few
 from tasks.runtime.home import home
-from tasks.runtime.store import checksums, files, folders
+from tasks.runtime.store import checksums, folders
+from tasks.runtime.store.writing import replacing
 
 #: Columns of the table that a person fills in, and of the stored table.
 NEEDED = ("recipe", "dataset", "key", "corrected")
@@ -230,7 +231,7 @@ def _write(recipe: str, rows: list[dict[str, str]]) -> None:
         file.unlink(missing_ok=True)
         return
     text = pd.DataFrame(rows, columns=list(KEPT)).sort_values("key").to_csv(index=False, lineterminator="\n")
-    with files.whole(file) as working, working.open("wb") as out:
+    with replacing(file) as working, working.open("wb") as out:
         out.write(f"{_checksum(text)}\n{text}".encode())
         out.flush()
         os.fsync(out.fileno())

@@ -105,9 +105,12 @@ def caption(label: str, predicted: str, probability: float) -> str:
 def blank(width: float, height: float) -> Figure:
     """An empty figure, inches; to be saved as PNG."""
     # No pyplot: it keeps global state and asks for a display.
+    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    # What a file matplotlibrc of the working folder has set.
+    matplotlib.rcdefaults()
     figure = Figure((width, height), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     return figure

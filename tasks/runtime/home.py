@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from tasks.runtime.children import sitecustomize
 from tasks.runtime.errors import DependencyError, UsageError, brief, few, without_secrets
 
 # OpenVINO's converter reports its use over the network, from a forked process; only CI=true switches that off. Without
@@ -21,6 +22,8 @@ DEFAULTS = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # A profile need not say it.
+    "PREFECT_SERVER_EPHEMERAL_ENABLED": "true",
     # A busy machine needs more than Prefect's 20 seconds; Prefect then started a second server and left the first one.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     # The clients of MLflow and Prefect wait about four minutes for a server, twice as long after each try. Prefect's
@@ -50,8 +53,6 @@ ADDRESSES = {
 FOLDERS, DATABASES = ("logs", "prefect"), ("mlflow.db", "prefect/prefect.db")
 #: Bytes with which a disk counts as full: a journal of SQLite needs as much. And those without which no run starts.
 FULL, START = 1_000_000, 20_000_000
-#: Files of the working folder in which Prefect looks for settings.
-SETTINGS = ("prefect.toml", "pyproject.toml", ".env")
 
 
 def expanded(path: str | Path) -> Path:
@@ -109,7 +110,42 @@ def configure(folder: Path | None = None) -> Path:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+    # Else Prefect looks for its path in files of the working folder.
+    os.environ.setdefault("PREFECT_PROFILES_PATH", str(Path(os.environ["PREFECT_HOME"]) / "profiles.toml"))
+    _check_profiles(Path(os.environ["PREFECT_PROFILES_PATH"]))
     return root
+
+
+def _check_profiles(file: Path) -> None:
+    """Raise `DependencyError` for a file of profiles on which Prefect ends without its name."""
+    if not os.path.lexists(file):
+        return
+    try:
+        profiles = tomllib.loads(file.read_text(encoding="utf-8")).get("profiles", {})
+        tables = isinstance(profiles, dict) and all(isinstance(each, dict) for each in profiles.values())
+        why = "" if tables else "profiles that are no tables"
+    except OSError as error:
+        why = str(error.strerror)
+    except (ValueError, RecursionError) as error:
+        why = brief(error)
+    if why:
+        raise DependencyError(
+            f"{file}: expected Prefect's profiles as TOML, found a mistake: {why}. Correct the file, or move it away: "
+            "commands do without."
+        )
+
+
+def wrong_setting(error: BaseException) -> str:
+    """The message for the user if a value among Prefect's settings has stopped it; else ""."""
+    found: Any = error
+    if type(error).__name__ != "ValidationError" or not found.title.endswith("Settings"):
+        return ""
+    first = found.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return (
+        f"Prefect's {found.title}, {where}: {first['msg']}, found {first['input']!r}. Correct the "
+        f"variable PREFECT_… of the environment, or the profile in {os.environ.get('PREFECT_PROFILES_PATH')}."
+    )
 
 
 def _writable(root: Path) -> Path:
@@ -169,29 +205,14 @@ def _clean() -> None:
     backend = os.environ.get("KERAS_BACKEND")
     if backend and (not backend.isidentifier() or find_spec(backend) is None):
         os.environ["KERAS_BACKEND"] = "tensorflow"
-    # What lies in the working folder, such as queue.py, is not what child processes import.
+    # What lies in the working folder, such as queue.py or prefect.toml, is not what child processes import or read.
     os.environ["PYTHONSAFEPATH"] = "1"
+    sitecustomize.ignore_the_working_folder()
+    first = str(Path(sitecustomize.__file__).parent)
+    others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", first)]
+    os.environ["PYTHONPATH"] = os.pathsep.join([first, *others])
     # A proxy does not know the servers of this machine.
     if any(name.lower().endswith("_proxy") for name in os.environ):
         for name in ("NO_PROXY", "no_proxy"):
             listed = [host for host in os.environ.get(name, "").split(",") if host.strip()]
             os.environ[name] = ",".join(dict.fromkeys([*listed, "localhost", "127.0.0.1", "::1"]))
-
-
-def unreadable(error: BaseException) -> str:
-    """The message for the user if a file of settings in the working folder has stopped Prefect; else ""."""
-    if type(error).__name__ != "SettingsError" and not isinstance(error, UnicodeDecodeError):
-        return ""
-    for file in map(Path.absolute, map(Path, SETTINGS)):
-        try:
-            text = file.read_text(encoding="utf-8")
-            if file.suffix == ".toml":
-                tomllib.loads(text)
-        except OSError:
-            continue
-        except ValueError as reason:
-            return (
-                f"Expected a file that can be read at {file}, where Prefect looks for its settings, but: "
-                f"{brief(reason)}. Mend the file, or run the command from another folder."
-            )
-    return ""

@@ -21,7 +21,7 @@ from urllib.request import url2pathname
 from tasks.runtime import databases
 from tasks.runtime.errors import HeadstartError, UsageError, brief, few, without_secrets
 from tasks.runtime.home import home
-from tasks.runtime.store import files
+from tasks.runtime.store.writing import replacing
 
 SUMS = "SHA256SUMS"
 #: A file in the backup of a home whose server has its own; the script's option is `--` and this.
@@ -123,7 +123,7 @@ def end(folder: Path) -> None:
     """Put the SQLite databases of a backup back, each whole or not at all."""
     for name, file in _databases().items():
         if (folder / name).is_file():
-            with files.whole(file) as working:
+            with replacing(file) as working:
                 shutil.copyfile(folder / name, working)
                 # What SQLite had not written into the database before belongs to that one alone.
                 for ending in ("-journal", "-wal", "-shm"):

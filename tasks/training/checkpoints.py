@@ -16,13 +16,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import numpy as np
 
 from tasks.runtime import progress
 from tasks.runtime.errors import brief
 from tasks.runtime.home import home
+from tasks.runtime.store.writing import replacing
 
 if TYPE_CHECKING:
     import keras
@@ -120,14 +120,11 @@ class Epochs:
         arrays: dict[str, Any] = {f"value {i}": variable.numpy() for i, variable in enumerate(self.variables)}
         arrays |= {f"best {i}": value for i, value in enumerate(best)}
         file.parent.mkdir(parents=True, exist_ok=True)
-        working = file.with_name(f".{file.stem}.{uuid4().hex}.npz")
-        with working.open("wb") as out:
+        # Another process may have finished the same training and removed its files.
+        with suppress(FileNotFoundError), replacing(file) as working, working.open("wb") as out:
             np.savez(out, allow_pickle=False, state=np.array(json.dumps(asdict(state))), **arrays)
             out.flush()
             os.fsync(out.fileno())
-        # Another process may have finished the same training and removed its files.
-        with suppress(FileNotFoundError):
-            working.replace(file)
 
     def _read(self, file: Path) -> None:
         """Read the file, if it is complete and of this model; else rename it."""

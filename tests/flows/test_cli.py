@@ -372,3 +372,11 @@ def test_expectations_of_a_persons_own_lie_beside_the_recipe_and_are_read_again_
     wrong = command("check", str(tmp_path / "r.toml"))
     assert wrong.code == 2
     assert "wide.json: expected JSON" in wrong.err
+
+
+@pytest.mark.parametrize(("closed", "code"), [("<&- >&- 2>&-", 0), (">&-", 0), ("2>&-", 2)])
+def test_a_closed_stream_changes_no_exit_code(tmp_path, closed, code):
+    words = "heads" if code == 0 else "check no_such_recipe"
+    command = f"exec {Path(sys.executable).with_name('headstart')} {words} --home {tmp_path} {closed}"
+    done = subprocess.run(["sh", "-c", command], env=outside(), capture_output=True, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False)

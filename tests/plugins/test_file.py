@@ -3,6 +3,7 @@
 import helpers
 import numpy as np
 import pytest
+from trouble import attacks
 
 from tasks.networks import backend, classifiers, files, pooling
 from tasks.networks.backbones import file
@@ -54,6 +55,13 @@ def test_what_is_no_network_for_images_is_refused(saved, tmp_path):
     keras.Sequential([keras.Input((7,)), keras.layers.Dense(2)]).save(tmp_path / "flat.keras")
     with pytest.raises(UsageError, match=r"flat\.keras"):
         file.build(32, str(tmp_path / "flat.keras"))
+
+
+@pytest.mark.parametrize(("attack", "found"), [("memory", "asks for 540000000 weights"), ("state", "with a state")])
+def test_a_file_that_asks_for_a_larger_network_than_it_holds_is_refused_before_it_is_built(tmp_path, attack, found):
+    _, read = getattr(attacks, f"keras_{attack}")(tmp_path)
+    with pytest.raises(DependencyError, match=found):
+        read()
 
 
 def test_code_in_a_file_is_refused_and_not_run(tmp_path):

@@ -213,6 +213,13 @@ def test_a_preset_with_other_classes_is_refused(folder, change, found):
         hub.build(64, preset=str(folder))
 
 
+@pytest.mark.parametrize("weights", ["preset", "random"])
+def test_a_preset_that_asks_for_more_than_its_weights_is_refused_before_it_is_built(folder, weights):
+    _hostile(folder, lambda c: c["config"].update(mlp_dim=1_000_000))
+    with pytest.raises(DependencyError, match=r"asks for \d+ weights or more, its arrays have"):
+        hub.build(64, weights, preset=str(folder))
+
+
 def test_a_preset_with_a_pickle_or_without_a_configuration_is_refused(folder):
     (folder / "model.pkl").write_bytes(b"")
     with pytest.raises(DependencyError, match=r"model\.pkl: files that can run code"):

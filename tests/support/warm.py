@@ -91,7 +91,7 @@ class Command:
         """Wait until it has started Prefect's server; the processes of that."""
         while True:
             children = psutil.Process(self.process.pid).children()
-            if found := [child for child in children if "uvicorn" in child.cmdline()]:
+            if found := [child for child in children if "flows.deployments.locked_server" in child.cmdline()]:
                 return found
             assert self.process.is_alive(), self.err.read_text()
             time.sleep(0.1)

@@ -5,10 +5,12 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import helpers
@@ -30,10 +32,16 @@ def working(tmp_path):
     for package in ("flows", "tasks", "mlflow"):
         (folder / package).mkdir(parents=True)
         (folder / package / "__init__.py").write_text(MINE)
-    for module in ("queue", "secrets", "train", "utils"):
+    for module in ("aiosqlite", "queue", "secrets", "train", "utils"):
         (folder / f"{module}.py").write_text(MINE)
-    (folder / ".env").write_text("DATABASE=abc\nserver=x\napi=y\nHOME=/elsewhere\nlogging=loud\n")
-    (folder / "prefect.toml").write_text('[logging]\nlevel = "WARNING"\n')
+    (folder / ".env").write_text("DATABASE=abc\nserver=x\nPREFECT_LOGGING_SETTINGS_PATH=log.yml\nlogging=loud\n")
+    (folder / "prefect.toml").write_text('profiles_path = "p.toml"\n[logging]\nconfig_path = "log.yml"\n')
+    (folder / "pyproject.toml").write_text('[tool.prefect.api]\nurl = "http://127.0.0.1:9/api"\n')
+    (folder / "p.toml").write_text(
+        'active = "p"\n[profiles.p]\nPREFECT_LOGGING_SETTINGS_PATH = "log.yml"\nPREFECT_API_URL = "http://127.0.0.1:9/api"\n'
+    )
+    run = f'{{"()": "subprocess.Popen", "args": ["touch", "{folder}/run"]}}'
+    (folder / "log.yml").write_text(f"version: 1\nhandlers: {{x: {run}}}\n")
     (folder / "r.toml").write_text(helpers.recipe(helpers.photos(tmp_path / "photos")))
     return folder
 
@@ -104,16 +112,38 @@ def test_a_disk_that_is_full_or_read_only_is_one_sentence(tmp_path, disk, filled
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("signals", [(signal.SIGHUP,), (signal.SIGINT, signal.SIGINT)])
-def test_a_closed_terminal_and_two_interrupts_leave_no_server(working, signals):
+@pytest.mark.parametrize(
+    "signals", [(signal.SIGHUP,), (signal.SIGINT,), (signal.SIGINT, signal.SIGINT), (signal.SIGTERM,)]
+)
+def test_a_closed_terminal_and_interrupts_end_a_run_and_leave_no_server(working, signals):
     run = warm.Command("check", "r.toml", "--home", "../home", env=helpers.outside(), cwd=working)
     left = run.own_server()
+    run.until("ingest")
     for number in signals:
-        run.send(number)
+        with suppress(ProcessLookupError):
+            # To all processes of the terminal, as its driver, `timeout` and systemd do.
+            os.killpg(run.process.pid, number)
         time.sleep(1.2)
-    assert run.answer().code == 130
-    run.end()
+    run.process.join(20)
     _, alive = psutil.wait_procs(left, timeout=20)
+    said = run.err.read_text()
+    run.end()
+    assert (run.process.exitcode, alive) == (130, []), said
+
+
+def test_the_server_of_a_killed_command_ends_too_and_nobody_could_listen_in_its_place(working):
+    run = warm.Command("check", "r.toml", "--home", "../home", env=helpers.outside(), cwd=working)
+    left = run.own_server()
+    (port,) = {
+        each.laddr.port
+        for each in psutil.Process(run.process.pid).net_connections()
+        if each.status == psutil.CONN_LISTEN
+    }
+    with pytest.raises(OSError, match="in use"):
+        socket.create_server(("127.0.0.1", port))
+    run.send(signal.SIGKILL)
+    _, alive = psutil.wait_procs(left, timeout=20)
+    run.end()
     assert not alive
 
 

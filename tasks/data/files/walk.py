@@ -24,7 +24,14 @@ def hidden(name: str) -> bool:
 def folders(folder: Path) -> list[Path]:
     """The sub-folders that are not hidden, sorted."""
     with os.scandir(folder) as found:  # knows what is a folder without asking for each of a million photos
-        return sorted(Path(f.path) for f in found if not hidden(f.name) and f.is_dir())
+        return sorted(Path(f.path) for f in found if not hidden(f.name) and _is_folder(f))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle
+        return False
 
 
 def loose(folder: Path) -> list[Path]:
@@ -55,7 +62,8 @@ def _below(folder: Path, root: Path, seen: set[Path]) -> Iterator[tuple[Path, st
     inside = [f for f in sorted(folder.iterdir()) if not hidden(f.name)]
     for file in inside:
         if not file.is_dir():
-            error = None if file.resolve().is_relative_to(root) else "a link to a file outside the source"
+            # `Path.resolve` raises for a link in a circle.
+            error = None if Path(os.path.realpath(file)).is_relative_to(root) else "a link to a file outside the source"
             yield file, error
     # A folder itself before links to it.
     for below in sorted((f for f in inside if f.is_dir()), key=lambda f: f.is_symlink()):

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Callable, Container
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ import numpy as np
 
 from tasks.data.images import pipeline, plain
 from tasks.data.images.decode import FORMATS, SCAN, SCANS
-from tasks.runtime.store.photos import MAX_BYTES
+from tasks.runtime.store import photos
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -106,10 +105,10 @@ def _facts(path: str, look: Callable[[Image.Image, bytes, str], dict[str, Any]])
     from PIL import Image
 
     try:
-        size = Path(path).stat().st_size
-        if size > MAX_BYTES:
-            return Facts(bytes=size, error=f"{size} bytes, more than the limit of {MAX_BYTES}")
-        data = Path(path).read_bytes()
+        size = photos.size(path)
+        if size > photos.MAX_BYTES:
+            return Facts(bytes=size, error=f"{size} bytes, more than the limit of {photos.MAX_BYTES}")
+        data = photos.content(path, "")
     except OSError as error:
         return Facts(error=f"{CLOSED}: {error.strerror}")
     key = hashlib.sha256(data).hexdigest()

@@ -13,7 +13,7 @@ from tasks.networks import saved_models
 from tasks.networks.backbones import Choice
 from tasks.networks.cutting import Backbone, block_ends
 from tasks.networks.files import anew, load
-from tasks.networks.weights import files, hdf5
+from tasks.networks.weights import files, hdf5, limit
 from tasks.runtime.errors import DependencyError, UsageError, brief
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ def _graph(path: Path, x: keras.KerasTensor, output: str) -> keras.KerasTensor:
 
 def _read(path: Path) -> keras.Model:
     try:
-        hdf5.check_keras(path)
-        return load(path)
+        with limit.at_most(hdf5.check_keras(path)):
+            return load(path)
     except files.DAMAGE as error:
         raise DependencyError(f"{path}: expected a network in a .keras file, without code: {brief(error)}") from None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.networks import files
-from tasks.networks.weights import hdf5
+from tasks.networks.weights import hdf5, limit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +25,9 @@ def assign(model: keras.Model, path: Path) -> None:
     where they do not fit, or where a `.keras` file holds code.
     """
     if path.suffix == ".keras":
-        hdf5.check_keras(path)
-        _assign(model, files.load(path).get_weights())
+        with limit.at_most(hdf5.check_keras(path)):
+            network = files.load(path)
+        _assign(model, network.get_weights())
     else:
         _of_h5(model, path)
 

@@ -5,6 +5,7 @@ external storage and virtual data sets. A file of a kilobyte can also describe a
 nothing of that.
 """
 
+import json
 import re
 import struct
 import zipfile
@@ -24,7 +25,7 @@ SMALL = 2**20
 SMALL_TOGETHER = 2**26
 #: NumPy's kinds of numbers.
 NUMBERS = "fiub"
-WEIGHTS = ".weights.h5"
+CONFIGURATION, WEIGHTS = "config.json", ".weights.h5"
 #: How a file begins, and by its version where the widths of addresses and lengths are: 8 bytes, as h5py writes them.
 START, WIDTHS = b"\x89HDF\r\n\x1a\n", {0: 13, 1: 13, 2: 9, 3: 9}
 #: How a heap begins that texts of any length are in.
@@ -32,8 +33,8 @@ HEAP = b"GCOL\x01"
 CHUNK = 2**20
 
 
-def check(file: Path | IO[bytes]) -> None:
-    """Raise `ValueError` unless everything in an HDF5 file is numbers that it holds itself."""
+def check(file: Path | IO[bytes]) -> int:
+    """How many numbers an HDF5 file holds. Raises `ValueError` unless all in it is numbers that it holds itself."""
     import h5py
 
     with file.open("rb") if isinstance(file, Path) else nullcontext(file) as raw:
@@ -41,7 +42,7 @@ def check(file: Path | IO[bytes]) -> None:
     with h5py.File(file) as opened:
         waiting: list[Any] = [opened]
         seen: set[Any] = set()
-        grown = 0
+        grown = numbers = 0
         while waiting:
             group = waiting.pop()
             for name in group:
@@ -56,22 +57,35 @@ def check(file: Path | IO[bytes]) -> None:
                     waiting.append(item)
                 elif isinstance(item, h5py.Dataset):
                     grown += _growth(item)
+                    numbers += item.size or 0
         if grown > SMALL_TOGETHER:
             raise ValueError(f"its arrays have {grown} bytes more than the file can hold")
+    return numbers
 
 
-def check_keras(path: Path) -> None:
+def check_keras(path: Path) -> int:
     """As `check`, for the arrays in a `.keras` file. Raises `ValueError` for a file that is none, too."""
+    numbers = 0
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > GROWTH * path.stat().st_size:
                 raise ValueError("its entries are too large for the file")
             for entry in archive.infolist():
-                if entry.filename.endswith(WEIGHTS):
+                if entry.filename == CONFIGURATION:
+                    json.loads(archive.read(entry), object_hook=_no_state)
+                elif entry.filename.endswith(WEIGHTS):
                     with archive.open(entry) as file:
-                        check(file)
+                        numbers += check(file)
     except files.DAMAGE as error:
         raise ValueError(str(error)) from None
+    return numbers
+
+
+def _no_state(configuration: dict[str, Any]) -> dict[str, Any]:
+    """A layer that keeps a state makes one of the size that its file asks for; images have no use for it."""
+    if configuration.get("stateful") is True:
+        raise ValueError("it has a layer with a state from one batch to the next")
+    return configuration
 
 
 def _check_heaps(file: IO[bytes]) -> None:

@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.networks.weights import files, hdf5
+from tasks.networks.weights import files, hdf5, limit
 from tasks.runtime.errors import DependencyError, UsageError, brief
 from tasks.runtime.home import expanded, home
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Packages whose classes a preset may name.
 KNOWN = {"keras", "keras_hub", "keras_nlp"}
+#: Numbers of a network whose folder has no weights: a ViT-g has as many.
+LARGEST = 10**9
 PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".joblib"}
 
 
@@ -89,9 +91,8 @@ def read(folder: Path, with_weights: bool, **changes: Any) -> keras.Model:
 
     _check_classes(folder)
     try:
-        for file in folder.glob("*.h5") if with_weights else ():
-            hdf5.check(file)
-        return keras_hub.models.Backbone.from_preset(str(folder), load_weights=with_weights, **changes)
+        with limit.at_most(sum(map(hdf5.check, folder.glob("*.h5"))) or LARGEST):
+            return keras_hub.models.Backbone.from_preset(str(folder), load_weights=with_weights, **changes)
     except files.DAMAGE as error:
         raise DependencyError(f"{folder}: expected a KerasHub preset, found a mistake: {error}") from None
 

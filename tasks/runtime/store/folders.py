@@ -17,7 +17,7 @@ from tasks.runtime import locks, progress
 from tasks.runtime.home import home
 from tasks.runtime.store import checksums, uses
 from tasks.runtime.store.commits import DAMAGED
-from tasks.runtime.store.files import whole
+from tasks.runtime.store.writing import replacing
 
 #: Folders of photos that a source has unpacked: many files, of which the stages that read them notice what is missing.
 PHOTOS = "sources"
@@ -139,7 +139,7 @@ def _notes(found: Path) -> Path:
 
 
 def _note(found: Path, files: dict[str, list[int]]) -> None:
-    with whole(_notes(found)) as working:
+    with replacing(_notes(found)) as working:
         working.write_text(json.dumps(files))
 
 

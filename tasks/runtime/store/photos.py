@@ -3,9 +3,11 @@
 Later stages read a photo again: from its copy. A copy that was deleted or is damaged is fetched again.
 """
 
+import errno
 import hashlib
 import json
 import shutil
+import stat
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +15,8 @@ from typing import Any
 
 from tasks.runtime.errors import DataError
 from tasks.runtime.home import home
-from tasks.runtime.store import files, remote
+from tasks.runtime.store import remote
+from tasks.runtime.store.writing import replacing
 
 #: The largest photo that is read, bytes.
 MAX_BYTES = 512 * 2**20
@@ -53,8 +56,20 @@ def paths(uris: Iterable[str], keys: Iterable[str]) -> list[str]:
     return found
 
 
+def size(path: str) -> int:
+    """Bytes of a local file. Raises `OSError` where there is none, also for a pipe or a device, which have no end."""
+    found = Path(path).stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "no file")
+    return found.st_size
+
+
 def content(path: str, key: str) -> bytes:
-    """The bytes of a local file. Raises `DataError` if they are not those of the key, where it is not ""."""
+    """The bytes of a local file. Raises `DataError` if they are not those of the key, where it is not "".
+
+    Raises `OSError` as `size` does.
+    """
+    size(path)
     data = Path(path).read_bytes()
     if key:
         check(path, data, key)
@@ -130,7 +145,8 @@ def sound(key: str) -> bool:
 
 
 def _write(file: Path, data: bytes) -> None:
-    with files.whole(file) as working:
+    """Whole or not at all, next to other writers."""
+    with replacing(file) as working:
         working.write_bytes(data)
 
 

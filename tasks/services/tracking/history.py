@@ -12,6 +12,7 @@ from pyarrow.lib import ArrowException
 
 from tasks.runtime.errors import DependencyError, brief, without_secrets
 from tasks.runtime.store import checksums
+from tasks.runtime.store.writing import replacing
 from tasks.services.tracking.client import client, every
 from tasks.services.tracking.context import CHECKSUM, current
 
@@ -73,8 +74,8 @@ def last(name: str, stage: str, artifact: str, to: Path) -> bool:
     for run in _finished(name, f"tags.`headstart.stage` = '{stage}'"):
         digest = digest or run.data.tags["headstart.digest"]
         if run.data.tags["headstart.digest"] == digest and _has(run.info.run_id, artifact):
-            with TemporaryDirectory() as folder:
-                shutil.copyfile(client().download_artifacts(run.info.run_id, artifact, folder), to)
+            with TemporaryDirectory() as folder, replacing(to) as working:
+                shutil.copyfile(client().download_artifacts(run.info.run_id, artifact, folder), working)
             return True
     return False
 

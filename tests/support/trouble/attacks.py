@@ -12,6 +12,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from helpers import COLOURS, encoded, photo
 from PIL import Image
@@ -80,6 +81,41 @@ def hdf5_elsewhere(folder: Path) -> Attack:
         del group["0"]
         group.create_dataset("0", (8, 8), "<f4", external=[(str(secret), 0, 256)])
     return file.stat().st_size, lambda: hdf5.check(file)
+
+
+def _keras(folder: Path, layers: list[Any], batch: int | None, old: bytes, new: bytes) -> Attack:
+    """A `.keras` file whose configuration alone has changed."""
+    import keras
+
+    from tasks.networks.backbones import file as of_file
+
+    small, evil = folder / "small.keras", folder / "evil.keras"
+    keras.Sequential([keras.Input((32, 32, 3), batch_size=batch), *layers]).save(small)
+    with zipfile.ZipFile(small) as read, zipfile.ZipFile(evil, "w") as written:
+        for name in read.namelist():
+            data = read.read(name)
+            written.writestr(name, data.replace(old, new) if name == "config.json" else data)
+    return evil.stat().st_size, lambda: of_file.build(32, str(evil))
+
+
+def keras_memory(folder: Path) -> Attack:
+    from keras.layers import Conv2D
+
+    return _keras(folder, [Conv2D(7, 3)], None, b'"filters": 7', b'"filters": 20000000')
+
+
+def keras_state(folder: Path) -> Attack:
+    from keras.layers import Reshape, SimpleRNN
+
+    return _keras(folder, [Reshape((1024, 3)), SimpleRNN(7, stateful=True)], 11, b"[11,", b"[200000000,")
+
+
+def keras_weights(folder: Path) -> Attack:
+    from tasks.networks.backbones import applications
+
+    applications.build(64, "random", name="MobileNetV3Small")
+    size, _ = keras_memory(folder)
+    return size, lambda: applications.build(64, str(folder / "evil.keras"), name="MobileNetV3Small")
 
 
 def many_frames() -> bytes:

@@ -1,6 +1,7 @@
 """Facts of files, fixed views, and the pipeline from files to squares."""
 
 import hashlib
+import os
 import threading
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tasks.data.images import augment, facts, pipeline
 from tasks.data.images.decode import preparer
 from tasks.runtime import processes
 from tasks.runtime.errors import DataError
+from tasks.runtime.store import photos
 
 
 def _facts(tmp_path, data: bytes, limit: int = 10**6):
@@ -58,6 +60,19 @@ def test_16_bit_and_transparent_photos_have_facts(tmp_path):
 )
 def test_a_bad_file_has_a_reason_and_raises_nothing(tmp_path, data, reason):
     assert reason in _facts(tmp_path, data)["error"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "circle"])
+def test_what_is_no_file_has_a_reason_and_is_not_waited_for(tmp_path, kind):
+    path = tmp_path / "photo.png"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to({"device": "/dev/zero", "circle": path}[kind])
+    assert facts.read(str(path), 64, 10)[0]["error"].startswith("cannot be opened: ")
+    assert facts.square(str(path), set(), 32, "pad", 10)[0]["error"].startswith("cannot be opened: ")
+    with pytest.raises(OSError, match=r"no file|symbolic links"):
+        photos.content(str(path), "")
 
 
 def test_a_missing_file_has_a_reason(tmp_path):

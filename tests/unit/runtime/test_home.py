@@ -95,14 +95,26 @@ def test_an_address_is_shown_without_its_secrets():
     assert without_secrets(said) == "refused: http://h:1/a (url='postgresql://h/db')"
 
 
-@pytest.mark.parametrize("name", ["prefect.toml", "pyproject.toml", ".env"])
-def test_a_broken_file_of_settings_in_the_working_folder_is_named(tmp_path, monkeypatch, name):
-    monkeypatch.chdir(tmp_path)
-    error = type("SettingsError", (ValueError,), {})("Failed to load Prefect settings")
-    assert home.unreadable(error) == ""
-    (tmp_path / name).write_bytes(b"[broken\xff")
-    assert f"Expected a file that can be read at {tmp_path / name}, " in home.unreadable(error)
-    assert home.unreadable(ValueError("another")) == ""
+@pytest.mark.parametrize("text", [b"[[[", b'active = "\xff"', b"profiles = 3", b"profiles.a = 3", None])
+def test_profiles_of_prefect_that_cannot_be_read_are_named_with_what_to_do(environment, tmp_path, monkeypatch, text):
+    monkeypatch.setattr(os, "environ", {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")})
+    file = tmp_path / "home" / "prefect" / "profiles.toml"
+    file.parent.mkdir(parents=True)
+    file.mkdir() if text is None else file.write_bytes(text)
+    with pytest.raises(DependencyError, match=rf"{file}: expected .* as TOML, found .*\. Correct .* or move it away"):
+        environment()
+
+
+def test_a_wrong_setting_of_prefect_is_named_with_where_it_may_come_from(environment, tmp_path):
+    from prefect.settings.models.logging import LoggingSettings
+
+    environment(PREFECT_LOGGING_LEVEL="loud", PREFECT_PROFILES_PATH=str(tmp_path / "p.toml"))
+    with pytest.raises(ValueError, match="LoggingSettings") as caught:
+        LoggingSettings()
+    said = home.wrong_setting(caught.value)
+    assert said.startswith("Prefect's LoggingSettings, level: Input should be 'DEBUG',")
+    assert f"found 'LOUD'. Correct the variable PREFECT_… of the environment, or the profile in {tmp_path}" in said
+    assert home.wrong_setting(ValueError("another")) == ""
 
 
 def test_servers_of_this_machine_are_never_asked_through_a_proxy(environment):

@@ -2,11 +2,13 @@
 
 import json
 import os
+import socket
 import stat
 
 import pytest
 
 from tasks.runtime import own_server
+from tasks.runtime.errors import UsageError
 
 
 @pytest.fixture
@@ -48,3 +50,21 @@ def test_a_server_that_the_environment_names_is_not_replaced(alone):
         assert own_server.find()
     assert os.environ["PREFECT_API_URL"] == "http://elsewhere/api"
     assert os.environ["PREFECT_API_AUTH_STRING"] == ""
+
+
+def test_nobody_else_can_listen_at_an_address_that_is_kept_for_a_server():
+    with own_server.listening() as kept:
+        taken = kept.getsockname()
+        with pytest.raises(OSError, match="in use"):
+            socket.create_server(taken)
+        with own_server.listening(taken[1]) as other:
+            assert other.getsockname()[1] not in (0, taken[1])
+
+
+def test_one_process_serves_a_home(alone):
+    with own_server.only(), own_server.announced("http://127.0.0.1:4201", "headstart:secret") as file:
+        with pytest.raises(UsageError, match=r"no other headstart serve .* found one at http://127.0.0.1:4201"):
+            own_server.only().__enter__()
+        assert file.exists()
+    with own_server.only():
+        pass

@@ -63,7 +63,7 @@ def propose(path: str, given: dict[str, Any]) -> Proposal:
     if remote.scheme(path):
         path = str(where)
     place = expanded(path)
-    if not place.exists():
+    if not place.is_dir() and not place.is_file():
         raise UsageError(
             f"Expected a folder of photos, a table ({', '.join(tables.SUFFIXES)}) or {TFDS}NAME, found none at {path} "
             f"({place.absolute()})."
@@ -140,7 +140,7 @@ def _table(place: Path) -> Path | None:
         return place
     if there := [place / name for name in tables.METADATA if (place / name).is_file()]:
         return there[0]
-    beside = [f for f in walk.loose(place) if f.suffix.lower() in TABLES]
+    beside = [f for f in walk.loose(place) if f.suffix.lower() in TABLES and f.is_file()]
     if not beside or _classes(place) > 1:
         return None
     if len(beside) > 1:

@@ -164,3 +164,10 @@ def test_a_file_name_that_is_not_utf_8_is_set_aside(tmp_path):
     rows = sources.listing(Source(kind="folder", options={"path": str(tmp_path)}))
     assert rows["error"].dropna().tolist() == ["a file name that is not UTF-8: rename the file"]
     assert sources.listing_digest(Source(kind="folder", options={"path": str(tmp_path)}))
+
+
+def test_a_link_in_a_circle_is_a_row_like_any_other_file(tmp_path):
+    helpers.photos(tmp_path, each=1)
+    (tmp_path / "red" / "loop.png").symlink_to("loop.png")
+    for rows in (folder.rows(path=tmp_path), files.rows(path=tmp_path)):
+        assert rows.loc[rows["uri"].str.endswith("loop.png"), "error"].tolist() == [None]

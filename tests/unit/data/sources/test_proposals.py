@@ -1,5 +1,7 @@
 """What `headstart init` makes of folders and tables that nobody has described, without a run."""
 
+import os
+import shutil
 import tomllib
 
 import helpers
@@ -151,3 +153,13 @@ def test_any_text_is_written_as_toml():
     assert tomllib.loads(text) == values
     with pytest.raises(UsageError, match="Expected text in UTF-8"):
         writing.toml({"name": "\udce9"}, {}, "./s", "")
+
+
+def test_a_pipe_is_no_table_and_none_beside_photos(tmp_path):
+    helpers.photos(tmp_path / "one", each=1)
+    shutil.rmtree(tmp_path / "one" / "red")
+    shutil.rmtree(tmp_path / "one" / "blue")
+    os.mkfifo(tmp_path / "one" / "table.csv")
+    with pytest.raises(UsageError, match=r"Expected a folder of photos, a table .* found none at"):
+        propose(str(tmp_path / "one" / "table.csv"), {})
+    assert propose(str(tmp_path / "one"), {}).source.kind == "folder"

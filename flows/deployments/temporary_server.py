@@ -1,0 +1,42 @@
+"""The Prefect server of a command that finds none; Prefect's clients look for it by its class."""
+
+import os
+import socket
+import subprocess
+import time
+from typing import Any
+
+from prefect.server.api.server import SubprocessASGIServer
+from prefect.settings import get_current_settings
+
+from tasks.runtime import own_server
+
+#: Seconds that it may take to answer.
+STARTS = 120
+
+
+class TemporaryServer(SubprocessASGIServer):
+    """As Prefect's, but listening before its process begins: whoever else listened there would be told the password."""
+
+    _listener: socket.socket
+
+    def find_available_port(self) -> int:
+        """Listen at any free port, and tell it."""
+        self._listener = own_server.listening()
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    def _run_uvicorn_command(self) -> subprocess.Popen[Any]:
+        light = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"}
+        given = get_current_settings().to_environment_variables(exclude_unset=True)
+        process = own_server.started(self._listener, os.environ | light | given)
+        deadline = time.monotonic() + STARTS
+        # Prefect's own wait is for a port that refuses.
+        while process.poll() is None and not own_server.answers(self.address, 1) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return process
+
+    def stop(self) -> None:
+        """End it for good."""
+        super().stop()
+        self._listener.close()

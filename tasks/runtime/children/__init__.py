@@ -1,0 +1,1 @@
+"""What the Python processes that a command starts load first: Python imports `sitecustomize` by itself."""

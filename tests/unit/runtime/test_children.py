@@ -1,0 +1,74 @@
+"""A working folder full of files that libraries look for, and a process that a command starts in it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tasks.runtime import home
+
+SETTINGS = """
+import json
+from prefect.settings import get_current_settings
+found = get_current_settings()
+print(json.dumps([str(found.logging.config_path), found.api.url, found.server.ui.enabled]))
+"""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Runs Python code with the environment of a command, in a folder of somebody else."""
+    monkeypatch.setattr(os, "environ", {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")})
+    monkeypatch.chdir(tmp_path)
+    os.environ["PYTHONPATH"] = str(tmp_path / "site")
+    home.configure(tmp_path / "home")
+
+    def python(code):
+        done = subprocess.run([sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, check=False)
+        return done.stdout.strip() or done.stderr.strip()[-200:]
+
+    return python
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_prefect_reads_no_settings_from_files_of_the_working_folder(run, tmp_path, broken):
+    profile = '[profiles.p]\nPREFECT_LOGGING_SETTINGS_PATH = "log.yml"\n'
+    for name, text in {
+        ".env": "PREFECT_LOGGING_SETTINGS_PATH=log.yml\nPREFECT_PROFILES_PATH=p.toml\n",
+        "prefect.toml": 'profiles_path = "p.toml"\n[logging]\nconfig_path = "log.yml"\n',
+        "pyproject.toml": '[tool.prefect.api]\nurl = "http://elsewhere/api"\n',
+        "p.toml": f'active = "p"\n{profile}',
+    }.items():
+        (tmp_path / name).write_bytes(b"[broken\xff" if broken else text.encode())
+    # The home's own profile counts.
+    own = 'active = "mine"\n[profiles.mine]\nPREFECT_SERVER_UI_ENABLED = "false"\n'
+    (tmp_path / "home/prefect/profiles.toml").write_text(own)
+    assert json.loads(run(SETTINGS)) == [str(tmp_path / "home/prefect/logging.yml"), None, False]
+
+
+def test_what_upgrades_a_database_puts_no_folder_on_pythons_path(run):
+    code = """
+import sys
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+before, config = list(sys.path), Config()
+config.set_main_option("script_location", ".")
+config.set_main_option("prepend_sys_path", ".")
+ScriptDirectory.from_config(config)
+print(sys.path == before)
+"""
+    assert run(code) == "True"
+
+
+def test_the_machines_own_start_of_python_still_runs(run, tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text('import os\nos.environ["OF_THE_MACHINE"] = "yes"\n')
+    assert run('import os; print(os.environ.get("OF_THE_MACHINE"))') == "yes"
+
+
+def test_figures_look_the_same_everywhere(run, tmp_path):
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfont.size: 40\n")
+    code = "from tasks.reports import figures; figures.learning_rate([1e-3, 1e-2], [2, 1], 1e-2, figures.Path('f.png'))"
+    assert run(code) == ""
