@@ -1,9 +1,9 @@
 #!/bin/sh
 # All that cannot be computed again, into a new folder: the databases, the files of runs and versions, the home.
-#   infra/backup.sh FOLDER
+#   infra/backup.sh FOLDER [--home-only]
 # A version's files are stored before its row is, and never changed: databases first, then files, so that each version
 # of a backup has all of its files. Runs may go on meanwhile; `mlflow gc` may not. Where something is not in reach that
-# belongs into a backup, nothing is written.
+# belongs into a backup, nothing is written. With --home-only it is the home alone: the server has a backup of its own.
 #
 # From the environment, each only where it is used:
 #   PGHOST, PGPORT, MLFLOW_DB_PASSWORD, MLFLOW_USERS_DB_PASSWORD, PREFECT_DB_PASSWORD    the databases of servers
@@ -13,10 +13,14 @@ set -eu
 umask 077
 here=$(dirname "$0")
 folder=${1:?where the backup goes: a new folder}
+shift
+if [ "$*" = --home-only ]; then
+    unset PGHOST MLFLOW_ARTIFACTS_DESTINATION
+fi
 if [ -n "${PGHOST:-}" ]; then
     : "${MLFLOW_DB_PASSWORD:?}" "${MLFLOW_USERS_DB_PASSWORD:?}" "${PREFECT_DB_PASSWORD:?}"
 fi
-home=$(python -P -m tasks.services.backups begin "$folder")
+home=$(python -P -m tasks.services.backups begin "$folder" "$@")
 trap '[ -f "$folder/SHA256SUMS" ] || echo "This is no whole backup: $folder. Delete it." >&2' EXIT
 
 dump() {

@@ -24,6 +24,8 @@ from tasks.runtime.home import home
 from tasks.runtime.store.writing import replacing
 
 SUMS = "SHA256SUMS"
+#: A file in the backup of a home whose server has its own; the script's option is `--` and this.
+HOME_ONLY = "home-only"
 #: Dumps of the databases of servers.
 DUMPS = ("mlflow.dump", "mlflow_users.dump", "prefect.dump")
 #: Variables that servers need: where PostgreSQL is, and where the files of runs are.
@@ -38,21 +40,45 @@ UNION SELECT storage_location FROM model_versions WHERE current_stage <> 'Delete
 """
 
 
-def begin(folder: Path) -> None:
+def begin(folder: Path, home_only: bool = False) -> None:
     """Make the folder of a new backup, with copies of the SQLite databases.
 
-    Raises `UsageError` if it is there, or if something of a backup is not in reach; nothing is made then.
+    `home_only`: the server has a backup of its own. Raises `UsageError` if the folder is there, or if something that
+    belongs into a backup is not in reach; nothing is made then.
     """
     if not home().is_dir():
         raise UsageError(f"Expected a home folder, found none at {home()}. Name it with HEADSTART_HOME.")
     if folder.resolve().is_relative_to(home().resolve()):
         raise UsageError(f"Expected a folder outside of the home {home()}, found {folder}. Name another one.")
+    inside = (each for each in home().iterdir() if each.is_symlink() and each.is_dir() and each.name not in LEFT_OUT)
+    if links := [each.name for each in inside if not _kept(str(each))]:
+        raise UsageError(
+            f"Expected all of the home in {home()}, found links that lead elsewhere: {few(links)}. Move these folders "
+            f"into the home; that of the files of runs may stay, if {DESTINATION} names it."
+        )
+    if not home_only:
+        _sources()
+    found = {name: file for name, file in _databases().items() if file.is_file()}
+    for file in found.values():
+        _in_reach(file)
+    try:
+        folder.mkdir(mode=0o700)
+    except OSError as error:
+        raise UsageError(f"Expected a new folder in one that is there, found {folder}: {error.strerror}.") from None
+    if home_only:
+        (folder / HOME_ONLY).touch()
+    for name, file in found.items():
+        _copy(file, folder / name)
+
+
+def _sources() -> None:
+    """Raise `UsageError` if the databases and files of MLflow that the settings name are not in reach."""
     used = _used()
     if not os.environ.get(SERVER):
         if used is None:
             raise UsageError(
-                f"Expected {SERVER} and the passwords of the databases of {_tracking()}, found none. Set them; for a "
-                f"home without servers, unset {TRACKING}."
+                f"Expected {SERVER} and the passwords of the databases of {_tracking()}, found none. Set them; or give "
+                f"--{HOME_ONLY} after the folder, if that server has a backup of its own."
             )
         if not used.is_file():
             raise UsageError(
@@ -63,15 +89,6 @@ def begin(folder: Path) -> None:
         raise UsageError(f"Expected {DESTINATION}, where MLflow's server keeps files, found none. Set it.")
     elif _tracking() and used and not used.is_file():
         raise UsageError(f"Expected MLflow's database at {used}, found none. Correct {TRACKING}, or unset it.")
-    found = {name: file for name, file in _databases().items() if file.is_file()}
-    for file in found.values():
-        _in_reach(file)
-    try:
-        folder.mkdir(mode=0o700)
-    except OSError as error:
-        raise UsageError(f"Expected a new folder in one that is there, found {folder}: {error.strerror}.") from None
-    for name, file in found.items():
-        _copy(file, folder / name)
 
 
 def check(folder: Path) -> None:
@@ -85,14 +102,15 @@ def check(folder: Path) -> None:
         raise UsageError(f"Expected {', '.join(DUMPS)} in {folder}, found no {', '.join(missing)}.")
     if dumps and not (folder / "objects").is_dir():
         raise UsageError(f"Expected the files of MLflow's server in {folder}/objects, found no such folder.")
-    if not dumps and not ("home.tar" in there and own):
+    alone = HOME_ONLY in there
+    if not dumps and not ("home.tar" in there and (own or alone)):
         raise UsageError(f"Expected home.tar and a database in {folder}, found {few(sorted(there), 5) or 'nothing'}.")
     for wanted, name in ((dumps, SERVER), ((folder / "objects").is_dir(), DESTINATION)):
         if wanted and not os.environ.get(name):
             raise UsageError(f"Expected {name}, as the backup in {folder} is one of servers, found none. Set it.")
     places = _databases()
     used = {name for name, file in places.items() if file == _used()}
-    if own - {*places} or not (dumps or used & own):
+    if own - {*places} or not (dumps or alone or used & own):
         raise UsageError(
             f"Expected {TRACKING} as it was when {folder} was written, which holds {', '.join(sorted(own))}; found "
             f"{_tracking() or 'none'}. Set it to the same database, or unset it if it was not set."
@@ -179,7 +197,13 @@ def _copy(file: Path, to: Path) -> None:
 
 if __name__ == "__main__":
     try:
-        {"begin": begin, "check": check, "end": end}[sys.argv[1]](Path(sys.argv[2]))
+        step, folder, *options = sys.argv[1:]
+        if options not in ([], [f"--{HOME_ONLY}"]):
+            raise UsageError(f"Expected a folder and perhaps --{HOME_ONLY}, found {few(options)} after the folder.")
+        if step == "begin":
+            begin(Path(folder), bool(options))
+        else:
+            {"check": check, "end": end}[step](Path(folder))
         print(home())
     except HeadstartError as error:
         print(error, file=sys.stderr)

@@ -16,7 +16,7 @@ from tasks.runtime.store.checks import Damage
 from tasks.runtime.store.inventory import RESULTS
 from tasks.services import tracking
 from tasks.services.orchestration import results
-from tasks.services.registry import verification, versions
+from tasks.services.registry import ledger, registered_models, verification, versions
 from tasks.services.tracking import outbox
 
 
@@ -44,6 +44,9 @@ def damaged() -> Iterator[Damage]:
         yield Damage("notes for MLflow", name, wrong, again=False)
     if whole:
         yield from _versions()
+        for name in registered_models.names():
+            for broken in ledger.examined(registered_models.model(name).tags)[1]:
+                yield Damage("ledgers", name, broken, again=False)
 
 
 def _versions() -> Iterator[Damage]:

@@ -157,7 +157,12 @@ def test_a_home_without_servers_is_backed_up_and_restored(tmp_path):
         assert refused.returncode != 0
         assert words in refused.stderr
         assert not (tmp_path / "none").exists()
+    served = env | {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+    fine([*script("backup.sh"), "alone", "--home-only"], tmp_path, **served)
     fine([*script("backup.sh"), "second"], tmp_path, **env)
+    shutil.rmtree(home)
+    fine([*script("restore.sh"), "alone"], tmp_path, **served)
+    assert (home / "labels" / "pets.csv").is_file()
     shutil.rmtree(home)
     (tmp_path / "ml.db").unlink()
     fine([*script("restore.sh"), "second"], tmp_path, **env)

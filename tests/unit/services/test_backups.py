@@ -86,6 +86,26 @@ def test_files_of_runs_outside_the_home_are_asked_for(own, tmp_path, monkeypatch
     assert {file.name for file in (tmp_path / "b").iterdir()} == {"mlflow.db", "tracking.db"}
 
 
+def test_a_home_of_a_server_that_has_its_own_backup_can_be_kept_alone(own, tmp_path, monkeypatch):
+    (own / "mlflow.db").unlink()
+    monkeypatch.setenv(backups.TRACKING, "http://server:5000")
+    refused("--home-only after the folder", backups.begin, tmp_path / "b")
+    backups.begin(tmp_path / "b", home_only=True)
+    assert [file.name for file in (tmp_path / "b").iterdir()] == [backups.HOME_ONLY]
+    backups.check(whole(tmp_path / "b", "home.tar", backups.HOME_ONLY))
+
+
+def test_a_folder_of_the_home_that_lies_elsewhere_is_not_left_out(own, tmp_path, monkeypatch):
+    (tmp_path / "disk").mkdir()
+    (own / "store").symlink_to(tmp_path / "disk")
+    (own / "labels").symlink_to(tmp_path / "disk")
+    refused("found links that lead elsewhere: 'labels'", backups.begin, tmp_path / "b")
+    (own / "labels").rename(own / "artifacts")
+    refused("found links that lead elsewhere: 'artifacts'", backups.begin, tmp_path / "b")
+    monkeypatch.setenv(backups.DESTINATION, str(tmp_path / "disk"))
+    backups.begin(tmp_path / "b")
+
+
 def test_a_folder_that_is_there_is_left_alone(own, tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "mine").write_text("mine")

@@ -10,7 +10,7 @@ from trouble.damage import flip
 from tasks.runtime.errors import DataError, DependencyError
 from tasks.services import integrity, tracking
 from tasks.services.orchestration import results
-from tasks.services.registry import verification, versions
+from tasks.services.registry import ledger, registered_models, verification, versions
 
 
 @pytest.fixture
@@ -29,6 +29,8 @@ def own(tmp_path, monkeypatch):
     (tmp_path / "labels" / "pets.csv").write_text(f"key,uri,label,corrected\n{'a' * 64},b,c,d\n")
     version = SimpleNamespace(name="pets", version=1, run_id="r1", tags={versions.FINGERPRINT: "seal"})
     monkeypatch.setattr(versions, "versions", lambda: [(version, ())])
+    monkeypatch.setattr(registered_models, "names", lambda: ["pets"])
+    monkeypatch.setattr(registered_models, "model", lambda name: SimpleNamespace(tags={}))
     monkeypatch.setattr(tracking, "table", lambda run_id, name: None)
     monkeypatch.setattr(verification, "_files", lambda uri: pytest.fail(uri))
     monkeypatch.setattr(verification, "opened", lambda *named: _Opened())
@@ -76,6 +78,12 @@ def test_a_damaged_table_of_a_version_is_named(own, monkeypatch):
     monkeypatch.setattr(tracking, "table", table)
     (found,) = integrity.damaged()
     assert (found.kind, found.name, found.again) == ("versions", "pets/1", False)
+
+
+def test_a_damaged_ledger_is_named(own, monkeypatch):
+    monkeypatch.setattr(registered_models, "model", lambda name: SimpleNamespace(tags={f"{ledger.ENTRY}000001": "{"}))
+    (found,) = integrity.damaged()
+    assert (found.kind, found.name, found.again) == ("ledgers", "pets", False)
 
 
 def test_a_damaged_database_is_named(own):
