@@ -19,6 +19,7 @@ import pytest
 import warm
 
 from flows.deployments import servers
+from tasks.runtime import own_server
 from tasks.runtime.errors import DependencyError
 
 COMMAND = str(Path(sys.executable).with_name("headstart"))
@@ -158,17 +159,19 @@ def interruptible():
 @pytest.mark.usefixtures("interruptible")
 def test_a_server_that_ends_again_and_again_is_given_up(monkeypatch):
     monkeypatch.setattr(servers, "TRIES", 1)
-    server = servers.OwnServer(9)
-    server._command = [sys.executable, "-S", "-c", "raise SystemExit(7)"]
+    ends = [sys.executable, "-S", "-c", "raise SystemExit(7)"]
+    monkeypatch.setattr(own_server, "started", lambda listener: subprocess.Popen(ends))
+    server = servers.OwnServer(0)
     with pytest.raises(DependencyError, match="but it stopped"):
         server.start()
     with pytest.raises(KeyboardInterrupt):
         server.watch()
+    server.stop()
     assert "has ended (exit code 7), 2 times in a row" in str(server.error)
 
 
 def test_a_server_that_is_stopped_is_not_started_again():
-    server = servers.OwnServer(9)
+    server = servers.OwnServer(0)
     server.stop()
     server.start()
     server.watch()

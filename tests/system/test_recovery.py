@@ -1,6 +1,8 @@
 """A process that is killed leaves no run under way, no server and no lost work: the next command sees to it."""
 
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,23 +12,29 @@ import pytest
 import warm
 
 
-def _killed_in(stage: str, recipe: Path, home: Path) -> list[str]:
-    """Train until the stage has begun, then end the process as a crash would; the stages that were done."""
+def _killed_in(stage: str, recipe: Path, home: Path) -> tuple[list[str], dict[str, str]]:
+    """Train until the stage has begun, then end the process as a crash would.
+
+    The stages that were done, and the environment of the command's own Prefect server, which has ended too.
+    """
     run = warm.Command("train", str(recipe), "--home", str(home), env=helpers.outside(), cwd=recipe.parent)
-    said = run.until(stage)
+    said, servers = run.until(stage), run.own_server()
+    environment = servers[0].environ()
     time.sleep(0.5)
     run.send(signal.SIGKILL)
     run.end()
-    return [line.split()[0] for line in said.splitlines()]
+    _, alive = psutil.wait_procs(servers, timeout=20)
+    assert not alive
+    return [line.split()[0] for line in said.splitlines()], environment
 
 
-def _servers(home: Path) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        ours = "prefect.server.api.server:create_app" in (process.info["cmdline"] or [])
-        if ours and process.environ().get("PREFECT_HOME") == str(home / "prefect"):
-            found.append(process)
-    return found
+@pytest.fixture
+def hung(crashed):
+    """A process that looks like the server that Prefect starts for a flow, after the death of the flow's process."""
+    command = [sys.executable, "-S", "-c", "import time; time.sleep(600)", "prefect.server.api.server:create_app"]
+    with subprocess.Popen(command, env=crashed[2]) as process:
+        yield process
+        process.kill()
 
 
 UNDER_WAY = """
@@ -52,25 +60,23 @@ def crashed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("crash")
     extra = '[ladder]\nstop_at = "head"\n[transfer_check]\nenabled = false'
     (folder / "r.toml").write_text(helpers.recipe(helpers.photos(folder / "photos"), "crash", extra))
-    return folder, _killed_in("probe", folder / "r.toml", folder / "home")
+    return folder, *_killed_in("probe", folder / "r.toml", folder / "home")
 
 
-def test_the_next_command_closes_what_was_left_and_goes_on(crashed):
-    folder, done = crashed
+def test_the_next_command_closes_what_was_left_and_goes_on(crashed, hung):
+    folder, done, _ = crashed
     assert done[-1] == "probe"
-    (left,) = _servers(folder / "home")
     env = helpers.outside() | {"HEADSTART_HOME": str(folder / "home")}
     answer = warm.run("doctor", "--repair", env=env, cwd=folder)
     assert "The MLflow run train crash is closed as killed" in answer.err
     assert "The Prefect run train crash is closed as crashed" in answer.err
-    assert f"(process {left.pid})" in answer.err
-    assert not left.is_running() or left.status() == psutil.STATUS_ZOMBIE
+    assert f"(process {hung.pid})" in answer.err
+    hung.wait(20)
     again = warm.run("train", "r.toml", "--json", env=env, cwd=folder)
     assert again.code == 0, again.err
     assert "closed" not in again.err
     stages = again.json["stages"]
     assert [name for name in done if not stages[name]["cached"]] == []
     assert not stages["evaluate"]["cached"]
-    assert _servers(folder / "home") == []
     shown = warm.run(str(folder / "home"), env=env, cwd=folder, code=UNDER_WAY)
     assert shown.json == [[], []], shown.err
