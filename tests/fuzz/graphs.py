@@ -1,6 +1,7 @@
 """SavedModels: small ones, and damage to the fields of their messages."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,11 @@ def _scalar(message: Any, field: Any, value: Any, rng: np.random.Generator) -> N
             case 1:
                 value.append(value[at])
             case _:
-                value[at] = _other(value[at], rng)
+                with suppress(ValueError):  # more than a field of 32 bits holds
+                    value[at] = _other(value[at], rng)
     else:
-        setattr(message, field.name, _other(value, rng))
+        with suppress(ValueError):
+            setattr(message, field.name, _other(value, rng))
 
 
 def _other(value: Any, rng: np.random.Generator) -> Any:
