@@ -114,6 +114,8 @@ class World:
         }
         self.env = helpers.outside() | self.clock.env | {"HEADSTART_HOME": str(self.home)}
         self.env |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "PREFECT_CLIENT_MAX_RETRIES": "3", "PYTHONWARNINGS": ""}
+        # A connection that is cut may say nothing for ever: MLflow waits 120 s for an answer, Prefect 60.
+        self.env |= {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "PREFECT_API_REQUEST_TIMEOUT": "20"}
         self.env["PREFECT_API_URL"] = f"http://127.0.0.1:{self.proxies['prefect'].port}/api"
         if self.remote:
             self.env["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{self.proxies['mlflow'].port}"
