@@ -79,7 +79,7 @@ def alerts(home: Home = None) -> None:
 
 def _server_is_named() -> None:
     """A server that a command starts for itself receives no events and sends no alerts."""
-    from tasks.runtime import own_server
+    from flows.deployments import own_server
     from tasks.runtime.errors import UsageError
 
     if not own_server.find():

@@ -15,8 +15,9 @@ import httpx
 from prefect import tags
 from prefect.settings import PREFECT_API_URL
 
+from flows.deployments import own_server
 from tasks.data import corrections
-from tasks.runtime import databases, home, own_server, processes, progress
+from tasks.runtime import databases, home, processes, progress
 from tasks.runtime.errors import DependencyError
 from tasks.services import tracking
 from tasks.services.orchestration import recovery

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import psutil
 
-from tasks.runtime import databases, own_server, processes, progress
+from flows.deployments import own_server
+from tasks.runtime import databases, processes, progress
 from tasks.runtime.errors import DependencyError, without_secrets
 
-#: Seconds that a Prefect server may take to start, to answer, to end, and to be without an answer before it is ended.
-STARTS, ANSWERS, ENDS, HANGS = 120, 3, 2, 30
+#: Seconds that a Prefect server may take to answer, to end, and to be without an answer before it is ended.
+ANSWERS, ENDS, HANGS = 3, 2, 30
 #: How often in a row a server is started again, and after how many seconds it counts as running well.
 TRIES, WELL = 5, 600
 
@@ -40,14 +41,16 @@ class OwnServer:
             if self._over.is_set():
                 return
             self._process = process = own_server.started(self._listener)
-        deadline = time.monotonic() + STARTS
+        deadline = time.monotonic() + own_server.STARTS
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 raise DependencyError(f"Expected a Prefect server at {self.address}, but it stopped: see the log.")
             if self._answers():
                 return
             self._over.wait(0.5)
-        raise DependencyError(f"Expected a Prefect server at {self.address} within {STARTS} seconds, found none.")
+        raise DependencyError(
+            f"Expected a Prefect server at {self.address} within {own_server.STARTS} seconds, found none."
+        )
 
     def watch(self) -> None:
         """Start it again whenever it has ended or has not answered for `HANGS` seconds, until it is stopped.

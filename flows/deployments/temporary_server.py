@@ -9,10 +9,7 @@ from typing import Any
 from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import get_current_settings
 
-from tasks.runtime import own_server
-
-#: Seconds that it may take to answer.
-STARTS = 120
+from flows.deployments import own_server
 
 
 class TemporaryServer(SubprocessASGIServer):
@@ -30,7 +27,7 @@ class TemporaryServer(SubprocessASGIServer):
         light = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"}
         given = get_current_settings().to_environment_variables(exclude_unset=True)
         process = own_server.started(self._listener, os.environ | light | given)
-        deadline = time.monotonic() + STARTS
+        deadline = time.monotonic() + own_server.STARTS
         # Prefect's own wait is for a port that refuses.
         while process.poll() is None and not own_server.answers(self.address, 1) and time.monotonic() < deadline:
             time.sleep(0.1)

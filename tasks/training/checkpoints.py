@@ -119,7 +119,6 @@ class Epochs:
             state.random = self.random.bit_generator.state
         arrays: dict[str, Any] = {f"value {i}": variable.numpy() for i, variable in enumerate(self.variables)}
         arrays |= {f"best {i}": value for i, value in enumerate(best)}
-        file.parent.mkdir(parents=True, exist_ok=True)
         # Another process may have finished the same training and removed its files.
         with suppress(FileNotFoundError), replacing(file) as working, working.open("wb") as out:
             np.savez(out, allow_pickle=False, state=np.array(json.dumps(asdict(state))), **arrays)

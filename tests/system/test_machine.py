@@ -18,8 +18,7 @@ import psutil
 import pytest
 import warm
 
-from flows.deployments import servers
-from tasks.runtime import own_server
+from flows.deployments import own_server, servers
 from tasks.runtime.errors import DependencyError
 
 COMMAND = str(Path(sys.executable).with_name("headstart"))

@@ -24,6 +24,9 @@ from tasks.runtime import processes
 from tasks.runtime.errors import DependencyError, UsageError
 from tasks.runtime.home import home
 
+#: Seconds that a Prefect server may take to start.
+STARTS = 120
+
 
 def lock(address: str = "http://127.0.0.1") -> str:
     """Make servers that this process starts from now on ask for a new password, which its clients know; returns it.

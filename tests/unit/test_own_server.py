@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from tasks.runtime import own_server
+from flows.deployments import own_server
 from tasks.runtime.errors import UsageError
 
 
