@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import struct
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -158,6 +159,8 @@ def _graph_changed(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def _image(folder: Path) -> Reader:
+    import tensorflow as tf
+
     from tasks.data.images import decode, facts, pipeline, plain
 
     training, serving = (made(SIZE, "crop", MAX_PIXELS) for made in (pipeline.reader, decode.preparer))
@@ -168,11 +171,31 @@ def _image(folder: Path) -> Reader:
             raise Refused(found["error"])
         data = path.read_bytes()
         (trained,) = training([str(path)], [hashlib.sha256(data).hexdigest()])
-        squares = [plain.fitted(photo, SIZE, "crop"), trained, serving(data).numpy()]
-        for other in squares[1:]:
-            np.testing.assert_array_equal(squares[0], other)
+        np.testing.assert_array_equal(plain.fitted(photo, SIZE, "crop"), trained)
+        try:
+            served = serving(data).numpy()
+        except tf.errors.InvalidArgumentError:
+            if _sum_fits(data):
+                raise
+        else:
+            np.testing.assert_array_equal(trained, served)
 
     return read
+
+
+def _sum_fits(data: bytes) -> bool:
+    """Whether the sum at the end of a PNG's pixels is right: `plain` leaves it unread, on purpose."""
+    at, packed = 8, b""
+    while data[at + 4 : at + 8] != b"IEND":
+        size = int.from_bytes(data[at : at + 4])
+        packed += data[at + 8 : at + 8 + size] if data[at + 4 : at + 8] == b"IDAT" else b""
+        at += 12 + size
+    rows = zlib.decompressobj()
+    try:
+        rows.decompress(packed)
+    except zlib.error as error:
+        return "incorrect data check" not in str(error)
+    return rows.eof
 
 
 def _images(folder: Path) -> Iterable[bytes]:

@@ -20,6 +20,9 @@ from tasks.data.images.raw import HEAD
 
 #: Channels by colour type, of those that only need unpacking: grey and RGB (https://www.w3.org/TR/png/, 11.2.1).
 MODES = {0: "mono", 2: "rgb"}
+CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+#: Of a PNG of `MOST_PIXELS`, whose data usually come in chunks of 8 KiB.
+MOST_CHUNKS = 1024
 #: Larger PNGs go to the graph, which decodes on all cores: at this size kornia-rs holds Python's lock for 1 ms.
 MOST_PIXELS = 2**18
 
@@ -59,9 +62,10 @@ MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 def _well_formed(data: bytes) -> bool:
     """Whether a JPEG's segments follow one another up to the end of the file (ITU-T T.81, annex B).
 
-    A progressive one must have all scans too: versions of the library smooth over what is missing in different ways.
+    A progressive one must have all scans too, the exact ones last: versions of the library smooth over what is missing
+    in different ways.
     """
-    at, missing = 2, set[tuple[int, int]]()
+    at, missing, progressive = 2, set[tuple[int, int]](), False
     while data[at : at + 1] == b"\xff":
         marker, length = data[at + 1 : at + 2], int.from_bytes(data[at + 2 : at + 4])
         if marker == b"\xd9":
@@ -69,10 +73,12 @@ def _well_formed(data: bytes) -> bool:
         part = data[at + 4 : at + 2 + length]
         if marker == b"\xc2":
             missing = {(component, place) for component in part[6::3] for place in range(64)}
-        elif marker == b"\xda" and missing and part:
+            progressive = True
+        elif marker == b"\xda" and progressive and part:
             first, last, bits = part[1 + 2 * part[0] :][:3].ljust(3, b"\xff")
-            exact = range(first, last + 1) if bits % 16 == 0 else ()
-            missing -= {(component, place) for component in part[1 : 1 + 2 * part[0] : 2] for place in exact}
+            components = part[1 : 1 + 2 * part[0] : 2]
+            read = {(component, place) for component in components for place in range(first, last + 1)}
+            missing = missing - read if bits % 16 == 0 else missing | read
         at += 2 + max(length, 2)
         if marker == b"\xda":
             found = MARKER.search(data, at)
@@ -116,7 +122,7 @@ def _png(data: bytes, max_pixels: int) -> np.ndarray | None:
     bits, colour, *_, interlaced = header[24:]
     before = data[: data.find(b"IDAT")]
     plain = bits == 8 and colour in MODES and not interlaced and b"tRNS" not in before and b"eXIf" not in before
-    if not plain or not 0 < width * height <= max_pixels:
+    if not plain or not 0 < width * height <= max_pixels or not _whole(data, height * (1 + width * (1 + colour))):
         return None
     from kornia_rs.io import decode_image_png_u8
 
@@ -124,6 +130,26 @@ def _png(data: bytes, max_pixels: int) -> np.ndarray | None:
         return decode_image_png_u8(data, (height, width), MODES[colour])
     except Exception:  # kornia-rs raises no narrower type
         return None
+
+
+def _whole(data: bytes, length: int) -> bool:
+    """Whether a PNG goes up to its end, and TensorFlow too would read its rows, of `length` bytes in all.
+
+    kornia-rs takes a file without an end, chunks that a reader must know and does not (their names begin with a
+    capital: https://www.w3.org/TR/png/, 5.4), and any window of zlib. The sum at the end of zlib's stream stays
+    unread: inflating once more would take longer than kornia-rs does. Each chunk has a sum of its own.
+    """
+    at, window = 8, 0
+    for _ in range(MOST_CHUNKS):
+        size, name = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8]
+        if not name.isalpha() or (name[:1].isupper() and name not in CRITICAL):
+            return False
+        if name == b"IDAT" and size and not window:
+            window = 2 ** (8 + (data[at + 8] >> 4))
+        at += 12 + size
+        if at > len(data) or name == b"IEND":
+            return at <= len(data) and size == 0 and window >= min(length, 2**15)
+    return False
 
 
 def fitted(photo: np.ndarray, size: int, fit: str) -> np.ndarray:
