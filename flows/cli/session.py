@@ -76,6 +76,8 @@ def own_process() -> Iterator[None]:
             yield
         finally:
             _own.reset(token)
+            # The answer is given. Raised while the interpreter ends, an interrupt would be an error of some library.
+            _on_signals(lambda number, frame: processes.end_all(130))
 
 
 def _open_closed() -> None:
@@ -167,11 +169,16 @@ def _listen(interrupted: threading.Event) -> None:
         raise KeyboardInterrupt
 
     # Like Ctrl-C: otherwise the Prefect server that this process started would keep running.
+    _on_signals(interrupt)
+
+
+def _on_signals(do: Callable[[int, object], None]) -> None:
+    """What an interrupt, a request to end and a closed terminal do from now on."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
+        signal.signal(number, do)
     # A terminal that is closed; nohup lets a command go on.
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, interrupt)
+        signal.signal(signal.SIGHUP, do)
 
 
 def _flush(streams: _Streams, console: "Console") -> None:

@@ -380,3 +380,13 @@ def test_a_closed_stream_changes_no_exit_code(tmp_path, closed, code):
     command = f"exec {Path(sys.executable).with_name('headstart')} {words} --home {tmp_path} {closed}"
     done = subprocess.run(["sh", "-c", command], env=outside(), capture_output=True, text=True)
     assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_told_to_end_while_the_interpreter_ends_says_nothing_more(tmp_path, number):
+    late = f"atexit.register(lambda: (os.kill(os.getpid(), {int(number)}), time.sleep(60)))"
+    code = f"import atexit, os, sys, time; from flows.cli.app import main; {late}; sys.argv[1:] = ['heads']; main()"
+    env = outside() | {"HEADSTART_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stderr) == (130, "")
+    assert "linear" in done.stdout
