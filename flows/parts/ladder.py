@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache, partial
 
 from flows.parts.extraction import extracted
-from tasks.records import FeaturesRef, ImagesRef, LadderRef, ModelRef, digest
+from tasks.records import AuditRef, FeaturesRef, ImagesRef, LadderRef, ModelRef, digest
 from tasks.services.orchestration.stage import Stage
 from tasks.settings import TUNED, Recipe
 from tasks.stages.models.average import average
@@ -20,7 +20,7 @@ OWN = ("head", "blocks", "interpolated", "averaged")
 KNN_IMAGES = 20_000
 
 
-def climb(images: ImagesRef, features: FeaturesRef, recipe: Recipe, started: float) -> LadderRef:
+def climb(images: ImagesRef, features: FeaturesRef, audited: AuditRef, recipe: Recipe, started: float) -> LadderRef:
     """Train the recipe's rungs within its time limit, and choose one.
 
     `started`: start of the run, by `time.perf_counter()`.
@@ -33,7 +33,7 @@ def climb(images: ImagesRef, features: FeaturesRef, recipe: Recipe, started: flo
             reason = f"{minutes:.1f} of {recipe.ladder.max_minutes:g} minutes had passed"
             break
         rungs[rung] = step()
-    return choose(images.dataset, tuple(rungs.values()), recipe.ladder, reason, recipe.seed)
+    return choose(images.dataset, audited, tuple(rungs.values()), recipe.ladder, reason, recipe.seed)
 
 
 def refitted(images: ImagesRef, features: FeaturesRef, recipe: Recipe, ladder: LadderRef) -> ModelRef:

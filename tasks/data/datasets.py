@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 
+from tasks.data import splits
 from tasks.data.images import pipeline
-from tasks.records import DatasetRef, ImagesRef
+from tasks.records import AuditRef, DatasetRef, ImagesRef
+from tasks.runtime.home import home
 from tasks.runtime.store import folders, photos
 from tasks.runtime.store.tables import Table
 
@@ -15,6 +17,14 @@ def rows(dataset: DatasetRef, split: str | None = None) -> pd.DataFrame:
     """Rows of (key, uri, label, group, split, facts), of one split or all, in the order of their keys."""
     every = folders.frame(dataset.path)
     return every if split is None else every[every["split"] == split].reset_index(drop=True)
+
+
+def units(dataset: DatasetRef, audited: AuditRef, split: str) -> np.ndarray:
+    """int[n]: which rows of a split are no independent evidence: of one group of the source, or copies of one photo."""
+    every = rows(dataset)
+    columns = ["copy_key", "original_key"]
+    alike = pd.read_csv(home() / audited.duplicates_table, usecols=columns, dtype=str) if audited.path else None
+    return splits.units(every, alike if alike is None else alike[columns])[(every["split"] == split).to_numpy()]
 
 
 def stratified(rows: pd.DataFrame, images: int) -> pd.DataFrame:

@@ -96,14 +96,19 @@ def remembered(now: pd.Series, before: pd.Series | None) -> pd.Series:
     return pd.Series(np.array(ORDER, object)[place], place.index)
 
 
-def units(rows: pd.DataFrame) -> np.ndarray:
-    """int[n]: the unit of each row. The images of a group are one unit, as are copies of an image with their groups."""
-    keys = pd.factorize(rows["key"].fillna(rows["uri"]))[0]
+def units(rows: pd.DataFrame, alike: pd.DataFrame | None = None) -> np.ndarray:
+    """int[n]: the unit of each row. The images of a group are one unit, as are copies of an image with their groups.
+
+    `alike`: two columns of keys of images that show the same, so that they and their groups are one unit too.
+    """
+    keys, known = pd.factorize(rows["key"].fillna(rows["uri"]))
     groups = pd.factorize(rows["group"])[0]
     grouped = groups >= 0
-    nodes = keys.max(initial=-1) + 1 + groups.max(initial=-1) + 1
-    ends = keys[grouped], keys.max(initial=-1) + 1 + groups[grouped]
-    graph = coo_array((np.ones(len(ends[0])), ends), shape=(nodes, nodes))
+    nodes = len(known) + groups.max(initial=-1) + 1
+    pairs = np.empty((0, 2), int) if alike is None else known.get_indexer(alike.to_numpy(object).ravel()).reshape(-1, 2)
+    pairs = np.concatenate([np.stack([keys[grouped], len(known) + groups[grouped]], axis=1), pairs])
+    pairs = pairs[(pairs >= 0).all(axis=1)]
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(nodes, nodes))
     return np.asarray(pd.factorize(connected_components(graph, directed=False)[1][keys])[0])
 
 

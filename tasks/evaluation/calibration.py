@@ -39,7 +39,9 @@ def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     return softmax(np.log(np.maximum(probabilities.astype(np.float64), FLOOR)) / temperature, axis=1)
 
 
-def set_thresholds(labels: np.ndarray, probabilities: np.ndarray, coverage: float) -> np.ndarray:
+def set_thresholds(
+    labels: np.ndarray, probabilities: np.ndarray, coverage: float, groups: np.ndarray | None = None
+) -> np.ndarray:
     """The lowest probability at which each class is in the prediction set, float64[classes].
 
     For images of any class, the set contains that class with probability `coverage`: split-conformal prediction class
@@ -69,7 +71,9 @@ def sets(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     return (probabilities >= thresholds) | (probabilities == probabilities.max(axis=1, keepdims=True))
 
 
-def surest(labels: np.ndarray, probabilities: np.ndarray, precision: float) -> tuple[float, bool]:
+def surest(
+    labels: np.ndarray, probabilities: np.ndarray, precision: float, groups: np.ndarray | None = None
+) -> tuple[float, bool]:
     """The lowest confidence at which the answers reach `precision`, and whether a test confirmed it.
 
     Learn then test (Angelopoulos et al. 2021, https://arxiv.org/abs/2110.01052): exact binomial tests of the most

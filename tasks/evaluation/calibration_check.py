@@ -13,6 +13,7 @@ def judge(
     novelty: np.ndarray | None,
     terms: CalibrationTerms,
     classes: tuple[str, ...],
+    groups: np.ndarray | None = None,
 ) -> CalibrationReport:
     """The report for labels int[n], calibrated probabilities float[n, classes] and novelty float[n], 1 at the limit."""
     sets = calibration.sets(probabilities, np.array(terms.set_thresholds))

@@ -64,8 +64,9 @@ class AuditRef(Record):
     pairs: tuple[DuplicatePair, ...] = ()
     suspects: tuple[LabelSuspect, ...] = ()
     shortcuts: tuple[Shortcut, ...] = ()
+    #: Pairs in different splits.
     duplicates: int = 0
-    #: Pairs with every pixel equal, and pairs whose labels differ.
+    #: Of those in different splits: pairs with every pixel equal, and pairs whose labels differ.
     same_pixels: int = 0
     conflicting: int = 0
     #: Images of each split that have a copy in another.
@@ -77,6 +78,8 @@ class AuditRef(Record):
     notes: tuple[str, ...] = ()
     #: By part of the audit.
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    #: Pairs within one split.
+    within: int = 0
 
     @property
     @override
@@ -108,7 +111,7 @@ class AuditRef(Record):
     @override
     def numbers(self) -> dict[str, float]:
         by_facts = {shortcut.facts.replace(" ", "_"): shortcut for shortcut in self.shortcuts}
-        counts = {"duplicates": self.duplicates, "same_pixels": self.same_pixels, "conflicting": self.conflicting}
+        counts = {name: getattr(self, name) for name in ("duplicates", "within", "same_pixels", "conflicting")}
         return (
             counts
             | {f"copied_{split}": n for split, n in self.copied.items()}
@@ -121,7 +124,7 @@ class AuditRef(Record):
     def summary(self) -> dict[str, Any]:
         """Its part of the `--json` output."""
         names = ("duplicates_table", "duplicates_picture", "suspects_table", "suspects_picture")
-        counts = ("duplicates", "same_pixels", "conflicting", "copied", "judged", "suspected")
+        counts = ("duplicates", "within", "same_pixels", "conflicting", "copied", "judged", "suspected")
         shortcuts = [dataclasses.asdict(one) | {"interval": list(one.interval)} for one in self.shortcuts]
         return (
             {name: getattr(self, name) for name in counts}

@@ -3,7 +3,7 @@
 from tasks.settings.base import Settings, Share, StageSettings
 from tasks.settings.curves import Compare, Method
 from tasks.settings.data import PROJECT, Audit, Images, Labels, Source, Split, Validation, View
-from tasks.settings.evaluation import Calibration, Decision, Gates, Slices
+from tasks.settings.evaluation import Calibration, Decision, Evaluation, Gates, Slices
 from tasks.settings.features import Backbone, Candidate, Extract, Extraction, Pooling, Select, TransferCheck
 from tasks.settings.loading import check, check_engine, check_trained, check_tune, check_weights, load
 from tasks.settings.models import (
@@ -35,6 +35,7 @@ __all__ = [
     "Candidate",
     "Compare",
     "Decision",
+    "Evaluation",
     "Extract",
     "Extraction",
     "FineTune",

@@ -57,6 +57,13 @@ class Decision(Settings):
     )
 
 
+class Evaluation(Settings):
+    """What the evaluate stage reads."""
+
+    slices: Slices
+    seed: int
+
+
 class Gates(Settings):
     """What the gate stage reads: the registered model, the conditions, and how they are judged."""
 

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from tasks.settings.base import Settings
 from tasks.settings.curves import Compare
 from tasks.settings.data import Audit, Images, Labels, Source, Split, Validation
-from tasks.settings.evaluation import Calibration, Decision, Gates, Slices
+from tasks.settings.evaluation import Calibration, Decision, Evaluation, Gates, Slices
 from tasks.settings.features import Backbone, Extract, Extraction, Select, TransferCheck
 from tasks.settings.models import (
     TUNED,
@@ -136,6 +136,11 @@ class Recipe(Settings):
     def release(self, rung: str) -> Release:
         """What registration reads, of a model of this rung."""
         return Release(name=self.name, images=self.images, backbones=self.backbones_of(rung), promotion=self.promotion)
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """What the evaluate stage reads."""
+        return Evaluation(slices=self.slices, seed=self.seed)
 
     @property
     def judging(self) -> Gates:

@@ -1,9 +1,9 @@
-"""Pairs of images in different splits that may show the same: few enough to compare each pair closely.
+"""Pairs of images that may show the same: few enough to compare each pair closely.
 
-Three searches with unit vectors, each for an image's nearest neighbours in every other split: on the photo at 8 x 8
-pixels, on its perceptual hash, and on the frozen network's features. Only the first finds crops: of crops to 85 to 90 %
-planted among ELPV's 2,624 photos it has 99 % among the nearest six (of 300), hashes a third and features 3 % among the
-nearest three (of 60).
+Three searches with unit vectors, each for an image's nearest neighbours in every split, its own too: on the photo at
+8 x 8 pixels, on its perceptual hash, and on the frozen network's features. Only the first finds crops: of crops to 85
+to 90 % planted among ELPV's 2,624 photos it has 99 % among the nearest six (of 300), hashes a third and features 3 %
+among the nearest three (of 60).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import permutations
+from itertools import product
 
 import numpy as np
 
@@ -94,25 +94,27 @@ def pairs(seen: Sequence[Sides], others: Sequence[Sequence[Sides]], splits: np.n
 
 
 def nearest(sides: Sequence[Sides], splits: np.ndarray, count: int = NEAREST) -> np.ndarray:
-    """int[m, 2] of (copy, original): for each image the nearest `count` in each other split, over all sides."""
+    """int[m, 2] of (copy, original): for each image the nearest `count` others in each split, over all sides."""
     of_split = {split: np.flatnonzero(splits == split) for split in np.unique(splits)}
     found = [np.empty((0, 2), int)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy releases the interpreter's lock
-        for copies_in, originals_in in permutations(of_split, 2):
+        for copies_in, originals_in in product(of_split, repeat=2):
             copies, originals = of_split[copies_in], of_split[originals_in]
             columns = {id(original): original[originals].T for _, original in sides}  # windows are shared by turns
             wanted = [(copy, columns[id(original)]) for copy, original in sides]
             blocks = [copies[start : start + BLOCK] for start in range(0, len(copies), BLOCK)]
-            for rows, places in zip(blocks, pool.map(partial(_top, wanted, count), blocks), strict=True):
-                found.append(np.stack([np.repeat(rows, places.shape[1]), originals[places.ravel()]], axis=1))
+            for rows, places in zip(blocks, pool.map(partial(_top, wanted, originals, count), blocks), strict=True):
+                pairs = np.stack([np.repeat(rows, places.shape[1]), originals[places.ravel()]], axis=1)
+                found.append(pairs[pairs[:, 0] != pairs[:, 1]])
     return np.concatenate(found)
 
 
-def _top(wanted: list[Sides], count: int, rows: np.ndarray) -> np.ndarray:
-    """Positions of the originals that are nearest to each row, over all sides: int[rows, count]."""
+def _top(wanted: list[Sides], originals: np.ndarray, count: int, rows: np.ndarray) -> np.ndarray:
+    """Places in `originals` of the nearest to each row, over all sides: int[rows, count]; an image is not its own."""
     best = np.full((len(rows), wanted[0][1].shape[1]), -2, np.float32)
     for copy, columns in wanted:
         np.maximum(best, copy[rows] @ columns, out=best)
+    best[rows[:, None] == originals] = -2
     count = min(count, best.shape[1])
     return np.argpartition(-best, count - 1, axis=1)[:, :count]
 

@@ -1,4 +1,4 @@
-"""Copies of one photo in different splits: a test image that is also in training makes the test invalid.
+"""Copies of one photo: in different splits they make the test invalid, within one they are no independent evidence.
 
 Candidates come from three searches (`candidates`); reported pairs also passed the alignment of their fine structure
 (`alignment`). Thresholds were set on ELPV, whose cells look alike: 296 of 300 planted crops to 85 to 90 % correlate
@@ -54,7 +54,7 @@ def find(
     least: float,
     pixels: Callable[[np.ndarray], np.ndarray],
 ) -> list[Copy]:
-    """Pairs across splits that correlate `least` or more, the most similar first.
+    """Pairs that correlate `least` or more, the most similar first.
 
     `greys`: uint8[n, 64, 64] (`views.grey`); `features`: float[n, c]; `hashes`: hex; `splits`: text[n]; `pixels`: maps
     positions, int[m], to prepared images, uint8[m, side, side, 3].

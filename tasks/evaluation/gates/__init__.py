@@ -34,6 +34,8 @@ class Case:
     #: Median milliseconds of the challenger for one prepared image, measured when called.
     latency: Callable[[], float] | None = None
     seed: int = 0
+    #: Rows that are no independent evidence have the same number, int[n]; None where all rows are.
+    groups: np.ndarray | None = None
 
     def check(self) -> None:
         """Raise `ValueError` if a probability is not finite: comparisons would count it as wrong or right."""

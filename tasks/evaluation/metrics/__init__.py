@@ -15,7 +15,11 @@ def evaluate(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
 
 
 def intervals(
-    labels: np.ndarray, probabilities: np.ndarray, seed: int, resamples: int = 1000
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    seed: int,
+    groups: np.ndarray | None = None,
+    resamples: int = 1000,
 ) -> dict[str, tuple[float, float]]:
     """95 % bootstrap percentile intervals of every metric.
 

@@ -34,19 +34,26 @@ def masks(parts: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def judge(
-    parts: pd.DataFrame, labels: np.ndarray, shipped: np.ndarray, probe: np.ndarray, settings: Slices, seed: int
+    parts: pd.DataFrame,
+    labels: np.ndarray,
+    models: tuple[np.ndarray, np.ndarray],
+    settings: Slices,
+    seed: int,
+    groups: np.ndarray | None = None,
 ) -> tuple[SliceScore, ...]:
     """Every slice that has enough images inside and outside; the worst slice first.
 
-    `parts`: n rows of text, from `test_values`; `labels`: int[n]; `shipped`, `probe`: float[n, classes], the models'
-    predictions. A gap may come from a different mix of classes; balanced accuracy and macro F1 are free of that.
+    `parts`: n rows of text, from `test_values`; `labels`: int[n]; `models`: predictions of the shipped model and of the
+    probe, float[n, classes] each; `groups` as in `statistics.clusters`. A gap may come from a different mix of classes;
+    balanced accuracy and macro F1 are free of that.
     """
     names, masks = _enough(parts, settings.min_images)
     if not names:
         return ()
+    shipped, probe = models
     after, before = (simultaneous.values(settings.metric, labels, found) for found in (shipped, probe))
-    gap, low, high = simultaneous.intervals(after, masks, seed)
-    _, change_low, change_high = simultaneous.intervals(after - before, masks, seed)
+    gap, low, high = simultaneous.intervals(after, masks, seed, groups)
+    _, change_low, change_high = simultaneous.intervals(after - before, masks, seed, groups)
     probe_gap = simultaneous.differences(before, masks)
     worse = simultaneous.WORSE[settings.metric]
     scores = [

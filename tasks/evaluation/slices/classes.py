@@ -5,7 +5,9 @@ import numpy as np
 from tasks.records import ClassScore
 
 
-def scores(labels: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...]) -> tuple[ClassScore, ...]:
+def scores(
+    labels: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...], groups: np.ndarray | None = None
+) -> tuple[ClassScore, ...]:
     """Precision, recall with Wilson's 95 % interval, and F1 of each class; int[n] labels, float[n, classes].
 
     Wilson 1927, Journal of the American Statistical Association 22:209-212: it stays within 0 to 1 for small classes.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tasks.evaluation.statistics import clusters
 from tasks.records import Gain
 
 RESAMPLES = 2000
@@ -19,10 +20,11 @@ def losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels].astype(np.float64), FLOOR))
 
 
-def interval(values: np.ndarray, confidence: float, seed: int) -> tuple[float, float]:
-    """Bootstrap percentile interval of the mean of float[n]; `confidence` is one-sided, for each end."""
-    drawn = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
-    low, high = np.quantile(values[drawn].mean(axis=1), [1 - confidence, confidence])
+def interval(values: np.ndarray, confidence: float, seed: int, groups: np.ndarray | None = None) -> tuple[float, float]:
+    """Bootstrap interval of the mean of float[n]; `confidence` is one-sided, for each end. `groups`: see `clusters`."""
+    drawn = clusters.counts(groups, len(values), RESAMPLES, seed)
+    means = drawn @ clusters.sums(values, groups) / (drawn @ clusters.sums(np.ones(len(values)), groups))
+    low, high = clusters.quantiles(means, confidence, drawn.shape[1])
     return float(low), float(high)
 
 
@@ -35,6 +37,6 @@ def correct(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return (probabilities.argmax(axis=1) == labels).astype(np.float64)
 
 
-def gain(ours: np.ndarray, theirs: np.ndarray, seed: int) -> Gain:
+def gain(ours: np.ndarray, theirs: np.ndarray, seed: int, groups: np.ndarray | None = None) -> Gain:
     """Mean of ours minus theirs, values of the same rows, float[n], with its 95 % interval."""
-    return Gain(float((ours - theirs).mean()), *interval(ours - theirs, CONFIDENCE, seed))
+    return Gain(float((ours - theirs).mean()), *interval(ours - theirs, CONFIDENCE, seed, groups))

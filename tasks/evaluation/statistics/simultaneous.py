@@ -5,12 +5,12 @@ hold at once. Their width comes from the joint distribution of the gaps, by a Ga
 largest studentised gap (Chernozhukov, Chetverikov and Kato 2013, Annals of Statistics 41:2786-2819,
 https://doi.org/10.1214/13-AOS1161). Unlike Bonferroni's correction, it counts slices with the same information, such as
 both values of a column, once. It needs only the gaps' correlations, so time and memory are those of one pass over
-rows x slices, float64. Rows are assumed to be independent.
+rows x slices, float64. `groups` as in `clusters`.
 """
 
 import numpy as np
 
-from tasks.evaluation.statistics import bootstrap
+from tasks.evaluation.statistics import bootstrap, clusters
 
 CONFIDENCE = 0.95
 DRAWS = 10_000
@@ -30,7 +30,9 @@ def differences(values: np.ndarray, masks: np.ndarray) -> np.ndarray:
     return _mean(values, masks) - _mean(values, ~masks)
 
 
-def intervals(values: np.ndarray, masks: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def intervals(
+    values: np.ndarray, masks: np.ndarray, seed: int, groups: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The differences, and the low and high ends of their simultaneous intervals, each float64[slices].
 
     Each side needs at least two rows. The difference of two models' values as `values` gives the change from one model
@@ -40,7 +42,10 @@ def intervals(values: np.ndarray, masks: np.ndarray, seed: int) -> tuple[np.ndar
     inside, outside = masks.sum(axis=0), (~masks).sum(axis=0)
     deviations = values[:, None] - np.where(masks, _mean(values, masks), _mean(values, ~masks))
     variance = _variance(deviations, masks, values.var(ddof=1)) + _variance(deviations, ~masks, values.var(ddof=1))
-    reach = _critical(deviations * np.where(masks, 1 / inside, -1 / outside), seed) * np.sqrt(variance)
+    influence = deviations * np.where(masks, 1 / inside, -1 / outside)
+    effect = np.array([clusters.design_effect(each, groups) for each in influence.T])
+    reach = _critical(clusters.sums(influence, groups), seed) * np.sqrt(variance * effect)
+    reach *= clusters.reach(1 - CONFIDENCE, groups, len(values)) / clusters.reach(1 - CONFIDENCE, None, len(values))
     return found, found - reach, found + reach
 
 
@@ -60,7 +65,7 @@ def _variance(deviations: np.ndarray, side: np.ndarray, of_all: float) -> np.nda
 
 
 def _critical(influence: np.ndarray, seed: int) -> float:
-    """Quantile of the largest gap in standard errors; `influence`: float64[n, slices], each column sums to 0."""
+    """Quantile of the largest gap in standard errors; `influence`: float64[groups, slices], each column sums to 0."""
     size = np.sqrt((influence**2).sum(axis=0))
     unit = influence / np.where(size > 0, size, 1)
     random = np.random.default_rng(seed)

@@ -67,8 +67,10 @@ def section(audit: AuditRef, folder: Path) -> str:
 
 
 def _copies(audit: AuditRef) -> str:
+    within = f" {audit.within} further pairs are within one split, and count as one image each." if audit.within else ""
     if not audit.duplicates:
-        return "<p>No image has a copy in another split, not even a cropped, turned or recompressed one.</p>"
+        none = "No image has a copy in another split, not even a cropped, turned or recompressed one."
+        return f"<p>{none}{within}</p>"
     columns = {"copy": False, "original": False, "change": False, "correlation": True} | dict.fromkeys(
         ("cosine of features", "hash bits that differ"), True
     )
@@ -87,7 +89,7 @@ def _copies(audit: AuditRef) -> str:
         f"<p>{audit.duplicates} pairs of images in different splits show the same: {counts}. {audit.same_pixels} pairs "
         f"are equal pixel by pixel, {audit.conflicting} have different labels. Training may have seen what a test "
         f"image shows, so scores may be too high. To keep a pair in one split, give both images the same group "
-        f"(duplicates.csv suggests one). The most similar first:</p>{table(columns, rows)}"
+        f"(duplicates.csv suggests one).{within} The most similar first:</p>{table(columns, rows)}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Audit: problems in the data that would distort the verdict: copies across splits, wrong labels, shortcuts."""
+"""Audit: problems in the data that would distort the verdict: copies of one photo, wrong labels, shortcuts."""
 
 import time
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ PAIRS, SUSPECTS = 8, 16
 BATCH = 128
 
 
-@stage(version=2)
+@stage(version=3)
 def audit(images: ImagesRef, features: FeaturesRef, settings: Audit, name: str, seed: int) -> AuditRef:
     """Two tables, two pictures and numbers; nothing is changed. `name`: the recipe's, to correct labels later."""
     address = digest("audit", images, features, settings, name, seed)
@@ -39,7 +39,8 @@ def audit(images: ImagesRef, features: FeaturesRef, settings: Audit, name: str, 
         with _timed(seconds, "duplicates"):
             pairs, shown = _duplicates(images, rows, vectors, settings)
             escapes.write_csv(pairs, working / "duplicates.csv")
-            report.draw_pairs(read(shown), pairs.head(PAIRS), working / "duplicates.png")
+            across = _across(pairs)
+            report.draw_pairs(read(shown), across.head(PAIRS), working / "duplicates.png")
         with _timed(seconds, "labels"):
             judged = _judged(images, rows, vectors, seed, name)
             escapes.write_csv(judged.drop(columns="position"), working / "label_suspects.csv")
@@ -51,13 +52,14 @@ def audit(images: ImagesRef, features: FeaturesRef, settings: Audit, name: str, 
     return AuditRef(
         digest=address,
         path=path,
-        pairs=tuple(_pair(row) for row in pairs.head(PAIRS).to_dict("records")),
+        pairs=tuple(_pair(row) for row in across.head(PAIRS).to_dict("records")),
         suspects=tuple(_suspect(row) for row in first.to_dict("records")),
         shortcuts=found,
-        duplicates=len(pairs),
-        same_pixels=int((pairs["change"] == duplicates.SAME).sum()),
-        conflicting=int((pairs["copy_label"] != pairs["original_label"]).sum()),
-        copied=_copied(pairs),
+        duplicates=len(across),
+        within=len(pairs) - len(across),
+        same_pixels=int((across["change"] == duplicates.SAME).sum()),
+        conflicting=int((across["copy_label"] != across["original_label"]).sum()),
+        copied=_copied(across),
         judged=_by_split(judged),
         suspected=_by_split(judged[judged["suspect"] == "yes"]),
         notes=tuple(_notes(images, rows, settings)),
@@ -68,15 +70,21 @@ def audit(images: ImagesRef, features: FeaturesRef, settings: Audit, name: str, 
 def _duplicates(
     images: ImagesRef, rows: pd.DataFrame, vectors: np.ndarray, settings: Audit
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """All pairs, and the positions of the images of the first PAIRS of them, pair by pair."""
+    """All pairs, and the positions of the images of the first PAIRS across splits, pair by pair."""
     chosen = datasets.stratified(rows, settings.images)
     places = np.flatnonzero(rows["key"].isin(chosen["key"]))
     greys = np.concatenate([views.grey(batch) for batch in datasets.pixels(images, chosen, BATCH)])
     read = datasets.pixel_reader(images, chosen)
     splits, hashes = chosen["split"].to_numpy(str), list(chosen["phash"])
     found = duplicates.find(greys, vectors[places], hashes, splits, settings.similarity, read)
-    first = [position for copy in found[:PAIRS] for position in (copy.copy, copy.original)]
+    across = [copy for copy in found if splits[copy.copy] != splits[copy.original]]
+    first = [position for copy in across[:PAIRS] for position in (copy.copy, copy.original)]
     return _table(found, chosen), places[np.array(first, int)]
+
+
+def _across(pairs: pd.DataFrame) -> pd.DataFrame:
+    """The pairs whose images are in different splits."""
+    return pairs[pairs["copy_split"] != pairs["original_split"]]
 
 
 def _table(found: list[duplicates.Copy], rows: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from tasks.data import datasets
 from tasks.evaluation import calibration
 from tasks.evaluation.metrics import ece
 from tasks.features import inference
-from tasks.records import CalibrationRef, CalibrationTerms, FeaturesRef, ImagesRef, ModelRef, digest
+from tasks.records import AuditRef, CalibrationRef, CalibrationTerms, FeaturesRef, ImagesRef, ModelRef, digest
 from tasks.runtime.home import home
 from tasks.runtime.store import folders
 from tasks.services.orchestration.stage import stage
@@ -18,21 +18,24 @@ from tasks.training import fit
 MOST = 1000
 
 
-@stage(version=3)
-def calibrate(images: ImagesRef, features: FeaturesRef, model: ModelRef, settings: Calibration) -> CalibrationRef:
+@stage(version=4)
+def calibrate(
+    images: ImagesRef, features: FeaturesRef, audited: AuditRef, model: ModelRef, settings: Calibration
+) -> CalibrationRef:
     """A version's calibration: its temperature, and the thresholds of prediction sets, abstention and novelty."""
     rows = datasets.rows(images.dataset, "validation")
     labels = datasets.labels(rows, images.dataset.classes)
+    groups = datasets.units(images.dataset, audited, "validation")
     raw = np.load(home() / model.validation.predictions, allow_pickle=False).astype(np.float64)
     temperature = calibration.temperature(labels, raw)
     probabilities = calibration.tempered(raw, temperature)
-    sure_from, shown = calibration.surest(labels, probabilities, settings.precision)
-    address = digest("calibration", model, settings, images, features)
+    sure_from, shown = calibration.surest(labels, probabilities, settings.precision, groups)
+    address = digest("calibration", model, settings, images, features, audited)
     reference, distances = _reference(images, features, model, settings, address)
     limit = calibration.limit(distances, settings.false_alarms) if reference else None
     terms = CalibrationTerms(
         temperature=temperature,
-        set_thresholds=tuple(calibration.set_thresholds(labels, probabilities, settings.coverage).tolist()),
+        set_thresholds=tuple(calibration.set_thresholds(labels, probabilities, settings.coverage, groups).tolist()),
         coverage=settings.coverage,
         sure_from=sure_from,
         precision=settings.precision,

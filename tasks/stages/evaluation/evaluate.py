@@ -11,7 +11,7 @@ from tasks.evaluation import calibration_check, metrics, slices
 from tasks.evaluation.slices import classes
 from tasks.features import inference
 from tasks.networks import classifiers, files
-from tasks.records import CalibrationRef, FeaturesRef, ImagesRef, LadderRef, ModelRef, Report, digest
+from tasks.records import AuditRef, CalibrationRef, FeaturesRef, ImagesRef, LadderRef, ModelRef, Report, digest
 from tasks.reports import figures
 from tasks.runtime import escapes
 from tasks.runtime.home import home
@@ -19,7 +19,7 @@ from tasks.runtime.store import folders
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 from tasks.serving import calibrated
-from tasks.settings import Slices
+from tasks.settings import Evaluation
 
 if TYPE_CHECKING:
     import keras
@@ -28,33 +28,33 @@ if TYPE_CHECKING:
 PROBE, TOLERANCE = 8, 1e-3
 
 
-@stage(version=7)
+@stage(version=8)
 def evaluate(
     images: ImagesRef,
     features: FeaturesRef,
+    audited: AuditRef,
     model: ModelRef,
     calibration: CalibrationRef,
     ladder: LadderRef,
-    settings: Slices,
-    seed: int,
+    settings: Evaluation,
 ) -> Report:
     """Metrics with 95 % intervals, of classes and slices too, the probabilities of all test images, and the figures."""
-    rows = datasets.rows(images.dataset, "test")
-    labels = datasets.labels(rows, images.dataset.classes)
+    rows, known = datasets.rows(images.dataset, "test"), images.dataset.classes
+    labels, groups = datasets.labels(rows, known), datasets.units(images.dataset, audited, "test")
     probabilities, novelty = _answers(model, calibration, features, images, rows)
     found = metrics.evaluate(labels, probabilities)
-    bounds = metrics.intervals(labels, probabilities, seed)
-    calibrated_as = calibration_check.judge(labels, probabilities, novelty, calibration.terms, images.dataset.classes)
-    each = classes.scores(labels, probabilities, images.dataset.classes)
+    bounds = metrics.intervals(labels, probabilities, settings.seed, groups)
+    calibrated_as = calibration_check.judge(labels, probabilities, novelty, calibration.terms, known, groups)
+    each = classes.scores(labels, probabilities, known, groups)
     probe = _frozen(ladder)
     of_probe = probabilities
     if probe.rung != model.rung:
         of_probe, _ = _answers(probe, None, features, images, rows)
-    values = slices.test_values(datasets.rows(images.dataset), settings)
-    parts = slices.judge(values, labels, probabilities, of_probe, settings, seed)
-    address = digest("report", images, model, calibration, ladder, settings, seed)
+    values = slices.test_values(datasets.rows(images.dataset), settings.slices)
+    parts = slices.judge(values, labels, (probabilities, of_probe), settings.slices, settings.seed, groups)
+    address = digest("report", images, audited, model, calibration, ladder, settings)
     with folders.folder("reports", address) as (working, path):
-        _predictions(rows, images.dataset.classes, probabilities).to_parquet(working / "predictions.parquet")
+        _predictions(rows, known, probabilities).to_parquet(working / "predictions.parquet")
         escapes.write_csv(slices.table(parts), working / "slices.csv")
         escapes.write_csv(pd.DataFrame(each), working / "classes.csv")
         _pictures(working, rows, labels, probabilities, images)

@@ -10,7 +10,7 @@ from tasks.data import datasets
 from tasks.evaluation import gates, slices, test_set_budget
 from tasks.evaluation.gates import Case
 from tasks.networks import engines, files
-from tasks.records import ImagesRef, ModelRef, Report, Verdict, digest
+from tasks.records import AuditRef, ImagesRef, ModelRef, Report, Verdict, digest
 from tasks.runtime.home import home
 from tasks.runtime.store import folders
 from tasks.services import tracking
@@ -23,9 +23,10 @@ WARM, TIMED = 3, 20
 
 
 @stage(
-    version=2, reads=lambda images, model, report, settings: registered_models.opponent(settings.model, model.digest)
+    version=3,
+    reads=lambda images, audited, model, report, settings: registered_models.opponent(settings.model, model.digest),
 )
-def gate(images: ImagesRef, model: ModelRef, report: Report, settings: Gates) -> Verdict:
+def gate(images: ImagesRef, audited: AuditRef, model: ModelRef, report: Report, settings: Gates) -> Verdict:
     """`promote` when every gate passes, `keep` when one fails, else `undecided`."""
     opponent = registered_models.opponent(settings.model, model.digest)
     rows, classes = datasets.rows(images.dataset, "test"), images.dataset.classes
@@ -34,7 +35,7 @@ def gate(images: ImagesRef, model: ModelRef, report: Report, settings: Gates) ->
         sketch, [tags["headstart.test_sketch"] for tags in tracking.decided(tracking.stage_digest())]
     )
     level = test_set_budget.level(settings.decision.significance, worn)
-    address = digest("verdict", model, report, settings, opponent)
+    address = digest("verdict", audited, model, report, settings, opponent)
     champion, kept = None, ""
     if opponent:
         champion = predict.score(settings.model, opponent, datasets.contents(rows), classes)
@@ -49,6 +50,7 @@ def gate(images: ImagesRef, model: ModelRef, report: Report, settings: Gates) ->
         slices.masks(slices.test_values(datasets.rows(images.dataset), settings.slices)),
         partial(_milliseconds, model, images, rows),
         settings.seed,
+        datasets.units(images.dataset, audited, "test"),
     )
     results = gates.run(settings.gates, case)
     decision, reason = gates.decide(results)

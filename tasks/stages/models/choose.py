@@ -5,23 +5,26 @@ import numpy as np
 from tasks.data import datasets
 from tasks.evaluation import model_choice
 from tasks.evaluation.statistics import bootstrap
-from tasks.records import DatasetRef, LadderRef, ModelRef, RungScore, digest
+from tasks.records import AuditRef, DatasetRef, LadderRef, ModelRef, RungScore, digest
 from tasks.runtime.home import home
 from tasks.services.orchestration.stage import stage
 from tasks.settings import Ladder
 
 
-@stage(version=2)
-def choose(dataset: DatasetRef, rungs: tuple[ModelRef, ...], settings: Ladder, reason: str, seed: int) -> LadderRef:
+@stage(version=3)
+def choose(
+    dataset: DatasetRef, audited: AuditRef, rungs: tuple[ModelRef, ...], settings: Ladder, reason: str, seed: int
+) -> LadderRef:
     """Every rung's score on the validation images with its interval, and the rung to ship.
 
     `rungs` are in the order of their cost; `reason` says why there are no more.
     """
     labels = datasets.labels(datasets.rows(dataset, "validation"), dataset.classes)
+    groups = datasets.units(dataset, audited, "validation")
     each = [
         bootstrap.losses(labels, np.load(home() / rung.validation.predictions, allow_pickle=False)) for rung in rungs
     ]
-    taken, gaps = model_choice.cheapest(each, settings.confidence, seed)
+    taken, gaps = model_choice.cheapest(each, settings.confidence, seed, groups)
     names = [rung.rung for rung in rungs]
     if named := settings.ship in names:
         taken = names.index(settings.ship)
@@ -30,7 +33,7 @@ def choose(dataset: DatasetRef, rungs: tuple[ModelRef, ...], settings: Ladder, r
         RungScore(
             rung=rung.rung,
             log_loss=float(losses.mean()),
-            interval=bootstrap.interval(losses, settings.confidence, seed),
+            interval=bootstrap.interval(losses, settings.confidence, seed, groups),
             accuracy=rung.validation.scores["accuracy"],
             gap=float(losses.mean() - lowest),
             gap_interval=gap,
@@ -39,5 +42,5 @@ def choose(dataset: DatasetRef, rungs: tuple[ModelRef, ...], settings: Ladder, r
         )
         for at, (rung, losses, gap) in enumerate(zip(rungs, each, gaps, strict=True))
     )
-    address = digest("ladder", rungs, settings.confidence, settings.ship, reason, seed)
+    address = digest("ladder", audited, rungs, settings.confidence, settings.ship, reason, seed)
     return LadderRef(address, rungs, scores, rungs[taken], reason, named)

@@ -68,12 +68,13 @@ def test_planted_copies_are_found_among_photos_that_look_alike_and_nothing_else(
     assert next(copy for copy in found if copy.same).bits == 0
 
 
-def test_copies_within_a_split_are_no_leak_and_one_split_is_no_error():
-    photos = [_cell(number) for number in (1, 1, 2)]
-    assert _found(photos, ["train", "train", "test"]) == []
-    assert _found(photos, ["train"] * 3) == []
-    (copy,) = _found(photos, ["train", "test", "test"])
+@pytest.mark.parametrize("splits", [["train", "train", "test"], ["train"] * 3, ["train", "test", "test"]])
+def test_copies_are_found_across_splits_and_within_one(splits):
+    (copy,) = _found([_cell(number) for number in (1, 1, 2)], splits)
     assert {copy.copy, copy.original} == {0, 1}
+
+
+def test_blank_images_are_no_copies():
     blank = [Image.new("L", (64, 64), shade) for shade in (0, 200)]
     assert _found(blank, ["train", "test"]) == []
 

@@ -204,3 +204,10 @@ def test_a_row_without_a_label_is_drawn_like_the_others_and_left_to_fail():
     images = selection.select(rows, Split(), Validation()).images
     assert images["error"].isna().all()
     assert images["split"].notna().all()
+
+
+def test_images_that_show_the_same_are_one_unit_with_their_groups():
+    rows = pd.DataFrame({"key": list("abcdef"), "uri": "", "group": ["g", "g", None, None, "h", None]})
+    assert splits.units(rows).tolist() == [0, 0, 1, 2, 3, 4]
+    alike = pd.DataFrame({"copy_key": ["c", "d", "gone"], "original_key": ["b", "e", "f"]})
+    assert splits.units(rows, alike).tolist() == [0, 0, 0, 1, 1, 2]

@@ -26,7 +26,7 @@ def _answers(random, labels, right):
 
 
 def _judged(parts, labels, shipped, probe=None, **settings):
-    return slices.judge(parts, labels, shipped, shipped if probe is None else probe, Slices(**settings), 0)
+    return slices.judge(parts, labels, (shipped, shipped if probe is None else probe), Slices(**settings), 0)
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
