@@ -1,16 +1,22 @@
 """Two models on the same rows: is one of them better, by how much, and how many more rows would show it.
 
-Both predict the same rows, so only the rows on which they differ count.
+Both predict the same rows, so only the rows on which they differ count. `groups` are those of `clusters`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+from tasks.evaluation.statistics import clusters
 
 RESAMPLES = 2000
 #: Search range of a difference; at -1 and 1 it has no variance.
 ENDS = (-1 + 1e-9, 1 - 1e-9)
+#: More rows than this are no useful answer.
+MOST = 10**8
 
 
 @dataclass(frozen=True)
@@ -20,101 +26,130 @@ class Difference:
     value: float
     low: float
     high: float
-    #: Standard deviation of a row's part of the difference, whose standard error is this / √rows.
+    #: Standard deviation of an independent row's part of the difference, whose standard error is this / √effective.
     spread: float
     rows: int
+    #: How many of the rows' groups are independent, and how many independent rows tell as much as these.
+    units: int
+    effective: float
+
+    @property
+    def turned(self) -> Difference:
+        """For a metric of which less is better: more means that the new model is better."""
+        return replace(self, value=-self.value, low=-self.high, high=-self.low)
 
 
-def fixed_and_broken(labels: np.ndarray, new: np.ndarray, old: np.ndarray) -> tuple[int, int]:
-    """Rows that only the new model gets right, and rows that only the old one does; int[n], float[n, classes] twice."""
-    after, before = new.argmax(axis=1) == labels, old.argmax(axis=1) == labels
-    return int((after & ~before).sum()), int((before & ~after).sum())
+def gains(labels: np.ndarray, new: np.ndarray, old: np.ndarray) -> np.ndarray:
+    """1 for rows that only the new model gets right, -1 for those that only the old one does, else 0: float64[n].
 
-
-def mcnemar(fixed: int, broken: int) -> float:
-    """Probability of a split at least this uneven if both models are equally good: two-sided, exact.
-
-    McNemar 1947, Psychometrika 12:153-157, https://doi.org/10.1007/BF02295996.
+    `labels`: int[n]; `new`, `old`: float[n, classes].
     """
-    from statsmodels.stats.contingency_tables import mcnemar as test
-
-    return float(test([[0, fixed], [broken, 0]], exact=True).pvalue)
+    return (new.argmax(axis=1) == labels).astype(np.float64) - (old.argmax(axis=1) == labels)
 
 
-def shares(fixed: int, broken: int, rows: int, level: float) -> Difference:
-    """Difference of two shares of the same rows, such as accuracies, with Tango's score interval.
+def p_value(gains: np.ndarray, groups: np.ndarray | None, seed: int) -> float:
+    """Probability of gains that are at least this uneven if both models are equally good: two-sided.
+
+    Of rows without groups McNemar's exact test (1947, Psychometrika 12:153-157, https://doi.org/10.1007/BF02295996),
+    else `clusters.sign_flips`.
+    """
+    if clusters.number(groups, len(gains)) < len(gains):
+        return clusters.sign_flips(gains, groups, seed)
+    from statsmodels.stats.contingency_tables import mcnemar
+
+    fixed, broken = int((gains > 0).sum()), int((gains < 0).sum())
+    return float(mcnemar([[0, fixed], [broken, 0]], exact=True).pvalue)
+
+
+def shares(gains: np.ndarray, level: float, groups: np.ndarray | None = None) -> Difference:
+    """Difference of two shares of the same rows, such as accuracies, of `gains`, with Tango's score interval.
 
     Unlike a bootstrap interval, it does not shrink to zero if the models agree on all of a few rows. Tango 1998,
     Statistics in Medicine 17:891-908, https://doi.org/10.1002/(SICI)1097-0258(19980430)17:8<891::AID-SIM780>3.0.CO;2-B
-    (no installed library has it).
+    (no installed library has it); with groups for the effective number of rows (Rao and Scott 1992, see `clusters`).
     """
     from scipy.optimize import brentq
-    from scipy.stats import norm
 
-    value, reach = (fixed - broken) / rows, norm.isf(level / 2)
+    rows, units = len(gains), clusters.number(groups, len(gains))
+    effective, reach = clusters.effective(gains, groups), clusters.reach(level, groups, rows)
+    fixed, broken = ((sign * gains > 0).sum() * effective / rows for sign in (1, -1))
 
     def score(delta: float) -> float:
-        linear = -fixed - broken + (2 * rows - fixed + broken) * delta
-        root = np.sqrt(linear**2 + 8 * rows * broken * delta * (1 - delta))
-        variance = rows * (2 * (root - linear) / (4 * rows) + delta * (1 - delta))
-        return float((fixed - broken - rows * delta) / np.sqrt(max(variance, 1e-300)))
+        linear = -fixed - broken + (2 * effective - fixed + broken) * delta
+        root = np.sqrt(linear**2 + 8 * effective * broken * delta * (1 - delta))
+        variance = effective * (2 * (root - linear) / (4 * effective) + delta * (1 - delta))
+        return float((fixed - broken - effective * delta) / np.sqrt(max(variance, 1e-300)))
 
     def end(side: float) -> float:
         low, high = (score(delta) - side * reach for delta in ENDS)
         return float(brentq(lambda delta: score(delta) - side * reach, *ENDS)) if low * high < 0 else -float(side)
 
-    spread = float(np.sqrt((fixed + broken) / rows - value**2))
-    return Difference(value, end(1), end(-1), spread, rows)
+    # Where no row differs yet, half a row of each kind might.
+    differ = max(float(fixed + broken), 1.0)
+    spread = float(np.sqrt(max(differ / max(effective, 1.0) - gains.mean() ** 2, 0.0)))
+    return Difference(float(gains.mean()), end(1), end(-1), spread, rows, units, effective)
 
 
 def bootstrap(
     labels: np.ndarray,
-    new: np.ndarray,
-    old: np.ndarray,
+    models: tuple[np.ndarray, np.ndarray],
     metric: Callable[[np.ndarray, np.ndarray], float],
     level: float,
     seed: int,
+    groups: np.ndarray | None = None,
 ) -> Difference:
-    """Difference of any metric of int[n] labels and float[n, classes] probabilities, rows drawn within each class.
+    """Difference of any metric of int[n] labels and float[n, classes] probabilities, of the new and the old model.
 
-    The same rows are drawn for both models. Percentile interval: Efron and Tibshirani, An Introduction to the
-    Bootstrap (1993), chapter 13.
+    The same groups are drawn for both (`clusters.counts`, `clusters.quantiles`).
     """
-    from scipy.stats import bootstrap as resampled
+    rows, units = len(labels), clusters.number(groups, len(labels))
+    code = clusters.codes(groups, rows)
+    order, sizes = np.argsort(code, kind="stable"), np.bincount(code)
 
-    groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    # SciPy cannot resample a class of a single row; that row is always included.
-    several, single = [g for g in groups if len(g) > 1], [g for g in groups if len(g) == 1]
+    def difference(chosen: np.ndarray) -> float:
+        new, old = (metric(labels[chosen], model[chosen]) for model in models)
+        return new - old
 
-    def difference(*drawn: np.ndarray) -> float:
-        rows = np.concatenate([*drawn, *single])
-        return metric(labels[rows], new[rows]) - metric(labels[rows], old[rows])
-
-    found = resampled(
-        several,
-        difference,
-        vectorized=False,
-        n_resamples=RESAMPLES,
-        confidence_level=1 - level,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
-    low, high = found.confidence_interval
-    spread = float(found.standard_error * np.sqrt(len(labels)))
-    return Difference(difference(*several), float(low), float(high), spread, len(labels))
+    drawn = [
+        difference(np.repeat(order, np.repeat(often, sizes)))
+        for often in clusters.counts(groups, rows, RESAMPLES, seed).astype(int)
+    ]
+    drawn = [value for value in drawn if np.isfinite(value)]  # a metric needs two classes
+    low, high = clusters.quantiles(np.array(drawn), 1 - level / 2, units)
+    spread = float(np.std(drawn) * np.sqrt(units))
+    return Difference(difference(np.arange(rows)), float(low), float(high), spread, rows, units, units)
 
 
-def more_rows(found: Difference, target: float, level: float, power: float) -> int | None:
-    """Additional rows needed to distinguish the difference from `target` with probability `power`.
+def more_rows(found: Sequence[tuple[Difference, float]], target: float, level: float, power: float) -> int | None:
+    """Additional rows with which all differences are distinguished from `target` with probability `power`.
 
-    Assumes that the difference stays the same; normal approximation. None if it equals the target, or if no row differs
-    yet. At least 1: an undecided comparison needs more rows.
+    `found`: each difference with the share of the additional rows that are of its part. Assumes that the differences
+    stay the same, and that new rows are in groups like these; normal approximation, two-sided `level` for each. None if
+    a difference equals the target. At least 1: an undecided comparison needs more rows.
     """
-    from statsmodels.stats.power import NormalIndPower
+    from scipy.stats import norm
 
-    effect = abs(found.value - target)
-    if not effect or not found.spread:
+    if any(each.value == target for each, _ in found):
         return None
-    # ratio=0 makes it a test of one mean.
-    rows = NormalIndPower().solve_power(effect / found.spread, alpha=level, power=power, ratio=0)
-    return max(1, int(np.ceil(rows)) - found.rows)
+
+    def reached(more: int) -> float:
+        errors = [each.spread / np.sqrt(each.effective * (1 + more * share / each.rows)) for each, share in found]
+        return float(
+            np.prod(
+                [
+                    norm.sf(norm.isf(level / 2) - abs(each.value - target) / error) if error else 1.0
+                    for (each, _), error in zip(found, errors, strict=True)
+                ]
+            )
+        )
+
+    high = 1
+    while reached(high) < power:
+        high *= 2
+        if high > MOST:
+            return None
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reached(middle) >= power else (middle, high)
+    return high
