@@ -87,8 +87,8 @@ def surest(
 
     Fixed-sequence testing, from Learn then Test (Angelopoulos et al. 2021, https://arxiv.org/abs/2110.01052): exact
     binomial tests of the surest answers, first of as few as can pass if all are right, then of twice as many and so on,
-    each at the full significance level, up to the first that does not pass. Rows in groups count as `proportions.counted`
-    says.
+    each at the full significance level, up to the first that does not pass. Of rows in groups, as many groups are
+    needed, and they count as `proportions.counted` says.
     """
     from scipy.special import betainc
 
@@ -129,8 +129,8 @@ def notes(
         )
     if terms.sure_from is None:
         found.append(
-            f"It does not say when it abstains: on {clusters.number(groups, len(labels))} independent validation images, "
-            f"no confidence was shown to make {terms.precision:.0%} of the answers right. At least "
+            f"It does not say when it abstains: on {clusters.number(groups, len(labels))} independent validation "
+            f"images, no confidence was shown to make {terms.precision:.0%} of the answers right. At least "
             f"{fewest(terms.precision)} of the surest answers have to be right."
         )
     return tuple(found)
