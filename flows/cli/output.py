@@ -165,10 +165,11 @@ def scores(s: Session, found: "ScoresRef", out: Path) -> None:
     rows = [{"label": name, "images": n, "share": f"{n / max(found.images, 1):.1%}"} for name, n in found.said.items()]
     _table(s, f"{found.model} version {found.version}", rows)
     rate = f", {found.computed / found.seconds:.0f} per second" if found.computed else ""
+    abstained = "" if found.abstained is None else f"; {found.abstained} abstentions"
     novel = "" if found.novel is None else f", {found.novel} novel"
     s.say(
-        f"{found.images} images: {found.computed} predicted now{rate}, {found.images - found.computed} before; "
-        f"{found.abstained} abstentions{novel}; not readable as images: {found.unreadable}."
+        f"{found.images} images: {found.computed} predicted now{rate}, {found.images - found.computed} before"
+        f"{abstained}{novel}; not readable as images: {found.unreadable}."
     )
     for sentence in found.drift:
         s.say(sentence)

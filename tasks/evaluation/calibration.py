@@ -5,6 +5,9 @@ All terms come from the validation images. Labels are int[n]; probabilities are 
 
 import numpy as np
 
+from tasks.evaluation.statistics import clusters, proportions
+from tasks.records import CalibrationTerms
+
 #: Smaller probabilities are raised to this one, whose logarithm is finite in float32.
 FLOOR = 1e-30
 #: Range of temperatures to search, and the standard deviation of the prior on their logarithm.
@@ -13,8 +16,8 @@ TEMPERATURES, SPREAD = (0.05, 20.0), 0.5
 NEAREST = 1e-3
 #: How far a threshold is below the probability that it comes from, since float32 rounds.
 ROUNDING = 1e-6
-#: How many shares of the answers are tested for precision, and the significance level of all tests together.
-STEPS, SIGNIFICANCE = 10, 0.1
+#: The probability that a confidence is taken for precise enough and is not.
+SIGNIFICANCE = 0.1
 
 
 def temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -45,25 +48,31 @@ def set_thresholds(
     """The lowest probability at which each class is in the prediction set, float64[classes].
 
     For images of any class, the set contains that class with probability `coverage`: split-conformal prediction class
-    by class (Sadinle et al. 2019, https://arxiv.org/abs/1609.00451), by MAPIE. A class with too few images uses the
-    threshold of all images together; if those are too few, it is 0 and every set contains every class.
+    by class (Sadinle et al. 2019, https://arxiv.org/abs/1609.00451). With groups this holds for an image of a new
+    group: each group counts once, its rows in parts (Lee, Barber and Willett 2023, https://arxiv.org/abs/2306.06342).
+    A class with fewer than `enough(coverage)` groups has the threshold 0 and is in every set.
     """
-    own = probabilities[np.arange(len(labels)), labels]
-    every = _threshold(own, coverage)
-    each = [_threshold(own[labels == number], coverage) for number in range(probabilities.shape[1])]
-    return np.array([(every or 0.0) if found is None else found for found in each])
+    own, code = probabilities[np.arange(len(labels)), labels], clusters.codes(groups, len(labels))
+    classes = range(probabilities.shape[1])
+    return np.array([_threshold(own[labels == one], code[labels == one], coverage) for one in classes])
 
 
-def _threshold(own: np.ndarray, coverage: float) -> float | None:
-    """The threshold for probabilities of the true class; None if they are too few."""
-    from mapie.conformity_scores import LACConformityScore
+def enough(coverage: float) -> int:
+    """How many groups of a class are needed for a threshold of its own."""
+    return int(np.ceil(coverage / (1 - coverage) - 1e-9))
 
-    if (len(own) + 1) * coverage > len(own):
-        return None
-    quantile = LACConformityScore().get_conformity_score_quantiles(
-        1 - own[:, None], np.array([1 - coverage]), cv="prefit"
-    )
-    return float(1 - quantile[0]) - ROUNDING
+
+def _threshold(own: np.ndarray, groups: np.ndarray, coverage: float) -> float:
+    """The threshold for probabilities of the true class; 0 if there are too few groups."""
+    units = clusters.number(groups, len(own))
+    if units < enough(coverage):
+        return 0.0
+    _, code, rows = np.unique(groups, return_inverse=True, return_counts=True)
+    order = np.argsort(own, kind="stable")
+    # The new image's own group counts as one more, below all others.
+    below = np.append(0.0, (1 / rows[code[order]]).cumsum())[:-1] + 1
+    allowed = (1 - coverage) * (units + 1) + 1e-9
+    return max(float(own[order[below <= allowed][-1]]) - ROUNDING, 0.0)
 
 
 def sets(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
@@ -73,26 +82,58 @@ def sets(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
 
 def surest(
     labels: np.ndarray, probabilities: np.ndarray, precision: float, groups: np.ndarray | None = None
-) -> tuple[float, bool]:
-    """The lowest confidence at which the answers reach `precision`, and whether a test confirmed it.
+) -> float | None:
+    """The lowest confidence at which the answers are shown to reach `precision`; None if none is shown to.
 
-    Learn then test (Angelopoulos et al. 2021, https://arxiv.org/abs/2110.01052): exact binomial tests of the most
-    confident tenth of the answers, the most confident two tenths and so on, each at a tenth of the significance level.
-    If no test rejects, the result is the lowest confidence at which the observed precision is high enough; if there is
-    none, it is 1.01, which always abstains.
+    Fixed-sequence testing, from Learn then Test (Angelopoulos et al. 2021, https://arxiv.org/abs/2110.01052): exact
+    binomial tests of the surest answers, first of as few as can pass if all are right, then of twice as many and so on,
+    each at the full significance level, up to the first that does not pass. Of rows in groups, as many groups are
+    needed, and they count as `proportions.counted` says.
     """
-    from scipy.stats import binomtest
+    from scipy.special import betainc
 
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    confidence, right = probabilities.max(axis=1), (probabilities.argmax(axis=1) == labels).astype(np.float64)
     order = np.argsort(-confidence, kind="stable")
-    counts, hits = np.arange(1, len(labels) + 1), right[order].cumsum()
-    # Answers of equal confidence are all given or all withheld.
-    ends = np.flatnonzero(np.append(np.diff(confidence[order]) != 0, True))
-    tested = {int(ends[ends >= round(len(labels) * step / STEPS) - 1][0]) for step in range(1, STEPS + 1)}
-    level = SIGNIFICANCE / STEPS
-    passed = [at for at in tested if binomtest(int(hits[at]), at + 1, precision, "greater").pvalue <= level]
-    last = max(passed or ends[hits[ends] / counts[ends] >= precision], default=-1)
-    return (float(confidence[order[last]]) - ROUNDING if last >= 0 else 1.01), bool(passed)
+    confidence, right, code = confidence[order], right[order], clusters.codes(groups, len(labels))[order]
+    # Answers of equal confidence are all given or all withheld; as many groups as rows are needed.
+    ends = np.flatnonzero(np.append(np.diff(confidence) != 0, True))
+    met = np.sort(np.unique(code, return_index=True)[1])
+    least, found = fewest(precision), None
+    for count in range(least, len(met) + 1, least):
+        last = int(ends[np.searchsorted(ends, met[count - 1])])
+        hits, rows = proportions.counted(right[: last + 1], code[: last + 1], SIGNIFICANCE)
+        # The probability of as many hits if a share `precision` is right.
+        if not hits or betainc(hits, rows - hits + 1, precision) > SIGNIFICANCE:
+            break
+        found = float(confidence[last]) - ROUNDING
+    return found
+
+
+def fewest(precision: float) -> int:
+    """How many independent answers, all right, show a precision."""
+    return int(np.ceil(np.log(SIGNIFICANCE) / np.log(precision)))
+
+
+def notes(
+    labels: np.ndarray, terms: CalibrationTerms, classes: tuple[str, ...], groups: np.ndarray | None
+) -> tuple[str, ...]:
+    """What the validation images, labels int[n], are too few or too hard to show, as sentences."""
+    code = clusters.codes(groups, len(labels))
+    units = [clusters.number(code[labels == number], int((labels == number).sum())) for number in range(len(classes))]
+    few = [f"{name} ({count})" for name, count in zip(classes, units, strict=True) if count < enough(terms.coverage)]
+    found = []
+    if few:
+        found.append(
+            f"In every prediction set, since their independent validation images are fewer than "
+            f"{enough(terms.coverage)}: {', '.join(few)}."
+        )
+    if terms.sure_from is None:
+        found.append(
+            f"It does not say when it abstains: on {clusters.number(groups, len(labels))} independent validation "
+            f"images, no confidence was shown to make {terms.precision:.0%} of the answers right. At least "
+            f"{fewest(terms.precision)} of the surest answers have to be right."
+        )
+    return tuple(found)
 
 
 def distances(features: np.ndarray, reference: np.ndarray, neighbours: int) -> np.ndarray:

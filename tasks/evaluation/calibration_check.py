@@ -4,6 +4,7 @@ import numpy as np
 
 from tasks.evaluation import calibration
 from tasks.evaluation.metrics import ece
+from tasks.evaluation.statistics import proportions
 from tasks.records import CalibrationReport, CalibrationTerms, Coverage
 
 
@@ -18,28 +19,25 @@ def judge(
     """The report for labels int[n], calibrated probabilities float[n, classes] and novelty float[n], 1 at the limit."""
     sets = calibration.sets(probabilities, np.array(terms.set_thresholds))
     inside = sets[np.arange(len(labels)), labels]
-    right = probabilities.argmax(axis=1) == labels
-    answered = probabilities.max(axis=1) >= terms.sure_from
-    of_class = {name: inside[labels == number] for number, name in enumerate(classes)}
-    precise = _share("answered", right[answered])
+    every = np.ones(len(labels), bool)
+    answered, precise = None, _share("answered", inside, ~every, groups)
+    if terms.sure_from is not None:
+        sure = probabilities.max(axis=1) >= terms.sure_from
+        answered = float(sure.mean())
+        precise = _share("answered", probabilities.argmax(axis=1) == labels, sure, groups)
     return CalibrationReport(
-        coverage=_share("all", inside),
-        classes=tuple(_share(name, each) for name, each in of_class.items()),
+        coverage=_share("all", inside, every, groups),
+        classes=tuple(_share(name, inside, labels == number, groups) for number, name in enumerate(classes)),
         set_size=float(sets.sum(axis=1).mean()),
-        answered=float(answered.mean()),
-        precision=precise.value,
+        answered=answered,
+        precision=None if answered is None else precise.value,
         precision_interval=precise.interval,
         novel=None if novelty is None else float((novelty > 1).mean()),
         uncalibrated_ece=ece.score(labels, calibration.tempered(probabilities, 1 / terms.temperature)),
     )
 
 
-def _share(name: str, hits: np.ndarray) -> Coverage:
-    """The share of hits with Wilson's 95 % interval; 0 to 1 without images."""
-    from statsmodels.stats.proportion import proportion_confint
-
-    images = len(hits)
-    if not images:
-        return Coverage(name, 0, 0.0, (0.0, 1.0))
-    low, high = proportion_confint(int(hits.sum()), images, method="wilson")
-    return Coverage(name, images, float(hits.mean()), (float(low), float(high)))
+def _share(name: str, hits: np.ndarray, among: np.ndarray, groups: np.ndarray | None) -> Coverage:
+    """The share of hits among some of the rows with Wilson's 95 % interval; 0 to 1 without rows."""
+    found, images = proportions.share(hits.astype(np.float64), among, groups), int(among.sum())
+    return Coverage(name, images, found.value if images else 0.0, (found.low, found.high))

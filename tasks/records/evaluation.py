@@ -18,18 +18,19 @@ class CalibrationTerms:
     #: Lowest probability at which each class is in the prediction set, for the required `coverage`.
     set_thresholds: tuple[float, ...]
     coverage: float
-    #: Confidence below which it abstains, for the required `precision`; whether the validation images confirm it.
-    sure_from: float
+    #: Confidence below which it abstains, for the required `precision`; None if the validation images show none.
+    sure_from: float | None
     precision: float
-    shown: bool
     #: An image is novel if its k-th neighbour is farther than the limit; None without features.
     neighbours: int
     limit: float | None
     false_alarms: float
+    #: What could not be shown, and why, as sentences.
+    notes: tuple[str, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """All fields, as JSON values."""
-        return dataclasses.asdict(self) | {"set_thresholds": list(self.set_thresholds)}
+        return dataclasses.asdict(self) | {"set_thresholds": list(self.set_thresholds), "notes": list(self.notes)}
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class CalibrationRef(Record):
     images: int
     log_loss: tuple[float, float]
     ece: tuple[float, float]
-    #: Share of them that it does not abstain from, and share that it calls novel.
-    answered: float
+    #: Share of them that it does not abstain from, None if it does not say; and share that it calls novel.
+    answered: float | None
     novel: float
     #: How many of them it assigns to each class.
     said: tuple[int, ...]
@@ -58,12 +59,12 @@ class CalibrationRef(Record):
     @property
     @override
     def numbers(self) -> dict[str, float]:
-        names = ("temperature", "sure_from")
+        named = {"temperature": self.terms.temperature, "sure_from": self.terms.sure_from, "answered": self.answered}
         pairs = {"log_loss": self.log_loss, "ece": self.ece}
         return (
-            {name: float(getattr(self.terms, name)) for name in names}
+            {name: value for name, value in named.items() if value is not None}
             | {f"{name}_{when}": v[i] for name, v in pairs.items() for i, when in enumerate(("before", "after"))}
-            | {"answered": self.answered, "called_new": self.novel}
+            | {"called_new": self.novel}
         )
 
 
@@ -86,9 +87,9 @@ class CalibrationReport:
     classes: tuple[Coverage, ...]
     #: Mean number of classes in a set.
     set_size: float
-    #: Share of the images that it does not abstain from, and the precision of those answers; 0 if it always abstains.
-    answered: float
-    precision: float
+    #: Share of the images that it does not abstain from, None if it does not say; precision of those answers, 0 to 1.
+    answered: float | None
+    precision: float | None
     precision_interval: tuple[float, float]
     #: Share that it calls novel; None without features.
     novel: float | None
@@ -106,7 +107,8 @@ class CalibrationReport:
         """Its metrics in MLflow."""
         novel = {} if self.novel is None else {"called_new": self.novel}
         names = ("set_size", "answered", "precision", "uncalibrated_ece")
-        each = {"answered_precision" if name == "precision" else name: float(getattr(self, name)) for name in names}
+        found = {"answered_precision" if name == "precision" else name: getattr(self, name) for name in names}
+        each = {name: float(value) for name, value in found.items() if value is not None}
         return each | {"coverage": self.coverage.value} | novel
 
 

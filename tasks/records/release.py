@@ -106,9 +106,9 @@ class ScoresRef(Record):
     unreadable: int
     #: Images without an earlier prediction.
     computed: int
-    #: How many are assigned to each class, abstained from, and called novel; None if there is no novelty.
+    #: How many are assigned to each class, abstained from, and called novel; None if the version does not say.
     said: dict[str, int]
-    abstained: int
+    abstained: int | None
     novel: int | None
     #: How the images differ from those that the version was made from, as sentences; and the p-values.
     drift: tuple[str, ...]
@@ -121,7 +121,9 @@ class ScoresRef(Record):
     def numbers(self) -> dict[str, float]:
         rate = {"images_per_second": self.computed / self.seconds} if self.computed else {}
         counts = {"images": self.images, "unreadable": self.unreadable, "computed": self.computed}
-        shares = {"abstained": self.abstained / max(self.images, 1)}
+        shares = {}
+        if self.abstained is not None:
+            shares["abstained"] = self.abstained / max(self.images, 1)
         if self.novel is not None:
             shares["called_new"] = self.novel / max(self.images, 1)
         return counts | shares | rate | {f"drift_p_{name}": p for name, p in self.p.items()}

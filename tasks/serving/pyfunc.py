@@ -50,8 +50,8 @@ class Classifier(PythonModel):
 
         `label`, `probability` 0 to 1, `probabilities` float[classes]; `set`: classes, most probable first, that contain
         the true one, whichever it is, with the probability `coverage` of `spec.json`; `abstain`: not certain enough for
-        the required precision; `novelty`: distance from the training images, 1 at the limit, NaN if unknown; `novel`:
-        above the limit.
+        the required precision, None where the validation images showed no confidence that is; `novelty`: distance from
+        the training images, 1 at the limit, NaN if unknown; `novel`: above the limit.
         """
         import tensorflow as tf
 
@@ -78,7 +78,7 @@ def answers(probabilities: np.ndarray, novelty: np.ndarray, classes: list[str], 
             "probability": most,
             "probabilities": list(probabilities),
             "set": [[classes[i] for i in row if inside[i]] for row, inside in zip(order, held, strict=True)],
-            "abstain": most < terms["sure_from"],
+            "abstain": np.full(len(most), None) if terms["sure_from"] is None else most < terms["sure_from"],
             "novelty": novelty,
             "novel": novelty > 1,
         }

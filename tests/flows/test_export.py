@@ -1,6 +1,7 @@
 """A version taken along: in each format it answers as it did, and what does not is not kept."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import helpers
@@ -94,3 +95,27 @@ def test_bytes_that_are_no_image_are_refused(version):
     model.load_context(SimpleNamespace(artifacts={"classifier": str(folder)}))
     with pytest.raises(Exception, match="expected JPEG, PNG, GIF, BMP or WebP bytes"):
         model.predict(None, pd.DataFrame({"image": [b"no image that is as long as the head of one may be"]}))
+
+
+def test_a_version_that_shows_no_sure_answers_does_not_say_when_it_abstains(version, tmp_path):
+    import pyarrow as pa
+    import tensorflow as tf
+
+    from tasks.stages.release import score
+
+    folder, images, _ = version
+    silent = tmp_path / "silent"
+    shutil.copytree(folder, silent)
+    spec = json.loads((silent / package.SPEC).read_text())
+    spec["terms"]["sure_from"] = None
+    (silent / package.SPEC).write_text(json.dumps(spec))
+    model = pyfunc.Classifier()
+    model.load_context(SimpleNamespace(artifacts={"classifier": str(silent)}))
+    said = model.predict(None, pd.DataFrame({"image": images}))
+    assert json.loads(said.drop(columns="probabilities").to_json(orient="records"))[0]["abstain"] is None
+    kept = pa.Table.from_pandas(said.assign(uri="", key="", error=None, model="m", version="1"), score.SCHEMA)
+    assert kept["abstain"].null_count == len(images)
+    exports.write("saved_model", silent, FACTS, images, said, tmp_path)
+    found = tf.saved_model.load(str(tmp_path / "saved_model")).signatures["serving_default"](image=tf.constant(images))
+    assert "abstain" not in found
+    assert "novel" in found

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.evaluation import gates
+from tasks.evaluation import gates, metrics
 from tasks.evaluation.gates import Case
 from tasks.features.batches import Batches
 from tasks.runtime import plugins
@@ -164,6 +164,8 @@ def test_metric(name):
     assert np.isfinite(score(labels, wrong))
     better = score(labels, right) < score(labels, wrong)
     assert better == (name in ("log_loss", "ece"))
+    low, high = metrics.interval(name, labels, wrong, 0, np.array([0, 0, 1, 1, 2, 2]))
+    assert low <= score(labels, wrong) <= high
 
 
 @pytest.mark.parametrize("name", plugins.names("transferability"))

@@ -22,7 +22,7 @@ FACTS = {
 }
 
 
-TERMS = r.CalibrationTerms(1.3, (0.2, 0.3, 0.3), 0.9, 0.8, 0.95, True, 5, 0.1, 0.05)
+TERMS = r.CalibrationTerms(1.3, (0.2, 0.3, 0.3), 0.9, 0.8, 0.95, 5, 0.1, 0.05)
 
 
 def _calibration() -> r.CalibrationReport:

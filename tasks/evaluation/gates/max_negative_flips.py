@@ -3,29 +3,26 @@
 Yan et al. 2021, Positive-Congruent Training, https://arxiv.org/abs/2011.09161.
 """
 
+import numpy as np
+
 from tasks.evaluation.gates import Case
-from tasks.evaluation.statistics import clusters, paired
+from tasks.evaluation.statistics import clusters, paired, proportions
 from tasks.records import GateResult
 
 NAME = "max_negative_flips"
 
 
 def check(case: Case, *, at_most: float = 0.05) -> GateResult:
-    """The exact (Clopper-Pearson) interval of the share of negative flips among all images is below `at_most`.
-
-    With groups it is that of their effective number of images.
-    """
-    from statsmodels.stats.proportion import proportion_confint
-
+    """The exact (Clopper-Pearson) interval of the share of negative flips among all images is below `at_most`."""
     pair = case.pair
     if few := case.too_few(NAME):
         return few
     assert pair  # else there were too few
-    flips = (pair.gains < 0).astype(float)
-    rows, effective = len(flips), clusters.effective(flips, pair.groups)
-    share, broken = float(flips.mean()), int(flips.sum())
-    low, high = (float(end) for end in proportion_confint(share * effective, effective, case.level, method="beta"))
-    found = paired.Difference(share, low, high, (share * (1 - share)) ** 0.5, rows, pair.units, effective)
+    flips = (pair.gains < 0).astype(np.float64)
+    rows, broken, share = len(flips), int(flips.sum()), float(flips.mean())
+    low, high = proportions.exact(flips, pair.groups, case.level)
+    spread, effective = (share * (1 - share)) ** 0.5, clusters.effective(flips, pair.groups)
+    found = paired.Difference(share, low, high, spread, rows, pair.units, effective)
     reason = f"{broken} of {rows} test images ({share:.2%}, {low:.2%} to {high:.2%}) were right and are now wrong"
     numbers = {"negative_flips": float(broken), "share": share, "low": low, "high": high, "at_most": at_most}
     if high <= at_most or low > at_most:

@@ -1,12 +1,18 @@
 """Metrics of predicted probabilities.
 
-A metric has `score(labels, probabilities) -> float` with labels int[n] and probabilities float[n, classes]; every class
-must occur among the labels. `HIGHER_IS_BETTER` is its direction.
+A metric has `score(labels, probabilities) -> float` with labels int[n] and probabilities float[n, classes], and
+`HIGHER_IS_BETTER`, its direction. It may have `interval(labels, probabilities, groups, level, seed) -> (low, high)`,
+where the bootstrap is not good enough: with few rows, rare classes or a biased score.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 
+from tasks.evaluation.statistics import clusters
 from tasks.runtime import plugins
+
+RESAMPLES = 1000
 
 
 def evaluate(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
@@ -15,23 +21,48 @@ def evaluate(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
 
 
 def intervals(
+    labels: np.ndarray, probabilities: np.ndarray, seed: int, groups: np.ndarray | None = None, level: float = 0.05
+) -> dict[str, tuple[float, float]]:
+    """The two-sided interval of every metric, which misses its true value in a share `level` of test sets.
+
+    A metric's own, else that of `bootstrapped`. `groups` as in `statistics.clusters`.
+    """
+    return {name: interval(name, labels, probabilities, seed, groups, level) for name in plugins.names("metrics")}
+
+
+def interval(
+    name: str,
     labels: np.ndarray,
     probabilities: np.ndarray,
     seed: int,
     groups: np.ndarray | None = None,
-    resamples: int = 1000,
-) -> dict[str, tuple[float, float]]:
-    """95 % bootstrap percentile intervals of every metric.
+    level: float = 0.05,
+) -> tuple[float, float]:
+    """The interval of one metric, as in `intervals`."""
+    own = getattr(plugins.load("metrics", name), "interval", None)
+    if own:
+        low, high = own(labels, probabilities, groups, level, seed)
+        return float(low), float(high)
+    return bootstrapped(plugins.entry("metrics", name), labels, probabilities, groups, level, seed)
 
-    Rows are drawn with replacement within each class (stratified), so that every metric is defined on every resample.
-    Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
+
+def bootstrapped(
+    score: Callable[[np.ndarray, np.ndarray], float],
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    groups: np.ndarray | None,
+    level: float,
+    seed: int,
+) -> tuple[float, float]:
+    """Percentile interval of a score, over whole groups drawn with replacement: the mix of classes is random too.
+
+    Field and Welsh 2007, https://doi.org/10.1111/j.1467-9868.2007.00593.x.
     """
-    random = np.random.default_rng(seed)
-    by_class = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    drawn: dict[str, list[float]] = {name: [] for name in plugins.names("metrics")}
-    for _ in range(resamples):
-        rows = np.concatenate([random.choice(group, len(group)) for group in by_class])
-        for name, value in evaluate(labels[rows], probabilities[rows]).items():
-            drawn[name].append(value)
-    bounds = {name: np.percentile(values, [2.5, 97.5]) for name, values in drawn.items()}
-    return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
+    drawn = clusters.counts(groups, len(labels), RESAMPLES, seed).astype(int)
+    code, every = clusters.codes(groups, len(labels)), np.arange(len(labels))
+    found = []
+    for times in drawn:
+        rows = np.repeat(every, times[code])
+        found.append(score(labels[rows], probabilities[rows]))
+    low, high = clusters.quantiles(np.array(found), 1 - level / 2, drawn.shape[1])
+    return float(low), float(high)

@@ -44,8 +44,8 @@ def intervals(
     variance = _variance(deviations, masks, values.var(ddof=1)) + _variance(deviations, ~masks, values.var(ddof=1))
     influence = deviations * np.where(masks, 1 / inside, -1 / outside)
     effect = np.array([clusters.design_effect(each, groups) for each in influence.T])
-    reach = _critical(clusters.sums(influence, groups), seed) * np.sqrt(variance * effect)
-    reach *= clusters.reach(1 - CONFIDENCE, groups, len(values)) / clusters.reach(1 - CONFIDENCE, None, len(values))
+    critical = _critical(clusters.sums(influence, groups), seed)
+    reach = _of_groups(critical, np.where(masks, 1 / inside, 1 / outside), groups) * np.sqrt(variance * effect)
     return found, found - reach, found + reach
 
 
@@ -62,6 +62,23 @@ def _variance(deviations: np.ndarray, side: np.ndarray, of_all: float) -> np.nda
     n = side.sum(axis=0)
     own = (deviations**2 * side).sum(axis=0) / (n - 1)
     return np.maximum(own, (own + of_all) / 2) / n
+
+
+def _of_groups(critical: float, weights: np.ndarray, groups: np.ndarray | None) -> np.ndarray | float:
+    """The critical value of each slice, whose variance is known from few groups: Student's at the same level.
+
+    `weights`: float[n, slices], of rows in the difference. The degrees of freedom are those of a sum of variances with
+    such weights: Satterthwaite 1946, Biometrics Bulletin 2:110-114.
+    """
+    from scipy.stats import norm, t
+
+    units = clusters.number(groups, len(weights))
+    if units == len(weights):
+        return critical
+    parts = clusters.sums(weights**2, groups)
+    freedom = np.maximum(parts.sum(axis=0) ** 2 / (parts**2).sum(axis=0) - 1, 1)
+    few = np.sqrt((freedom + 1) / freedom * (units - 1) / units)  # the divisor of a variance: of all is in it already
+    return np.asarray(t.isf(norm.sf(critical), freedom) * few)
 
 
 def _critical(influence: np.ndarray, seed: int) -> float:

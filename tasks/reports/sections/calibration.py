@@ -2,7 +2,7 @@
 
 from html import escape
 
-from tasks.records import CalibrationRef, Coverage, Report
+from tasks.records import CalibrationRef, CalibrationReport, CalibrationTerms, Coverage, Report
 from tasks.reports.sections.html import table
 
 
@@ -18,7 +18,6 @@ def section(calibration: CalibrationRef, report: Report) -> str:
 def sentences(calibration: CalibrationRef, report: Report) -> tuple[str, ...]:
     """What was fitted on the validation images, and how it holds on the test images."""
     terms, held = calibration.terms, report.calibration
-    shown = "which the validation images confirm" if terms.shown else "which too few validation images could confirm"
     novelty = "The network does not expose its features: no image is marked as novel."
     if held.novel is not None:
         novelty = (
@@ -27,13 +26,23 @@ def sentences(calibration: CalibrationRef, report: Report) -> tuple[str, ...]:
         )
     return (
         f"Temperature {terms.temperature:.3f}, fitted on {calibration.images} validation images: calibration error "
-        f"{held.uncalibrated_ece:.4f} before and {report.metrics['ece']:.4f} after, on the test images.",
+        f"{held.uncalibrated_ece:.4f} before and {report.metrics['ece']:.4f} after, on the test images, without what "
+        "chance adds to it.",
         f"Prediction sets contain the label with probability {terms.coverage:.0%} in every class: "
         f"{held.coverage.value:.1%} of the test images' sets do, with {held.set_size:.2f} classes on average.",
-        f"The model abstains below {min(terms.sure_from, 1):.1%} confidence, so that {terms.precision:.0%} of its "
-        f"answers are right, {shown}: {held.answered:.1%} of the test images are answered, {held.precision:.1%} of "
-        f"them right ({held.precision_interval[0]:.1%} to {held.precision_interval[1]:.1%}).",
+        *_abstention(terms, held),
+        *terms.notes,
         novelty,
+    )
+
+
+def _abstention(terms: CalibrationTerms, held: CalibrationReport) -> tuple[str, ...]:
+    if terms.sure_from is None or held.answered is None or held.precision is None:
+        return ()
+    return (
+        f"The model abstains below {terms.sure_from:.1%} confidence, so that {terms.precision:.0%} of its answers are "
+        f"right, which the validation images confirm: {held.answered:.1%} of the test images are answered, "
+        f"{held.precision:.1%} of them right ({held.precision_interval[0]:.1%} to {held.precision_interval[1]:.1%}).",
     )
 
 

@@ -27,7 +27,7 @@ MEANING = {
     "macro_f1": "precision and recall together, mean over the classes",
     "roc_auc": "how well the probabilities order the images; 0.5 is chance",
     "log_loss": "mean -log(probability of the label), nats; lower is better",
-    "ece": "gap between confidence and accuracy; lower is better",
+    "ece": "gap between confidence and accuracy, without what chance adds; lower is better",
 }
 
 

@@ -44,7 +44,7 @@ def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: 
                 ColSpec(DataType.double, "probability"),
                 ColSpec(Array(DataType.double), "probabilities"),
                 ColSpec(Array(DataType.string), "set"),
-                ColSpec(DataType.boolean, "abstain"),
+                ColSpec(DataType.boolean, "abstain", required=False),
                 ColSpec(DataType.double, "novelty"),
                 ColSpec(DataType.boolean, "novel"),
             ]

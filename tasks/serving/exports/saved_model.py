@@ -16,7 +16,10 @@ NAME = "saved_model"
 
 
 def write(served: Served, folder: Path) -> None:
-    """Signature `serving_default`; `set`: the classes of the set, most probable first, then empty strings."""
+    """Signature `serving_default`; `set`: the classes of the set, most probable first, then empty strings.
+
+    There is no `abstain` where the version has none.
+    """
     import tensorflow as tf
 
     whole = tf.Module()
@@ -38,12 +41,12 @@ def write(served: Served, folder: Path) -> None:
         ranked, order = tf.math.top_k(probabilities, k=len(served.spec.classes))
         held = (ranked >= tf.gather(whole.thresholds, order)) | (ranked == most[:, None])
         novelty = outputs.get("novelty", tf.fill(tf.shape(most), np.float32("nan")))
-        return {
+        abstain = {} if terms["sure_from"] is None else {"abstain": most < terms["sure_from"]}
+        return abstain | {
             "label": tf.gather(whole.classes, tf.argmax(probabilities, axis=1)),
             "probability": most,
             "probabilities": probabilities,
             "set": tf.where(held, tf.gather(whole.classes, order), ""),
-            "abstain": most < terms["sure_from"],
             "novelty": novelty,
             "novel": novelty > 1,
         }

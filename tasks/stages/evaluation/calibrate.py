@@ -1,5 +1,7 @@
 """Calibrate: temperature, prediction sets and thresholds, from the validation images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -18,7 +20,7 @@ from tasks.training import fit
 MOST = 1000
 
 
-@stage(version=4)
+@stage(version=5)
 def calibrate(
     images: ImagesRef, features: FeaturesRef, audited: AuditRef, model: ModelRef, settings: Calibration
 ) -> CalibrationRef:
@@ -29,7 +31,7 @@ def calibrate(
     raw = np.load(home() / model.validation.predictions, allow_pickle=False).astype(np.float64)
     temperature = calibration.temperature(labels, raw)
     probabilities = calibration.tempered(raw, temperature)
-    sure_from, shown = calibration.surest(labels, probabilities, settings.precision, groups)
+    sure_from = calibration.surest(labels, probabilities, settings.precision, groups)
     address = digest("calibration", model, settings, images, features, audited)
     reference, distances = _reference(images, features, model, settings, address)
     limit = calibration.limit(distances, settings.false_alarms) if reference else None
@@ -39,11 +41,11 @@ def calibrate(
         coverage=settings.coverage,
         sure_from=sure_from,
         precision=settings.precision,
-        shown=shown,
         neighbours=settings.neighbours,
         limit=limit,
         false_alarms=settings.false_alarms,
     )
+    terms = replace(terms, notes=calibration.notes(labels, terms, images.dataset.classes, groups))
     return CalibrationRef(
         digest=address,
         terms=terms,
@@ -51,7 +53,7 @@ def calibrate(
         images=len(rows),
         log_loss=(_log_loss(raw, labels), _log_loss(probabilities, labels)),
         ece=(ece.score(labels, raw), ece.score(labels, probabilities)),
-        answered=float((probabilities.max(axis=1) >= sure_from).mean()),
+        answered=None if sure_from is None else float((probabilities.max(axis=1) >= sure_from).mean()),
         novel=float((distances > limit).mean()) if limit else 0.0,
         said=tuple(np.bincount(probabilities.argmax(axis=1), minlength=probabilities.shape[1]).tolist()),
     )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PROBE, TOLERANCE = 8, 1e-3
 
 
-@stage(version=8)
+@stage(version=9)
 def evaluate(
     images: ImagesRef,
     features: FeaturesRef,

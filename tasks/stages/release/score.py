@@ -188,7 +188,7 @@ def _summed(  # each argument becomes fields of the record
         unreadable=int(rows["error"].notna().sum()),
         computed=computed,
         said=counts,
-        abstained=int(answers["abstain"].sum()),
+        abstained=None if spec.terms["sure_from"] is None else int(answers["abstain"].sum()),
         novel=novel,
         drift=sentences,
         p=p,

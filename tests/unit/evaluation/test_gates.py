@@ -141,6 +141,10 @@ def test_negative_flips_are_bounded_with_certainty():
     unsure = answer("max_negative_flips", case(100, 45))
     assert unsure.outcome == "undecided"
     assert unsure.more > 1000
+    # Ten photos of each cell are right or wrong together: they are as many as one.
+    series = dataclasses.replace(case(100, 30), groups=np.arange(1000) // 10)
+    assert answer("max_negative_flips", case(100, 30)).outcome == "passed"
+    assert answer("max_negative_flips", series).outcome == "undecided"
 
 
 def test_absolute_thresholds():
@@ -151,8 +155,11 @@ def test_absolute_thresholds():
     assert "is below" in refused.reason
     assert answer("min_metric", found, at_most={"log_loss": 0.01}).outcome == "failed"
     # Nine tenths sure and eight tenths right.
-    assert answer("max_calibration_error", found, at_most=0.11).outcome == "passed"
-    assert answer("max_calibration_error", found, at_most=0.09).outcome == "failed"
+    assert answer("max_calibration_error", found, at_most=0.13).outcome == "passed"
+    assert answer("max_calibration_error", found, at_most=0.07).outcome == "failed"
+    unsure = answer("max_calibration_error", found, at_most=0.11)
+    assert unsure.outcome == "undecided"
+    assert 1000 < unsure.more < 20_000
     assert answer("max_latency", dataclasses.replace(found, latency=lambda: 250.0)).outcome == "failed"
 
 

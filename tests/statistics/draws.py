@@ -1,0 +1,60 @@
+"""Labels and answers drawn with known properties, alone or in groups whose rows are alike.
+
+`each`: rows of a group; `alike`: correlation within groups of the normal variables that decide, 0 to 1. Groups are
+int[n], and None where each row is drawn alone.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.special import softmax
+from scipy.stats import norm
+
+Answers = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+
+
+def normal(random: np.random.Generator, shape: tuple[int, ...], each: int = 1, alike: float = 0.0) -> np.ndarray:
+    """Standard normal variables, correlated within groups along the first axis."""
+    groups = np.arange(shape[0]) // each
+    shared = random.normal(size=(groups[-1] + 1, *shape[1:]))[groups]
+    return np.sqrt(alike) * shared + np.sqrt(1 - alike) * random.normal(size=shape)
+
+
+def in_groups(rows: int, each: int) -> np.ndarray | None:
+    """The groups of the rows."""
+    return np.arange(rows) // each if each > 1 else None
+
+
+def classified(
+    seed: int, shares: list[float], recalls: list[float], rows: int, each: int = 1, alike: float = 0.0
+) -> Answers:
+    """Labels of classes with given shares, and answers that are right in a share `recalls` of each class.
+
+    The probability of the answer says how sure it is: right answers tend to be surer.
+    """
+    random, classes = np.random.default_rng(seed), len(shares)
+    labels = random.choice(classes, rows, p=shares)
+    right = normal(random, (rows,), each, alike) < norm.ppf(recalls)[labels]
+    said = np.where(right, labels, (labels + random.integers(1, classes, rows)) % classes)
+    sure = 1 + right + random.random(rows)
+    return labels, softmax(np.eye(classes)[said] * sure[:, None], axis=1), in_groups(rows, each)
+
+
+def soft(
+    seed: int, rows: int, classes: int, wide: float = 2.0, sure: float = 1.0, each: int = 1, alike: float = 0.0
+) -> Answers:
+    """Labels drawn from probabilities with logits as `wide`, and the probabilities with logits `sure` times as large.
+
+    With `sure` 1 they are calibrated.
+    """
+    random = np.random.default_rng(seed)
+    logits = wide * normal(random, (rows, classes), each, alike)
+    luck = norm.cdf(normal(random, (rows, 1), each, alike))
+    labels = (softmax(logits, axis=1).cumsum(axis=1) < luck).sum(axis=1).clip(0, classes - 1)
+    return labels, softmax(logits * sure, axis=1), in_groups(rows, each)
+
+
+def share(of: Callable[[int], bool], seed: int, runs: int) -> tuple[float, float]:
+    """The share of runs, each with a seed of its own, in which something is so, and its standard error."""
+    found = np.array([of(seed * runs + run) for run in range(runs)], float)
+    return float(found.mean()), float(max(found.std(), 1 / runs) / np.sqrt(runs))
