@@ -19,12 +19,12 @@ def rows(dataset: DatasetRef, split: str | None = None) -> pd.DataFrame:
     return every if split is None else every[every["split"] == split].reset_index(drop=True)
 
 
-def units(dataset: DatasetRef, audited: AuditRef, split: str) -> np.ndarray:
-    """int[n]: which rows of a split are no independent evidence: of one group of the source, or copies of one photo."""
-    every = rows(dataset)
-    columns = ["copy_key", "original_key"]
+def units(dataset: DatasetRef, audited: AuditRef, split: str | None = None) -> np.ndarray:
+    """int[n]: which rows of one split, or of all, are no independent evidence: of one group, or copies of one photo."""
+    every, columns = rows(dataset), ["copy_key", "original_key"]
     alike = pd.read_csv(home() / audited.duplicates_table, usecols=columns, dtype=str) if audited.path else None
-    return splits.units(every, alike if alike is None else alike[columns])[(every["split"] == split).to_numpy()]
+    found = splits.units(every, alike if alike is None else alike[columns])
+    return found if split is None else found[(every["split"] == split).to_numpy()]
 
 
 def stratified(rows: pd.DataFrame, images: int) -> pd.DataFrame:

@@ -112,6 +112,22 @@ def units(rows: pd.DataFrame, alike: pd.DataFrame | None = None) -> np.ndarray:
     return np.asarray(pd.factorize(connected_components(graph, directed=False)[1][keys])[0])
 
 
+def unseen(rows: pd.DataFrame, unit: np.ndarray, earlier: pd.DataFrame | None) -> np.ndarray:
+    """Which rows of (key, group, split) are test images that neither of two models was trained or steered on: bool[n].
+
+    One model was made from these rows, the other from `earlier`, its rows of (key, split) and, in newer versions,
+    `group`; None if that is not known. `unit`: int[n], as `units` gives it; a unit that either model has seen in
+    training or validation is seen as a whole.
+    """
+    seen = rows["split"] != "test"
+    if earlier is not None:
+        steered = earlier[earlier["split"] != "test"]
+        seen |= rows["key"].isin(steered["key"])
+        if "group" in steered:
+            seen |= rows["group"].notna() & rows["group"].isin(steered["group"].dropna())
+    return ~np.isin(unit, unit[seen.to_numpy()])
+
+
 def _free(rows: pd.DataFrame) -> pd.Series:
     """Whether the source has not given the row to validation or test."""
     return ~rows["split"].isin(ORDER[1:])

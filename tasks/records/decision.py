@@ -33,8 +33,8 @@ class Verdict(Record):
     champion: str
     #: Digest of the test images and their labels.
     test_set: str
-    #: Earlier decisions between two models on these images, each weighted by the share of them that it used.
-    worn: float
+    #: Earlier decisions between two models on any of these images.
+    worn: int
     #: Significance level of this decision.
     level: float
 

@@ -32,6 +32,12 @@ class Difference:
     #: How many of the rows' groups are independent, and how many independent rows tell as much as these.
     units: int
     effective: float
+    #: Of a difference of shares: the shares of rows that only the new model, and only the old one, gets right.
+    split: tuple[float, float] | None = None
+
+    def spread_at(self, target: float) -> float:
+        """The spread that the interval has at `target`: Tango's for shares, else the same everywhere."""
+        return self.spread if self.split is None else float(np.sqrt(_variance(*self.split, target)))
 
     @property
     def turned(self) -> Difference:
@@ -72,22 +78,27 @@ def shares(gains: np.ndarray, level: float, groups: np.ndarray | None = None) ->
 
     rows, units = len(gains), clusters.number(groups, len(gains))
     effective, reach = clusters.effective(gains, groups), clusters.reach(level, groups, rows)
-    fixed, broken = ((sign * gains > 0).sum() * effective / rows for sign in (1, -1))
+    fixed, broken = (float((sign * gains > 0).mean()) for sign in (1, -1))
 
     def score(delta: float) -> float:
-        linear = -fixed - broken + (2 * effective - fixed + broken) * delta
-        root = np.sqrt(linear**2 + 8 * effective * broken * delta * (1 - delta))
-        variance = effective * (2 * (root - linear) / (4 * effective) + delta * (1 - delta))
-        return float((fixed - broken - effective * delta) / np.sqrt(max(variance, 1e-300)))
+        variance = effective * _variance(fixed, broken, delta)
+        return float(effective * (fixed - broken - delta) / np.sqrt(max(variance, 1e-300)))
 
     def end(side: float) -> float:
         low, high = (score(delta) - side * reach for delta in ENDS)
         return float(brentq(lambda delta: score(delta) - side * reach, *ENDS)) if low * high < 0 else -float(side)
 
     # Where no row differs yet, half a row of each kind might.
-    differ = max(float(fixed + broken), 1.0)
-    spread = float(np.sqrt(max(differ / max(effective, 1.0) - gains.mean() ** 2, 0.0)))
-    return Difference(float(gains.mean()), end(1), end(-1), spread, rows, units, effective)
+    likely = (fixed, broken) if fixed + broken else (0.5 / effective, 0.5 / effective)
+    spread = float(np.sqrt(sum(likely) - (fixed - broken) ** 2))
+    return Difference(fixed - broken, end(1), end(-1), spread, rows, units, effective, likely)
+
+
+def _variance(fixed: float, broken: float, delta: float) -> float:
+    """Variance of one row's gain if the true difference were `delta`: Tango 1998, of shares of rows."""
+    linear = -fixed - broken + (2 - fixed + broken) * delta
+    root = np.sqrt(linear**2 + 8 * broken * delta * (1 - delta))
+    return float((root - linear) / 2 + delta * (1 - delta))
 
 
 def bootstrap(
@@ -133,15 +144,12 @@ def more_rows(found: Sequence[tuple[Difference, float]], target: float, level: f
         return None
 
     def reached(more: int) -> float:
-        errors = [each.spread / np.sqrt(each.effective * (1 + more * share / each.rows)) for each, share in found]
-        return float(
-            np.prod(
-                [
-                    norm.sf(norm.isf(level / 2) - abs(each.value - target) / error) if error else 1.0
-                    for (each, _), error in zip(found, errors, strict=True)
-                ]
-            )
-        )
+        each = 1.0
+        for one, share in found:
+            size = np.sqrt(one.effective * (1 + more * share / one.rows))
+            needed = norm.isf(level / 2) * one.spread_at(target) - abs(one.value - target) * size
+            each *= float(norm.sf(needed / one.spread)) if one.spread else float(needed < 0)
+        return each
 
     high = 1
     while reached(high) < power:

@@ -35,9 +35,9 @@ def _budget(verdict: Verdict) -> str:
     if not verdict.opponent:
         return "There was no champion to compare with, so this decision does not count against the test images."
     before = (
-        f"{verdict.worn:.1f} decisions between two models were made on these test images before"
+        f"{verdict.worn} decisions between two models used some of these test images before"
         if verdict.worn
-        else "No decision between two models was made on these test images before"
+        else "No decision between two models used any of these test images before"
     )
     return (
         f"Compared with version {escape(verdict.opponent)}. {before}; each uses a part of the significance level, "

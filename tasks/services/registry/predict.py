@@ -33,13 +33,18 @@ def predict(model: Any, images: Iterable[bytes], batch: int = 256) -> Iterator[p
         yield model.predict(pd.DataFrame({"image": [bounded(data) for data in part]}))
 
 
-def score(name: str, version: str, images: Iterable[bytes], classes: tuple[str, ...]) -> np.ndarray:
-    """A version's probabilities for the bytes of images, float64[n, classes]; 0 for a class that it does not know."""
+def score(
+    name: str, version: str, images: Iterable[bytes], classes: tuple[str, ...]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """A version's probabilities for the bytes of images, float64[n, classes], and the classes that it knows.
+
+    The probability of a class that it does not know is 0.
+    """
     with opened(name, version) as model:
         own = {label: i for i, label in enumerate(model.metadata.metadata["classes"])}
         found = np.concatenate([np.stack(part["probabilities"].to_list()) for part in predict(model, images)])
     columns = [found[:, own[label]] if label in own else np.zeros(len(found)) for label in classes]
-    return np.stack(columns, axis=1)
+    return np.stack(columns, axis=1), tuple(own)
 
 
 def answers(address: str, images: list[Path]) -> Iterator[dict[str, Any]]:

@@ -1,12 +1,13 @@
 """Gate: may this model replace the champion? Both are scored on the same test images, now."""
 
 import time
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from tasks.data import datasets
+from tasks.data import datasets, splits
 from tasks.evaluation import gates, slices, test_set_budget
 from tasks.evaluation.gates import Case
 from tasks.networks import engines, files
@@ -15,7 +16,7 @@ from tasks.runtime.home import home
 from tasks.runtime.store import folders
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
-from tasks.services.registry import predict, registered_models
+from tasks.services.registry import predict, registered_models, versions
 from tasks.settings import Gates
 
 #: Images predicted for warm-up, and images that are timed one by one.
@@ -23,37 +24,41 @@ WARM, TIMED = 3, 20
 
 
 @stage(
-    version=3,
+    version=4,
     reads=lambda images, audited, model, report, settings: registered_models.opponent(settings.model, model.digest),
 )
 def gate(images: ImagesRef, audited: AuditRef, model: ModelRef, report: Report, settings: Gates) -> Verdict:
     """`promote` when every gate passes, `keep` when one fails, else `undecided`."""
     opponent = registered_models.opponent(settings.model, model.digest)
-    rows, classes = datasets.rows(images.dataset, "test"), images.dataset.classes
+    every, classes = datasets.rows(images.dataset), images.dataset.classes
+    rows = datasets.rows(images.dataset, "test")
     test_set, sketch = digest("test set", list(rows["key"]), list(rows["label"])), test_set_budget.sketch(rows["key"])
     worn = test_set_budget.worn(
         sketch, [tags["headstart.test_sketch"] for tags in tracking.decided(tracking.stage_digest())]
     )
-    level = test_set_budget.level(settings.decision.significance, worn)
+    level, following = (test_set_budget.level(settings.decision.significance, each) for each in (worn, worn + 1))
     address = digest("verdict", audited, model, report, settings, opponent)
-    champion, kept = None, ""
-    if opponent:
-        champion = predict.score(settings.model, opponent, datasets.contents(rows), classes)
-        kept = _keep(address, rows, champion)
+    unit, tested = datasets.units(images.dataset, audited), (every["split"] == "test").to_numpy()
     case = Case(
-        datasets.labels(rows, classes),
-        classes,
-        np.stack(folders.frame(report.predictions)["probabilities"].to_list()),
-        champion,
-        level,
-        settings.decision.power,
-        slices.masks(slices.test_values(datasets.rows(images.dataset), settings.slices)),
-        partial(_milliseconds, model, images, rows),
-        settings.seed,
-        datasets.units(images.dataset, audited, "test"),
+        labels=datasets.labels(rows, classes),
+        classes=classes,
+        challenger=np.stack(folders.frame(report.predictions)["probabilities"].to_list()),
+        level=level,
+        next_level=following,
+        power=settings.decision.power,
+        test_share=float(tested.mean()),
+        slices=slices.masks(slices.test_values(every, settings.slices)),
+        latency=partial(_milliseconds, model, images, rows),
+        seed=settings.seed,
+        groups=unit[tested],
     )
+    kept = ""
+    if opponent:
+        champion, known = predict.score(settings.model, opponent, datasets.contents(rows), classes)
+        unseen = splits.unseen(every, unit, versions.data_of(settings.model, opponent))[tested]
+        case, kept = replace(case, champion=champion, unseen=unseen, known=known), _keep(address, rows, champion)
     results = gates.run(settings.gates, case)
-    decision, reason = gates.decide(results)
+    decision, reason = gates.decide(results, case.test_share)
     if opponent:
         # A comparison with a champion counts as a use of the test set. The sketch first: the other tag finds the run.
         tracking.log_tag("headstart.test_sketch", sketch)

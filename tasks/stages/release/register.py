@@ -41,7 +41,7 @@ def register(
         "headstart.test_right": str(round(report.metrics["accuracy"] * dataset.counts["test"])),
         "headstart.test_images": str(dataset.counts["test"]),
     } | {f"headstart.gate.{result.gate}": result.outcome for result in verdict.gates}
-    rows = datasets.rows(dataset)[["key", "label", "split", *FACTS]]
+    rows = datasets.rows(dataset)[["key", "label", "group", "split", *FACTS]]
     tracking.log_table(versions.DATA, rows)
     seen = splits.remembered(rows.set_index("key")["split"], versions.splits_before(name))
     tracking.log_table(versions.SPLITS, seen.rename_axis("key").to_frame("split").reset_index())

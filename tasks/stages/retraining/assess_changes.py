@@ -81,7 +81,7 @@ def _champion(name: str, version: str, rows: pd.DataFrame, classes: tuple[str, .
         return None
     labels = datasets.labels(rows, classes)
     part = subsets.at_most(labels, MOST, seed)
-    probabilities = predict.score(name, version, datasets.contents(rows.iloc[part]), classes)
+    probabilities, _ = predict.score(name, version, datasets.contents(rows.iloc[part]), classes)
     right = int(bootstrap.correct(labels[part], probabilities).sum())
     table = [[right, len(part) - right], [before[0], before[1] - before[0]]]
     p = float(fisher_exact(table, alternative="less").pvalue)

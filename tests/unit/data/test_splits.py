@@ -211,3 +211,22 @@ def test_images_that_show_the_same_are_one_unit_with_their_groups():
     assert splits.units(rows).tolist() == [0, 0, 1, 2, 3, 4]
     alike = pd.DataFrame({"copy_key": ["c", "d", "gone"], "original_key": ["b", "e", "f"]})
     assert splits.units(rows, alike).tolist() == [0, 0, 0, 1, 1, 2]
+
+
+def test_images_and_copies_and_groups_that_a_model_was_trained_on_are_not_unseen():
+    rows = pd.DataFrame(
+        {
+            "key": list("abcdefg"),
+            "uri": "",
+            "group": [None, None, None, "g", None, None, "h"],
+            "split": ["train", "test", "test", "test", "test", "validation", "test"],
+        }
+    )
+    alike = pd.DataFrame({"copy_key": ["b"], "original_key": ["a"]})
+    earlier = pd.DataFrame({"key": ["c", "gone", "e"], "group": [None, "g", None], "split": ["train", "train", "test"]})
+    found = splits.unseen(rows, splits.units(rows, alike), earlier)
+    assert [key for key, new in zip(rows["key"], found, strict=True) if new] == ["e", "g"]
+    alone = splits.unseen(rows, splits.units(rows, alike), None)
+    assert [key for key, new in zip(rows["key"], alone, strict=True) if new] == ["c", "d", "e", "g"]
+    older = splits.unseen(rows, splits.units(rows, alike), earlier.drop(columns="group"))
+    assert [key for key, new in zip(rows["key"], older, strict=True) if new] == ["d", "e", "g"]
