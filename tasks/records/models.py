@@ -106,17 +106,24 @@ class ModelRef(Record):
 
 @dataclass(frozen=True)
 class RungScore:
-    """Scores of a rung of the ladder on the validation images, with intervals."""
+    """Scores of a rung of the ladder on images that it was not trained on, with intervals."""
 
     rung: str
+    #: Of the validation images, in nats, before temperature scaling.
     log_loss: float
+    #: Of the ladder's metric.
     interval: tuple[float, float]
     accuracy: float
-    #: Log loss minus the best rung's, compared image by image.
+    #: How far it is behind the best of the others in the ladder's metric, image by image; below 0 if ahead.
     gap: float
     gap_interval: tuple[float, float]
     seconds: float
     shipped: bool
+    #: The ladder's metric, after temperature scaling.
+    score: float = float("nan")
+    #: How many images it was compared on, and how many independent units they are.
+    images: int = 0
+    units: int = 0
 
     def summary(self) -> dict[str, Any]:
         """All fields, as JSON values."""
@@ -134,13 +141,16 @@ class LadderRef(Record):
     chosen: ModelRef
     #: Why the ladder ended where it did.
     reason: str
-    #: Whether the recipe names the one to ship; else it is the cheapest that is not significantly worse than the best.
+    #: Whether the recipe names the one to ship; else it is the cheapest that no other is certainly better than.
     named: bool = False
+    #: What the rungs are compared by.
+    metric: str = "log_loss"
 
     @property
     @override
     def numbers(self) -> dict[str, float]:
-        return {f"{score.rung}_log_loss": score.log_loss for score in self.scores}
+        raw = {f"{score.rung}_log_loss": score.log_loss for score in self.scores}
+        return raw | {f"{score.rung}_calibrated_{self.metric}": score.score for score in self.scores}
 
     @property
     @override

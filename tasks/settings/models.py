@@ -138,7 +138,7 @@ class Whole(Tuning):
     )
 
 
-#: From the cheapest to the most expensive; the first that is not significantly worse than the best is shipped.
+#: From the cheapest to the most expensive; the first that no other one is certainly better than is shipped.
 Rung = Literal["knn", "probe", "head", "blocks", "whole"]
 #: Those that train the network itself.
 TUNED = ("blocks", "whole")
@@ -171,6 +171,9 @@ class Ladder(Settings):
         "`weights`",
     )
     max_minutes: float = Field(0.0, ge=0, description="Minutes after which no further rung starts; 0: no limit")
+    metric: Literal["log_loss", "accuracy", "balanced_accuracy", "macro_f1", "roc_auc"] = Field(
+        "log_loss", description="What rungs are compared by, after temperature scaling"
+    )
     confidence: float = Field(
         0.95,
         gt=0.5,
@@ -178,7 +181,7 @@ class Ladder(Settings):
         description="How certain it must be that a cheaper rung is worse before a more expensive one is taken",
     )
     ship: Literal["", Rung, "interpolated", "averaged"] = Field(
-        "", description="Ship this rung in any case; empty: the cheapest that is not significantly worse than the best"
+        "", description="Ship this rung in any case; empty: the cheapest that no other one is certainly better than"
     )
     refit: bool = Field(False, description="Train the chosen rung again, on the validation images too")
 
