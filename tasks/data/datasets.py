@@ -19,12 +19,15 @@ def rows(dataset: DatasetRef, split: str | None = None) -> pd.DataFrame:
     return every if split is None else every[every["split"] == split].reset_index(drop=True)
 
 
-def units(dataset: DatasetRef, audited: AuditRef, split: str) -> np.ndarray:
-    """int[n]: which rows of a split are no independent evidence: of one group of the source, or copies of one photo."""
+def units(dataset: DatasetRef, audited: AuditRef, *parts: str) -> np.ndarray:
+    """int[n]: which rows are no independent evidence: of one group of the source, or copies of one photo.
+
+    `parts`: names of the splits whose rows these are, in the order of their keys.
+    """
     every = rows(dataset)
     columns = ["copy_key", "original_key"]
     alike = pd.read_csv(home() / audited.duplicates_table, usecols=columns, dtype=str) if audited.path else None
-    return splits.units(every, alike if alike is None else alike[columns])[(every["split"] == split).to_numpy()]
+    return splits.units(every, alike if alike is None else alike[columns])[every["split"].isin(parts).to_numpy()]
 
 
 def stratified(rows: pd.DataFrame, images: int) -> pd.DataFrame:

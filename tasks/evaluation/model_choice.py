@@ -21,7 +21,7 @@ from functools import cache
 import numpy as np
 
 from tasks.evaluation import calibration
-from tasks.evaluation.statistics import clusters, resampled
+from tasks.evaluation.statistics import bootstrap, clusters, resampled
 
 #: Parts of the groups, each with a temperature that is fitted on the others.
 PARTS = 5
@@ -48,6 +48,25 @@ def tempered(labels: np.ndarray, probabilities: np.ndarray, seed: int, groups: n
         temperature = calibration.temperature(labels[~own], probabilities[~own])
         found[own] = calibration.tempered(probabilities[own], temperature)
     return found
+
+
+def variants(
+    labels: np.ndarray, each: Sequence[np.ndarray], seed: int, groups: np.ndarray | None = None
+) -> tuple[int, np.ndarray]:
+    """The best of several variants of a model, each float[n, classes], and answers that this choice does not flatter.
+
+    The best has the lowest log loss after temperature scaling. The answers, float[n, classes], are in each half of the
+    groups those of the variant that is best in the other half.
+    """
+    soft = np.array([bootstrap.losses(labels, tempered(labels, some, seed, groups)) for some in each])
+    code = clusters.codes(groups, len(labels))
+    first = np.random.default_rng([seed, 1]).permutation(code.max(initial=-1) + 1)[code] % 2 == 0
+    answers = np.empty(each[0].shape)
+    for half in (first, ~first):
+        if half.any():
+            others = ~half if (~half).any() else half
+            answers[half] = each[int(soft[:, others].mean(axis=1).argmin())][half]
+    return int(soft.mean(axis=1).argmin()), answers
 
 
 def compared(

@@ -42,6 +42,9 @@ class ModelScores:
     scores: dict[str, float]
     #: Probabilities, float32[n, classes], in NumPy's format.
     predictions: str
+    #: The same of the training and validation images, in the order of their keys, each by a model of cross-fitting that
+    #: was neither trained nor stopped on it or on an image of its unit; empty without cross-fitting.
+    out_of_fold: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class ModelRef(Record):
     @property
     @override
     def files(self) -> tuple[str, ...]:
-        return (self.path, self.validation.predictions)
+        return tuple(file for file in (self.path, self.validation.predictions, self.validation.out_of_fold) if file)
 
     @property
     @override

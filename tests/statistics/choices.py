@@ -8,7 +8,7 @@ import numpy as np
 from tasks.evaluation import model_choice
 from tests.statistics import draws
 
-RUNS = 100
+RUNS = 300
 Drawn = tuple[np.ndarray, list[np.ndarray]]
 
 

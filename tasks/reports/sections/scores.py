@@ -64,13 +64,14 @@ def ladder(found: LadderRef) -> str:
     """Each rung's score on validation images, which one was chosen, and why."""
     metric = found.metric.replace("_", " ")
     compared = (f"calibrated {metric}", "its interval", "behind the others by", "at least and at most")
-    numbers = ("accuracy", "log loss", *compared, "seconds")
+    numbers = ("accuracy", "log loss", "images", *compared, "seconds")
     rows = [
         (
             f"{escape(score.rung)}{' (chosen)' if score.shipped else ''}",
             RUNGS[score.rung],
             f"{score.accuracy:.4f}",
             f"{score.log_loss:.4f}",
+            f"{score.images}",
             f"{score.score:.4f}",
             f"{score.interval[0]:.4f} to {score.interval[1]:.4f}",
             f"{score.gap:+.4f}",
@@ -89,5 +90,8 @@ def ladder(found: LadderRef) -> str:
 
 def _counted(found: LadderRef) -> str:
     """The images that the rungs were compared on, and how many of them are independent."""
-    images, units = found.scores[0].images, found.scores[0].units
-    return f"{images} validation images" + (f" in {units} independent groups" if units < images else "")
+    most, least = (pick(found.scores, key=lambda score: score.images) for pick in (max, min))
+    text = f"{least.images} validation images"
+    if most.images > least.images:
+        text += f"; rungs on the frozen network on {most.images} training and validation images, by cross-fitting"
+    return text + (f"; they are {most.units} independent groups" if most.units < most.images else "")

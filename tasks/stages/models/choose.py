@@ -17,16 +17,19 @@ def choose(
 ) -> LadderRef:
     """Every rung's score by the ladder's metric with its interval, and the rung to ship.
 
-    `rungs` are in the order of their cost; `reason` says why there are no more.
+    `rungs` are in the order of their cost; `reason` says why there are no more. Two rungs that were cross-fitted are
+    compared on training and validation images, any others on the validation images.
     """
-    labels = datasets.labels(datasets.rows(dataset, "validation"), dataset.classes)
-    groups = datasets.units(dataset, audited, "validation")
-    each = [np.load(home() / rung.validation.predictions, allow_pickle=False) for rung in rungs]
+    splits = ("train", "validation") if any(rung.validation.out_of_fold for rung in rungs) else ("validation",)
+    every = datasets.rows(dataset)
+    rows = every[every["split"].isin(splits)]
+    labels, groups = datasets.labels(rows, dataset.classes), datasets.units(dataset, audited, *splits)
+    validates = (rows["split"] == "validation").to_numpy()
+    each = [_answers(rung, validates, len(dataset.classes)) for rung in rungs]
     found = model_choice.compared(labels, each, settings.metric, settings.confidence, seed, groups)
     taken, names = model_choice.cheapest(found), [rung.rung for rung in rungs]
     if named := settings.ship in names:
         taken = names.index(settings.ship)
-    units = clusters.number(groups, len(labels))
     scores = tuple(
         RungScore(
             rung=rung.rung,
@@ -38,10 +41,24 @@ def choose(
             seconds=rung.training.seconds,
             shipped=at == taken,
             score=judged.value,
-            images=len(labels),
-            units=units,
+            images=int(there.sum()),
+            units=clusters.number(groups[there], int(there.sum())),
         )
-        for at, (rung, judged) in enumerate(zip(rungs, found, strict=True))
+        for at, (rung, judged, there) in enumerate(zip(rungs, found, map(_there, each), strict=True))
     )
     address = digest("ladder", audited, rungs, settings.metric, settings.confidence, settings.ship, reason, seed)
     return LadderRef(address, rungs, scores, rungs[taken], reason, named, settings.metric)
+
+
+def _answers(rung: ModelRef, validates: np.ndarray, classes: int) -> np.ndarray:
+    """A rung's probabilities, float[n, classes]; NaN for images that it was trained on."""
+    if rung.validation.out_of_fold:
+        return np.load(home() / rung.validation.out_of_fold, allow_pickle=False)
+    found = np.full((len(validates), classes), np.nan, np.float32)
+    found[validates] = np.load(home() / rung.validation.predictions, allow_pickle=False)
+    return found
+
+
+def _there(answers: np.ndarray) -> np.ndarray:
+    """Which rows a rung has answered, bool[n]."""
+    return ~np.isnan(answers).any(axis=1)
