@@ -19,13 +19,15 @@ Fold = tuple[np.ndarray, np.ndarray]
 def split(rows: pd.DataFrame, labels: np.ndarray, turns: int, seed: int) -> tuple[Fold, ...]:
     """Folds of rows (key, group, split: train or validation) and labels int[n]; images of a group stay together.
 
-    `turns` 0: one fold, from the rows' own splits. There are fewer folds if a class has fewer groups.
+    `turns` 0, or a class of a single group: one fold, from the rows' own splits. There are fewer folds if a class has
+    fewer groups.
     """
-    if not turns:
+    groups = rows["group"].where(rows["group"].notna(), rows["key"])
+    found = folds(labels, np.unique(groups, return_inverse=True)[1], turns, seed) if turns else ()
+    if not found:
         validates = (rows["split"] == "validation").to_numpy()
         return ((np.flatnonzero(~validates), np.flatnonzero(validates)),)
-    groups = rows["group"].where(rows["group"].notna(), rows["key"])
-    return folds(labels, np.unique(groups, return_inverse=True)[1], turns, seed)
+    return found
 
 
 def folds(labels: np.ndarray, groups: np.ndarray, turns: int, seed: int) -> tuple[Fold, ...]:

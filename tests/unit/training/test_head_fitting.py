@@ -1,9 +1,9 @@
-"""Cross-fitting: no model answers what it has seen."""
+"""Heads: in cross-fitting none answers what it has seen."""
 
 import numpy as np
 
 from tasks.settings import Ladder
-from tasks.training import cross_fitting
+from tasks.training import head_fitting
 
 
 def test_no_image_is_answered_by_a_model_that_has_seen_it_or_one_like_it():
@@ -20,14 +20,14 @@ def test_no_image_is_answered_by_a_model_that_has_seen_it_or_one_like_it():
         seen.extend(judged)
         return np.tile(judged[:, None], 2)
 
-    found = cross_fitting.out_of_fold(labels, groups, 5, 0, answers)
+    found = head_fitting.out_of_fold(labels, groups, 5, 0, answers)
     assert sorted(seen) == list(range(60))
     np.testing.assert_array_equal(found[:, 0], np.arange(60))
 
 
 def test_a_class_with_two_groups_has_too_few_to_cross_fit():
     labels, groups = np.array([0] * 8 + [1] * 4), np.r_[np.arange(8), 8, 8, 9, 9]
-    assert cross_fitting.out_of_fold(labels, groups, 5, 0, lambda *_: np.zeros((1, 2))) is None
+    assert head_fitting.out_of_fold(labels, groups, 5, 0, lambda *_: np.zeros((1, 2))) is None
 
 
 def test_few_images_are_cross_fitted_and_many_are_not():
