@@ -38,6 +38,8 @@ def extracted(recipe: Recipe, images: ImagesRef, label: str = extract.name) -> F
 
     `label`: name of the stage's run, for flows that extract several times.
     """
+    if recipe.ladder.turns(images.dataset.counts):  # cross-fitting trains on validation images too
+        recipe = recipe.model_copy(update={"ladder": recipe.ladder.model_copy(update={"refit": True})})
     if recipe.extract.runner != "local" and not extract.cached(images, recipe.extraction):
         run = fill_in_shards.with_options(task_runner=_runner(recipe.extract), flow_run_name=f"extract {recipe.name}")
         with suppress(Lost):  # the stage meets the loss too, and mends it

@@ -27,7 +27,7 @@ def climb(images: ImagesRef, features: FeaturesRef, audited: AuditRef, recipe: R
     """
     rungs: dict[str, ModelRef] = {}
     reason = f"the recipe stops at {recipe.ladder.stop_at}"
-    for rung, step in _steps(images, features, recipe, rungs):
+    for rung, step in _steps(images, features, audited, recipe, rungs):
         minutes = (time.perf_counter() - started) / 60
         if rungs and 0 < recipe.ladder.max_minutes < minutes:
             reason = f"{minutes:.1f} of {recipe.ladder.max_minutes:g} minutes had passed"
@@ -54,36 +54,47 @@ def refitted(images: ImagesRef, features: FeaturesRef, recipe: Recipe, ladder: L
         if name != "interpolated":
             return _tuned(images, again("head"), r, name, rung)
         last = _last_tuned(rungs)
-        return _between(images, again("head"), again(last), r, last, rung)
+        return _between(images, again("head"), again(last), None, r, last, rung)
 
     return again(ladder.chosen.rung)
 
 
 def _steps(
-    images: ImagesRef, features: FeaturesRef, r: Recipe, rungs: dict[str, ModelRef]
+    images: ImagesRef, features: FeaturesRef, audited: AuditRef, r: Recipe, rungs: dict[str, ModelRef]
 ) -> Iterator[tuple[str, Callable[[], ModelRef]]]:
     """Name of each of the recipe's rungs, and a function that trains it once those before exist."""
     for rung, head in r.heads.items():
         repeated = rung != "head" and "head" in r.rungs and head == r.head
         crowded = rung == "knn" and images.dataset.counts["train"] > KNN_IMAGES
         if rung in r.rungs and not repeated and not crowded:
-            yield rung, partial(_head, images, features, r, rung)
+            yield rung, partial(_head, images, features, r, rung, audited=audited)
     for rung in ("blocks", "whole"):
         if rung in r.rungs:
             yield rung, partial(_tuned, images, rungs["head"], r, rung)
     if "interpolated" in r.rungs and (last := _last_tuned(rungs)):
-        yield "interpolated", partial(_between, images, rungs["head"], rungs[last], r, last)
-    best = _to_average(r, rungs)
+        yield "interpolated", partial(_between, images, rungs["head"], rungs[last], audited, r, last)
+    if "averaged" not in r.rungs:
+        return
+    so_far = choose.labelled("choose_to_average")
+    best = _to_average(r, so_far(images.dataset, audited, tuple(rungs.values()), r.ladder, "the average", r.seed))
     several = len(best) * len(_views(r)) > 1 or r.ladder.backbones or (r.ladder.seeds > 1 and best[-1].rung in TUNED)
-    if "averaged" in r.rungs and several:
+    if several:
         yield "averaged", lambda: _averaged(images, _repeated(images, best, r, lambda: rungs["head"]), r)
 
 
 def _head(
-    images: ImagesRef, features: FeaturesRef, r: Recipe, rung: str, again: ModelRef | None = None, which: str = ""
+    images: ImagesRef,
+    features: FeaturesRef,
+    r: Recipe,
+    rung: str,
+    again: ModelRef | None = None,
+    which: str = "",
+    audited: AuditRef | None = None,
 ) -> ModelRef:
+    """`audited`: for a rung that is compared with others, which cross-fits it if images are few."""
     stage = _labelled(train_head, rung, again, which)
-    return stage(images, features, r.training(rung), again)
+    folds = r.ladder.turns(images.dataset.counts) if audited else 0
+    return stage(images, features, r.training(rung, folds), again, audited if folds else None)
 
 
 def _tuned(
@@ -101,9 +112,16 @@ def _tuned(
 
 
 def _between(
-    images: ImagesRef, head: ModelRef, tuned: ModelRef, r: Recipe, rung: str, again: ModelRef | None = None
+    images: ImagesRef,
+    head: ModelRef,
+    tuned: ModelRef,
+    audited: AuditRef | None,
+    r: Recipe,
+    rung: str,
+    again: ModelRef | None = None,
 ) -> ModelRef:
-    return _labelled(interpolate, "interpolated", again)(images, head, tuned, r.tuning(rung), again)
+    """`again`: a rung to train again, at its share; else `audited` says which images are alike, to choose one."""
+    return _labelled(interpolate, "interpolated", again)(images, head, tuned, r.tuning(rung), audited, again)
 
 
 def _averaged(images: ImagesRef, models: list[ModelRef], r: Recipe, again: ModelRef | None = None) -> ModelRef:
@@ -148,13 +166,14 @@ def _elsewhere(images: ImagesRef, r: Recipe, rung: str, which: str, refit: bool)
     return trained(*first)[1] if refit else first[1]
 
 
-def _to_average(r: Recipe, rungs: dict[str, ModelRef]) -> list[ModelRef]:
+def _to_average(r: Recipe, found: LadderRef) -> list[ModelRef]:
     """The best rung, or the best on the frozen network and the best fine-tuned one."""
+    behind = {score.rung: score.gap for score in found.scores}
 
     def best(some: Iterable[ModelRef]) -> list[ModelRef]:
-        return sorted(some, key=lambda rung: rung.validation.scores["log_loss"])[:1]
+        return sorted(some, key=lambda rung: behind[rung.rung])[:1]
 
-    every = rungs.values()
+    every = found.rungs
     if "rungs" not in r.ladder.average:
         return best(every)
     return best(rung for rung in every if rung.on_frozen) + best(rung for rung in every if not rung.on_frozen)

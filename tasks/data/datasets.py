@@ -7,7 +7,7 @@ import pandas as pd
 
 from tasks.data import splits
 from tasks.data.images import pipeline
-from tasks.records import AuditRef, DatasetRef, ImagesRef
+from tasks.records import SPLITS, AuditRef, DatasetRef, ImagesRef
 from tasks.runtime.home import home
 from tasks.runtime.store import folders, photos
 from tasks.runtime.store.tables import Table
@@ -19,12 +19,15 @@ def rows(dataset: DatasetRef, split: str | None = None) -> pd.DataFrame:
     return every if split is None else every[every["split"] == split].reset_index(drop=True)
 
 
-def units(dataset: DatasetRef, audited: AuditRef, split: str | None = None) -> np.ndarray:
-    """int[n]: which rows of one split, or of all, are no independent evidence: of one group, or copies of one photo."""
+def units(dataset: DatasetRef, audited: AuditRef, *parts: str) -> np.ndarray:
+    """int[n]: which rows are no independent evidence: of one group of the source, or copies of one photo.
+
+    `parts`: names of the splits whose rows these are, in the order of their keys; of all splits without.
+    """
     every, columns = rows(dataset), ["copy_key", "original_key"]
     alike = pd.read_csv(home() / audited.duplicates_table, usecols=columns, dtype=str) if audited.path else None
     found = splits.units(every, alike if alike is None else alike[columns])
-    return found if split is None else found[(every["split"] == split).to_numpy()]
+    return found[every["split"].isin(parts or SPLITS).to_numpy()]
 
 
 def stratified(rows: pd.DataFrame, images: int) -> pd.DataFrame:

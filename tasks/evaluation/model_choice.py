@@ -1,19 +1,145 @@
-"""Which of several models to ship: the cheapest that is not significantly worse than the best on validation rows."""
+"""Which of several models to ship: the cheapest that no other one is certainly better than.
+
+That is the cheapest model of a confidence set for the best one: Hansen, Lunde and Nason 2011, The Model Confidence
+Set, https://doi.org/10.3982/ECTA5771. Each model is tested against all others at once, by the largest of its
+studentised gaps to them: multiple comparisons with the best (Hsu 1984, https://doi.org/10.1214/aos/1176346732), whose
+joint distribution comes from the cluster bootstrap. So a model that is dearer than the cheapest of the best ones is
+taken with probability 1 - confidence at most, up to the error of the bootstrap, however many there are. Others that are
+clearly worse than the model do not make its test weaker: Hansen 2005, A Test for Superior Predictive Ability,
+https://doi.org/10.1198/073500105000000063.
+
+Probabilities are temperature-scaled first, as those of the version that is shipped will be. The temperature of each
+fifth of the groups is fitted on the others, so that no row is judged by a temperature that has seen its label.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
 import numpy as np
 
-from tasks.evaluation.statistics import bootstrap
+from tasks.evaluation import calibration
+from tasks.evaluation.statistics import bootstrap, clusters, resampled
+
+#: Parts of the groups, each with a temperature that is fitted on the others.
+PARTS = 5
 
 
-def cheapest(
-    each: list[np.ndarray], confidence: float, seed: int, groups: np.ndarray | None = None
-) -> tuple[int, list[tuple[float, float]]]:
-    """Index of the model to ship; `each` has every model's losses by row, float[n], the cheapest model first.
+@dataclass(frozen=True)
+class Compared:
+    """One of several models, by the metric: its value, and how far it is behind the best of the others."""
 
-    Also the interval of each model's loss minus the best model's: above 0 if it is significantly worse.
+    value: float
+    interval: tuple[float, float]
+    #: Above 0 if it is behind, in the metric's unit; the interval's low end is above 0 if that is certain.
+    gap: float
+    gap_interval: tuple[float, float]
+
+
+def tempered(labels: np.ndarray, probabilities: np.ndarray, seed: int, groups: np.ndarray | None = None) -> np.ndarray:
+    """Temperature-scaled probabilities, float64[n, classes], each part of the groups by the others' temperature."""
+    code = clusters.codes(groups, len(labels))
+    part = np.random.default_rng(seed).permutation(code.max(initial=-1) + 1)[code] % PARTS
+    found = np.empty(probabilities.shape)
+    for number in range(PARTS):
+        own = part == number
+        temperature = calibration.temperature(labels[~own], probabilities[~own])
+        found[own] = calibration.tempered(probabilities[own], temperature)
+    return found
+
+
+def variants(
+    labels: np.ndarray, each: Sequence[np.ndarray], seed: int, groups: np.ndarray | None = None
+) -> tuple[int, np.ndarray]:
+    """The best of several variants of a model, each float[n, classes], and answers that this choice does not flatter.
+
+    The best has the lowest log loss after temperature scaling. The answers, float[n, classes], are in each half of the
+    groups those of the variant that is best in the other half.
     """
-    best = each[int(np.argmin([values.mean() for values in each]))]
-    gaps = [bootstrap.interval(values - best, confidence, seed, groups) for values in each]
-    return next(at for at, (low, _) in enumerate(gaps) if low <= 0), gaps
+    soft = np.array([bootstrap.losses(labels, tempered(labels, some, seed, groups)) for some in each])
+    code = clusters.codes(groups, len(labels))
+    first = np.random.default_rng([seed, 1]).permutation(code.max(initial=-1) + 1)[code] % 2 == 0
+    answers = np.empty(each[0].shape)
+    for half in (first, ~first):
+        if half.any():
+            others = ~half if (~half).any() else half
+            answers[half] = each[int(soft[:, others].mean(axis=1).argmin())][half]
+    return int(soft.mean(axis=1).argmin()), answers
+
+
+def compared(
+    labels: np.ndarray,
+    each: Sequence[np.ndarray],
+    metric: str,
+    confidence: float,
+    seed: int,
+    groups: np.ndarray | None = None,
+) -> list[Compared]:
+    """Every model beside the others, by its probabilities float[n, classes]; rows that it does not predict are NaN.
+
+    Two models are compared on the rows that both predict. `confidence` is one-sided, for each end; it holds for the
+    gaps of a model to all others together.
+    """
+    drawn = resampled.Drawn(labels, seed, groups)
+    there = [~np.isnan(probabilities).any(axis=1) for probabilities in each]
+    soft = [np.full(probabilities.shape, np.nan) for probabilities in each]
+    for ours, probabilities, rows in zip(soft, each, there, strict=True):
+        ours[rows] = tempered(labels[rows], probabilities[rows], seed, drawn.codes[rows])
+    sign = 1 if metric in resampled.LOSSES else -1
+    masks: dict[bytes, np.ndarray] = {}
+
+    @cache
+    def score(model: int, rows: bytes) -> tuple[float, np.ndarray]:
+        return drawn.score(metric, soft[model], masks[rows])
+
+    def of(model: int, *others: int) -> tuple[float, np.ndarray, int]:
+        """The metric on the rows that the others predict too, its resamples, and the number of groups."""
+        rows = np.logical_and.reduce([there[at] for at in (model, *others)])
+        masks[rows.tobytes()] = rows
+        return *score(model, rows.tobytes()), drawn.units(rows)
+
+    found = []
+    for model in range(len(each)):
+        value, values, units = of(model)
+        low, high = clusters.quantiles(values[np.isfinite(values)], confidence, units)
+        gap, ends = 0.0, (0.0, 0.0)
+        if others := [at for at in range(len(each)) if at != model]:
+            pairs = [(of(model, other), of(other, model)) for other in others]
+            gaps = sign * np.array([ours[0] - theirs[0] for ours, theirs in pairs])
+            changes = sign * np.array([ours[1] - theirs[1] for ours, theirs in pairs]) - gaps[:, None]
+            gap, ends = _behind(gaps, changes, np.array([ours[2] for ours, _ in pairs]), confidence)
+        found.append(Compared(value, (float(low), float(high)), gap, ends))
+    return found
+
+
+def cheapest(models: Sequence[Compared]) -> int:
+    """The position of the model to ship, among models in the order of their cost."""
+    return next(at for at, model in enumerate(models) if model.gap_interval[0] <= 0)
+
+
+def _behind(
+    gaps: np.ndarray, changes: np.ndarray, units: np.ndarray, confidence: float
+) -> tuple[float, tuple[float, float]]:
+    """The largest of some gaps, float[others], with its interval; `changes`: bootstrapped, float[others, draws]."""
+    from scipy.stats import norm
+
+    changes = changes[:, np.isfinite(changes).all(axis=0)]
+    # Models that differ by the same on every unit have no variance; the next unit may still be another one.
+    errors = np.maximum(changes.std(axis=1), np.abs(gaps) / units)
+    studentised = np.divide(changes, errors[:, None], out=np.zeros_like(changes), where=errors[:, None] > 0)
+    ratio = np.divide(gaps, errors, out=np.zeros_like(gaps), where=errors > 0)
+    rivals = ratio >= min(-np.sqrt(2 * np.log(np.log(max(units.max(), 3)))), ratio.max())
+    reach = float(np.quantile(studentised[rivals].max(axis=0), confidence))
+    reach = _students(max(reach, float(norm.ppf(confidence))), int(units.min()))
+    ends = gaps - reach * errors, gaps + reach * errors
+    return float(gaps.max()), (float(ends[0].max()), float(ends[1].max()))
+
+
+def _students(reach: float, units: int) -> float:
+    """Standard errors of the normal distribution as those of Student's with the same tail, for so few groups."""
+    from scipy.stats import norm, t
+
+    free = max(units - 1, 1)
+    return float(t.isf(norm.sf(reach), free) * np.sqrt(units / free))

@@ -42,6 +42,9 @@ class ModelScores:
     scores: dict[str, float]
     #: Probabilities, float32[n, classes], in NumPy's format.
     predictions: str
+    #: The same of the training and validation images, in the order of their keys, each by a model of cross-fitting that
+    #: was neither trained nor stopped on it or on an image of its unit; empty without cross-fitting.
+    out_of_fold: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class ModelRef(Record):
     @property
     @override
     def files(self) -> tuple[str, ...]:
-        return (self.path, self.validation.predictions)
+        return tuple(file for file in (self.path, self.validation.predictions, self.validation.out_of_fold) if file)
 
     @property
     @override
@@ -106,17 +109,24 @@ class ModelRef(Record):
 
 @dataclass(frozen=True)
 class RungScore:
-    """Scores of a rung of the ladder on the validation images, with intervals."""
+    """Scores of a rung of the ladder on images that it was not trained on, with intervals."""
 
     rung: str
+    #: Of the validation images, in nats, before temperature scaling.
     log_loss: float
+    #: Of the ladder's metric.
     interval: tuple[float, float]
     accuracy: float
-    #: Log loss minus the best rung's, compared image by image.
+    #: How far it is behind the best of the others in the ladder's metric, image by image; below 0 if ahead.
     gap: float
     gap_interval: tuple[float, float]
     seconds: float
     shipped: bool
+    #: The ladder's metric, after temperature scaling.
+    score: float = float("nan")
+    #: How many images it was compared on, and how many independent units they are.
+    images: int = 0
+    units: int = 0
 
     def summary(self) -> dict[str, Any]:
         """All fields, as JSON values."""
@@ -134,13 +144,16 @@ class LadderRef(Record):
     chosen: ModelRef
     #: Why the ladder ended where it did.
     reason: str
-    #: Whether the recipe names the one to ship; else it is the cheapest that is not significantly worse than the best.
+    #: Whether the recipe names the one to ship; else it is the cheapest that no other is certainly better than.
     named: bool = False
+    #: What the rungs are compared by.
+    metric: str = "log_loss"
 
     @property
     @override
     def numbers(self) -> dict[str, float]:
-        return {f"{score.rung}_log_loss": score.log_loss for score in self.scores}
+        raw = {f"{score.rung}_log_loss": score.log_loss for score in self.scores}
+        return raw | {f"{score.rung}_calibrated_{self.metric}": score.score for score in self.scores}
 
     @property
     @override

@@ -138,10 +138,12 @@ class Whole(Tuning):
     )
 
 
-#: From the cheapest to the most expensive; the first that is not significantly worse than the best is shipped.
+#: From the cheapest to the most expensive; the first that no other one is certainly better than is shipped.
 Rung = Literal["knn", "probe", "head", "blocks", "whole"]
 #: Those that train the network itself.
 TUNED = ("blocks", "whole")
+#: Parts of the images in cross-fitting.
+FOLDS = 5
 
 
 class Ladder(Settings):
@@ -171,6 +173,15 @@ class Ladder(Settings):
         "`weights`",
     )
     max_minutes: float = Field(0.0, ge=0, description="Minutes after which no further rung starts; 0: no limit")
+    metric: Literal["log_loss", "accuracy", "balanced_accuracy", "macro_f1", "roc_auc"] = Field(
+        "log_loss", description="What rungs are compared by, after temperature scaling"
+    )
+    folds_below: int = Field(
+        1000,
+        ge=0,
+        description="With fewer training and validation images, heads are compared by cross-fitting on all of them; "
+        "0: always on the validation images",
+    )
     confidence: float = Field(
         0.95,
         gt=0.5,
@@ -178,9 +189,13 @@ class Ladder(Settings):
         description="How certain it must be that a cheaper rung is worse before a more expensive one is taken",
     )
     ship: Literal["", Rung, "interpolated", "averaged"] = Field(
-        "", description="Ship this rung in any case; empty: the cheapest that is not significantly worse than the best"
+        "", description="Ship this rung in any case; empty: the cheapest that no other one is certainly better than"
     )
     refit: bool = Field(False, description="Train the chosen rung again, on the validation images too")
+
+    def turns(self, counts: dict[str, int]) -> int:
+        """Folds of cross-fitting for a data set with this number of images in each split; 0: none."""
+        return FOLDS if counts["train"] + counts["validation"] < self.folds_below else 0
 
     @model_validator(mode="after")
     def goes_up(self) -> "Ladder":
@@ -200,6 +215,8 @@ class HeadTraining(StageSettings):
     loss: Loss
     views: tuple[View, ...]
     seed: int
+    #: Folds of cross-fitting; 0: none.
+    folds: int = 0
 
 
 class NetworkTraining(StageSettings):

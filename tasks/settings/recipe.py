@@ -100,8 +100,8 @@ class Recipe(Settings):
         """The rungs on the frozen network, from the cheapest to the most expensive."""
         return {"knn": Head(kind="knn"), "probe": Head(), "head": self.head}
 
-    def training(self, rung: str) -> HeadTraining:
-        """What training reads of a rung on the frozen network: one of `heads`."""
+    def training(self, rung: str, folds: int = 0) -> HeadTraining:
+        """What training reads of a rung on the frozen network: one of `heads`; `folds` of cross-fitting."""
         return HeadTraining(
             rung=rung,
             backbone=self.backbone,
@@ -109,6 +109,7 @@ class Recipe(Settings):
             loss=self.loss,
             views=self.images.views,
             seed=self.seed,
+            folds=folds,
         )
 
     def tuning(self, rung: str) -> NetworkTraining:

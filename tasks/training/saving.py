@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
@@ -34,19 +35,23 @@ def keep(
     logits: Callable[[], np.ndarray],
     labels: np.ndarray,
     again: ModelRef | None,
+    out_of_fold: np.ndarray | None = None,
 ) -> Saved:
     """Save a network, with its logits float[n, classes] for the validation images, whose labels are int[n].
 
     `again`: the rung that was trained again, on the validation images too. Its scores are kept, since the new network
-    has seen the labels.
+    has seen the labels. `out_of_fold`: probabilities of cross-fitting, float[n, classes].
     """
     with folders.folder("models", address) as (working, path):
         file = f"{path}/{files.save(network, working)}"
         if again:
             return Saved(path=file, validation=again.validation)
         found = logits()
-        predictions = f"{path}/{write_probabilities(working, found)}"
-        return Saved(path=file, validation=ModelScores(fit.scores(found, labels), predictions))
+        scores = ModelScores(fit.scores(found, labels), f"{path}/{write_probabilities(working, found)}")
+        if out_of_fold is not None:
+            np.save(working / "out_of_fold.npy", out_of_fold.astype(np.float32))
+            scores = replace(scores, out_of_fold=f"{path}/out_of_fold.npy")
+        return Saved(path=file, validation=scores)
 
 
 def write_probabilities(folder: Path, logits: np.ndarray) -> str:

@@ -33,7 +33,7 @@ class Home:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.failed = folder, 0
-        (folder / "r.toml").write_text(helpers.recipe(folder / "photos", extra=EXTRA))
+        (folder / "r.toml").write_text(helpers.recipe(folder / "photos", extra=EXTRA, folds_below=""))
 
     def run(self, command: Path, *words: str, codes: tuple[int, ...] = (0,), machine: bool = True) -> Any:
         """What a command answers, a list of its lines of JSON; a line of ours says how it went."""

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from tasks import settings
-from tasks.evaluation import model_choice
 from tasks.evaluation.statistics import bootstrap
 from tasks.features.batches import Batches, jittered
 from tasks.networks import classifiers, freezing, pooling
@@ -164,24 +163,6 @@ def test_sixteen_bits_inside_thirty_two_outside(data):
     assert all(v.dtype == "float32" for v in network.variables)
     with precision.mixed(logits, "float32"):
         assert network.get_layer("conv_1").compute_dtype == "float32"
-
-
-def test_the_cheaper_model_is_taken_unless_it_is_surely_worse():
-    random = np.random.default_rng(0)
-    taken = []
-    for seed in range(100):
-        base = random.exponential(0.3, 400)
-        same = base + random.normal(0, 0.3, 400)
-        taken.append(model_choice.cheapest([same, base], 0.95, seed)[0])
-    # Two models that are equally good: the dearer is taken in about one case in twenty.
-    assert taken.count(1) <= 12
-    base = random.exponential(0.3, 400)
-    better = base - 0.1 + random.normal(0, 0.3, 400)
-    noise = random.normal(0, 0.3, 400)
-    at, gaps = model_choice.cheapest([base, better, better + noise - noise.mean() - 0.001], 0.95, 0)
-    assert at == 1
-    assert gaps[0][0] > 0 >= gaps[1][0]
-    assert gaps[2] == (0, 0)
 
 
 def test_losses_are_those_of_the_labels():

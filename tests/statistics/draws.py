@@ -58,3 +58,13 @@ def share(of: Callable[[int], bool], seed: int, runs: int) -> tuple[float, float
     """The share of runs, each with a seed of its own, in which something is so, and its standard error."""
     found = np.array([of(seed * runs + run) for run in range(runs)], float)
     return float(found.mean()), float(max(found.std(), 1 / runs) / np.sqrt(runs))
+
+
+def noise(random: np.random.Generator, rows: int, of: np.ndarray | None, alike: float = 0.1) -> np.ndarray:
+    """Standard normal variables, float64[n], with the correlation `alike` within the groups `of`."""
+    return normal(random, (rows,), rows // (of.max() + 1), alike) if of is not None else random.normal(size=rows)
+
+
+def binary(labels: np.ndarray, of_label: np.ndarray) -> np.ndarray:
+    """Probabilities of two classes, float64[n, 2], from that of the label, float64[n]."""
+    return np.where(np.eye(2)[labels] == 1, of_label[:, None], 1 - of_label[:, None])

@@ -41,7 +41,7 @@ def _findings() -> r.Findings:
         training=r.TrainingLog(12.0, 3, frozen_variables=200, trained_variables=60),
         origin=r.Origin(tables=()),
     )
-    rung = r.RungScore("blocks", 0.3, (0.2, 0.4), 0.9, 0.0, (0.0, 0.0), 12.0, shipped=True)
+    rung = r.RungScore("blocks", 0.3, (0.2, 0.4), 0.9, 0.0, (0.0, 0.0), 12.0, True, 0.3, 60, 60)
     part = r.SliceScore(
         "camera",
         "left",

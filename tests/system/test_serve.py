@@ -208,8 +208,9 @@ def day(tmp_path_factory, channel):
     """The morning: a first model, which a person has made the champion; `headstart serve` is up."""
     folder = tmp_path_factory.mktemp("day")
     arrive(folder / "photos", FIRST, 24)
-    text = helpers.recipe("photos", "pets", "[promotion]\napproval = true\n[retrain]\nmin_new = 20\nsettle = 4")
-    (folder / "pets.toml").write_text(text + '[ladder]\nstop_at = "head"\n[transfer_check]\nenabled = false\n')
+    extra = "[promotion]\napproval = true\n[retrain]\nmin_new = 20\nsettle = 4\n"
+    extra += '[ladder]\nstop_at = "head"\n[transfer_check]\nenabled = false'
+    (folder / "pets.toml").write_text(helpers.recipe("photos", "pets", extra))
     for words in (line("train"), line("promote", "pets", "1")):
         _command(folder, *words)
     hook = f"http://127.0.0.1:{channel.server.server_port}/"

@@ -17,8 +17,8 @@ RUNGS = {
 }
 
 CHEAPEST = (
-    "the cheapest rung that is not significantly worse than the best one: the interval of its difference reaches 0 or "
-    "below"
+    "the cheapest one that no other is certainly better than: the interval of how far it is behind the best of the "
+    "others, which counts all of them, reaches 0 or below"
 )
 
 MEANING = {
@@ -61,15 +61,20 @@ def classes(scores: Sequence[ClassScore]) -> str:
 
 
 def ladder(found: LadderRef) -> str:
-    """Each rung's score on the validation images, which one was chosen, and why."""
-    numbers = ("accuracy", "log loss", "interval", "worse than the best by", "seconds")
+    """Each rung's score on validation images, which one was chosen, and why."""
+    metric = found.metric.replace("_", " ")
+    compared = (f"calibrated {metric}", "its interval", "behind the others by", "at least and at most")
+    numbers = ("accuracy", "log loss", "images", *compared, "seconds")
     rows = [
         (
             f"{escape(score.rung)}{' (chosen)' if score.shipped else ''}",
             RUNGS[score.rung],
             f"{score.accuracy:.4f}",
             f"{score.log_loss:.4f}",
+            f"{score.images}",
+            f"{score.score:.4f}",
             f"{score.interval[0]:.4f} to {score.interval[1]:.4f}",
+            f"{score.gap:+.4f}",
             f"{score.gap_interval[0]:+.4f} to {score.gap_interval[1]:+.4f}",
             f"{score.seconds:.1f}",
         )
@@ -77,6 +82,16 @@ def ladder(found: LadderRef) -> str:
     ]
     rule = "the one that the recipe names" if found.named else CHEAPEST
     return (
-        f"<p>Scores on the validation images. The chosen rung is {rule}. The ladder ended because "
-        f"{escape(found.reason)}.</p>{table({'rung': False, 'what it is': False} | dict.fromkeys(numbers, True), rows)}"
+        f"<p>Scores on {_counted(found)}. Rungs are compared by {metric} after temperature scaling. The chosen rung is "
+        f"{rule}. The ladder ended because {escape(found.reason)}.</p>"
+        f"{table({'rung': False, 'what it is': False} | dict.fromkeys(numbers, True), rows)}"
     )
+
+
+def _counted(found: LadderRef) -> str:
+    """The images that the rungs were compared on, and how many of them are independent."""
+    most, least = (pick(found.scores, key=lambda score: score.images) for pick in (max, min))
+    text = f"{least.images} validation images"
+    if most.images > least.images:
+        text += f"; rungs on the frozen network on {most.images} training and validation images, by cross-fitting"
+    return text + (f"; they are {most.units} independent groups" if most.units < most.images else "")

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tasks.data import datasets
+from tasks.evaluation import calibration, model_choice
 from tasks.networks import files, freezing
-from tasks.records import ImagesRef, ModelRef, digest
+from tasks.records import AuditRef, ImagesRef, ModelRef, digest
 from tasks.runtime.home import home
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
@@ -20,15 +22,21 @@ if TYPE_CHECKING:
     import keras
 
 
-@stage(version=4)
+@stage(version=5)
 def interpolate(
-    images: ImagesRef, head: ModelRef, tuned: ModelRef, settings: NetworkTraining, again: ModelRef | None = None
+    images: ImagesRef,
+    head: ModelRef,
+    tuned: ModelRef,
+    settings: NetworkTraining,
+    audited: AuditRef | None,
+    again: ModelRef | None = None,
 ) -> ModelRef:
-    """The best of the networks between the two on validation images.
+    """The best of the networks between the two on validation images, by its log loss after temperature scaling.
 
     Each share is tried with batch normalisation's old statistics and with ones renewed on training images: if both ends
     were trained with the frozen network's statistics, new ones may be worse. `again`: the rung between the two before
-    they were trained again; its share is reused.
+    they were trained again; its share is reused. The answers to each half of the validation images are those of the
+    network that is best on the other half, so that having tried several does not make the rung look better.
     """
     started = time.perf_counter()
     frozen, network = (files.load(home() / each.path) for each in (head, tuned))
@@ -38,17 +46,20 @@ def interpolate(
     before = freezing.variables_digest(same)
     trials = [(again.origin.share, again.origin.renewed)] if again else list(product(between.SHARES, (False, True)))
     tried = _tried(network, part, pairs, trials, settings.seed)
-    share, renewed = min(tried, key=lambda key: tried[key][2]["log_loss"])
-    logits, weights, _ = tried[share, renewed]
+    labels = part.validation.labels
+    groups = datasets.units(images.dataset, audited, "validation") if audited else None
+    each = [saving.softmax(logits) for logits, *_ in tried.values()]
+    best, answers = model_choice.variants(labels, each, settings.seed, groups)
+    (share, renewed), (_, weights, _) = list(tried.items())[best]
     network.set_weights(weights)
     freezing.check_frozen(before, same)
     for kind, name in ((False, "kept"), (True, "renewed")):
         losses = [found["log_loss"] for (_, own), (*_, found) in tried.items() if own == kind]
         tracking.log_series(f"validation_loss_statistics_{name}", losses)
-    address = digest("interpolated", head, tuned, settings.views, settings.seed, again)
+    address = digest("interpolated", head, tuned, settings.views, settings.seed, audited, again)
     return replace(
         tuned,
-        **saving.keep(address, network, lambda: logits, part.validation.labels, again),
+        **saving.keep(address, network, lambda: np.log(np.maximum(answers, calibration.FLOOR)), labels, again),
         digest=address,
         rung="interpolated",
         training=replace(tuned.training, seconds=round(time.perf_counter() - started, 3)),

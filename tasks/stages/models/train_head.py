@@ -1,53 +1,55 @@
 """Train head: new last layers, on the features that the frozen backbone has computed."""
 
 import time
-from typing import TYPE_CHECKING
 
-from tasks.features.batches import Batches, batches_of
+import numpy as np
+
+from tasks.data import datasets
+from tasks.features.batches import batches_of
 from tasks.networks import backbones, classifiers, freezing, pooling
-from tasks.records import FeaturesRef, ImagesRef, ModelRef, Origin, TrainingLog, digest
-from tasks.runtime import plugins
+from tasks.records import AuditRef, FeaturesRef, ImagesRef, ModelRef, Origin, TrainingLog, digest
 from tasks.runtime.store.tables import Table
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
-from tasks.settings import Head, HeadTraining
-from tasks.training import fit, saving
-
-if TYPE_CHECKING:
-    import keras
+from tasks.settings import HeadTraining
+from tasks.training import fit, head_fitting, saving
 
 
-@stage(version=6)
+@stage(version=7)
 def train_head(
-    images: ImagesRef, features: FeaturesRef, settings: HeadTraining, again: ModelRef | None = None
+    images: ImagesRef,
+    features: FeaturesRef,
+    settings: HeadTraining,
+    again: ModelRef | None = None,
+    audited: AuditRef | None = None,
 ) -> ModelRef:
     """The unchanged backbone, with a head fitted on the training features and stopped early on validation.
 
-    `again`: a rung to train again, for the same number of epochs, on training and validation images.
+    `again`: a rung to train again, for the same number of epochs, on training and validation images. `audited`: says
+    which images are alike, for the settings' folds of cross-fitting; both or none.
     """
     started = time.perf_counter()
-    backbone, head, loss = settings.backbone, settings.head, settings.loss
-    views, seed = settings.views, settings.seed
-    address = digest("head", images, features, backbone, head, loss, views, seed, again)
+    backbone, views, seed = settings.backbone, settings.views, settings.seed
+    address = digest("head", images, features, settings.model_dump(exclude={"rung"}), again, audited)
     built = backbones.load(backbone, images.size)
     fit.seed_everything(seed)
     table = Table(features.table, features.shape, features.dtype)
     splits = ("train", "validation") if again else ("train",)
     train = batches_of(images, splits, views, table).in_memory()
     validation = batches_of(images, ("validation",), ("identity",), table).in_memory()
-    model = _head(head, features.shape, len(images.dataset.classes), train)
+    classes = len(images.dataset.classes)
+    model = head_fitting.built(settings, features.shape, classes, train)
     network = classifiers.classifier(pooling.pooled(built, backbone.pooling), model)
     frozen = built.model.variables
     before = freezing.variables_digest(frozen)
-    history = fit.History()
-    if model.trainable:
-        plan, only = fit.plan(head, head.learning_rate, loss, seed), again.training.epochs if again else 0
-        history = fit.fit(model, train, None if again else validation, plan, only=only, address=address)
+    only = again.training.epochs if again else 0
+    history = head_fitting.fitted(model, settings, train, None if again else validation, only, address)
     freezing.check_frozen(before, frozen)
+    others = _out_of_fold(images, table, settings, audited) if audited and settings.folds else None
     tracking.log_series("loss", history.loss)
     tracking.log_series("validation_loss", history.validation_loss)
     return ModelRef(
-        **saving.keep(address, network, lambda: fit.predict(model, validation), validation.labels, again),
+        **saving.keep(address, network, lambda: fit.predict(model, validation), validation.labels, again, others),
         digest=address,
         rung=settings.rung,
         blocks=built.blocks,
@@ -61,10 +63,9 @@ def train_head(
     )
 
 
-def _head(settings: Head, shape: tuple[int, ...], classes: int, train: Batches) -> "keras.Model":
-    """The head to train, or one that was fitted at once on the training features."""
-    options = plugins.bind("heads", settings.kind, settings.options, "head.options")
-    module = plugins.load("heads", settings.kind)
-    if hasattr(module, "learn"):
-        return module.learn(train.everything(), train.labels, classes, **options)
-    return module.build(shape, classes, **options)
+def _out_of_fold(images: ImagesRef, table: Table, settings: HeadTraining, audited: AuditRef) -> np.ndarray | None:
+    """Probabilities of the training and validation images, float[n, classes], by cross-fitting."""
+    both, classes = ("train", "validation"), len(images.dataset.classes)
+    seen = batches_of(images, both, settings.views, table).in_memory()
+    plain = batches_of(images, both, ("identity",), table).in_memory()
+    return head_fitting.cross_fitted(settings, classes, seen, plain, datasets.units(images.dataset, audited, *both))
