@@ -68,7 +68,7 @@ class ChangesRef(Record):
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Accuracy of the champion on some images and on its test images, and the p-value of the decrease."""
+    """Accuracy of the champion on some images and on its test images, and the p-value of a decrease within classes."""
 
     images: int
     share: float
@@ -87,11 +87,16 @@ class AssessmentRef(Record):
     champion: Accuracy | None
     #: Gain in a linear probe's log loss, nats, from the new training images.
     probe: Gain | None
+    #: How many different data were assessed since the newest version, these included; significance of each question.
+    look: int = 1
+    level: float = 0.0
 
     @property
     @override
     def numbers(self) -> dict[str, float]:
-        found = {f"drift_{name}": value for name, value in self.drift.numbers.items()} if self.drift else {}
+        found: dict[str, float] = {"look": self.look, "level": self.level}
+        if self.drift:
+            found |= {f"drift_{name}": value for name, value in self.drift.numbers.items()}
         if self.champion:
             found |= {f"champion_{name}": float(value) for name, value in vars(self.champion).items()}
         return found | ({f"probe_{name}": value for name, value in vars(self.probe).items()} if self.probe else {})

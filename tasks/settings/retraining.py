@@ -13,8 +13,8 @@ class Retrain(Settings):
         0.05,
         gt=0,
         lt=0.5,
-        description="Probability that unchanged data count as a reason to train: as drift, as a weaker champion, or as "
-        "a gain of the probe",
+        description="Probability that unchanged data count as a reason to train in any of all checks since the newest "
+        "version: as drift, as a weaker champion, or as a gain of the probe",
     )
     force_after: int = Field(
         0, ge=0, description="Checks without training after which anything new is trained on; 0: never"

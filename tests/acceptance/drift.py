@@ -43,12 +43,13 @@ def drifted() -> Shown:
 def _drift(new: np.ndarray, before: np.ndarray, labels: np.ndarray, seed: int) -> "Drift":
     """Of some images, drawn at random, against the rest."""
     from tasks.evaluation import drift
+    from tasks.evaluation.statistics.two_samples import Sample
 
     random = np.random.default_rng(seed)
     order, size = random.permutation(len(labels)), random.integers(*SIZES)
     drawn, rest = order[:size], order[size:]
     names = ("functional", "defective")
-    return drift.of_features(new[drawn], before[rest], labels[drawn], labels[rest], names, seed)
+    return drift.of_features(Sample(new[drawn], labels[drawn]), Sample(before[rest], labels[rest]), names, seed)
 
 
 def _elpv() -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:

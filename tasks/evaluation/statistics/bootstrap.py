@@ -28,6 +28,17 @@ def interval(values: np.ndarray, confidence: float, seed: int, groups: np.ndarra
     return float(low), float(high)
 
 
+def student(values: np.ndarray, confidence: float, groups: np.ndarray | None = None) -> tuple[float, float]:
+    """As `interval`, by Student's distribution: for a `confidence` that resamples are too few for."""
+    from scipy.stats import t
+
+    units = clusters.number(groups, len(values))
+    parts = clusters.sums(values - values.mean(), groups)
+    error = np.sqrt(units / max(units - 1, 1) * (parts**2).sum()) / len(values)
+    reach = float(t.ppf(confidence, max(units - 1, 1)) * error)
+    return float(values.mean()) - reach, float(values.mean()) + reach
+
+
 #: One-sided, for each end, so that 95 % are inside.
 CONFIDENCE = 0.975
 

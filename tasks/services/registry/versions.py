@@ -107,13 +107,6 @@ def splits_before(name: str) -> pd.Series | None:
     return None if data is None else data.drop_duplicates("key").set_index("key")["split"]
 
 
-def hits(name: str, version: str) -> tuple[int, int] | None:
-    """How many of its test images a version got right, and how many there were; None if that is not known."""
-    tags = version_of(name, version).tags
-    right, images = tags.get("headstart.test_right"), tags.get("headstart.test_images")
-    return (int(right), int(images)) if right and images else None
-
-
 def versions(name: str | None = None) -> "Iterator[tuple[ModelVersion, tuple[str, ...]]]":
     """Every version of one model or of all, the newest first, with its aliases."""
     for each in registered_models.names() if name is None else [name]:

@@ -13,11 +13,14 @@ from tasks.services.tracking.context import (
     stage_run_id,
 )
 from tasks.services.tracking.history import (
+    LOOK,
     RETRAIN,
+    SINCE,
     artifact_uri,
     decided,
     fetched,
     last,
+    looks,
     newest,
     results,
     skipped,
@@ -40,8 +43,10 @@ from tasks.services.tracking.runs import FLOW_RUN, PROCESS, close_dead, finish_s
 
 __all__ = [
     "FLOW_RUN",
+    "LOOK",
     "PROCESS",
     "RETRAIN",
+    "SINCE",
     "Run",
     "artifact_uri",
     "client",
@@ -63,6 +68,7 @@ __all__ = [
     "log_table",
     "log_tag",
     "log_trial",
+    "looks",
     "newest",
     "results",
     "run",

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Tag of a data check: `train` or `skip`.
 RETRAIN = "headstart.retrain"
+#: Tags of an assessment of new data: the version that they are new since, and a digest of what was looked at.
+SINCE, LOOK = "headstart.since", "headstart.look"
 
 
 def results(name: str, value: str) -> list[tuple[dict[str, str], dict[str, float]]]:
@@ -114,6 +116,12 @@ def skipped(name: str) -> int:
     """How many of a recipe's data checks, since the last one that trained, have ended without training."""
     decisions = (run.data.tags[RETRAIN] for run in _finished(name, f"tags.`{RETRAIN}` != ''"))
     return sum(1 for _ in takewhile(lambda decision: decision != "train", decisions))
+
+
+def looks(name: str, version: str) -> tuple[str, ...]:
+    """What a recipe's assessments of data that are new since a version have looked at, the oldest first, each once."""
+    found = [run.data.tags[LOOK] for run in _finished(name, f"tags.`{SINCE}` = '{version}'")]
+    return tuple(dict.fromkeys(reversed(found)))
 
 
 def _finished(name: str, which: str) -> "Iterator[MlflowRun]":

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.data import sources
+from tasks.data import sources, splits
 from tasks.data.images import facts, pipeline
 from tasks.evaluation import drift
 from tasks.networks import engines
@@ -44,7 +44,7 @@ SCHEMA = pa.schema(
 )
 
 
-@stage(version=2, reads=lambda source, name, version, settings: sources.listing_digest(source))
+@stage(version=3, reads=lambda source, name, version, settings: sources.listing_digest(source))
 def score(source: Source, name: str, version: str, settings: Scoring) -> ScoresRef:
     """Row per image: key, uri, error, label, probability, probabilities, set, abstain, novelty, novel, model, version.
 
@@ -165,6 +165,12 @@ def _write(to: Path, rows: pd.DataFrame, table: Table, spec: package.Spec, named
     return pd.concat(kept, ignore_index=True)
 
 
+def _effect(rows: pd.DataFrame, answers: pd.DataFrame) -> float:
+    """By how much the groups of the source, and copies, enlarge the variance of counts of answers."""
+    flags = pd.get_dummies(answers["label"]).assign(novel=answers["novel"].astype(bool))
+    return drift.effect(flags.to_numpy(bool), splits.units(rows[rows["error"].isna()]))
+
+
 def _summed(  # each argument becomes fields of the record
     path: str,
     address: str,
@@ -178,7 +184,8 @@ def _summed(  # each argument becomes fields of the record
 ) -> ScoresRef:
     counts = {label: int((answers["label"] == label).sum()) for label in spec.classes}
     novel = None if answers["novelty"].isna().all() else int(answers["novel"].sum())
-    sentences, p = drift.of_answers(counts, spec.said, novel, spec.terms["false_alarms"])
+    validation, effect = min(sum(spec.said.values()), drift.LIMITED_BY), _effect(rows, answers)
+    sentences, p = drift.of_answers(counts, spec.said, novel, spec.terms["false_alarms"], validation, effect)
     return ScoresRef(
         path=path,
         digest=address,

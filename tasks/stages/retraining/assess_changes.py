@@ -1,49 +1,63 @@
 """Assess changes: is it worth training again on the new images? Three questions, on features that are cached anyway."""
 
+import numpy as np
 import pandas as pd
 
-from tasks.data import changes, datasets, subsets
-from tasks.evaluation import drift
-from tasks.evaluation.statistics import bootstrap
+from tasks.data import changes, datasets, splits, subsets
+from tasks.evaluation import drift, test_set_budget
+from tasks.evaluation.statistics import bootstrap, two_samples
+from tasks.evaluation.statistics.two_samples import Sample
 from tasks.features import probes, tables
 from tasks.records import Accuracy, AssessmentRef, ChangesRef, Drift, FeaturesRef, Gain, ImagesRef, digest
 from tasks.runtime.store.tables import Table
+from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 from tasks.services.registry import predict, registered_models, versions
 from tasks.settings import Retrain
 
 #: Largest number of images for one question.
 MOST = 1000
-NOTHING = "they are like the old ones, the champion is as good on them, and a probe does not improve with them"
+NOTHING = (
+    "it is not shown that they differ from the old ones, nor a worse champion, nor that a probe improves with them"
+)
 
 
-@stage(version=2, reads=lambda images, features, found, settings, name, seed: registered_models.opponent(name, ""))
+@stage(version=3, reads=lambda images, features, found, settings, name, seed: registered_models.opponent(name, ""))
 def assess_changes(
     images: ImagesRef, features: FeaturesRef, found: ChangesRef, settings: Retrain, name: str, seed: int
 ) -> AssessmentRef:
     """`train` if the new images are unlike the old ones, the champion is worse on them, or a probe improves with them.
 
     The linear probe is fitted on the training images as the newest version had them, and as they are now, and scored
-    on all validation images. Each question has a third of the significance level.
+    on all validation images. Each question has a third of the look's significance level. All looks since the newest
+    version share `settings.significance`, as decisions on one test set do.
     """
-    rows = datasets.rows(images.dataset)
+    rows, classes = datasets.rows(images.dataset), images.dataset.classes
+    rows["unit"] = splits.units(rows)
     before = versions.data_of(name, found.version)
     changed = changes.between(before, rows)
     fresh = rows["key"].isin({*changed.new, *changed.relabelled})
-    level = settings.significance / 3
-    table = Table(features.table, features.shape, features.dtype)
-    drifted = _drift(table, rows[rows["key"].isin(changed.new)], rows[~fresh], images.dataset.classes, seed, level)
     champion = registered_models.opponent(name, "")
-    worse = _champion(name, champion, rows[fresh], images.dataset.classes, seed) if champion else None
-    gained = _probe(table, rows, before, fresh, images.dataset.classes, seed, level)
+    look, looks = digest("look", images.dataset, champion, seed), tracking.looks(name, found.version)
+    earlier = looks.index(look) if look in looks else len(looks)
+    level = test_set_budget.level(settings.significance, earlier) / 3
+    table = Table(features.table, features.shape, features.dtype)
+    drifted = _drift(table, rows[rows["key"].isin(changed.new)], rows[~fresh], classes, seed, level)
+    worse = _champion(name, champion, rows, fresh, classes, seed) if champion else None
+    gained = _probe(table, rows, before, fresh, classes, seed, level)
     reasons = because(drifted, worse, gained, level)
+    said = "; ".join(reasons) or f"{NOTHING} (look {earlier + 1}, each question at {level:.2%})"
+    tracking.log_tag(tracking.LOOK, look)
+    tracking.log_tag(tracking.SINCE, found.version)
     return AssessmentRef(
         digest=digest("assessment", images, features, found, settings, name, seed, champion),
         decision="train" if reasons else "skip",
-        reason=f"{found.reason}: {'; '.join(reasons) or NOTHING}",
+        reason=f"{found.reason}: {said}",
         drift=drifted,
         champion=worse,
         probe=gained,
+        look=earlier + 1,
+        level=level,
     )
 
 
@@ -54,7 +68,7 @@ def because(drifted: Drift | None, champion: Accuracy | None, probe: Gain | None
         reasons.append("the new images are unlike the old ones")
     if champion and champion.p <= level:
         shares = f"{champion.share:.1%} of them, against {champion.before:.1%} of its test images"
-        reasons.append(f"the champion is right on {shares}")
+        reasons.append(f"the champion is right on {shares}, and less often within the classes")
     if probe and probe.low > 0:
         reasons.append(f"with them a linear probe's log loss falls by {probe.value:.4f} on the validation images")
     return reasons
@@ -66,26 +80,30 @@ def _drift(
     if not len(new) or not len(before):
         return None
     sampled = before.iloc[subsets.at_most(datasets.labels(before, classes), MOST, seed)]
-    ours, theirs = (datasets.labels(rows, classes) for rows in (new, sampled))
-    return drift.of_features(
-        tables.vectors(table, new), tables.vectors(table, sampled), ours, theirs, classes, seed, level
+    ours, theirs = (
+        Sample(tables.vectors(table, part), datasets.labels(part, classes), part["unit"].to_numpy())
+        for part in (new, sampled)
     )
+    return drift.of_features(ours, theirs, classes, seed, level)
 
 
-def _champion(name: str, version: str, rows: pd.DataFrame, classes: tuple[str, ...], seed: int) -> Accuracy | None:
-    """How often the champion is right on the images, against its test images: Fisher's exact test, one-sided."""
-    from scipy.stats import fisher_exact
-
-    before = versions.hits(name, version)
-    if before is None:
+def _champion(
+    name: str, version: str, rows: pd.DataFrame, fresh: pd.Series, classes: tuple[str, ...], seed: int
+) -> Accuracy | None:
+    """How often the champion is right on the fresh images, against its test images; both are predicted now."""
+    data = versions.data_of(name, version)
+    if data is None:
         return None
-    labels = datasets.labels(rows, classes)
-    part = subsets.at_most(labels, MOST, seed)
-    probabilities, _ = predict.score(name, version, datasets.contents(rows.iloc[part]), classes)
-    right = int(bootstrap.correct(labels[part], probabilities).sum())
-    table = [[right, len(part) - right], [before[0], before[1] - before[0]]]
-    p = float(fisher_exact(table, alternative="less").pvalue)
-    return Accuracy(len(part), right / len(part), before[0] / before[1], p)
+    tested = rows[~fresh & rows["key"].isin(data.loc[data["split"] == "test", "key"])]
+    if tested.empty:
+        return None
+    parts = [part.iloc[subsets.at_most(datasets.labels(part, classes), MOST, seed)] for part in (rows[fresh], tested)]
+    chosen, new = pd.concat(parts), np.repeat([True, False], [len(part) for part in parts])
+    labels = datasets.labels(chosen, classes)
+    answers, _ = predict.score(name, version, datasets.contents(chosen), classes)
+    right = bootstrap.correct(labels, answers)
+    p = two_samples.seldomer(right, new, labels, chosen["unit"].to_numpy(), seed)
+    return Accuracy(int(new.sum()), float(right[new].mean()), float(right[~new].mean()), p)
 
 
 def _probe(
@@ -117,4 +135,4 @@ def _probe(
         losses.append(bootstrap.losses(truth, probabilities))
     without, with_them = losses
     gain = without - with_them
-    return Gain(float(gain.mean()), *bootstrap.interval(gain, 1 - level, seed))
+    return Gain(float(gain.mean()), *bootstrap.student(gain, 1 - level, validation["unit"].to_numpy()))

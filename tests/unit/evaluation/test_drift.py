@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom, fisher_exact
 
-from tasks.evaluation import drift
+from tasks.evaluation import calibration, drift
+from tasks.evaluation.statistics import two_samples
+from tasks.evaluation.statistics.two_samples import Sample
 
 CLASSES = ("a", "b", "c")
 #: Shares of the classes as they were, and others.
@@ -34,7 +36,7 @@ BEFORE = sample(300, 1000)
 
 
 def found(new, before=BEFORE, seed=0):
-    return drift.of_features(new[0], before[0], new[1], before[1], CLASSES, seed)
+    return drift.of_features(Sample(*new), Sample(*before), CLASSES, seed)
 
 
 def test_where_nothing_but_the_shares_of_classes_has_changed_drift_is_seldom_told():
@@ -53,16 +55,15 @@ def test_other_shares_of_classes_are_said_and_are_no_drift():
     assert not one.drifted
     assert one.shares < 1e-6
     assert "which does not count as drift: a " in one.sentences[-1]
-    assert "do not differ" in found(sample(200, 1)).sentences[-1]
+    assert "are not shown to differ" in found(sample(200, 1)).sentences[-1]
 
 
 def test_without_labels_other_shares_look_like_drift_and_the_answer_warns_of_it():
-    features, _ = sample(200, 1, OTHER)
-    one = drift.of_features(features, BEFORE[0], None, BEFORE[1], CLASSES, 0)
+    one = drift.of_features(Sample(*sample(200, 1, OTHER)), Sample(*BEFORE), CLASSES, 0, labelled=False)
     assert one.drifted
     assert (one.shares, one.classes) == (None, {})
     assert "no labels" in one.sentences[-1]
-    alike = drift.of_features(sample(200, 1)[0], BEFORE[0], None, BEFORE[1], CLASSES, 0)
+    alike = drift.of_features(Sample(*sample(200, 1)), Sample(*BEFORE), CLASSES, 0, labelled=False)
     assert not alike.drifted
 
 
@@ -137,21 +138,89 @@ def test_more_images_than_can_be_compared_are_drawn_from(monkeypatch):
     assert one.drifted
 
 
+def grouped(groups, each, seed, correlation=0.1, first=0, labels=None):
+    """Images of which those of one group are alike, by a correlation; a group has one label, or any."""
+    random = np.random.default_rng(seed)
+    group = np.repeat(np.arange(groups), each)
+    label = random.integers(0, 2, groups)[group] if labels is None else random.integers(0, labels, len(group))
+    shared, own = random.normal(size=(groups, 20))[group], random.normal(size=(len(group), 20))
+    features = correlation**0.5 * shared + (1 - correlation) ** 0.5 * own + label[:, None]
+    return Sample(features.astype("float32"), label, group + first)
+
+
+@pytest.mark.parametrize("labels", [None, 2])
+def test_photos_in_series_are_seldom_drift_where_nothing_has_changed(labels):
+    many = []
+    for seed in range(15):
+        new, old = grouped(8, 12, seed, 0.2, labels=labels), grouped(12, 12, 500 + seed, 0.2, 8, labels)
+        many.append(drift.of_features(new, old, ("a", "b"), seed))
+    assert sum(one.drifted for one in many) <= binom.ppf(0.99, len(many), 0.05)
+    assert sum(one.shares <= 0.05 for one in many) <= binom.ppf(0.99, len(many), 0.05)
+    assert np.mean([one.auc for one in many]) == pytest.approx(0.5, abs=0.05)
+    assert "Groups of images are compared whole: 8 new and 12 earlier ones." in many[0].sentences
+
+
+def test_series_that_lie_elsewhere_are_drift():
+    new, old = grouped(10, 20, 1), grouped(15, 20, 2, first=10)
+    one = drift.of_features(Sample(new.features + 0.5, new.labels, new.groups), old, ("a", "b"), 0)
+    assert one.drifted
+
+
+def test_two_series_are_too_few_to_show_drift():
+    new, old = grouped(2, 20, 1, labels=1), grouped(4, 20, 2, first=2, labels=1)
+    one = drift.of_features(new, old, ("a",), 0)
+    assert (one.drifted, one.p) == (False, {})
+    assert (
+        "40 new images of 2 groups and 80 earlier ones of 4 can be parted in 15 ways, 60 are needed" in one.sentences[0]
+    )
+
+
+def test_the_tail_of_few_shuffles_is_extrapolated():
+    values = np.random.default_rng(0).normal(size=5000) ** 2
+    for observed, p in ((10.83, 1e-3), (15.14, 1e-4), (19.51, 1e-5)):
+        assert two_samples.p_value(np.r_[observed, values]) == pytest.approx(p, rel=0.7)
+    assert two_samples.p_value(np.r_[19.51, values], 10_000) == pytest.approx(1e-4)
+    assert two_samples.p_value(np.r_[1.0, values]) == pytest.approx(0.317, abs=0.02)
+    assert two_samples.p_value(np.r_[5.0, np.ones(5000)]) == pytest.approx(1 / 5001)
+
+
 def test_other_shares_of_classes_and_more_new_images_are_drift():
     before = {"a": 200, "b": 100, "c": 0}
-    same, p = drift.of_answers({"a": 130, "b": 70, "c": 0}, before, 9, 0.05)
+    same, p = drift.of_answers({"a": 130, "b": 70, "c": 0}, before, 9, 0.05, 300)
     assert p["classes"] > 0.05 < p["novelty"]
-    assert same[0].startswith("Classes are predicted as often")
-    other, p = drift.of_answers({"a": 70, "b": 130, "c": 0}, before, 30, 0.05)
+    assert same[0].startswith("Shares of predicted classes are not shown to differ from before")
+    other, p = drift.of_answers({"a": 70, "b": 130, "c": 0}, before, 40, 0.05, 300)
     assert p["classes"] < 1e-6
     assert p["novelty"] < 1e-6
     assert "a 35.0%, before 66.7%" in other[0]
-    assert other[1].startswith("More images than expected are unlike the training images: 15.0%")
-    assert len(drift.of_answers({"a": 0, "b": 0, "c": 0}, before, None, 0.05)[0]) == 1
+    assert other[1].startswith("More images than expected are unlike the training images: 20.0%")
+    assert len(drift.of_answers({"a": 0, "b": 0, "c": 0}, before, None, 0.05, 300)[0]) == 1
 
 
 def test_shares_of_few_images_are_compared_without_large_numbers():
     now, before = {"a": 0, "b": 3}, {"a": 30, "b": 12}
     exact = fisher_exact([list(now.values()), list(before.values())]).pvalue
     assert exact == pytest.approx(0.032, abs=1e-3)  # the chi-squared distribution gives 0.057, or 0.011 uncorrected
-    assert drift.of_answers(now, before, None, 0.05)[1]["classes"] == pytest.approx(exact, abs=5e-3)
+    assert drift.of_answers(now, before, None, 0.05, 300)[1]["classes"] == pytest.approx(exact, abs=5e-3)
+
+
+def test_answers_for_photos_in_series_count_as_fewer():
+    before = {"a": 200, "b": 100}
+    alone, p = drift.of_answers({"a": 100, "b": 100}, before, 24, 0.05, 300)
+    series, fewer = drift.of_answers({"a": 100, "b": 100}, before, 24, 0.05, 300, effect=4.0)
+    assert p["classes"] < 0.001 < fewer["classes"]
+    assert p["novelty"] < 0.025 < fewer["novelty"]
+    assert "200 tell as much as 50 single ones" in series[-1]
+    assert len(series) == len(alone) + 1
+
+
+def test_more_novel_images_count_the_error_of_the_limit():
+    """The limit comes from 390 images; a fixed limit would give 32 % false alarms."""
+    alarms = []
+    for seed in range(200):
+        random = np.random.default_rng(seed)
+        near, new = (np.abs(random.normal(size=size)) + 0.1 for size in (390, 2000))
+        novel = int((new > calibration.limit(near, 0.05)).sum())
+        alarms.append(drift.more_novel(novel, 2000, 390, 0.05) < 0.025)
+    assert np.mean(alarms) <= 0.06
+    assert drift.more_novel(300, 2000, 390, 0.05) < 1e-4
