@@ -33,13 +33,15 @@ LAZY = {
 
 #: What a flow leaves out that asks about something else.
 FOLDS = ("ladder.folds_below=1000",)
+#: Enough test images for a decision.
+TESTED = ("split.test=0.35",)
 BRIEF = ("audit.enabled=false", "transfer_check.enabled=false")
 
 
 def _recipe(folder, tmp_path, name="colours", extra="[validation]\nmax_rejected = 0.1"):
     (tmp_path / "r.toml").write_text(helpers.recipe(folder, name, extra))
     # The run that most tests look at has everything.
-    return settings.load(tmp_path / "r.toml", FOLDS if name == "colours" else ())
+    return settings.load(tmp_path / "r.toml", (*TESTED, *FOLDS) if name == "colours" else TESTED)
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +91,7 @@ def test_the_same_seed_gives_the_same_numbers_when_everything_is_computed_again(
 
     _recipe(colours, tmp_path, "again")
     with refreshing(True):
-        again = train(settings.load(tmp_path / "r.toml", BRIEF))
+        again = train(settings.load(tmp_path / "r.toml", (*TESTED, *BRIEF)))
     assert again.report.metrics == first.report.metrics
     assert not any(log.cached for log in again.stages.values())
 
@@ -187,7 +189,7 @@ def test_results_that_another_version_of_the_code_wrote_are_computed_again(serve
 
 def test_a_deleted_version_is_registered_again(server, colours, three_layers, tmp_path):
     _recipe(colours, tmp_path, "deleted")
-    recipe = settings.load(tmp_path / "r.toml", (*three_layers, *BRIEF, "ladder.stop_at=probe"))
+    recipe = settings.load(tmp_path / "r.toml", (*three_layers, *TESTED, *BRIEF, "ladder.stop_at=probe"))
     train(recipe)
     tracking.client().delete_model_version("deleted", "1")
     again = train(recipe)
@@ -214,7 +216,7 @@ def test_a_worse_challenger_is_kept_back_and_the_champion_stays(second, server, 
 
 def test_a_better_challenger_replaces_the_champion_which_becomes_previous(server, colours, three_layers, tmp_path):
     _recipe(colours, tmp_path, "climb")
-    recipe = settings.load(tmp_path / "r.toml", (*three_layers, *BRIEF, "ladder.stop_at=probe"))
+    recipe = settings.load(tmp_path / "r.toml", (*three_layers, *TESTED, *BRIEF, "ladder.stop_at=probe"))
     weak, strong = train(recipe.model_copy(update=LAZY)), train(recipe)
     assert strong.report.metrics["balanced_accuracy"] > weak.report.metrics["balanced_accuracy"]
     assert strong.verdict.decision == "promote"
