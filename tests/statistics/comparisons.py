@@ -88,7 +88,7 @@ def _compared(
         found = _curves(np.random.default_rng(run), gain, trainings, each, scratch, 400)
         return sentences.answer(learning_curves.gaps(found, MARGIN), MARGIN) in answers
 
-    return draws.share(once, seed, 200)
+    return draws.share(once, seed, 600)
 
 
 def _predicted(floor: float, seed: int) -> tuple[float, float]:
