@@ -123,11 +123,20 @@ def _gap(found: Curves, images: int, sides: tuple[list[str], ...], margin: float
     gain = replace(gap.gain, low=low, high=high)
     if equivalence.finding(gain, margin) != "open":
         return replace(gap, gain=gain)
-    target = 0.0 if gain.value > margin / 2 else margin  # what is told first
-    pair, level = pairs[best, other], level / len(theirs if target else ours)
-    more = pair.more_trainings(target, level, equivalence.POWER)
-    rows = None if more else pair.more_rows(target, level, equivalence.POWER)
+    # What is told first: that its best method is better than all others, or that no other method is better than it.
+    first, side = (
+        (0.0, [(best, b) for b in theirs]) if gain.value > margin / 2 else (margin, [(a, other) for a in ours])
+    )
+    level, power = level / len(theirs if first else ours), equivalence.POWER ** (1 / len(side))
+    more = _most([pairs[pair].more_trainings(first, level, power) for pair in side])
+    rows = None if more else _most([pairs[pair].more_rows(first, level, power) for pair in side])
     return replace(gap, gain=replace(gain, more=rows), more_trainings=more)
+
+
+def _most(numbers: list[int | None]) -> int | None:
+    """What is enough for all; None if one of them is not known."""
+    known = [number for number in numbers if number is not None]
+    return max(known) if len(known) == len(numbers) else None
 
 
 def catches_up(found: Curves, gap: Gap, chance: float) -> tuple[float, float] | None:

@@ -9,7 +9,7 @@ from scipy.stats import norm
 from tasks.evaluation import learning_curves
 from tasks.evaluation.learning_curves import Curves
 from tasks.evaluation.statistics import equivalence, paired
-from tasks.records import SCRATCH, TRANSFER, Gain
+from tasks.records import SCRATCH, TRANSFER, Gain, Gap
 from tasks.reports import sentences
 from tests.statistics import draws
 
@@ -91,6 +91,21 @@ def _compared(
     return draws.share(once, seed, 600)
 
 
+def _told_by_more(gain: float, each: int, seed: int) -> tuple[float, float]:
+    """How often as many more trainings as are asked for tell, at the largest size, where the gain seen is about so."""
+
+    def last(run: int, trainings: int) -> Gap:
+        return learning_curves.gaps(_curves(np.random.default_rng(run), gain, trainings, each, 2, 400), MARGIN)[-1]
+
+    seen = [last(1000 * (1 + seed) + run, 4) for run in range(150)]
+    more = [gap.more_trainings for gap in seen if gap.more_trainings and abs(gap.gain.value - gain) < 0.02]
+
+    def once(run: int) -> bool:
+        return equivalence.finding(last(run, 4 + more[run % len(more)]).gain, MARGIN) != "open"
+
+    return draws.share(once, seed, 200)
+
+
 def _predicted(floor: float, seed: int) -> tuple[float, float]:
     """How often the number of images that is said to be needed is wrong, among comparisons that say one."""
     random, wrong = np.random.default_rng(seed), []
@@ -130,6 +145,7 @@ LINES: list[tuple[str, str, Callable[[int], tuple[float, float]]]] = [
         for names, claim, answers, gain, trainings, each, scratch in (
             ("2 equal methods against 2, 5 trainings", _APART, _DIFFERENT, 0.0, 5, 1, 2),
             ("2 equal methods against 1, 5 trainings", _APART, _DIFFERENT, 0.0, 5, 1, 1),
+            ("2 equal methods against 1, 4 trainings", _APART, _DIFFERENT, 0.0, 4, 1, 1),
             ("2 equal methods against 1, 3 trainings", _APART, _DIFFERENT, 0.0, 3, 1, 1),
             ("2 equal methods against 1, 5 trainings, groups of 20", _APART, _DIFFERENT, 0.0, 5, EACH, 1),
             ("gain 0.10, 5 trainings", _NOT, ("does not help",), 0.1, 5, 1, 2),
@@ -137,6 +153,7 @@ LINES: list[tuple[str, str, Callable[[int], tuple[float, float]]]] = [
             ("gain 0.10, 5 trainings, groups of 20", _NOT, ("does not help",), 0.1, 5, EACH, 2),
         )
     ),
+    ("compare, 4 trainings and N more, gain 0.07", "told in about 0.80", partial(_told_by_more, 0.07, 1)),
     ("images to catch up, no floor", "wrong in at most 0.05", partial(_predicted, 0.0)),
     ("images to catch up, floor 0.10", "wrong in at most 0.05", partial(_predicted, 0.1)),
 ]

@@ -4,7 +4,10 @@ A training's luck (its seed and its images) moves all rows together, and a hard 
 neither may be counted as if it were independent: Bouthillier et al. 2021, Accounting for Variance in Machine Learning
 Benchmarks, https://arxiv.org/abs/2103.03098. The variance is that of a mean of two crossed random effects (Cameron,
 Gelbach and Miller 2011, https://doi.org/10.1198/jbes.2010.07136), with Satterthwaite's degrees of freedom (1946,
-Biometrics Bulletin 2:110-114). Assumes that trainings are independent of each other, and so are groups of rows.
+Biometrics Bulletin 2:110-114). A few trainings may differ less by chance than trainings do, and degrees of freedom that
+believe them are too many: so these are those of more variance between trainings (`SURE`). Without that, equal methods
+of three trainings are told apart in 8 to 12 % of simulations instead of 5 %. Assumes that trainings are independent of
+each other, and so are groups of rows.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from tasks.evaluation.statistics import clusters
 
 #: More trainings than this are no useful answer.
 MOST_TRAININGS = 50
+#: The degrees of freedom are those of a variance between trainings that is not exceeded with this probability.
+SURE = 0.6
 
 
 @dataclass(frozen=True)
@@ -70,12 +75,14 @@ class Mean:
 
     def _reach(self, level: float, trainings: int, times: float) -> float:
         """From the mean to either end of its interval."""
-        from scipy.special import stdtrit
+        from scipy.special import chdtri, stdtrit
 
-        variance, *parts = self._parts(trainings, times)
+        variance, of_trainings, of_rows, of_both = self._parts(trainings, times)
         others, units = max(trainings - 1, 1), max(self.units * times - 1, 1)
-        freedom = sum(part**2 / of for part, of in zip(parts, (others, units, others * units), strict=True))
-        degrees = variance**2 / freedom if freedom else units
+        most = of_trainings * others / chdtri(others, SURE)
+        parts = most, max(of_rows - of_both, 0.0)
+        freedom = sum(part**2 / of for part, of in zip(parts, (others, units), strict=True))
+        degrees = sum(parts) ** 2 / freedom if freedom else units
         return float(stdtrit(max(degrees, 1.0), 1 - level / 2) * np.sqrt(variance))
 
 
