@@ -81,7 +81,7 @@ def comparison(gaps: Sequence[Gap], margin: float, reached: tuple[float, float] 
     if result == "unknown":
         return "No verdict: transfer and training from scratch were not measured at the same number of images."
     last, worse = gaps[-1], next((gap for gap in reversed(gaps) if gap.gain.high < 0), None)
-    with_last = f"with {last.images:,} training images it gains {_points(last.gain)}"
+    with_last = f"with {last.images:,} training images it gains {_seen(last)}"
     if result == "cannot be told":
         return f"It cannot be told whether transfer helps here: {with_last} of accuracy{_needed(gaps, margin)}."
     if result == "does not help":
@@ -116,7 +116,7 @@ def _to_the_end(gaps: Sequence[Gap], margin: float, reached: tuple[float, float]
     if last.gain.low <= 0:
         return (
             f"Whether training from scratch has caught up with {last.images:,} images cannot be told: there transfer "
-            f"gains {_points(last.gain)}{_needed(gaps, margin)}."
+            f"gains {_seen(last)}{_needed(gaps, margin)}."
         )
     start = f"Training from scratch does not catch up with the {last.images:,} images available"
     if reached is None:
@@ -149,6 +149,11 @@ def _needed(gaps: Sequence[Gap], margin: float) -> str:
     if gap.gain.more:
         return f"; about {rounded(gap.gain.more):,} more validation images would tell{at}"
     return f"; it would take more trainings (compare.seeds) and more validation images{at}"
+
+
+def _seen(gap: Gap) -> str:
+    """The gain of a gap, which a single training gives no interval for."""
+    return _points(gap.gain) if gap.trainings > 1 else f"{100 * gap.gain.value:.1f} points"
 
 
 def _points(gain: Gain, sign: int = 1) -> str:
