@@ -25,11 +25,14 @@ class Compare(Settings):
         (), description="Numbers of training images per class to learn from, in addition"
     )
     seeds: int = Field(
-        5, ge=1, description="How often each point is trained, each time on different images; a verdict needs two"
+        5,
+        ge=1,
+        description="How often each point is trained, each time on different images; with fewer than five, a "
+        "verdict is seldom certain",
     )
     margin: Share = Field(
         0.02,
-        description="Smallest gain in accuracy that matters: `does not help` is said where one is excluded",
+        description="Smallest gain in accuracy that matters, 0 to 1: `does not help` is said where one is excluded",
     )
     epochs: int = Field(15, ge=1, description="Epochs of training from random weights")
     scratch_size: int = Field(

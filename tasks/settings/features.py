@@ -73,7 +73,7 @@ class TransferCheck(Settings):
     )
     margin: Share = Field(
         0.02,
-        description="Smallest gain in accuracy that matters: `does not help` is said where one is excluded",
+        description="Smallest gain in accuracy that matters, 0 to 1: `do not help` is said where one is excluded",
     )
 
 
