@@ -33,7 +33,7 @@ def compare(recipe: Recipe) -> Comparison:
         dataset = checked(r)
         r, images, features = prepared(r, dataset)
         points, notes = _points(images, features, r, started)
-        found = curves(dataset, points, notes, r.seed)
+        found = curves(dataset, points, notes, r.compare.margin, r.seed)
         _log(found)
     comparison = Comparison(run.id, r.name, dataset, found, run.stages, time.perf_counter() - started)
     create_markdown_artifact(escapes.markdown(found.verdict), description=f"Comparison of {r.name}")
@@ -46,24 +46,23 @@ def _points(
     """The points that fit into the recipe's time, and why others are missing."""
     counts = datasets.rows(images.dataset, "train")["label"].value_counts()
     parts = subsets.parts(r.compare.shares, r.compare.per_class, list(counts))
+    notes = tuple(filter(None, (_missing(method, r) for method in r.compare.methods)))
+    methods = {method: _resized(method, images, r) for method in r.compare.methods if not _missing(method, r)}
     points: list[PointRef] = []
-    notes: list[str] = []
-    for method in r.compare.methods:
-        if missing := _missing(method, r):
-            notes.append(missing)
-            continue
-        resized = _resized(method, images, r)
+    late = dict.fromkeys(methods, 0)
+    # One training of everything after the other: time that runs out cuts all methods equally.
+    for seed in range(r.seed, r.seed + r.compare.seeds):
+        seeded = r.model_copy(update={"seed": seed})
         for count, part in parts.items():
-            minutes = (time.perf_counter() - started) / 60
-            seeded = [r.model_copy(update={"seed": seed}) for seed in range(r.seed, r.seed + r.compare.seeds)]
-            calls = [(_point(method, resized, features, each, part), each.seed) for each in seeded]
-            cached = all(stage.cached(*args) for (stage, args), _ in calls)
-            if not cached and 0 < r.compare.max_minutes < minutes:
-                notes.append(_late(method, count, r.compare.max_minutes))
-                break
-            for (stage, args), seed in calls:
-                points.append(stage.labelled(_label(method, count, seed, r))(*args))
-    return tuple(points), tuple(notes)
+            for method, resized in methods.items():
+                stage, args = _point(method, resized, features, seeded, part)
+                minutes = (time.perf_counter() - started) / 60
+                if 0 < r.compare.max_minutes < minutes and not stage.cached(*args):
+                    late[method] += 1
+                else:
+                    points.append(stage.labelled(_label(method, count, seed, r))(*args))
+    wanted = len(parts) * r.compare.seeds
+    return tuple(points), notes + tuple(_late(method, n, wanted, r) for method, n in late.items() if n)
 
 
 def _point(
@@ -97,10 +96,10 @@ def _missing(method: str, r: Recipe) -> str:
     return ""
 
 
-def _late(method: str, count: int, minutes: float) -> str:
+def _late(method: str, count: int, wanted: int, r: Recipe) -> str:
     return (
-        f"{method} was not trained on {count:,} or more images: {minutes:g} minutes (compare.max_minutes) were over. "
-        f"Run the same command again to continue."
+        f"{method}: {count:,} of {wanted:,} trainings were not done, as {r.compare.max_minutes:g} minutes "
+        f"(compare.max_minutes) were over. Run the same command again to continue."
     )
 
 

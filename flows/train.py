@@ -49,7 +49,7 @@ def train(recipe: Recipe) -> Outcome:
         agreement = reviewed(r, ranking, images, ladder)
         model = refitted(images, features, r, ladder)
         transfer_check = check_transfer.labelled("transfer_check")
-        transfer = transfer_check(images, features, r.extraction, r.transfer_check, r.seed)
+        transfer = transfer_check(images, features, audited, r.extraction, r.transfer_check, r.seed)
         calibration = calibrate(images, features, audited, model, r.calibration)
         report = evaluate(images, features, audited, model, calibration, ladder, r.evaluation)
         verdict = gate(images, audited, model, report, r.judging)

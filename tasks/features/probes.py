@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 
-from tasks.evaluation.statistics import bootstrap
+from tasks.evaluation.statistics import bootstrap, equivalence, paired
 from tasks.records import Gain
 
 #: Inverse strengths of the L2 penalty to try.
@@ -18,20 +18,28 @@ STEPS = 300
 
 
 def compared(
-    features: dict[str, tuple[np.ndarray, np.ndarray]], labels: np.ndarray, truth: np.ndarray, classes: int, seed: int
+    features: dict[str, tuple[np.ndarray, np.ndarray]],
+    labels: np.ndarray,
+    truth: np.ndarray,
+    classes: int,
+    margin: float,
+    seed: int,
+    groups: np.ndarray | None = None,
 ) -> tuple[dict[str, dict[str, float]], dict[str, Gain]]:
     """Accuracy and log loss of probes on `pretrained` and `random` features, and of the most frequent class.
 
     `features`: of the rows to fit on, float[n, c], with int[n] labels, and of those to score, float[m, c], with int[m].
-    The second value holds the gains of the pretrained features over the random ones.
+    The second value holds the gains of the pretrained features over the random ones; one in accuracy matters from
+    `margin` on. `groups`: int[m], as in `statistics.clusters`.
     """
     predicted = {who: probe(ours, labels, theirs, truth, classes) for who, (ours, theirs) in features.items()}
     predicted["majority"] = shares(labels, len(truth), classes)
     right = {who: bootstrap.correct(truth, found) for who, found in predicted.items()}
     losses = {who: bootstrap.losses(truth, found) for who, found in predicted.items()}
     scores = {who: {"accuracy": float(right[who].mean()), "log_loss": float(losses[who].mean())} for who in predicted}
-    accuracy = bootstrap.gain(right["pretrained"], right["random"], seed)
-    return scores, {"accuracy": accuracy, "log_loss": bootstrap.gain(losses["random"], losses["pretrained"], seed)}
+    difference = paired.shares(right["pretrained"] - right["random"], equivalence.LEVEL, groups)
+    gained = bootstrap.gain(losses["random"], losses["pretrained"], seed, groups)
+    return scores, {"accuracy": equivalence.gain(difference, margin), "log_loss": gained}
 
 
 def probe(features: np.ndarray, labels: np.ndarray, others: np.ndarray, theirs: np.ndarray, classes: int) -> np.ndarray:

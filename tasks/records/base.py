@@ -53,6 +53,8 @@ class Gain:
     value: float
     low: float
     high: float
+    #: Further rows that would probably tell what the interval leaves open; None: told already, or no estimate.
+    more: int | None = None
 
 
 @dataclass(frozen=True)

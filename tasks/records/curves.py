@@ -46,7 +46,7 @@ class Level:
     images: int
     side: int
     accuracy: float
-    #: 95 % interval of the accuracy, over the validation images.
+    #: 95 % interval of the accuracy, over the validation images, and over trainings if there are several.
     low: float
     high: float
     log_loss: float
@@ -61,8 +61,11 @@ class Gap:
     images: int
     transfer: str
     scratch: str
-    #: Gain in accuracy, 0 to 1, row by row on the validation images.
+    #: Gain in accuracy, 0 to 1, row by row on the validation images, over trainings and images; for all gaps together.
     gain: Gain
+    #: Trainings of each method, and how many more of them would probably tell what the interval leaves open.
+    trainings: int = 1
+    more_trainings: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class CurvesRef(Record):
     digest: str
     levels: tuple[Level, ...]
     gaps: tuple[Gap, ...]
-    #: `helps`, `catches up`, `does not help`, `harms` or `unknown`.
+    #: `helps`, `catches up`, `does not help`, `harms`, `cannot be told` or `unknown`.
     answer: str
     verdict: str
     #: What was not measured, and why.

@@ -144,18 +144,13 @@ class SliceScore:
     #: The gap of the probe on the frozen network, and the interval of the gap minus that one.
     probe_gap: float
     change_interval: tuple[float, float]
-    #: `reduced`, `grown` or `no sure change`.
+    #: `reduced`, `grown` or `no sure change`: whether the gap is nearer to 0 now.
     change: str
 
     @property
     def flagged(self) -> bool:
         """Whether the gap's interval excludes zero."""
         return self.interval[0] > 0 or self.interval[1] < 0
-
-    @property
-    def changed(self) -> bool:
-        """Whether the interval of the change excludes zero."""
-        return self.change_interval[0] > 0 or self.change_interval[1] < 0
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,9 @@ class TransferRef(Record):
     scores: dict[str, dict[str, float]]
     #: Gains in accuracy and log loss over random weights, above 0 if the pretrained ones are better.
     gains: dict[str, Gain]
+    #: Validation images that the probes were scored on, and how many of their groups are independent.
+    validated: int = 0
+    units: int = 0
 
     @property
     @override

@@ -56,7 +56,7 @@ def _worst(found: Findings) -> str:
     if not found.report.slices:
         return "No slice of the test images was large enough to be scored separately."
     worst = found.report.slices[0]
-    difference = "a significant difference" if worst.flagged else "not a significant difference"
+    difference = "a significant difference" if worst.flagged else "which may be chance"
     return (
         f"Worst slice of them: {worst.column} {worst.value}, {worst.metric} {worst.gap:+.4f} against the rest "
         f"({worst.interval[0]:+.4f} to {worst.interval[1]:+.4f}), {difference}."

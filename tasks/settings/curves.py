@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from tasks.settings.base import Settings
+from tasks.settings.base import Settings, Share
 
 Method = Literal["frozen", "small_cnn", "fine_tuned", "scratch"]
 
@@ -22,9 +22,18 @@ class Compare(Settings):
         (0.05, 0.1, 0.25, 0.5, 1.0), description="Shares of the training images to learn from"
     )
     per_class: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (5, 10, 20), description="Numbers of training images per class to learn from, in addition"
+        (), description="Numbers of training images per class to learn from, in addition"
     )
-    seeds: int = Field(1, ge=1, description="How often each point is trained, each time on different images")
+    seeds: int = Field(
+        5,
+        ge=1,
+        description="How often each point is trained, each time on different images; with fewer than five, a "
+        "verdict is seldom certain",
+    )
+    margin: Share = Field(
+        0.02,
+        description="Smallest gain in accuracy that matters, 0 to 1: `does not help` is said where one is excluded",
+    )
     epochs: int = Field(15, ge=1, description="Epochs of training from random weights")
     scratch_size: int = Field(
         0, ge=0, le=2048, description="Side of the images that `scratch` sees, pixels; 0: `images.size`"

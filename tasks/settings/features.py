@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from tasks.settings.base import Settings, StageSettings
+from tasks.settings.base import Settings, Share, StageSettings
 from tasks.settings.data import View
 
 Pooling = Literal["avg", "avg_max_std", "multi_level", "none"]
@@ -70,6 +70,10 @@ class TransferCheck(Settings):
     enabled: bool = Field(True, description="Compare the pretrained weights with random ones in every run")
     images: int = Field(
         1000, ge=1, description="Largest number of training images, and of validation images, that the check uses"
+    )
+    margin: Share = Field(
+        0.02,
+        description="Smallest gain in accuracy that matters, 0 to 1: `do not help` is said where one is excluded",
     )
 
 

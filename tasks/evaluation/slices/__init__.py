@@ -54,6 +54,7 @@ def judge(
     after, before = (simultaneous.values(settings.metric, labels, found) for found in (shipped, probe))
     gap, low, high = simultaneous.intervals(after, masks, seed, groups)
     _, change_low, change_high = simultaneous.intervals(after - before, masks, seed, groups)
+    _, sum_low, sum_high = simultaneous.intervals(after + before, masks, seed, groups)
     probe_gap = simultaneous.differences(before, masks)
     worse = simultaneous.WORSE[settings.metric]
     scores = [
@@ -68,7 +69,7 @@ def judge(
             verdict=_verdict(worse * low[at], worse * high[at]),
             probe_gap=float(probe_gap[at]),
             change_interval=(float(change_low[at]), float(change_high[at])),
-            change=_change(gap[at], probe_gap[at], change_low[at], change_high[at]),
+            change=_change((change_low[at], change_high[at]), (sum_low[at], sum_high[at])),
         )
         for at, (column, value) in enumerate(names)
     ]
@@ -113,7 +114,7 @@ def _verdict(low: float, high: float) -> str:
     return "worse" if min(low, high) > 0 else "better" if max(low, high) < 0 else "no sure gap"
 
 
-def _change(gap: float, probe_gap: float, low: float, high: float) -> str:
-    if low <= 0 <= high:
-        return "no sure change"
-    return "reduced" if abs(gap) < abs(probe_gap) else "grown"
+def _change(difference: tuple[float, float], total: tuple[float, float]) -> str:
+    """From the intervals of the two gaps' difference and sum: the gap is nearer to 0 if these have other signs."""
+    signs = [1 if low > 0 else -1 if high < 0 else 0 for low, high in (difference, total)]
+    return {1: "grown", -1: "reduced"}.get(signs[0] * signs[1], "no sure change")

@@ -23,7 +23,7 @@ def draw_pairs(pixels: np.ndarray, pairs: pd.DataFrame, to: Path) -> None:
         for row in pairs.to_dict("records")
         for side in ("copy", "original")
     ]
-    _grid(pixels, captions, "Copies in different splits" if len(pairs) else "No copies in different splits", to)
+    _grid(pixels, captions, "Copies in different splits" if len(pairs) else "No copies found in different splits", to)
 
 
 def draw_suspects(pixels: np.ndarray, suspects: pd.DataFrame, to: Path) -> None:
@@ -69,7 +69,7 @@ def section(audit: AuditRef, folder: Path) -> str:
 def _copies(audit: AuditRef) -> str:
     within = f" {audit.within} further pairs are within one split, and count as one image each." if audit.within else ""
     if not audit.duplicates:
-        none = "No image has a copy in another split, not even a cropped, turned or recompressed one."
+        none = "No copy in another split was found, not even a cropped, turned or recompressed one."
         return f"<p>{none}{within}</p>"
     columns = {"copy": False, "original": False, "change": False, "correlation": True} | dict.fromkeys(
         ("cosine of features", "hash bits that differ"), True

@@ -50,7 +50,7 @@ def _changes(scores: Sequence[SliceScore], rung: str, probe: str) -> str:
             f"{score.probe_gap:+.4f}",
             f"{score.gap:+.4f}",
             _interval(score.change_interval),
-            f"<b>{score.change}</b>" if score.changed else score.change,
+            score.change if score.change == "no sure change" else f"<b>{score.change}</b>",
         ]
         for score in scores
     ]

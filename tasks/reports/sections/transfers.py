@@ -2,7 +2,7 @@
 
 from html import escape
 
-from tasks.records import CurvesRef, TransferRef
+from tasks.records import CurvesRef, Gap, TransferRef
 from tasks.reports.sections.html import table
 
 NAMES = {
@@ -21,9 +21,15 @@ def section(transfer: TransferRef) -> str:
         (NAMES[who], f"{found['accuracy']:.4f}", f"{found['log_loss']:.4f}") for who, found in transfer.scores.items()
     ]
     return (
-        f"{text}<p>Fitted on {transfer.images} training images, standardised, scored on validation images. 95 % "
+        f"{text}<p>Fitted on {transfer.images} training images, standardised, scored on {_scored(transfer)}. 95 % "
         f"intervals are in brackets.</p>{table({'what': False, 'accuracy': True, 'log loss': True}, rows)}"
     )
+
+
+def _scored(transfer: TransferRef) -> str:
+    """The images that the probes were scored on, and how many of their groups are independent."""
+    text = f"{transfer.validated} validation images"
+    return f"{text} of {transfer.units} independent groups" if transfer.units < transfer.validated else text
 
 
 def tables(curves: CurvesRef) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
@@ -45,9 +51,16 @@ def tables(curves: CurvesRef) -> tuple[list[dict[str, str]], list[dict[str, str]
             "images": f"{gap.images:,}",
             "transfer": gap.transfer,
             "from scratch": gap.scratch,
+            "trainings": f"{gap.trainings}",
             "gain, points": f"{100 * gap.gain.value:+.1f}",
-            "95 % interval": f"{100 * gap.gain.low:+.1f} to {100 * gap.gain.high:+.1f}",
+            "95 % interval, of all sizes": _interval(gap),
         }
         for gap in curves.gaps
     ]
     return levels, gains
+
+
+def _interval(gap: Gap) -> str:
+    if gap.trainings < 2:
+        return "unknown, of one training"
+    return f"{100 * gap.gain.low:+.1f} to {100 * gap.gain.high:+.1f}"

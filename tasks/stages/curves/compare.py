@@ -1,9 +1,11 @@
 """Compare: the points of all methods as learning curves, with a figure, tables and a verdict."""
 
+from dataclasses import astuple
+
 import numpy as np
 import pandas as pd
 
-from tasks.data import datasets
+from tasks.data import datasets, splits
 from tasks.evaluation import learning_curves
 from tasks.evaluation.statistics import bootstrap
 from tasks.records import CurvesRef, DatasetRef, Gap, PointRef, digest
@@ -15,19 +17,26 @@ from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 
 
-@stage(version=1)
-def compare(dataset: DatasetRef, points: tuple[PointRef, ...], notes: tuple[str, ...], seed: int) -> CurvesRef:
+@stage(version=2)
+def compare(
+    dataset: DatasetRef, points: tuple[PointRef, ...], notes: tuple[str, ...], margin: float, seed: int
+) -> CurvesRef:
     """Accuracy with intervals, what transfer gains at each number of images, and where scratch would catch up.
 
-    All on the validation images, which also chose each network's epoch; test images are not touched.
+    All on the validation images, which also chose each network's epoch; test images are not touched. The photos of a
+    group count once. `margin`: smallest gain in accuracy that matters.
     """
-    labels = datasets.labels(datasets.rows(dataset, "validation"), dataset.classes)
+    rows = datasets.rows(dataset)
+    validation = (rows["split"] == "validation").to_numpy()
+    labels = datasets.labels(rows[validation], dataset.classes)
     hits = [bootstrap.correct(labels, np.load(home() / point.predictions, allow_pickle=False)) for point in points]
-    found = learning_curves.levels(list(zip(points, hits, strict=True)), seed)
-    levels, gaps = [level for level, _ in found], learning_curves.gaps(found, seed)
+    found = learning_curves.curves(list(zip(points, hits, strict=True)), splits.units(rows)[validation])
+    levels, gaps = learning_curves.levels(points, found), learning_curves.gaps(found, margin)
     chance = 1 - np.bincount(labels).max() / len(labels)
-    reached = learning_curves.catches_up(levels, gaps[-1], chance) if gaps else None
-    address = digest("curves", dataset, points, notes, seed)
+    helps = bool(gaps) and gaps[-1].gain.low > 0
+    reached = learning_curves.catches_up(found, gaps[-1], chance) if helps else None
+    verdict = sentences.comparison(gaps, margin, reached) + sentences.shortened(learning_curves.short(points))
+    address = digest("curves", dataset, points, notes, margin, seed)
     with folders.folder("curves", address) as (working, path):
         escapes.write_csv(pd.DataFrame(levels), working / "curves.csv")
         escapes.write_csv(_flat(gaps), working / "gains.csv")
@@ -39,12 +48,13 @@ def compare(dataset: DatasetRef, points: tuple[PointRef, ...], notes: tuple[str,
         digest=address,
         levels=tuple(levels),
         gaps=tuple(gaps),
-        answer=sentences.answer(gaps),
-        verdict=sentences.comparison(gaps, reached),
+        answer=sentences.answer(gaps, margin),
+        verdict=verdict,
         notes=notes,
     )
 
 
 def _flat(gaps: list[Gap]) -> pd.DataFrame:
-    rows = [(gap.images, gap.transfer, gap.scratch, gap.gain.value, gap.gain.low, gap.gain.high) for gap in gaps]
-    return pd.DataFrame(rows, columns=["images", "transfer", "scratch", "gain", "low", "high"])
+    columns = ("images", "transfer", "scratch", "gain", "low", "high", "trainings")
+    rows = [(*astuple(gap)[:3], gap.gain.value, gap.gain.low, gap.gain.high, gap.trainings) for gap in gaps]
+    return pd.DataFrame(rows, columns=columns)

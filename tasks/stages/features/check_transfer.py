@@ -3,33 +3,40 @@
 import pandas as pd
 
 from tasks.data import datasets, subsets
+from tasks.evaluation.statistics import clusters
 from tasks.features import probes
 from tasks.features.extraction import start
 from tasks.features.tables import vectors
 from tasks.networks import backbones
-from tasks.records import FeaturesRef, ImagesRef, TransferRef, digest
+from tasks.records import AuditRef, FeaturesRef, ImagesRef, TransferRef, digest
 from tasks.reports import sentences
 from tasks.runtime.store.tables import Table
 from tasks.services.orchestration.stage import stage
 from tasks.settings import Backbone, Extraction, TransferCheck
 
 
-@stage(version=2)
+@stage(version=3)
 def check_transfer(
-    images: ImagesRef, trained: FeaturesRef, extraction: Extraction, settings: TransferCheck, seed: int
+    images: ImagesRef,
+    trained: FeaturesRef,
+    audited: AuditRef,
+    extraction: Extraction,
+    settings: TransferCheck,
+    seed: int,
 ) -> TransferRef:
     """Linear probes on pretrained and on random frozen weights, and the most frequent class, on validation images.
 
-    All three use the same sample. If there is nothing to compare with, the sentence says why.
+    All three use the same sample, in which the photos of a group and near-copies count once. If there is nothing to
+    compare with, the sentence says why.
     """
     backbone = extraction.backbone
-    address = digest("transfer", images, trained, backbone, settings, extraction.backend, seed)
+    address = digest("transfer", images, trained, audited, backbone, settings, extraction.backend, seed)
     other = backbones.randomised(backbone)
     if other is None or other == backbone or not settings.enabled:
         return TransferRef(address, _why_not(backbone, settings), 0, {}, {})
     # The unchanged photos, if training uses that view.
     name = "identity" if "identity" in extraction.views else extraction.views[0]
-    train, validation = (_sample(images, split, settings.images, seed) for split in ("train", "validation"))
+    train, validation = (_sample(images, audited, split, settings.images, seed) for split in ("train", "validation"))
     both = {
         "pretrained": Table(trained.table, trained.shape, trained.dtype),
         "random": _random(images, extraction, other, pd.concat([train, validation]), name),
@@ -37,8 +44,10 @@ def check_transfer(
     found = {who: (vectors(table, train, name), vectors(table, validation)) for who, table in both.items()}
     classes = images.dataset.classes
     labels, truth = datasets.labels(train, classes), datasets.labels(validation, classes)
-    scores, gained = probes.compared(found, labels, truth, len(classes), seed)
-    return TransferRef(address, sentences.weights(scores, gained), len(train), scores, gained)
+    groups = validation["unit"].to_numpy()
+    scores, gained = probes.compared(found, labels, truth, len(classes), settings.margin, seed, groups)
+    said = sentences.weights(scores, gained, settings.margin)
+    return TransferRef(address, said, len(train), scores, gained, len(validation), clusters.number(groups, len(groups)))
 
 
 def _why_not(backbone: Backbone, settings: TransferCheck) -> str:
@@ -49,8 +58,8 @@ def _why_not(backbone: Backbone, settings: TransferCheck) -> str:
     return f"Not checked: backbones of kind {backbone.kind} are not available with random weights."
 
 
-def _sample(images: ImagesRef, split: str, most: int, seed: int) -> pd.DataFrame:
-    rows = datasets.rows(images.dataset, split)
+def _sample(images: ImagesRef, audited: AuditRef, split: str, most: int, seed: int) -> pd.DataFrame:
+    rows = datasets.rows(images.dataset, split).assign(unit=datasets.units(images.dataset, audited, split))
     chosen = subsets.at_most(datasets.labels(rows, images.dataset.classes), most, seed)
     return rows.iloc[chosen].reset_index(drop=True)
 

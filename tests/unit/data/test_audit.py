@@ -194,7 +194,7 @@ def test_the_page_tells_of_each_part_and_escapes_what_files_are_called(tmp_path)
     assert "predicts the label" in text
     assert "A note." in text
     bare = page.section(AuditRef("d", "audit"), tmp_path)
-    assert "No image has a copy" in bare
+    assert "No copy in another split was found" in bare
     assert "<img" not in bare
     assert page.section(AuditRef("d", notes=("Off.",)), tmp_path) == "<p>Off.</p>"
     assert all(isinstance(value, (int, float)) for value in found.numbers.values())

@@ -125,6 +125,10 @@ def test_a_planted_reduction_is_told_from_growth_and_from_noise():
     assert reduced.change_interval[0] <= reduced.gap - reduced.probe_gap <= reduced.change_interval[1]
     assert change(_answers(random, labels, biased), unfair).change == "no sure change"
     assert change(unfair, unfair).change_interval == (0, 0)
+    # Now worse than the rest where it was better by about as much: a sure change, but of what is not sure.
+    turned = change(unfair, _answers(random, labels, np.where(planted, 0.93, 0.66)))
+    assert turned.change_interval[1] < 0
+    assert turned.change == "no sure change"
 
 
 def _rows(**own):
@@ -179,7 +183,7 @@ def test_slices_that_are_too_small_or_all_there_is_are_not_judged():
     assert [(score.column, score.value) for score in found] == [("c", "u"), ("c", "v")]
     # One class alone: what needs every class is not there, and nothing is wrong with a gap of nothing.
     assert set(found[0].metrics) == {"accuracy", "log_loss"}
-    assert not any(score.flagged or score.changed for score in found)
+    assert {(score.flagged, score.change) for score in found} == {(False, "no sure change")}
     assert _judged(parts[["slice_b"]], labels, np.eye(2)[labels]) == ()
 
 
