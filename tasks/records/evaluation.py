@@ -173,6 +173,10 @@ class Report(Record):
     #: The worst first; and the rung on the frozen network that their gaps are compared with.
     slices: tuple[SliceScore, ...] = ()
     probe: str = ""
+    #: How many test images are independent: groups of the source, and copies of one photo, count once. None: not known.
+    independent: int | None = None
+    #: The intervals as they were if each image stood alone; empty where each does.
+    by_images: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
     @property
     @override
@@ -180,7 +184,8 @@ class Report(Record):
         bounds = {f"{name}_{end}": v[i] for name, v in self.intervals.items() for i, end in enumerate(("low", "high"))}
         worst = {"worst_slice_gap": self.slices[0].gap} if self.slices else {}
         flagged = {"flagged_slices": sum(score.flagged for score in self.slices)}
-        return self.metrics | bounds | worst | flagged | self.calibration.numbers
+        units = {} if self.independent is None else {"independent_images": self.independent}
+        return self.metrics | bounds | worst | flagged | units | self.calibration.numbers
 
     def slices_summary(self) -> dict[str, Any]:
         """The part of the `--json` output about the slices."""

@@ -40,7 +40,7 @@ def write(
     """Write the page. `pictures`: by their headings; `stages`: those run before; `facts`: the model's provenance."""
     name, rung = found.version.name, found.model.rung
     parts = {
-        "Scores on the test images": scores.metrics(found.report.metrics, found.report.intervals),
+        "Scores on the test images": scores.metrics(found.report, found.dataset.counts["test"]),
         "Classes": scores.classes(found.report.classes),
         "Calibration and prediction sets": calibration.section(found.calibration, found.report),
         "The model": _summary(found.model, found.ladder),

@@ -9,6 +9,7 @@ import pandas as pd
 from tasks.data import datasets
 from tasks.evaluation import calibration_check, metrics, slices
 from tasks.evaluation.slices import classes
+from tasks.evaluation.statistics import clusters
 from tasks.features import inference
 from tasks.networks import classifiers, files
 from tasks.records import AuditRef, CalibrationRef, FeaturesRef, ImagesRef, LadderRef, ModelRef, Report, digest
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 PROBE, TOLERANCE = 8, 1e-3
 
 
-@stage(version=9)
+@stage(version=10)
 def evaluate(
     images: ImagesRef,
     features: FeaturesRef,
@@ -44,6 +45,8 @@ def evaluate(
     probabilities, novelty = _answers(model, calibration, features, images, rows)
     found = metrics.evaluate(labels, probabilities)
     bounds = metrics.intervals(labels, probabilities, settings.seed, groups)
+    independent = clusters.number(groups, len(rows))
+    by_images = metrics.intervals(labels, probabilities, settings.seed) if independent < len(rows) else {}
     calibrated_as = calibration_check.judge(labels, probabilities, novelty, calibration.terms, known, groups)
     each = classes.scores(labels, probabilities, known, groups)
     probe = _frozen(ladder)
@@ -69,6 +72,8 @@ def evaluate(
         each,
         parts,
         probe.rung,
+        independent,
+        by_images,
     )
 
 
