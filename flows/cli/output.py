@@ -44,6 +44,7 @@ def checked(s: Session, found: "DatasetRef", following: str) -> None:
 def outcome(s: Session, found: "Outcome") -> None:
     """A training run: stages, scores, findings in the data, and the verdict."""
     from tasks.reports import sentences
+    from tasks.reports.sections import time_gap
 
     summary = found.summary()
     stages = [
@@ -55,6 +56,8 @@ def outcome(s: Session, found: "Outcome") -> None:
     if found.tuned:
         s.say(f"Search: {sentences.search(found.tuned)}")
     _scores(s, summary)
+    if found.report.time:
+        s.say(f"Time: {time_gap.sentence(found.report.time)}")
     if worst := summary["slices"]["worst"]:
         low, high = worst["interval"]
         s.say(
