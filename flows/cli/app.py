@@ -51,7 +51,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Start": (runs.init, runs.check, runs.train, runs.compare),
     "Models": (
         *(models.models, models.predict, models.score, models.export),
-        *(models.promote, models.rollback, models.verify),
+        *(models.promote, models.rollback, models.verify, models.testset),
     ),
     "Retraining": (runs.retrain, serve.serve, serve.notify, serve.alerts),
     "What a recipe can use": (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli import output
-from flows.cli.arguments import Home, Json, Model, Why
+from flows.cli.arguments import Home, Json, Model, Overrides, RecipeName, Why, recipe_of
 from flows.cli.session import Session, session
 from tasks.runtime import escapes
 
@@ -56,6 +56,22 @@ def rollback(
         from tasks.services.registry import promotion
 
         _moved(s, promotion.rollback(name, why), "", as_json)
+
+
+def testset(
+    recipe: RecipeName,
+    overrides: Overrides = [],  # noqa: B006
+    fresh: Annotated[bool, typer.Option("--fresh", help="Have the next run draw fresh test images")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """How often decisions have used a model's test images, and what fresh ones cost."""
+    with session("testset", home) as s:
+        checked = recipe_of(recipe, overrides)
+        from tasks.services.registry import test_sets
+
+        found = test_sets.draw(checked) if fresh else test_sets.look(checked)
+        s.show(found.summary(), as_json, lambda: s.say("\n".join(found.sentences)))
 
 
 def verify(

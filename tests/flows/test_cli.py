@@ -18,6 +18,7 @@ import warm
 from helpers import outside
 
 from tasks.services import tracking
+from tasks.services.registry import versions
 from tasks.services.tracking.client import experiment_id
 
 
@@ -176,8 +177,6 @@ def test_a_failed_gate_is_exit_1_and_says_why(trained, command):
 def test_wrong_recipes_are_one_paragraph_with_the_right_exit_code(
     command, tmp_path, monkeypatch, toml, overrides, code, says
 ):
-    from tasks.services import tracking
-
     if toml is not None:
         (tmp_path / "r.toml").write_text(toml.replace('"x"', '"wrong"' if code == 2 else '"without-data"'))
     monkeypatch.chdir(tmp_path)
@@ -208,7 +207,6 @@ def test_what_can_be_used_is_listed(command, kind):
 
 def test_tables_are_listed_and_those_of_no_version_are_pruned(trained, command, home, tmp_path, monkeypatch):
     from tasks.runtime.store.commits import SUFFIX
-    from tasks.services.registry import versions
 
     # In a copy, as other tests' tables are here too.
     (tmp_path / "store").mkdir()
@@ -232,9 +230,31 @@ def test_tables_are_listed_and_those_of_no_version_are_pruned(trained, command, 
     assert {row["table"] for row in command("store", "--json").json} == own
 
 
+def test_a_fresh_test_set_is_drawn_among_images_that_were_none(trained, command, home):
+    folder, _ = trained
+    recipe, known = str(folder / "r.toml"), set((home / "store" / "datasets").glob("*"))
+    told = command("testset", recipe, "--json").json
+    data = versions.data_of("redness", "1").set_index("key")["split"]
+    assert (told["images"], told["champion"], told["decisions"]) == ((data == "test").sum(), "1", 0)
+    assert told["unseen"] == told["images"] and not told["drawn"]
+    assert "It costs a training" in command("testset", recipe).out
+    try:
+        assert command("testset", recipe, "--fresh", "--json").json["drawn"]
+        assert command("check", recipe).code == 0
+        (made,) = set((home / "store" / "datasets").glob("*")) - known
+        fresh = pd.read_parquet(made / "images.parquet").set_index("key")["split"]
+        assert set(fresh.index) == set(data.index)
+        assert (fresh == "test").sum() >= 2
+        assert not (fresh[data[data == "test"].index] == "test").any()
+    finally:
+        tracking.client().delete_registered_model_tag("redness", versions.FRESH)
+    by_time = command("testset", recipe, "--fresh", "--set", "split.by_time=camera")
+    assert by_time.code == 2
+    assert command("testset", recipe, "--set", "name=nobody").code == 2
+
+
 def test_a_check_of_the_store_names_what_is_damaged(command, tmp_path, monkeypatch):
     from tasks.runtime.store import folders
-    from tasks.services.registry import versions
 
     monkeypatch.setenv("HEADSTART_HOME", str(tmp_path))
     monkeypatch.setattr(versions, "versions", lambda: [])

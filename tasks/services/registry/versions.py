@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 DATA = "data.parquet"
 #: Another one: the split, by key, of every image that this version or one before it was made from.
 SPLITS = "splits.parquet"
+#: Tag of a model: the newest version when a fresh test set was asked for, and the salt of its draw.
+FRESH = "headstart.fresh_test_set"
 FINGERPRINT, NOTE = "headstart.fingerprint", "headstart.note"
 
 
@@ -96,7 +98,8 @@ def data_before(name: str, now: pd.DataFrame) -> pd.DataFrame | None:
 def splits_before(name: str) -> pd.Series | None:
     """The split, by key, of every image that any version was made from, as the newest one tells; None without one.
 
-    Images that have gone are in it too: they may come back.
+    Images that have gone are in it too: they may come back. Where the next run draws a fresh test set (`test_sets`),
+    the test images so far may only be trained on, and all others may become test images.
     """
     if not (number := newest(name)):
         return None
@@ -104,7 +107,19 @@ def splits_before(name: str) -> pd.Series | None:
     data = tracking.table(run, SPLITS)
     if data is None:  # a version of an older release
         data = tracking.table(run, DATA)
-    return None if data is None else data.drop_duplicates("key").set_index("key")["split"]
+    if data is None:
+        return None
+    found = data.drop_duplicates("key").set_index("key")["split"]
+    if fresh(name)[0] != number:
+        return found
+    return found.where(found == "test", "fresh").map({"test": "train", "fresh": "test"})
+
+
+def fresh(name: str) -> tuple[str, str]:
+    """The newest version when a fresh test set was last asked for, and the salt of its draw; "" and "" if never."""
+    model = registered_models.find(name)
+    after, _, salt = (model.tags.get(FRESH, "") if model else "").partition(" ")
+    return after, salt
 
 
 def versions(name: str | None = None) -> "Iterator[tuple[ModelVersion, tuple[str, ...]]]":

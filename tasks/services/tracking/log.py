@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from tasks.records import DatasetRef
@@ -30,10 +31,16 @@ def log_drawn(name: str, draw: Callable[[Path], None]) -> None:
 
 
 def log_table(name: str, rows: "pd.DataFrame") -> None:
-    """Upload a Parquet table as an artifact of the running stage, whose tag has the checksum; outside a run nothing."""
-    if own := context.active_notes.get():
-        rows.to_parquet(own.drawn / name)
-        own.tags[f"{CHECKSUM}{name}"] = f"{checksums.of_file(own.drawn / name):08x}"
+    """Upload a Parquet table as an artifact of the running stage, whose tag has the checksum; outside a run nothing.
+
+    It is sent at once: what the stage does next, such as to register a version, may count on it.
+    """
+    if context.active_notes.get():
+        run_id = context.stage_run_id()
+        with TemporaryDirectory() as folder:
+            rows.to_parquet(file := Path(folder, name))
+            client().log_artifact(run_id, str(file))
+            client().set_tag(run_id, f"{CHECKSUM}{name}", f"{checksums.of_file(file):08x}")
 
 
 def log_tag(name: str, value: str) -> None:

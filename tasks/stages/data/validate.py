@@ -23,10 +23,12 @@ HISTORY = "history"
 
 def _case(facts: FactsRef, split: Split, validation: Validation, name: str) -> tuple[Case, list[str], dict[str, Any]]:
     """What the suites look at, notes for people, and what both depend on besides the arguments."""
+    if salt := versions.fresh(name)[1]:
+        split = split.model_copy(update={"salt": f"{split.salt} {salt}"})
     chosen, held = _selected(folders.frame(facts.path), split, validation, versions.splits_before(name))
     before = versions.data_before(name, selection.accepted(chosen.images)) if HISTORY in validation.suites else None
     earlier = None if before is None else digest(before.to_csv(index=False))
-    read = {"held": held, "before": earlier, "own": own.contents(validation)}
+    read = {"held": held, "salt": salt, "before": earlier, "own": own.contents(validation)}
     return Case(chosen.images, validation, before, chosen.rare), chosen.notes, read
 
 

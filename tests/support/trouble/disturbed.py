@@ -215,7 +215,8 @@ class World:
     def ended(self, process: BaseProcess, operation: Operation | None = None) -> Answer:
         """Wait for a command; `serve` is told to end once its work is done."""
         if operation and operation.same_as:
-            wanted, deadline = self.operations[operation.same_as].rows, time.monotonic() + PATIENCE
+            # What failed since a server was away is started again after a minute.
+            wanted, deadline = self.operations[operation.same_as].rows, time.monotonic() + 2 * PATIENCE
             while process.is_alive() and self.rows() != wanted and time.monotonic() < deadline:
                 process.join(0.5)
             process.join(AFTERWARDS)

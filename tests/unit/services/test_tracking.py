@@ -1,5 +1,7 @@
 """What a run asks MLflow for."""
 
+import errno
+import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,6 +19,20 @@ def test_an_experiment_that_was_deleted_in_mlflow_is_restored(home):
     client().delete_experiment(made)
     assert experiment_id("deleted by hand") == made
     assert client().get_experiment(made).lifecycle_stage == "active"
+
+
+def test_a_table_that_could_not_be_sent_stops_the_stage_before_anything_that_needs_it(home, monkeypatch):
+    def full(self, run_id, path, to=None):
+        Path(urlsplit(tracking.artifact_uri(run_id, "data.parquet")).path).parent.mkdir(parents=True)
+        Path(urlsplit(tracking.artifact_uri(run_id, "data.parquet")).path).touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    registered = []
+    monkeypatch.setattr("mlflow.MlflowClient.log_artifact", full)
+    with tracking.run("full", "train", {}), pytest.raises(OSError), tracking.stage("register", "digest", {}):
+        tracking.log_table("data.parquet", pd.DataFrame({"key": ["a"]}))
+        registered.append("a version")
+    assert not registered
 
 
 def test_a_table_of_a_run_that_is_not_as_it_was_written_is_never_read(home):
