@@ -40,7 +40,7 @@ def compare(newest: Answers, older: Answers, seed: int) -> TimeGap:
     if min(each.independent for each in samples) < LEAST:
         return TimeGap(*samples)
     ours, theirs = samples
-    gaps = {name: value - theirs.metrics[name] for name, value in ours.metrics.items()}
+    gaps = {name: value - theirs.metrics[name] for name, value in ours.metrics.items() if name in theirs.metrics}
     ends = {name: difference(*((each.metrics[name], *each.intervals[name]) for each in samples)) for name in gaps}
     return TimeGap(ours, theirs, gaps, ends)
 
@@ -52,10 +52,8 @@ def difference(ours: tuple[float, float, float], theirs: tuple[float, float, flo
     shares with Wilson's intervals it is method 10 of Newcombe 1998, Statistics in Medicine 17:873-890.
     """
     (value, low, high), (other, least, most) = ours, theirs
-    below, above = (
-        np.hypot(max(value - low, 0), max(most - other, 0)),
-        np.hypot(max(high - value, 0), max(other - least, 0)),
-    )
+    below = np.hypot(max(value - low, 0), max(most - other, 0))
+    above = np.hypot(max(high - value, 0), max(other - least, 0))
     return float(value - other - below), float(value - other + above)
 
 

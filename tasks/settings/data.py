@@ -52,8 +52,8 @@ class Split(Settings):
     by_time: str = Field("", description="Column of the source with dates: the newest images are test images")
     older: Share = Field(
         0.1,
-        description="With `by_time`: share of the other images, drawn at random, that only the evaluation uses, to "
-        "tell what time changes; 0: none",
+        description="With `by_time`: share of the training and validation images, drawn at random, that only the "
+        "evaluation uses, to tell what time changes; 0: none, so all are trained on",
     )
 
     @model_validator(mode="after")

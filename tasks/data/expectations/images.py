@@ -62,7 +62,7 @@ def _files(images: pd.DataFrame, readable: pd.DataFrame, validation: "Validation
         gxe.ExpectColumnValuesToBeInSet(
             column="split",
             value_set=[*SPLITS, OLDER],
-            description="Every file is in train, validation or test, or older",
+            description="Every file is in one of the splits",
         ),
         gxe.ExpectColumnValuesToBeBetween(
             column="aspect",
@@ -108,7 +108,8 @@ def _classes(readable: pd.DataFrame, case: Case) -> Check:
     from great_expectations import expectations as gxe
 
     validation = case.validation
-    counts = pd.crosstab(readable["label"], readable["split"]).reindex(columns=[*SPLITS, OLDER], fill_value=0)
+    counts = pd.crosstab(readable["label"], readable["split"])
+    counts = counts.reindex(columns=[*SPLITS, *counts.columns.intersection([OLDER])], fill_value=0)
     counts = counts.reindex(sorted(set(validation.classes) | set(counts.index)), fill_value=0)
     total, seen = counts.sum(axis=1), pd.Series([normalised(str(name)) for name in counts.index], dtype=object)
     table = counts.add_suffix("_images").assign(

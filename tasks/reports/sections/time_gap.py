@@ -21,7 +21,7 @@ def sentence(found: TimeGap) -> str:
         )
     low, high = found.intervals[METRIC]
     if low <= 0 <= high:
-        what = "No change with time is certain; later images may differ by as much as this interval says."
+        what = "Whether time changes anything cannot be told; later images may differ by as much as this interval says."
     elif high < 0:
         what = "The model does worse on newer images: expect the newest images' scores from now on, or lower ones."
     else:
@@ -52,7 +52,7 @@ def section(found: TimeGap | None) -> str:
     ]
     columns = {"metric": False} | dict.fromkeys(("newest", "random older", "gap", "95 % interval"), True)
     return (
-        f"{text}<p>No stage was trained or steered on any of these images, nor on copies of them; test images with such "
-        f"copies are left out here. {found.newest.independent} of the newest and {found.older.independent} of the older "
-        f"images are independent.</p>{table(columns, rows)}"
+        f"{text}<p>No stage was trained or steered on any of these images, nor on copies of them. Test images with "
+        f"such copies, and classes that only one side has, are left out here. {found.newest.independent} of the newest and "
+        f"{found.older.independent} of the older images are independent.</p>{table(columns, rows)}"
     )

@@ -1,4 +1,4 @@
-"""What the page of a run says about images that are alike."""
+"""What the page of a run says about images that are alike, and about time."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import numpy as np
 from tasks import records as r
 from tasks.evaluation import gates
 from tasks.evaluation.gates import Case
-from tasks.reports.sections import decision, scores
+from tasks.reports.sections import decision, scores, time_gap
 
 HELD = r.Coverage("all", 656, 0.9, (0.8, 0.95))
 CALIBRATION = r.CalibrationReport(HELD, (), 1.2, 0.6, 0.97, (0.9, 0.99), 0.04, 0.1)
@@ -53,3 +53,28 @@ def test_the_decision_shows_what_groups_change():
 
 def test_the_decision_says_no_more_where_each_image_stands_alone():
     assert "against the champion</th>" not in _verdict(None)
+
+
+def _time(low, high, gaps=True):
+    newest = r.TimeSample(120, 110, "2026-05-01", "2026-06-30", {"accuracy": 0.8}, {"accuracy": (0.72, 0.86)})
+    older = r.TimeSample(60, 60, "2025-01-02", "2026-04-30", {"accuracy": 0.9}, {"accuracy": (0.8, 0.95)})
+    return r.TimeGap(newest, older, {"accuracy": -0.1} if gaps else {}, {"accuracy": (low, high)} if gaps else {})
+
+
+def test_the_newest_images_stand_beside_random_older_ones():
+    text = time_gap.section(_time(-0.18, -0.01))
+    assert "On the 120 newest images (2026-05-01 to 2026-06-30) the accuracy is 0.8000" in text
+    assert "on 60 random older ones (2025-01-02 to 2026-04-30) it is 0.9000: a gap of -0.1000" in text
+    assert "does worse on newer images" in text
+    assert "0.7200 to 0.8600" in text
+    assert "-0.1800 to -0.0100" in text
+    assert "110 of the newest and 60 of the older images are independent" in text
+
+
+def test_what_time_changes_follows_from_the_interval():
+    assert "cannot be told; later images" in time_gap.sentence(_time(-0.18, 0.01))
+    assert "are easier" in time_gap.sentence(_time(0.01, 0.18))
+    few = time_gap.section(_time(0, 0, gaps=False))
+    assert "cannot be told yet: 110 independent newest images and 60 older ones" in few
+    assert "<table" not in few
+    assert time_gap.section(None) == ""
