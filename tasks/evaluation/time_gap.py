@@ -36,12 +36,13 @@ def compare(newest: Answers, older: Answers, seed: int) -> TimeGap:
     No gaps where either has fewer than `LEAST` independent images.
     """
     shared = np.intersect1d(newest.labels, older.labels)
-    samples = [_sample(each.of(shared), seed) for each in (newest, older)]
-    if min(each.independent for each in samples) < LEAST:
-        return TimeGap(*samples)
-    ours, theirs = samples
+    ours, theirs = (_sample(each.of(shared), seed) for each in (newest, older))
+    if min(ours.independent, theirs.independent) < LEAST:
+        return TimeGap(ours, theirs)
     gaps = {name: value - theirs.metrics[name] for name, value in ours.metrics.items() if name in theirs.metrics}
-    ends = {name: difference(*((each.metrics[name], *each.intervals[name]) for each in samples)) for name in gaps}
+    ends = {
+        name: difference(*((each.metrics[name], *each.intervals[name]) for each in (ours, theirs))) for name in gaps
+    }
     return TimeGap(ours, theirs, gaps, ends)
 
 

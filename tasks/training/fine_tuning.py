@@ -59,7 +59,9 @@ def part_above_cut(
         freezing.unfreeze(top)
         if tuning.trunk == "cached":
             found, engine = extraction.trunk(images, trunk, layer, settings.extract), ""
-            views = {split: settings.views if split in splits else ("identity",) for split in ("train", "validation")}
+            views: dict[str, tuple[str, ...]] = {
+                split: settings.views if split in splits else ("identity",) for split in ("train", "validation")
+            }
             if found.lacks(images, views | extraction.UNTRAINED):  # extract stores them if it knows the cut
                 engine = f"{found.engine.name}: {found.engine.reason}"
                 found.fill(images, views | extraction.UNTRAINED, "activations")

@@ -94,29 +94,6 @@ def test_the_same_seed_gives_the_same_numbers_when_everything_is_computed_again(
     assert not any(log.cached for log in again.stages.values())
 
 
-def test_by_time_the_newest_images_are_judged_beside_random_older_ones(server, colours, tmp_path):
-    files = sorted(file for file in colours.rglob("* *.png"))
-    table = pd.DataFrame({"image": files, "label": [file.parent.name for file in files]})
-    table["taken"] = [f"2026-{1 + place % 3:02}-{1 + place % 24:02}" for place in range(len(files))]
-    table.to_csv(tmp_path / "photos.csv", index=False)
-    text = helpers.recipe(tmp_path, "timed", "[split]\nby_time = 'taken'\ntest = 0.35\nolder = 0.5")
-    text = text.replace('kind = "folder"', 'kind = "manifest"').replace(f'"{tmp_path}"', f'"{tmp_path}/photos.csv", root = "{colours}"')
-    (tmp_path / "r.toml").write_text(text)
-    found = train(settings.load(tmp_path / "r.toml", ("ladder.start_at=probe", "ladder.stop_at=probe", *BRIEF)))
-    counts, time = found.dataset.counts, found.report.time
-    assert time is not None
-    assert (time.newest.images, time.older.images) == (counts["test"], counts["older"])
-    assert time.older.first < time.older.last < time.newest.last
-    assert time.gaps["accuracy"] == time.newest.metrics["accuracy"] - time.older.metrics["accuracy"]
-    assert found.summary()["time"]["gaps"] == time.gaps
-    stages = {run.info.run_name: run for run in _stages(found)}
-    assert stages["evaluate"].data.metrics["time_gap_accuracy"] == time.gaps["accuracy"]
-    page = (home() / found.page.path).read_text()
-    assert f"On the {counts['test']} newest images" in page
-    model = versions.data_of("timed", found.version.version)
-    assert model["split"].value_counts().to_dict() == counts
-
-
 def _stages(outcome):
     """The MLflow runs of a training run's stages."""
     client = tracking.client()

@@ -53,6 +53,6 @@ def section(found: TimeGap | None) -> str:
     columns = {"metric": False} | dict.fromkeys(("newest", "random older", "gap", "95 % interval"), True)
     return (
         f"{text}<p>No stage was trained or steered on any of these images, nor on copies of them. Test images with "
-        f"such copies, and classes that only one side has, are left out here. {found.newest.independent} of the newest and "
-        f"{found.older.independent} of the older images are independent.</p>{table(columns, rows)}"
+        f"such copies, and classes that only one side has, are left out. Of the newest {found.newest.independent} "
+        f"images are independent, of the older {found.older.independent}.</p>{table(columns, rows)}"
     )

@@ -112,10 +112,11 @@ def _over_time(
     newest = splits.unseen(every, unit, None)
     older = splits.unseen(every, unit, None, OLDER) & ~np.isin(unit, unit[tested])
     theirs = answers(every[older].reset_index(drop=True))[0] if older.any() else probabilities[:0]
-    sides = ((newest, probabilities[newest[tested]]), (older, theirs))
-    return time_gap.compare(
-        *(time_gap.Answers(labels[part], said, unit[part], days[part]) for part, said in sides), settings.seed
+    ours, before = (
+        time_gap.Answers(labels[part], said, unit[part], days[part])
+        for part, said in ((newest, probabilities[newest[tested]]), (older, theirs))
     )
+    return time_gap.compare(ours, before, settings.seed)
 
 
 def _frozen(ladder: LadderRef) -> ModelRef:

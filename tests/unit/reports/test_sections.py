@@ -68,7 +68,7 @@ def test_the_newest_images_stand_beside_random_older_ones():
     assert "does worse on newer images" in text
     assert "0.7200 to 0.8600" in text
     assert "-0.1800 to -0.0100" in text
-    assert "110 of the newest and 60 of the older images are independent" in text
+    assert "Of the newest 110 images are independent, of the older 60" in text
 
 
 def test_what_time_changes_follows_from_the_interval():
