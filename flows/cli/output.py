@@ -44,6 +44,7 @@ def checked(s: Session, found: "DatasetRef", following: str) -> None:
 def outcome(s: Session, found: "Outcome") -> None:
     """A training run: stages, scores, findings in the data, and the verdict."""
     from tasks.reports import sentences
+    from tasks.reports.sections import time_gap
 
     summary = found.summary()
     stages = [
@@ -54,15 +55,9 @@ def outcome(s: Session, found: "Outcome") -> None:
     _ranking(s, found)
     if found.tuned:
         s.say(f"Search: {sentences.search(found.tuned)}")
-    metrics = [
-        {
-            "metric": name,
-            "value": f"{value:.4f}",
-            "95 % interval": "{:.4f} to {:.4f}".format(*summary["intervals"][name]),
-        }
-        for name, value in summary["metrics"].items()
-    ]
-    _table(s, "Test images", metrics)
+    _scores(s, summary)
+    if found.report.time:
+        s.say(f"Time: {time_gap.sentence(found.report.time)}")
     if worst := summary["slices"]["worst"]:
         low, high = worst["interval"]
         s.say(
@@ -208,6 +203,19 @@ def _table(s: Session, title: str, rows: list[dict[str, Any]]) -> None:
             )
         )
     s.answers.print(table)
+
+
+def _scores(s: Session, summary: dict[str, Any]) -> None:
+    """Each metric with its interval; where images are alike also with the one as if each stood alone."""
+    alone, grouped = summary["intervals_by_images"], summary["intervals"]
+    each = {", by images": alone, ", by groups": grouped} if alone else {"": grouped}
+    rows = [
+        {"metric": name, "value": f"{value:.4f}"}
+        | {f"95 % interval{by}": "{:.4f} to {:.4f}".format(*ends[name]) for by, ends in each.items()}
+        for name, value in summary["metrics"].items()
+    ]
+    independent = f", {summary['independent_images']} independent" if alone else ""
+    _table(s, f"{summary['images']['test']} test images{independent}", rows)
 
 
 def _audit(s: Session, found: "Outcome", summary: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from tasks.data import splits
 from tasks.data.images import pipeline
-from tasks.records import SPLITS, AuditRef, DatasetRef, ImagesRef
+from tasks.records import AuditRef, DatasetRef, ImagesRef
 from tasks.runtime.home import home
 from tasks.runtime.store import folders, photos
 from tasks.runtime.store.tables import Table
@@ -27,7 +27,7 @@ def units(dataset: DatasetRef, audited: AuditRef, *parts: str) -> np.ndarray:
     every, columns = rows(dataset), ["copy_key", "original_key"]
     alike = pd.read_csv(home() / audited.duplicates_table, usecols=columns, dtype=str) if audited.path else None
     found = splits.units(every, alike if alike is None else alike[columns])
-    return found[every["split"].isin(parts or SPLITS).to_numpy()]
+    return found[every["split"].isin(parts).to_numpy()] if parts else found
 
 
 def stratified(rows: pd.DataFrame, images: int) -> pd.DataFrame:

@@ -8,6 +8,10 @@ split where whole units allow it, and the shares come out within `TOLERANCE`.
 
 Both rules may move a cut when the data grow. `before` prevents that a model is then tested on what an earlier one was
 trained on: such units keep their split.
+
+By time, the newest units are the test images, and the next ones the validation images. A random share of all other
+units, by the same hash, is set apart: what a model does with these older images beside the newest tells what time
+changes.
 """
 
 import hashlib
@@ -18,21 +22,24 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from tasks.records.base import OLDER, SPLITS
 from tasks.records.data import PREFIX
 from tasks.runtime.errors import UsageError
 from tasks.settings import Split
 
 #: Largest difference between a share and its setting, from 400 images on; for n images it is sqrt(400 / n) times that.
 TOLERANCE = 0.025
-#: By what a model may have seen: an image never moves to the right.
-ORDER = ("train", "validation", "test")
+#: What a model is trained or steered on.
+STEERED = ("train", "validation")
+#: By what a model may have seen: an image never moves to the right, except that no model sees the last two.
+ORDER = (*STEERED, OLDER, "test")
 
 
 def draw(rows: pd.DataFrame, split: Split, before: pd.Series | None = None) -> pd.Series:
     """train, validation or test for each row of `uri, label, group, split, key`, and the column `split.by_time`.
 
-    A split that the source gives stays; one that it lacks is drawn from its training images. `before`: earlier splits
-    by key. An image never moves from train to validation or test, nor from validation to test.
+    By time also `OLDER`. A split that the source gives stays; one that it lacks is drawn from its training images.
+    `before`: earlier splits by key. An image never moves from train to validation or test, nor from validation to test.
     """
     drawn, free = rows["split"].copy(), _free(rows)
     if not free.any():
@@ -60,7 +67,9 @@ def draw(rows: pd.DataFrame, split: Split, before: pd.Series | None = None) -> p
         for wanted, share in ((2, test), (1, validation)):
             if share:
                 classes.fill(places, wanted, limit)
-    drawn[free] = np.array(ORDER)[places[unit]]
+    drawn[free] = np.array(SPLITS, object)[places[unit]]
+    if split.by_time and test:
+        drawn[free] = drawn[free].mask(_apart(rows, unit, places, limit, split)[unit], OLDER)
     return drawn
 
 
@@ -96,6 +105,11 @@ def remembered(now: pd.Series, before: pd.Series | None) -> pd.Series:
     return pd.Series(np.array(ORDER, object)[place], place.index)
 
 
+def counts(split: pd.Series) -> dict[str, int]:
+    """How many rows each split has; `OLDER` only where there are any."""
+    return {name: n for name in (*SPLITS, OLDER) if (n := int((split == name).sum())) or name in SPLITS}
+
+
 def units(rows: pd.DataFrame, alike: pd.DataFrame | None = None) -> np.ndarray:
     """int[n]: the unit of each row. The images of a group are one unit, as are copies of an image with their groups.
 
@@ -112,20 +126,20 @@ def units(rows: pd.DataFrame, alike: pd.DataFrame | None = None) -> np.ndarray:
     return np.asarray(pd.factorize(connected_components(graph, directed=False)[1][keys])[0])
 
 
-def unseen(rows: pd.DataFrame, unit: np.ndarray, earlier: pd.DataFrame | None) -> np.ndarray:
-    """Which rows of (key, group, split) are test images that neither of two models was trained or steered on: bool[n].
+def unseen(rows: pd.DataFrame, unit: np.ndarray, earlier: pd.DataFrame | None, part: str = "test") -> np.ndarray:
+    """Which rows of (key, group, split) neither of two models was trained or steered on, in one split: bool[n].
 
     One model was made from these rows, the other from `earlier`, its rows of (key, split) and, in newer versions,
     `group`; None if that is not known. `unit`: int[n], as `units` gives it; a unit that either model has seen in
-    training or validation is seen as a whole.
+    training or validation is seen as a whole. `part`: the split.
     """
-    seen = rows["split"] != "test"
+    seen = rows["split"].isin(STEERED)
     if earlier is not None:
-        steered = earlier[earlier["split"] != "test"]
+        steered = earlier[earlier["split"].isin(STEERED)]
         seen |= rows["key"].isin(steered["key"])
         if "group" in steered:
             seen |= rows["group"].notna() & rows["group"].isin(steered["group"].dropna())
-    return ~np.isin(unit, unit[seen.to_numpy()])
+    return (rows["split"] == part).to_numpy() & ~np.isin(unit, unit[seen.to_numpy()])
 
 
 def _free(rows: pd.DataFrame) -> pd.Series:
@@ -154,11 +168,23 @@ def _by_time(rows: pd.DataFrame, unit: np.ndarray, split: Split) -> np.ndarray:
     return newer.loc[newest.to_numpy()].to_numpy()
 
 
+def _apart(rows: pd.DataFrame, unit: np.ndarray, places: np.ndarray, limit: np.ndarray, split: Split) -> np.ndarray:
+    """Which units that are not tested are set apart as `OLDER`, at random: bool[units].
+
+    A class keeps its training or its validation units where it would have none left.
+    """
+    found = (_by_hash(rows, unit, split.salt) < split.older) & (places < 2) & (limit == 2)
+    of_class = pd.DataFrame({"label": rows["label"].to_numpy(), "place": places[unit], "unit": unit})
+    emptied = pd.Series(found[unit]).groupby([of_class["label"], of_class["place"]]).transform("all").to_numpy()
+    found[unit[emptied]] = False
+    return found
+
+
 def _limit(rows: pd.DataFrame, unit: np.ndarray, before: pd.Series | None) -> np.ndarray:
     """The last place in `ORDER` that each unit may have."""
     if before is None:
         return np.full(unit.max() + 1, 2)
-    was = rows["key"].map(before).map({name: i for i, name in enumerate(ORDER)}).fillna(2).astype(int)
+    was = rows["key"].map(before).map({name: i for i, name in enumerate(STEERED)}).fillna(2).astype(int)
     return was.groupby(unit).min().to_numpy()
 
 

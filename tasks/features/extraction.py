@@ -15,7 +15,7 @@ from tasks.data.images.augment import view
 from tasks.features import tables
 from tasks.networks import backbones, cutting, engines, freezing, pooling
 from tasks.networks.backend import current
-from tasks.records import ImagesRef, digest
+from tasks.records import OLDER, ImagesRef, digest
 from tasks.runtime import progress
 from tasks.runtime.home import home
 from tasks.runtime.store.tables import Table
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 CROSSING = "float16"
 #: For each split, the views that its images need.
 Views = Mapping[str, Sequence[str]]
+#: Of images that nothing is trained on, no activations are needed.
+UNTRAINED: dict[str, tuple[str, ...]] = {"test": (), OLDER: ()}
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,9 @@ class Frozen:
         """Compute and commit the rows that the table lacks; returns how many.
 
         `what`: for progress and errors. `rows`: only these images, instead of all. `shard`: (i, n) takes every n-th
-        image, from the i-th. Activations at the cut are stored for the same rows, except test images, which are not
-        trained on. Decoding, views and inference overlap. Raises `DataError` where an output is not a number, or does
-        not fit the table's type.
+        image, from the i-th. Activations at the cut are stored for the same rows, except those that
+        nothing is trained on. Decoding, views and inference overlap. Raises `DataError` where an output is not a
+        number, or does not fit the table's type.
         """
         part, parts = shard
         every = datasets.rows(images.dataset) if rows is None else rows
@@ -78,7 +80,7 @@ class Frozen:
         own = math.prod(self.table.shape)
         waiting = [tables.Waiting(self.table, slice(own), what)]
         if self.crossing:
-            beside = set(tables.keys_of(*tables.missing(self.crossing, rows, {**views, "test": ()})))
+            beside = set(tables.keys_of(*tables.missing(self.crossing, rows, {**views, **UNTRAINED})))
             # Committed first: the rows of `table` decide what counts as missing.
             waiting.insert(0, tables.Waiting(self.crossing, slice(own, None), what, beside))
         counted = ((batch, len(batch[0])) for batch in _outputs(self, images, rows, wanted))

@@ -5,7 +5,7 @@ refers to; it is part of the next stage's cache key.
 """
 
 from tasks.records.audit import AuditRef, DuplicatePair, LabelSuspect, Shortcut
-from tasks.records.base import SPLITS, Gain, Record, StageLog, digest
+from tasks.records.base import OLDER, SPLITS, Gain, Record, StageLog, digest
 from tasks.records.curves import SCRATCH, TRANSFER, Comparison, CurvesRef, Gap, Level, PointRef
 from tasks.records.data import PREFIX, Corrections, DatasetRef, FactsRef, ImagesRef
 from tasks.records.decision import GateResult, Verdict
@@ -17,6 +17,8 @@ from tasks.records.evaluation import (
     Coverage,
     Report,
     SliceScore,
+    TimeGap,
+    TimeSample,
 )
 from tasks.records.features import AgreementRef, FeaturesRef, Predicted, RankedBackbone, RankingRef, TransferRef
 from tasks.records.models import LadderRef, ModelRef, ModelScores, Origin, RungScore, TrainingLog, TunedRef
@@ -25,6 +27,7 @@ from tasks.records.release import LedgerEntry, PageRef, ScoresRef, VersionRef
 from tasks.records.retraining import Accuracy, AssessmentRef, ChangesRef, Drift
 
 __all__ = [
+    "OLDER",
     "PREFIX",
     "SCRATCH",
     "SPLITS",
@@ -73,6 +76,8 @@ __all__ = [
     "Shortcut",
     "SliceScore",
     "StageLog",
+    "TimeGap",
+    "TimeSample",
     "TrainingLog",
     "TransferRef",
     "TunedRef",

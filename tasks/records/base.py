@@ -10,6 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 
 SPLITS = ("train", "validation", "test")
+#: With `split.by_time`: random images of the time before the test images, which only the evaluation uses.
+OLDER = "older"
 
 
 def digest(*parts: Any) -> str:

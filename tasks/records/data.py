@@ -6,7 +6,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from tasks.records.base import SPLITS, Record
+from tasks.records.base import Record
 from tasks.runtime.home import home
 
 PREFIX = "slice_"
@@ -75,7 +75,7 @@ class DatasetRef(Record):
         """The part of the `--json` output about the data."""
         return {
             "classes": list(self.classes),
-            "images": {split: self.counts[split] for split in SPLITS} | {"rejected": self.rejected},
+            "images": self.counts | {"rejected": self.rejected},
             "data_docs": (home() / self.data_docs).as_uri(),
             "warnings": list(self.warnings),
             "corrected_labels": self.corrected,

@@ -154,6 +154,46 @@ class SliceScore:
 
 
 @dataclass(frozen=True)
+class TimeSample:
+    """A model's scores on images of a time that no stage was trained or steered on, nor on copies of them."""
+
+    images: int
+    #: Groups of the source, and copies of one photo, count once.
+    independent: int
+    #: Days of the first and the last image, as ISO 8601 writes them.
+    first: str
+    last: str
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class TimeGap:
+    """The newest images beside random older ones."""
+
+    newest: TimeSample
+    older: TimeSample
+    #: The newest images' metrics minus the older ones', with 95 % intervals; empty if either are too few.
+    gaps: dict[str, float] = dataclasses.field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+
+    def summary(self) -> dict[str, Any]:
+        """Its part of the `--json` output."""
+        listed = [
+            dataclasses.asdict(each) | {"intervals": {name: list(ends) for name, ends in each.intervals.items()}}
+            for each in (self, self.newest, self.older)
+        ]
+        return listed[0] | {"newest": listed[1], "older": listed[2]}
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Its metrics in MLflow."""
+        ends = {f"{name}_{end}": v[at] for name, v in self.intervals.items() for at, end in enumerate(("low", "high"))}
+        gaps = {f"time_gap_{name}": value for name, value in (self.gaps | ends).items()}
+        return gaps | {f"older_{name}": value for name, value in self.older.metrics.items()}
+
+
+@dataclass(frozen=True)
 class Report(Record):
     """The scores of a model on the test rows, with 95 % intervals, and the files that show them."""
 
@@ -168,6 +208,12 @@ class Report(Record):
     #: The worst first; and the rung on the frozen network that their gaps are compared with.
     slices: tuple[SliceScore, ...] = ()
     probe: str = ""
+    #: How many test images are independent: groups of the source, and copies of one photo, count once. None: not known.
+    independent: int | None = None
+    #: The intervals as they were if each image stood alone; empty where each does.
+    by_images: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    #: What time changes, where the images were split by it.
+    time: TimeGap | None = None
 
     @property
     @override
@@ -175,7 +221,9 @@ class Report(Record):
         bounds = {f"{name}_{end}": v[i] for name, v in self.intervals.items() for i, end in enumerate(("low", "high"))}
         worst = {"worst_slice_gap": self.slices[0].gap} if self.slices else {}
         flagged = {"flagged_slices": sum(score.flagged for score in self.slices)}
-        return self.metrics | bounds | worst | flagged | self.calibration.numbers
+        units = {} if self.independent is None else {"independent_images": self.independent}
+        time = self.time.numbers if self.time else {}
+        return self.metrics | bounds | worst | flagged | units | time | self.calibration.numbers
 
     def slices_summary(self) -> dict[str, Any]:
         """The part of the `--json` output about the slices."""

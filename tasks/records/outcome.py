@@ -70,7 +70,12 @@ class Outcome(Findings):
             "transfer": dataclasses.asdict(self.transfer),
             "metrics": {name: round(value, 6) for name, value in self.report.metrics.items()},
             "intervals": {name: [round(end, 6) for end in ends] for name, ends in self.report.intervals.items()},
+            "independent_images": self.report.independent,
+            "intervals_by_images": {
+                name: [round(end, 6) for end in ends] for name, ends in self.report.by_images.items()
+            },
             "calibration": self.calibration.terms.summary() | {"test": self.report.calibration.summary()},
+            "time": self.report.time.summary() if self.report.time else None,
             "slices": self.report.slices_summary(),
             "audit": self.audit.summary() if self.audit else None,
             "stages": {name: dataclasses.asdict(log) for name, log in self.stages.items()},

@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 
 from tasks.records import Findings
-from tasks.reports.sections import calibration
+from tasks.reports.sections import calibration, time_gap
 from tasks.reports.sections.decision import WORDS
 from tasks.reports.sections.scores import RUNGS
 from tasks.runtime.escapes import markdown
@@ -35,6 +35,7 @@ def text(found: Findings, facts: Mapping[str, str]) -> str:
         "count": str(len(dataset.classes)),
         "classes": ", ".join(dataset.classes),
         "images": str(dataset.counts["test"]),
+        "time": time_gap.sentence(found.report.time) if found.report.time else "",
         "slice": _worst(found),
         "transfer": found.transfer.sentence,
         "data": f"{dataset.counts['train']} training images, digest {dataset.digest}",

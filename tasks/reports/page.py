@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tasks.records import DatasetRef, Findings, LadderRef, ModelRef, StageLog, TunedRef
 from tasks.reports import sentences
-from tasks.reports.sections import audits, calibration, decision, provenance, scores, slices, transfers
+from tasks.reports.sections import audits, calibration, decision, provenance, scores, slices, time_gap, transfers
 from tasks.reports.sections import ranking as backbones
 from tasks.reports.sections.html import table
 from tasks.runtime.home import home
@@ -40,7 +40,8 @@ def write(
     """Write the page. `pictures`: by their headings; `stages`: those run before; `facts`: the model's provenance."""
     name, rung = found.version.name, found.model.rung
     parts = {
-        "Scores on the test images": scores.metrics(found.report.metrics, found.report.intervals),
+        "Scores on the test images": scores.metrics(found.report, found.dataset.counts["test"]),
+        "The newest images": time_gap.section(found.report.time),
         "Classes": scores.classes(found.report.classes),
         "Calibration and prediction sets": calibration.section(found.calibration, found.report),
         "The model": _summary(found.model, found.ladder),

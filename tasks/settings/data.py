@@ -50,6 +50,11 @@ class Split(Settings):
         description="Classes with too few images or groups for all splits: set aside, only trained on, or stop",
     )
     by_time: str = Field("", description="Column of the source with dates: the newest images are test images")
+    older: Share = Field(
+        0.1,
+        description="With `by_time`: share of the training and validation images, drawn at random, that only the "
+        "evaluation uses, to tell what time changes; 0: none, so all are trained on",
+    )
 
     @model_validator(mode="after")
     def leaves_training_data(self) -> "Split":

@@ -62,6 +62,8 @@ class Evaluation(Settings):
 
     slices: Slices
     seed: int
+    #: Column of dates that the images were split by; "" if by none.
+    by_time: str = ""
 
 
 class Gates(Settings):

@@ -141,7 +141,7 @@ class Recipe(Settings):
     @property
     def evaluation(self) -> Evaluation:
         """What the evaluate stage reads."""
-        return Evaluation(slices=self.slices, seed=self.seed)
+        return Evaluation(slices=self.slices, seed=self.seed, by_time=self.split.by_time)
 
     @property
     def judging(self) -> Gates:

@@ -59,10 +59,12 @@ def part_above_cut(
         freezing.unfreeze(top)
         if tuning.trunk == "cached":
             found, engine = extraction.trunk(images, trunk, layer, settings.extract), ""
-            views = {split: settings.views if split in splits else ("identity",) for split in ("train", "validation")}
-            if found.lacks(images, views | {"test": ()}):  # extract stores them if it knows the cut
+            views: dict[str, tuple[str, ...]] = {
+                split: settings.views if split in splits else ("identity",) for split in ("train", "validation")
+            }
+            if found.lacks(images, views | extraction.UNTRAINED):  # extract stores them if it knows the cut
                 engine = f"{found.engine.name}: {found.engine.reason}"
-                found.fill(images, views | {"test": ()}, "activations")
+                found.fill(images, views | extraction.UNTRAINED, "activations")
             train = batches_of(images, splits, settings.views, found.table)
             validation = batches_of(images, ("validation",), ("identity",), found.table)
             return TrainablePart(top, train, validation, (found.table.name,), engine)

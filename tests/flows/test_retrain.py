@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from flows.retrain import retrain
-from flows.train import check
+from flows.train import check, train
 from tasks.data import changes
 from tasks.records import Accuracy, Drift, Gain
+from tasks.runtime.home import home
 from tasks.services import tracking
 from tasks.services.registry import versions
 from tasks.settings import load
@@ -145,3 +146,23 @@ def test_photos_unlike_the_last_data_set_are_a_warning_and_nothing_new_is_not_ch
     dark = next(text for text in check(checked).warnings if "as before in brightness" in text)
     assert "their median, of 24, is expected from" in dark
     assert "that of 120 earlier images is" in dark
+
+
+def test_by_time_the_newest_images_are_judged_beside_random_older_ones(server, three_layers, tmp_path):
+    files = sorted(helpers.photos(tmp_path / "photos").rglob("*.png"))
+    table = pd.DataFrame({"image": files, "label": [file.parent.name for file in files]})
+    table["taken"] = [f"2026-{1 + place % 3:02}-{1 + place % 24:02}" for place in range(len(files))]
+    table.to_csv(tmp_path / "photos.csv", index=False)
+    text = helpers.recipe(tmp_path, "timed", "[split]\nby_time = 'taken'\ntest = 0.4\nolder = 0.6")
+    text = text.replace('kind = "folder"', 'kind = "manifest"').replace(f'"{tmp_path}"', f'"{tmp_path}/photos.csv"')
+    (tmp_path / "r.toml").write_text(text)
+    brief = ("ladder.start_at=probe", "ladder.stop_at=probe", "audit.enabled=false", "transfer_check.enabled=false")
+    found = train(load(tmp_path / "r.toml", (*brief, *three_layers)))
+    counts, time = found.dataset.counts, found.report.time
+    assert time is not None
+    assert (time.newest.images, time.older.images) == (counts["test"], counts["older"])
+    assert time.older.last < time.newest.first
+    assert time.gaps["accuracy"] == time.newest.metrics["accuracy"] - time.older.metrics["accuracy"]
+    assert found.summary()["time"]["gaps"] == time.gaps
+    assert f"On the {counts['test']} newest images" in (home() / found.page.path).read_text()
+    assert versions.data_of("timed", found.version.version)["split"].value_counts().to_dict() == counts

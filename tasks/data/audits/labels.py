@@ -12,6 +12,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
+from tasks.data import splits
 from tasks.data.audits import classes
 from tasks.evaluation.statistics import bootstrap, cross_validation
 
@@ -27,7 +28,7 @@ def rank(rows: pd.DataFrame, features: np.ndarray, labels: np.ndarray, seed: int
     less likely; `suspect`: confident learning counts the label as wrong. Rows of classes with fewer than
     `classes.LEAST` training and validation images are left out; all rows, if fewer than two classes remain.
     """
-    learned = (rows["split"] != "test").to_numpy()
+    learned = rows["split"].isin(splits.STEERED).to_numpy()
     known = classes.large(rows[learned], labels[learned])
     places = np.flatnonzero(np.isin(labels, known))
     if len(known) < 2:
@@ -52,18 +53,18 @@ def _judged(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarr
 
 
 def _unseen(rows: pd.DataFrame, features: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
-    """Probabilities float64[n, classes] of models that were not fitted on the row; for test rows their mean."""
-    learned = np.flatnonzero(rows["split"] != "test")
-    test = np.flatnonzero(rows["split"] == "test")
+    """Probabilities float64[n, classes] of models that were not fitted on the row; for others their mean."""
+    steered = rows["split"].isin(splits.STEERED)
+    learned, others = np.flatnonzero(steered), np.flatnonzero(~steered)
     parts = cross_validation.split(rows.iloc[learned].reset_index(drop=True), labels[learned], TURNS, seed)
     found = np.zeros((len(rows), labels.max() + 1))
     strength = 0.0
     for train, other in parts:
         here, there = learned[train], learned[other]
-        wanted = np.concatenate([there, test])
+        wanted = np.concatenate([there, others])
         strength, predicted = _predicted(features[here], labels[here], features[wanted], labels[there], strength)
         found[there] = predicted[: len(there)]
-        found[test] += predicted[len(there) :] / len(parts)
+        found[others] += predicted[len(there) :] / len(parts)
     return found
 
 

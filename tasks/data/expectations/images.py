@@ -7,7 +7,7 @@ import pandas as pd
 from tasks.data.expectations import Case, Check, fix
 from tasks.data.selection import RARE
 from tasks.data.sources import normalised
-from tasks.records import SPLITS
+from tasks.records import OLDER, SPLITS
 
 if TYPE_CHECKING:
     from tasks.settings import Validation
@@ -60,7 +60,9 @@ def _files(images: pd.DataFrame, readable: pd.DataFrame, validation: "Validation
         ),
         gxe.ExpectColumnValuesToNotBeNull(column="uri", description="Every row names a file"),
         gxe.ExpectColumnValuesToBeInSet(
-            column="split", value_set=list(SPLITS), description="Every file is in train, validation or test"
+            column="split",
+            value_set=[*SPLITS, OLDER],
+            description="Every file is in one of the splits",
         ),
         gxe.ExpectColumnValuesToBeBetween(
             column="aspect",
@@ -106,7 +108,8 @@ def _classes(readable: pd.DataFrame, case: Case) -> Check:
     from great_expectations import expectations as gxe
 
     validation = case.validation
-    counts = pd.crosstab(readable["label"], readable["split"]).reindex(columns=list(SPLITS), fill_value=0)
+    counts = pd.crosstab(readable["label"], readable["split"])
+    counts = counts.reindex(columns=[*SPLITS, *counts.columns.intersection([OLDER])], fill_value=0)
     counts = counts.reindex(sorted(set(validation.classes) | set(counts.index)), fill_value=0)
     total, seen = counts.sum(axis=1), pd.Series([normalised(str(name)) for name in counts.index], dtype=object)
     table = counts.add_suffix("_images").assign(

@@ -27,7 +27,27 @@ def section(verdict: Verdict, version: VersionRef) -> str:
     return (
         f'<div class="decision {verdict.decision}"><strong>{WORDS[verdict.decision]}</strong> '
         f"{escape(version.name)} version {escape(version.version)}. {escape(verdict.reason)}.</div>"
-        f"{table(columns, rows) if rows else ''}<p>{_budget(verdict)}</p>"
+        f"{table(columns, rows) if rows else ''}{_both_ways(verdict)}<p>{_budget(verdict)}</p>"
+    )
+
+
+def _both_ways(verdict: Verdict) -> str:
+    """The comparison with the champion by groups, and as it were if each image stood alone; empty where each does."""
+    result = next((one for one in verdict.gates if "decided_by_images" in one.numbers), None)
+    if result is None:
+        return ""
+    found = result.numbers
+    alone = "passed" if found["gain"] > -found["margin"] else "failed"
+    ends = [f"{found[f'gain_low{by}']:+.4f} to {found[f'gain_high{by}']:+.4f}" for by in ("_by_images", "")]
+    rows = [
+        ("gain", f"{found['gain']:+.4f}", *ends),
+        ("p-value", "", f"{found['p_by_images']:.2g}", f"{found['p']:.2g}"),
+        ("answer", "", alone if found["decided_by_images"] else "undecided", f"<b>{result.outcome}</b>"),
+    ]
+    columns = {"against the champion": False} | dict.fromkeys(("value", "by images", "by groups"), True)
+    return (
+        f"<p>{found['independent']:.0f} of the {found['images']:.0f} compared images are independent: images of one "
+        f"group, and near-duplicates, count once. The verdict rests on the last column.</p>{table(columns, rows)}"
     )
 
 

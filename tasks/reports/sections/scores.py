@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-from tasks.records import ClassScore, LadderRef
+from tasks.records import ClassScore, LadderRef, Report
 from tasks.reports.sections.html import table
 
 RUNGS = {
@@ -31,13 +31,33 @@ MEANING = {
 }
 
 
-def metrics(found: dict[str, float], intervals: dict[str, tuple[float, float]]) -> str:
-    """Each metric with its interval and what it says."""
+def metrics(found: Report, images: int) -> str:
+    """Each metric of so many test images with its interval and what it says; where they are alike, with both intervals.
+
+    If each image stands alone there is one interval.
+    """
+    each = [found.by_images, found.intervals] if found.by_images else [found.intervals]
     rows = [
-        (escape(name), f"{value:.4f}", f"{intervals[name][0]:.4f} to {intervals[name][1]:.4f}", MEANING.get(name, ""))
-        for name, value in found.items()
+        (escape(name), f"{value:.4f}", *(ends(one[name]) for one in each), MEANING.get(name, ""))
+        for name, value in found.metrics.items()
     ]
-    return table({"metric": False, "value": True, "95 % interval": True, "meaning": False}, rows)
+    columns = [f"95 % interval{end}" for end in ([", by images", ", by groups"] if found.by_images else [""])]
+    said = f"<p>{escape(independent(found.independent, images))}</p>" if found.by_images else ""
+    return said + table({"metric": False, "value": True} | dict.fromkeys(columns, True) | {"meaning": False}, rows)
+
+
+def independent(units: int | None, images: int) -> str:
+    """How many of the images are independent, and which interval to believe."""
+    return (
+        f"{units} of the {images} test images are independent: images of one group of the source, and near-duplicates, "
+        "count once. Believe the intervals by groups; those by images, which take each image for independent, show "
+        "what this changes."
+    )
+
+
+def ends(interval: tuple[float, float], form: str = ".4f") -> str:
+    """An interval in words."""
+    return f"{interval[0]:{form}} to {interval[1]:{form}}"
 
 
 def classes(scores: Sequence[ClassScore]) -> str:

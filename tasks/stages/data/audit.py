@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tasks.data import datasets
+from tasks.data import datasets, splits
 from tasks.data.audits import classes, duplicates, labels, shortcuts, views
 from tasks.features import tables
-from tasks.records import SPLITS, AuditRef, DuplicatePair, FeaturesRef, ImagesRef, LabelSuspect, Shortcut, digest
+from tasks.records import AuditRef, DuplicatePair, FeaturesRef, ImagesRef, LabelSuspect, Shortcut, digest
 from tasks.reports.sections import audits as report
 from tasks.runtime import escapes
 from tasks.runtime.home import home
@@ -60,8 +60,8 @@ def audit(images: ImagesRef, features: FeaturesRef, settings: Audit, name: str, 
         same_pixels=int((across["change"] == duplicates.SAME).sum()),
         conflicting=int((across["copy_label"] != across["original_label"]).sum()),
         copied=_copied(across),
-        judged=_by_split(judged),
-        suspected=_by_split(judged[judged["suspect"] == "yes"]),
+        judged=splits.counts(judged["split"]),
+        suspected=splits.counts(judged.loc[judged["suspect"] == "yes", "split"]),
         notes=tuple(_notes(images, rows, settings)),
         seconds=seconds,
     )
@@ -75,9 +75,9 @@ def _duplicates(
     places = np.flatnonzero(rows["key"].isin(chosen["key"]))
     greys = np.concatenate([views.grey(batch) for batch in datasets.pixels(images, chosen, BATCH)])
     read = datasets.pixel_reader(images, chosen)
-    splits, hashes = chosen["split"].to_numpy(str), list(chosen["phash"])
-    found = duplicates.find(greys, vectors[places], hashes, splits, settings.similarity, read)
-    across = [copy for copy in found if splits[copy.copy] != splits[copy.original]]
+    parts, hashes = chosen["split"].to_numpy(str), list(chosen["phash"])
+    found = duplicates.find(greys, vectors[places], hashes, parts, settings.similarity, read)
+    across = [copy for copy in found if parts[copy.copy] != parts[copy.original]]
     first = [position for copy in across[:PAIRS] for position in (copy.copy, copy.original)]
     return _table(found, chosen), places[np.array(first, int)]
 
@@ -126,9 +126,9 @@ def _shortcuts(images: ImagesRef, rows: pd.DataFrame, settings: Audit, seed: int
 
 
 def _pair(row: dict[str, str]) -> DuplicatePair:
-    uris, splits, of = ((row[f"copy_{name}"], row[f"original_{name}"]) for name in ("uri", "split", "label"))
+    uris, parts, of = ((row[f"copy_{name}"], row[f"original_{name}"]) for name in ("uri", "split", "label"))
     return DuplicatePair(
-        uris, splits, of, row["change"], float(row["similarity"]), float(row["cosine"]), int(row["bits"])
+        uris, parts, of, row["change"], float(row["similarity"]), float(row["cosine"]), int(row["bits"])
     )
 
 
@@ -142,11 +142,7 @@ def _copied(pairs: pd.DataFrame) -> dict[str, int]:
     sides = [
         pairs[[f"{side}_split", f"{side}_key"]].set_axis(["split", "key"], axis=1) for side in ("copy", "original")
     ]
-    return _by_split(pd.concat(sides).drop_duplicates())
-
-
-def _by_split(rows: pd.DataFrame) -> dict[str, int]:
-    return {split: int((rows["split"] == split).sum()) for split in SPLITS}
+    return splits.counts(pd.concat(sides).drop_duplicates()["split"])
 
 
 def _notes(images: ImagesRef, rows: pd.DataFrame, settings: Audit) -> Iterator[str]:
@@ -154,8 +150,8 @@ def _notes(images: ImagesRef, rows: pd.DataFrame, settings: Audit) -> Iterator[s
     if len(rows) > settings.images:
         yield f"Near-duplicates were searched among {settings.images} of {len(rows)} images (audit.images)."
     of = datasets.labels(rows, images.dataset.classes)
-    for splits, what in ((("train", "validation"), "label suspects"), (("train",), "shortcuts")):
-        part = rows["split"].isin(splits).to_numpy()
+    for parts, what in ((splits.STEERED, "label suspects"), (splits.STEERED[:1], "shortcuts")):
+        part = rows["split"].isin(parts).to_numpy()
         known = classes.large(rows[part], of[part])
         small = [name for at, name in enumerate(images.dataset.classes) if at not in known]
         if small:

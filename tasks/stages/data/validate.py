@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from tasks.data import selection
+from tasks.data import selection, splits
 from tasks.data.expectations import Case, Finding, evaluate, own
-from tasks.records import SPLITS, DatasetRef, FactsRef, digest
+from tasks.records import DatasetRef, FactsRef, digest
 from tasks.runtime import escapes, plugins
 from tasks.runtime.errors import DataError
 from tasks.runtime.home import home
@@ -49,7 +49,7 @@ def _selected(
     return chosen, kept[kept != drawn.reindex(kept.index)].to_dict()
 
 
-@stage(version=5, reads=lambda facts, split, validation, name: _case(facts, split, validation, name)[2])
+@stage(version=6, reads=lambda facts, split, validation, name: _case(facts, split, validation, name)[2])
 def validate(facts: FactsRef, split: Split, validation: Validation, name: str) -> DatasetRef:
     """The data set to train on. Raises `DataError` with one line per failed critical expectation."""
     case, notes, read = _case(facts, split, validation, name)
@@ -67,7 +67,7 @@ def validate(facts: FactsRef, split: Split, validation: Validation, name: str) -
         path=f"{path}/images.parquet",
         digest=content,
         classes=tuple(sorted(accepted["label"].unique())),
-        counts={split: int((accepted["split"] == split).sum()) for split in SPLITS},
+        counts=splits.counts(accepted["split"]),
         rejected=int(images["error"].notna().sum()),
         duplicates=int(images["error"].isna().sum()) - len(accepted),
         expectations=len(findings),

@@ -1,17 +1,32 @@
 """Evaluate: score the chosen model on the test images, which no earlier stage has used."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from tasks.data import datasets
-from tasks.evaluation import calibration_check, metrics, slices
+from tasks.data import datasets, splits
+from tasks.evaluation import calibration_check, metrics, slices, time_gap
 from tasks.evaluation.slices import classes
+from tasks.evaluation.statistics import clusters
 from tasks.features import inference
 from tasks.networks import classifiers, files
-from tasks.records import AuditRef, CalibrationRef, FeaturesRef, ImagesRef, LadderRef, ModelRef, Report, digest
+from tasks.records import (
+    OLDER,
+    PREFIX,
+    AuditRef,
+    CalibrationRef,
+    FeaturesRef,
+    ImagesRef,
+    LadderRef,
+    ModelRef,
+    Report,
+    TimeGap,
+    digest,
+)
 from tasks.reports import figures
 from tasks.runtime import escapes
 from tasks.runtime.home import home
@@ -28,7 +43,7 @@ if TYPE_CHECKING:
 PROBE, TOLERANCE = 8, 1e-3
 
 
-@stage(version=9)
+@stage(version=10)
 def evaluate(
     images: ImagesRef,
     features: FeaturesRef,
@@ -44,6 +59,8 @@ def evaluate(
     probabilities, novelty = _answers(model, calibration, features, images, rows)
     found = metrics.evaluate(labels, probabilities)
     bounds = metrics.intervals(labels, probabilities, settings.seed, groups)
+    independent = clusters.number(groups, len(rows))
+    by_images = metrics.intervals(labels, probabilities, settings.seed) if independent < len(rows) else {}
     calibrated_as = calibration_check.judge(labels, probabilities, novelty, calibration.terms, known, groups)
     each = classes.scores(labels, probabilities, known, groups)
     probe = _frozen(ladder)
@@ -69,7 +86,37 @@ def evaluate(
         each,
         parts,
         probe.rung,
+        independent,
+        by_images,
+        _over_time(images, audited, probabilities, partial(_answers, model, calibration, features, images), settings),
     )
+
+
+def _over_time(
+    images: ImagesRef,
+    audited: AuditRef,
+    probabilities: np.ndarray,
+    answers: Callable[[pd.DataFrame], tuple[np.ndarray, np.ndarray | None]],
+    settings: Evaluation,
+) -> TimeGap | None:
+    """The test images, with their probabilities, beside random older ones; None where there are none.
+
+    Only images without a copy among those that a stage was trained or steered on: the older ones have more of these.
+    """
+    if not settings.by_time or OLDER not in images.dataset.counts:
+        return None
+    every, unit = datasets.rows(images.dataset), datasets.units(images.dataset, audited)
+    labels = datasets.labels(every, images.dataset.classes)
+    days = splits.times(every[PREFIX + settings.by_time]).dt.tz_localize(None).to_numpy()
+    tested = (every["split"] == "test").to_numpy()
+    newest = splits.unseen(every, unit, None)
+    older = splits.unseen(every, unit, None, OLDER) & ~np.isin(unit, unit[tested])
+    theirs = answers(every[older].reset_index(drop=True))[0] if older.any() else probabilities[:0]
+    ours, before = (
+        time_gap.Answers(labels[part], said, unit[part], days[part])
+        for part, said in ((newest, probabilities[newest[tested]]), (older, theirs))
+    )
+    return time_gap.compare(ours, before, settings.seed)
 
 
 def _frozen(ladder: LadderRef) -> ModelRef:

@@ -24,7 +24,7 @@ WARM, TIMED = 3, 20
 
 
 @stage(
-    version=4,
+    version=5,
     reads=lambda images, audited, model, report, settings: registered_models.opponent(settings.model, model.digest),
 )
 def gate(images: ImagesRef, audited: AuditRef, model: ModelRef, report: Report, settings: Gates) -> Verdict:

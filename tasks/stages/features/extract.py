@@ -5,7 +5,7 @@ from prefect import task
 from tasks.features.extraction import Views, start
 from tasks.networks import backbones
 from tasks.networks.backend import use
-from tasks.records import FeaturesRef, ImagesRef, digest
+from tasks.records import OLDER, FeaturesRef, ImagesRef, digest
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 from tasks.settings import Extraction
@@ -44,4 +44,4 @@ def shard(images: ImagesRef, settings: Extraction, cut: int, part: int, parts: i
 
 def _views(settings: Extraction) -> Views:
     validation = settings.views if settings.refit else ("identity",)
-    return {"train": settings.views, "validation": validation, "test": ("identity",)}
+    return {"train": settings.views, "validation": validation, "test": ("identity",), OLDER: ("identity",)}

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.data import datasets
+from tasks.data import datasets, splits
 from tasks.evaluation.statistics import cross_validation
 from tasks.features.tables import row_key
 from tasks.networks import backbones
@@ -61,7 +61,7 @@ def _rows(
 ) -> head_search.Rows:
     """Training and validation images; without folds, the latter only in the identity view."""
     every = datasets.rows(images.dataset)
-    rows = every[every["split"] != "test"].reset_index(drop=True)
+    rows = every[every["split"].isin(splits.STEERED)].reset_index(drop=True)
     labels = datasets.labels(rows, images.dataset.classes)
     turns = settings.turns(images.dataset.counts)
     needed = np.ones((len(rows), len(names)), bool)

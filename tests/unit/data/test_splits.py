@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from tasks.data import selection, splits
+from tasks.records import OLDER, SPLITS
 from tasks.runtime.errors import UsageError
 from tasks.settings import Split, Validation
 
@@ -23,7 +24,7 @@ def _rows(keys, labels="a", group=None, split=None, **more):
 
 def _counts(rows, drawn):
     counts = pd.crosstab(rows["label"], drawn.to_numpy())
-    return counts.reindex(columns=list(splits.ORDER), fill_value=0)
+    return counts.reindex(columns=list(SPLITS), fill_value=0)
 
 
 def _facts(rows):
@@ -144,8 +145,59 @@ def test_what_the_source_fixes_stays_and_what_it_lacks_comes_out_of_training():
 def test_by_time_the_newest_images_are_the_test_images():
     days = [f"2026-{1 + i // 28:02}-{1 + i % 28:02}" for i in range(200)]
     rows = _rows([f"k{i}" for i in range(200)], ["a", "b"] * 100, slice_day=days)
-    drawn = splits.draw(rows.sample(frac=1, random_state=1), Split(by_time="day")).sort_index()
+    drawn = splits.draw(rows.sample(frac=1, random_state=1), Split(by_time="day", older=0)).sort_index()
     assert drawn.tolist() == ["train"] * 130 + ["validation"] * 30 + ["test"] * 40
+
+
+def _dated(start, end, group=None):
+    days = [f"2026-{1 + i // 280:02}-{1 + i // 10 % 28:02}" for i in range(start, end)]
+    keys, labels = [f"k{i}" for i in range(start, end)], ["a", "b"] * ((end - start) // 2)
+    return _rows(keys, labels, group and group(start, end), slice_day=days)
+
+
+def test_by_time_a_random_share_of_the_older_images_is_set_apart():
+    rows, split = _dated(0, 1000), Split(by_time="day")
+    drawn, without = splits.draw(rows, split), splits.draw(rows, split.model_copy(update={"older": 0.0}))
+    assert set(without) == {"train", "validation", "test"}
+    apart = drawn == OLDER
+    assert (drawn[~apart] == without[~apart]).all()
+    assert not (apart & (without == "test")).any()
+    assert apart.sum() / (without != "test").sum() == pytest.approx(split.older, abs=0.03)
+    # They are of all times.
+    assert apart[:400].mean() == pytest.approx(apart[400:800].mean(), abs=0.05)
+    assert splits.counts(drawn)[OLDER] == apart.sum()
+    assert OLDER not in splits.counts(without)
+
+
+def test_whole_groups_are_set_apart_and_each_class_keeps_images_to_train_on():
+    rows = _dated(0, 600, lambda start, end: [f"g{i // 4}" for i in range(start, end)])
+    drawn = splits.draw(rows, Split(by_time="day", older=0.3))
+    assert drawn.groupby(rows["group"].to_numpy()).nunique().max() == 1
+    assert (drawn == OLDER).any()
+    rare = rows.assign(label=["rare" if i in (3, 9) else label for i, label in enumerate(rows["label"])], group=None)
+    for salt in range(20):
+        drawn = splits.draw(rare, Split(by_time="day", older=0.9, salt=str(salt)))
+        assert set(drawn[rare["label"] == "rare"]) - {OLDER}
+
+
+def test_no_image_that_was_trained_on_is_set_apart_later_and_what_is_apart_stays():
+    split, before, now = Split(by_time="day", older=0.3), None, None
+    trained, first = Split(by_time="day", older=0.0), True
+    for end in (200, 400, 600):
+        was = now
+        images = selection.select(_facts(_dated(0, end)), trained if first else split, Validation(), before).images
+        now, first = selection.accepted(images).set_index("key")["split"], False
+        if was is not None:
+            assert not was[now.index[now == OLDER].intersection(was.index)].isin(["train", "validation"]).any()
+            assert (now[was.index[was == OLDER]] == OLDER).all()
+        before = splits.remembered(now, before)
+    assert (now == OLDER).sum() > 30  # of those that came after the first model
+
+
+def test_random_splits_have_nothing_apart():
+    rows = _dated(0, 400)
+    assert splits.draw(rows, Split(older=0.5)).equals(splits.draw(rows, Split(older=0.0)))
+    assert OLDER not in set(splits.draw(rows, Split(older=0.5)))
 
 
 def test_a_column_of_dates_that_is_not_there_is_refused_with_those_that_are():
