@@ -99,4 +99,6 @@ class AssessmentRef(Record):
             found |= {f"drift_{name}": value for name, value in self.drift.numbers.items()}
         if self.champion:
             found |= {f"champion_{name}": float(value) for name, value in vars(self.champion).items()}
-        return found | ({f"probe_{name}": value for name, value in vars(self.probe).items()} if self.probe else {})
+        if self.probe:
+            found |= {f"probe_{name}": value for name, value in vars(self.probe).items() if value is not None}
+        return found

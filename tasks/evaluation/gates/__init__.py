@@ -84,13 +84,17 @@ class Case:
     #: Classes that the champion knows; None where it knows all.
     known: tuple[str, ...] | None = None
 
+    @property
+    def shared(self) -> list[int]:
+        """The classes that both models know."""
+        return [at for at, name in enumerate(self.classes) if self.known is None or name in self.known]
+
     @cached_property
     def pair(self) -> Pair | None:
         """What a comparison rests on; None without a champion."""
         if self.champion is None:
             return None
-        shared = [at for at, name in enumerate(self.classes) if self.known is None or name in self.known]
-        rows = np.isin(self.labels, shared) & (True if self.unseen is None else self.unseen)
+        rows = np.isin(self.labels, self.shared) & (True if self.unseen is None else self.unseen)
         groups = None if self.groups is None else self.groups[rows]
         parts = {name: mask[rows] for name, mask in self.slices.items()}
         return Pair(self.labels[rows], self.challenger[rows], self.champion[rows], groups, parts)
@@ -138,8 +142,12 @@ class Case:
             return GateResult(gate, "passed", "there is no champion yet", {})
         if self.pair.units >= LEAST:
             return None
-        few = f"{self.pair.units} test images can be compared, {LEAST} are needed{self.apart}"
-        return GateResult(gate, "undecided", few, {}, LEAST - self.pair.units)
+        units, images = self.pair.units, len(self.pair.labels)
+        needed = f"{LEAST} independent ones" if units < images else str(LEAST)
+        few = f"{images} test images can be compared, {needed} are needed{self.apart}"
+        # New images are in groups like these.
+        every = len(self.labels) / max(clusters.number(self.groups, len(self.labels)), 1)
+        return GateResult(gate, "undecided", few, {}, int(np.ceil((LEAST - units) * every)))
 
 
 def run(gates: Mapping[str, dict[str, Any]], case: Case) -> tuple[GateResult, ...]:

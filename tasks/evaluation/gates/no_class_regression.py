@@ -17,10 +17,13 @@ def check(case: Case, *, margin: float = 0.05, slices: bool = False) -> GateResu
     correction for their number (Bonferroni). A part that is too small to tell is undecided.
     """
     pair = case.pair
-    if pair is None or not len(pair.labels):
-        return case.too_few(NAME) or GateResult(NAME, "undecided", "no test image can be compared", {})
-    parts = {f"class {case.classes[at]}": pair.labels == at for at in np.unique(pair.labels)}
-    parts |= {name: rows for name, rows in pair.slices.items() if rows.any()} if slices else {}
+    if few := case.too_few(NAME):
+        return few
+    assert pair  # else there were too few
+    parts = {f"class {case.classes[at]}": pair.labels == at for at in case.shared}
+    parts |= {name: rows for name, rows in pair.slices.items() if case.slices[name].any()} if slices else {}
+    empty = [name for name, rows in parts.items() if not rows.any()]
+    parts = {name: rows for name, rows in parts.items() if rows.any()}
     found = {name: _gain(pair, rows, case.level) for name, rows in parts.items()}
     strict = {name: _gain(pair, rows, case.level / len(parts)) for name, rows in parts.items()}
     worse = [name for name, gain in strict.items() if gain.high < -margin]
@@ -29,13 +32,15 @@ def check(case: Case, *, margin: float = 0.05, slices: bool = False) -> GateResu
     if worse:
         named = ", ".join(_shown(name, strict[name]) for name in worse)
         return GateResult(NAME, "failed", f"worse: {named}{case.apart}", numbers)
-    if not unsure:
+    if not unsure and not empty:
         least = min(found, key=lambda name: found[name].value)
         return GateResult(NAME, "passed", f"lowest gain: {_shown(least, found[least])}{case.apart}", numbers)
     # Only a share of the newly labelled images is in a part, and all parts have to pass.
     more = case.more([(gain, parts[name].sum() / len(case.labels)) for name, gain in found.items()], -margin)
-    named = ", ".join(_shown(name, found[name]) for name in unsure)
-    return GateResult(NAME, "undecided", f"a loss above {margin:.2%} is possible: {named}{case.apart}", numbers, more)
+    named = ", ".join((*(_shown(name, found[name]) for name in unsure), *(f"{name} (no image)" for name in empty)))
+    said = f"a loss above {margin:.2%} is possible: {named}{case.apart}"
+    # How many more images there would be of a part that has none is not known.
+    return GateResult(NAME, "undecided", said, numbers, None if empty else more)
 
 
 def _gain(pair: Pair, rows: np.ndarray, level: float) -> paired.Difference:

@@ -59,7 +59,7 @@ def gate(images: ImagesRef, audited: AuditRef, model: ModelRef, report: Report, 
         case, kept = replace(case, champion=champion, unseen=unseen, known=known), _keep(address, rows, champion)
     results = gates.run(settings.gates, case)
     decision, reason = gates.decide(results, case.test_share)
-    if opponent:
+    if case.pair and case.pair.units >= gates.LEAST:
         # A comparison with a champion counts as a use of the test set. The sketch first: the other tag finds the run.
         tracking.log_tag("headstart.test_sketch", sketch)
         tracking.log_tag("headstart.test_set", test_set)

@@ -231,6 +231,26 @@ def test_a_comparison_rests_on_images_that_neither_model_has_seen():
     assert "9 test images can be compared, 20 are needed" in reason
 
 
+def test_few_groups_decide_nothing_and_more_are_counted_in_images():
+    found = _models(np.arange(200) < 40, np.zeros(200, bool))
+    (result,) = gates.run({"not_worse_than_champion": {}}, dataclasses.replace(found, groups=np.arange(200) // 20))
+    assert (result.outcome, result.more) == ("undecided", 200)
+    assert "200 test images can be compared, 20 independent ones are needed; 10 of the images are" in result.reason
+    few = dataclasses.replace(found, unseen=np.arange(200) < 12)
+    assert {gates.run({name: {}}, few)[0].outcome for name in ("no_class_regression", "max_negative_flips")} == {
+        "undecided"
+    }
+
+
+def test_a_class_of_which_no_image_can_be_compared_is_undecided():
+    broken = np.arange(230) >= 200
+    found = _models(np.zeros(230, bool), broken)
+    rare = dataclasses.replace(found, labels=np.where(broken, 1, 0), unseen=~broken)
+    (result,) = gates.run({"no_class_regression": {}}, rare)
+    assert (result.outcome, result.more) == ("undecided", None)
+    assert f"class {found.classes[1]} (no image)" in result.reason
+
+
 def new_class(random, images=650):
     """A worse challenger that knows a third class, of a tenth of the images, and a better champion that does not."""
     labels = random.choice(3, images, p=[0.45, 0.45, 0.1])
