@@ -19,6 +19,7 @@ from tasks.settings import Recipe, ScratchTraining
 from tasks.stages.curves.compare import compare as curves
 from tasks.stages.curves.fit_from_scratch import fit_from_scratch
 from tasks.stages.curves.fit_pretrained import fit_pretrained
+from tasks.stages.data.audit import audit
 from tasks.stages.data.preprocess import preprocess
 
 
@@ -32,8 +33,9 @@ def compare(recipe: Recipe) -> Comparison:
     with monitoring.run(r.name, "compare", r.model_dump(), r.observe) as run:
         dataset = checked(r)
         r, images, features = prepared(r, dataset)
+        audited = audit(images, features, r.audit, r.name, r.seed)
         points, notes = _points(images, features, r, started)
-        found = curves(dataset, points, notes, r.compare.margin, r.seed)
+        found = curves(dataset, audited, points, notes, r.compare.margin, r.seed)
         _log(found)
     comparison = Comparison(run.id, r.name, dataset, found, run.stages, time.perf_counter() - started)
     create_markdown_artifact(escapes.markdown(found.verdict), description=f"Comparison of {r.name}")

@@ -15,6 +15,7 @@ from tasks.runtime import escapes
 from tasks.services import tracking
 from tasks.services.orchestration import events, monitoring
 from tasks.settings import Recipe, load
+from tasks.stages.data.audit import audit
 from tasks.stages.retraining.assess_changes import assess_changes
 from tasks.stages.retraining.detect_changes import detect_changes
 
@@ -44,4 +45,5 @@ def _decided(r: Recipe) -> tuple[ChangesRef, AssessmentRef | None]:
     if changes.decision:
         return changes, None
     r, images, features = prepared(r, dataset)
-    return changes, assess_changes(images, features, changes, r.retrain, r.name, r.seed)
+    audited = audit(images, features, r.audit, r.name, r.seed)
+    return changes, assess_changes(images, features, audited, changes, r.retrain, r.name, r.seed)

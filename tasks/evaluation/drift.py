@@ -93,6 +93,7 @@ def of_features(
 
 def _images(new: Sample, before: Sample, classes: Sequence[str], seed: int, level: float) -> Drift:
     """Drift within the labels, and in which of `classes`, if they have names."""
+    new, before = _alike(new, before, seed)
     rows, old_rows = _drawn(new.labels, before.labels, np.random.default_rng(seed))
     ours, theirs, sizes = new.part(rows), before.part(old_rows), (len(rows), len(old_rows))
     if min(sizes) < LEAST:
@@ -109,6 +110,14 @@ def _images(new: Sample, before: Sample, classes: Sequence[str], seed: int, leve
     drift = Drift(min(energy, classifier, *each) <= level, (), *sizes, level)
     drift = replace(drift, p={"energy": energy, "classifier": classifier}, classes=named, auc=found.auc)
     return replace(drift, sentences=(*_sentences(drift, small), *_groups(ours, theirs)))
+
+
+def _alike(new: Sample, before: Sample, seed: int) -> tuple[Sample, Sample]:
+    """Some rows of both, see `two_samples.alike`."""
+    labels, split = np.concatenate([new.labels, before.labels]), len(new.labels)
+    groups = two_samples.together(new.groups, before.groups)
+    rows = two_samples.alike(np.arange(len(labels)) < split, labels, groups, seed)
+    return new.part(rows[:split]), before.part(rows[split:])
 
 
 def _few_groups(ours: Sample, theirs: Sample, needed: float) -> str:
@@ -202,7 +211,9 @@ def _classes_of_groups(ours: Sample, theirs: Sample, seed: int) -> float:
     if new.all() or not new.any():
         return 1.0
     groups = two_samples.together(ours.groups, theirs.groups)
-    shuffles = two_samples.Shuffles(new, np.zeros(len(labels), int), groups)
+    rows = two_samples.alike(new, 0 * labels, groups, seed)
+    labels, new, groups = labels[rows], new[rows], None if groups is None else groups[rows]
+    shuffles = two_samples.Shuffles(new, 0 * labels, groups)
     samples = shuffles.drawn(DRAWS, np.random.default_rng(seed))
     each = np.eye(labels.max() + 1)[labels]
     each = each[:, each.any(axis=0)]

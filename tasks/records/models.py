@@ -112,7 +112,7 @@ class RungScore:
     """Scores of a rung of the ladder on images that it was not trained on, with intervals."""
 
     rung: str
-    #: Of the validation images, in nats, before temperature scaling.
+    #: In nats, before temperature scaling.
     log_loss: float
     #: Of the ladder's metric.
     interval: tuple[float, float]

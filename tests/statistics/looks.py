@@ -1,6 +1,7 @@
 """Looking at new images: how often something is said to have changed although nothing has, and how often if it has."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -33,12 +34,18 @@ def _sample(
     return Sample(features + own[:, None], own, groups)
 
 
-def _drifted(rows: int, each: int, darker: float, shares: tuple[float, ...], seed: int) -> tuple[float, float]:
-    """How often drift is said of new images whose features are lower by so many standard deviations."""
+def _drifted(
+    rows: int, each: int, darker: float, shares: tuple[float, ...], seed: int, before: int = 0
+) -> tuple[float, float]:
+    """How often drift is said of new images whose features are lower by so many standard deviations.
+
+    `before`: 1 if old images are single where new ones are in groups.
+    """
 
     def once(run: int) -> bool:
         random = np.random.default_rng([run, 1])
-        old, new = _sample(random, OLD, each), _sample(random, rows, each, OLD, shares)
+        old, new = _sample(random, OLD, before or each), _sample(random, rows, each, OLD, shares)
+        old = replace(old, groups=np.arange(OLD)) if before else old
         moved = Sample(new.features - darker, new.labels, new.groups)
         return drift.of_features(moved, old, CLASSES, run).drifted
 
@@ -126,6 +133,11 @@ LINES: list[tuple[str, str, Callable[[int], tuple[float, float]]]] = [
             ("champion is worse", "other class shares", _FALSE, partial(_worse, rows, each, (0.2, 0.8), 0.0)),
             ("champion is worse", "by 20 points", _TOLD, partial(_worse, rows, each, EVEN, 0.2)),
         )
+    ),
+    (
+        "drift, 200 new images in groups of 20, old ones single, nothing changed",
+        _FALSE,
+        partial(_drifted, 200, EACH, 0.0, EVEN, before=1),
     ),
     ("nine looks at new images, nothing changed", "any trains in at most 0.05", partial(_nine, 1)),
     ("nine looks at new images in groups of 20", "any trains in at most 0.05", partial(_nine, EACH)),

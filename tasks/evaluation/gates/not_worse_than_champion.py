@@ -25,7 +25,7 @@ def check(case: Case, *, metric: str = "accuracy", margin: float = 0.0) -> GateR
     score, pair = plugins.entry("metrics", metric), case.pair
     if pair is None:
         new = case.metric(metric)
-        return GateResult(NAME, "passed", f"there is no champion yet; {metric} {new:.4f}", {metric: new})
+        return GateResult(NAME, "passed", f"{case.alone}; {metric} {new:.4f}", {metric: new})
     if few := case.too_few(NAME):
         return few
     new, old = (float(score(pair.labels, model)) for model in pair.models)

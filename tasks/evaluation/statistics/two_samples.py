@@ -8,7 +8,8 @@ them although nothing has changed.
 
 Images of one group may depend on each other in any way: groups are shuffled whole, within the class that most of their
 images have (as blocks: Good, Permutation, Parametric and Bootstrap Tests of Hypotheses (2005), section 3.7). Groups are
-assumed to be independent of each other, and those of both samples to be alike in size.
+assumed to be independent of each other. Few large groups vary more than many small ones, which a shuffle would take for
+a difference: see `alike`.
 """
 
 from collections.abc import Iterator
@@ -87,6 +88,8 @@ def seldomer(right: np.ndarray, new: np.ndarray, labels: np.ndarray, groups: np.
     """
     if new.all() or not new.any():
         return 1.0
+    rows = alike(new, labels, groups, seed)
+    right, new, labels, groups = right[rows], new[rows], labels[rows], None if groups is None else groups[rows]
     expected = np.zeros(len(labels))
     for _, rows in _classes(labels):
         expected[rows] = right[rows].mean()
@@ -100,6 +103,31 @@ def seldomer(right: np.ndarray, new: np.ndarray, labels: np.ndarray, groups: np.
 def together(ours: np.ndarray | None, theirs: np.ndarray | None) -> np.ndarray | None:
     """The groups of both samples, one after the other."""
     return None if ours is None or theirs is None else np.concatenate([ours, theirs])
+
+
+def alike(new: np.ndarray, labels: np.ndarray, groups: np.ndarray | None, seed: int) -> np.ndarray:
+    """Rows with which the groups of both samples are alike in size within each class, drawn at random: bool[n].
+
+    Of each group as many rows as the other sample's group at the same quantile of sizes has, or all, if it has more.
+    Arguments as of `Shuffles`.
+    """
+    units, random = Shuffles(new, labels, groups), np.random.default_rng([seed, 1])
+    sizes = np.bincount(units.code)
+    kept = sizes.copy()
+    for _, own in _classes(units.stratum):
+        sides = [own[units.new[own] == side] for side in (True, False)]
+        if not all(map(len, sides)):
+            continue
+        for these, others in (sides, sides[::-1]):
+            ordered = these[np.lexsort((random.random(len(these)), sizes[these]))]
+            places = (np.arange(len(these)) + 0.5) / len(these)
+            kept[ordered] = np.minimum(
+                sizes[ordered], np.quantile(sizes[others], places, method="inverted_cdf").astype(int)
+            )
+    order = np.lexsort((random.random(len(new)), units.code))
+    found = np.empty(len(new), bool)
+    found[order] = np.arange(len(new)) - (np.cumsum(sizes) - sizes)[units.code[order]] < kept[units.code[order]]
+    return found
 
 
 class Shuffles:

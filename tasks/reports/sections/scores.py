@@ -112,6 +112,8 @@ def _counted(found: LadderRef) -> str:
     """The images that the rungs were compared on, and how many of them are independent."""
     most, least = (pick(found.scores, key=lambda score: score.images) for pick in (max, min))
     text = f"{least.images} validation images"
-    if most.images > least.images:
+    if all(rung.validation.out_of_fold for rung in found.rungs):
+        text = f"{least.images} training and validation images, by cross-fitting"
+    elif most.images > least.images:
         text += f"; rungs on the frozen network on {most.images} training and validation images, by cross-fitting"
     return text + (f"; they are {most.units} independent groups" if most.units < most.images else "")

@@ -135,6 +135,10 @@ def opponent(name: str, digest: str) -> str:
     champion = alias(name, CHAMPION)
     if champion is None:
         return ""
-    if champion.tags.get("headstart.digest") == digest:
-        return champion.tags.get("headstart.opponent", "")
-    return str(champion.version)
+    return champion.tags.get("headstart.opponent", "") if is_champion(name, digest) else str(champion.version)
+
+
+def is_champion(name: str, digest: str) -> bool:
+    """Whether the champion is the model with this digest."""
+    champion = alias(name, CHAMPION)
+    return champion is not None and champion.tags.get("headstart.digest") == digest

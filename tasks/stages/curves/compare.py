@@ -5,10 +5,10 @@ from dataclasses import astuple
 import numpy as np
 import pandas as pd
 
-from tasks.data import datasets, splits
+from tasks.data import datasets
 from tasks.evaluation import learning_curves
 from tasks.evaluation.statistics import bootstrap
-from tasks.records import CurvesRef, DatasetRef, Gap, PointRef, digest
+from tasks.records import AuditRef, CurvesRef, DatasetRef, Gap, PointRef, digest
 from tasks.reports import figures, sentences
 from tasks.runtime import escapes
 from tasks.runtime.home import home
@@ -19,24 +19,28 @@ from tasks.services.orchestration.stage import stage
 
 @stage(version=2)
 def compare(
-    dataset: DatasetRef, points: tuple[PointRef, ...], notes: tuple[str, ...], margin: float, seed: int
+    dataset: DatasetRef,
+    audited: AuditRef,
+    points: tuple[PointRef, ...],
+    notes: tuple[str, ...],
+    margin: float,
+    seed: int,
 ) -> CurvesRef:
     """Accuracy with intervals, what transfer gains at each number of images, and where scratch would catch up.
 
     All on the validation images, which also chose each network's epoch; test images are not touched. The photos of a
-    group count once. `margin`: smallest gain in accuracy that matters.
+    group, and near-copies that the audit found, count once. `margin`: smallest gain in accuracy that matters.
     """
-    rows = datasets.rows(dataset)
-    validation = (rows["split"] == "validation").to_numpy()
-    labels = datasets.labels(rows[validation], dataset.classes)
+    labels = datasets.labels(datasets.rows(dataset, "validation"), dataset.classes)
+    groups = datasets.units(dataset, audited, "validation")
     hits = [bootstrap.correct(labels, np.load(home() / point.predictions, allow_pickle=False)) for point in points]
-    found = learning_curves.curves(list(zip(points, hits, strict=True)), splits.units(rows)[validation])
+    found = learning_curves.curves(list(zip(points, hits, strict=True)), groups)
     levels, gaps = learning_curves.levels(points, found), learning_curves.gaps(found, margin)
     chance = 1 - np.bincount(labels).max() / len(labels)
     helps = bool(gaps) and gaps[-1].gain.low > 0
     reached = learning_curves.catches_up(found, gaps[-1], chance) if helps else None
     verdict = sentences.comparison(gaps, margin, reached) + sentences.shortened(learning_curves.short(points))
-    address = digest("curves", dataset, points, notes, margin, seed)
+    address = digest("curves", dataset, audited, points, notes, margin, seed)
     with folders.folder("curves", address) as (working, path):
         escapes.write_csv(pd.DataFrame(levels), working / "curves.csv")
         escapes.write_csv(_flat(gaps), working / "gains.csv")

@@ -4,14 +4,14 @@ import numpy as np
 
 from tasks.data import datasets
 from tasks.evaluation import model_choice
-from tasks.evaluation.statistics import clusters
+from tasks.evaluation.statistics import bootstrap, clusters
 from tasks.records import AuditRef, DatasetRef, LadderRef, ModelRef, RungScore, digest
 from tasks.runtime.home import home
 from tasks.services.orchestration.stage import stage
 from tasks.settings import Ladder
 
 
-@stage(version=4)
+@stage(version=5)
 def choose(
     dataset: DatasetRef, audited: AuditRef, rungs: tuple[ModelRef, ...], settings: Ladder, reason: str, seed: int
 ) -> LadderRef:
@@ -33,9 +33,9 @@ def choose(
     scores = tuple(
         RungScore(
             rung=rung.rung,
-            log_loss=rung.validation.scores["log_loss"],
+            log_loss=float(bootstrap.losses(labels[there], answers[there]).mean()),
             interval=judged.interval,
-            accuracy=rung.validation.scores["accuracy"],
+            accuracy=float(bootstrap.correct(labels[there], answers[there]).mean()),
             gap=judged.gap,
             gap_interval=judged.gap_interval,
             seconds=rung.training.seconds,
@@ -44,7 +44,8 @@ def choose(
             images=int(there.sum()),
             units=clusters.number(groups[there], int(there.sum())),
         )
-        for at, (rung, judged, there) in enumerate(zip(rungs, found, map(_there, each), strict=True))
+        for at, (rung, judged, answers) in enumerate(zip(rungs, found, each, strict=True))
+        for there in [_there(answers)]
     )
     address = digest("ladder", audited, rungs, settings.metric, settings.confidence, settings.ship, reason, seed)
     return LadderRef(address, rungs, scores, rungs[taken], reason, named, settings.metric)

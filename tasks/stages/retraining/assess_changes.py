@@ -3,12 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from tasks.data import changes, datasets, splits, subsets
+from tasks.data import changes, datasets, subsets
 from tasks.evaluation import drift, test_set_budget
 from tasks.evaluation.statistics import bootstrap, two_samples
 from tasks.evaluation.statistics.two_samples import Sample
 from tasks.features import probes, tables
-from tasks.records import Accuracy, AssessmentRef, ChangesRef, Drift, FeaturesRef, Gain, ImagesRef, digest
+from tasks.records import Accuracy, AssessmentRef, AuditRef, ChangesRef, Drift, FeaturesRef, Gain, ImagesRef, digest
 from tasks.runtime.store.tables import Table
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
@@ -22,9 +22,17 @@ NOTHING = (
 )
 
 
-@stage(version=3, reads=lambda images, features, found, settings, name, seed: registered_models.opponent(name, ""))
+@stage(
+    version=4, reads=lambda images, features, audited, found, settings, name, seed: registered_models.opponent(name, "")
+)
 def assess_changes(
-    images: ImagesRef, features: FeaturesRef, found: ChangesRef, settings: Retrain, name: str, seed: int
+    images: ImagesRef,
+    features: FeaturesRef,
+    audited: AuditRef,
+    found: ChangesRef,
+    settings: Retrain,
+    name: str,
+    seed: int,
 ) -> AssessmentRef:
     """`train` if the new images are unlike the old ones, the champion is worse on them, or a probe improves with them.
 
@@ -33,7 +41,7 @@ def assess_changes(
     version share `settings.significance`, as decisions on one test set do.
     """
     rows, classes = datasets.rows(images.dataset), images.dataset.classes
-    rows["unit"] = splits.units(rows)
+    rows["unit"] = datasets.units(images.dataset, audited)
     before = versions.data_of(name, found.version)
     changed = changes.between(before, rows)
     fresh = rows["key"].isin({*changed.new, *changed.relabelled})
@@ -50,7 +58,7 @@ def assess_changes(
     tracking.log_tag(tracking.LOOK, look)
     tracking.log_tag(tracking.SINCE, found.version)
     return AssessmentRef(
-        digest=digest("assessment", images, features, found, settings, name, seed, champion),
+        digest=digest("assessment", images, features, audited, found, settings, name, seed, champion),
         decision="train" if reasons else "skip",
         reason=f"{found.reason}: {said}",
         drift=drifted,

@@ -224,3 +224,23 @@ def test_more_novel_images_count_the_error_of_the_limit():
         alarms.append(drift.more_novel(novel, 2000, 390, 0.05) < 0.025)
     assert np.mean(alarms) <= 0.06
     assert drift.more_novel(300, 2000, 390, 0.05) < 1e-4
+
+
+def test_groups_of_two_samples_are_made_alike_in_size():
+    groups = np.concatenate([np.repeat(np.arange(10), 20), 10 + np.arange(400)])
+    new, labels = np.arange(600) < 200, np.zeros(600, int)
+    kept = two_samples.alike(new, labels, groups, 0)
+    assert kept[200:].all()
+    assert (np.bincount(groups[:200][kept[:200]]) == 1).all()
+    assert two_samples.alike(new, labels, None, 0).all()
+    assert two_samples.alike(np.arange(400) < 200, np.zeros(400, int), np.arange(400) // 20, 0).all()
+
+
+def test_new_photos_in_series_are_no_drift_beside_old_single_ones():
+    random, said = np.random.default_rng(5), 0
+    for run in range(40):
+        series = np.repeat(random.normal(size=(10, 8)), 20, axis=0) * 0.5
+        new = Sample(random.normal(size=(200, 8)) * 0.87 + series, np.zeros(200, int), np.arange(200) // 20)
+        old = Sample(random.normal(size=(200, 8)), np.zeros(200, int), 10 + np.arange(200))
+        said += drift.of_features(new, old, ("a",), run).drifted
+    assert said <= 5
