@@ -35,15 +35,18 @@ def of_answers(
     novel: int | None,
     false_alarms: float,
     validation: int,
-    effect: float = 1.0,
+    effect: tuple[float, float] = (1.0, 1.0),
 ) -> tuple[tuple[str, ...], dict[str, float]]:
     """Sentences and p-values: on the predicted classes, compared with `before`, and on the number of novel images.
 
     `predicted`, `before`: images by the class that the same version predicts. `novel`: images farther from the training
     images than a limit that was set on `validation` images, for a share `false_alarms` of familiar ones at most.
-    `effect`: by how much groups enlarge the variance of these counts; each then counts as so many times fewer images.
+    `effect`: by how much groups enlarge the variance of these counts, of the new images and of those before; each then
+    counts as so many times fewer images.
     """
-    fewer = [{name: round(n / effect) for name, n in counts.items()} for counts in (predicted, before)]
+    pairs = zip((predicted, before), effect, strict=True)
+    fewer = [{name: round(n / times) for name, n in counts.items()} for counts, times in pairs]
+    now, then = effect
     p = {"classes": _classes(*fewer)}
     images = sum(predicted.values())
     shares = "; ".join(
@@ -54,15 +57,15 @@ def of_answers(
     differ = "differ" if p["classes"] < level else "are not shown to differ"
     sentences = [f"Shares of predicted classes {differ} from before (p = {p['classes']:.2g}): {shares}."]
     if novel is not None:
-        beyond, of, limited_by = (round(number / effect) for number in (novel, images, validation))
+        beyond, of, limited_by = round(novel / now), round(images / now), round(validation / then)
         p["novelty"] = more_novel(beyond, of, limited_by, false_alarms)
         more = "More" if p["novelty"] < level else "Not certainly more"
         sentences.append(
             f"{more} images than expected are unlike the training images: {novel / max(images, 1):.1%} (p = "
             f"{p['novelty']:.2g}), compared with {false_alarms:.0%} of the validation images."
         )
-    if effect > 1:
-        sentences.append(f"Images of a group are alike: {images:,} tell as much as {images / effect:,.0f} single ones.")
+    if now > 1:
+        sentences.append(f"Images of a group are alike: {images:,} tell as much as {images / now:,.0f} single ones.")
     return tuple(sentences), p
 
 

@@ -27,6 +27,8 @@ class CalibrationTerms:
     false_alarms: float
     #: What could not be shown, and why, as sentences.
     notes: tuple[str, ...] = ()
+    #: By how much groups enlarge the variance of counts of its answers for the validation images.
+    effect: float = 1.0
 
     def summary(self) -> dict[str, Any]:
         """All fields, as JSON values."""

@@ -114,7 +114,7 @@ def _novel(validation: int, images: int, each: int, seed: int) -> tuple[float, f
         beyond = 1 + np.abs(draws.normal(random, (images,), each, alike)) > limit
         groups = draws.in_groups(images, each)
         effect = drift.effect(beyond[:, None], groups) if groups is not None else 1.0
-        said = drift.of_answers({"a": images}, {"a": 1}, int(beyond.sum()), 0.05, validation, effect)
+        said = drift.of_answers({"a": images}, {"a": 1}, int(beyond.sum()), 0.05, validation, (effect, effect))
         return said[1]["novelty"] < LEVEL / 2
 
     return draws.share(once, seed, 4000)

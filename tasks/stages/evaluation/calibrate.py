@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.data import datasets
-from tasks.evaluation import calibration
+from tasks.evaluation import calibration, drift
 from tasks.evaluation.metrics import ece
 from tasks.features import inference
 from tasks.records import AuditRef, CalibrationRef, CalibrationTerms, FeaturesRef, ImagesRef, ModelRef, digest
@@ -20,7 +20,7 @@ from tasks.training import fit
 MOST = 1000
 
 
-@stage(version=5)
+@stage(version=6)
 def calibrate(
     images: ImagesRef, features: FeaturesRef, audited: AuditRef, model: ModelRef, settings: Calibration
 ) -> CalibrationRef:
@@ -44,6 +44,7 @@ def calibrate(
         neighbours=settings.neighbours,
         limit=limit,
         false_alarms=settings.false_alarms,
+        effect=drift.effect(np.eye(probabilities.shape[1], dtype=bool)[probabilities.argmax(axis=1)], groups),
     )
     terms = replace(terms, notes=calibration.notes(labels, terms, images.dataset.classes, groups))
     return CalibrationRef(

@@ -184,7 +184,8 @@ def _summed(  # each argument becomes fields of the record
 ) -> ScoresRef:
     counts = {label: int((answers["label"] == label).sum()) for label in spec.classes}
     novel = None if answers["novelty"].isna().all() else int(answers["novel"].sum())
-    validation, effect = min(sum(spec.said.values()), drift.LIMITED_BY), _effect(rows, answers)
+    validation, now = min(sum(spec.said.values()), drift.LIMITED_BY), _effect(rows, answers)
+    effect = now, spec.terms.get("effect", now)  # older versions do not say
     sentences, p = drift.of_answers(counts, spec.said, novel, spec.terms["false_alarms"], validation, effect)
     return ScoresRef(
         path=path,

@@ -207,7 +207,7 @@ def test_shares_of_few_images_are_compared_without_large_numbers():
 def test_answers_for_photos_in_series_count_as_fewer():
     before = {"a": 200, "b": 100}
     alone, p = drift.of_answers({"a": 100, "b": 100}, before, 24, 0.05, 300)
-    series, fewer = drift.of_answers({"a": 100, "b": 100}, before, 24, 0.05, 300, effect=4.0)
+    series, fewer = drift.of_answers({"a": 100, "b": 100}, before, 24, 0.05, 300, effect=(4.0, 4.0))
     assert p["classes"] < 0.001 < fewer["classes"]
     assert p["novelty"] < 0.025 < fewer["novelty"]
     assert "200 tell as much as 50 single ones" in series[-1]
