@@ -253,27 +253,6 @@ def test_a_fresh_test_set_is_drawn_among_images_that_were_none(trained, command,
     assert command("testset", recipe, "--set", "name=nobody").code == 2
 
 
-def test_a_check_of_the_store_names_what_is_damaged(command, tmp_path, monkeypatch):
-    from tasks.runtime.store import folders
-
-    monkeypatch.setenv("HEADSTART_HOME", str(tmp_path))
-    # Other tests damage results of stages.
-    monkeypatch.setenv("PREFECT_LOCAL_STORAGE_PATH", str(tmp_path / "results"))
-    monkeypatch.setattr(versions, "versions", lambda: [])
-    with folders.folder("reports", "abc") as (working, path):
-        (working / "scores.json").write_text('{"accuracy": 0.875}')
-    assert command("store", "check", "--json").code == 0
-    (tmp_path / path / "scores.json").write_text('{"accuracy": 0.975}')
-    answer = command("store", "check", "--json")
-    assert answer.code == 1, answer.err
-    assert [(row["kind"], row["name"], row["computed_again"], row["set_aside"]) for row in answer.json] == [
-        ("stage folders", path, True, False)
-    ]
-    assert "other bytes than were written" in command("store", "check").out
-    assert command("store", "check", "--repair").code == 0
-    assert (tmp_path / f"{path}.damaged").is_dir()
-
-
 def test_init_looks_writes_a_recipe_and_checks_it(command, colours, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     refused = command("init", str(colours), "--out", "first.toml")

@@ -16,6 +16,7 @@ from tasks import settings
 from tasks.runtime.store import commits, folders
 from tasks.runtime.store.checksums import BESIDE
 from tasks.services.orchestration.stage import refreshing
+from tasks.services.registry import versions
 
 BRIEF = """
 [audit]
@@ -126,3 +127,24 @@ def test_a_result_that_would_run_code_is_computed_again(server, tmp_path, how):
         file.with_name(f"{file.name}{BESIDE}").unlink()
     assert check(recipe) == first
     assert not planted.exists()
+
+
+def test_a_check_of_the_store_names_what_is_damaged(command, tmp_path, monkeypatch):
+    from tasks.runtime.store import folders
+
+    monkeypatch.setenv("HEADSTART_HOME", str(tmp_path))
+    # Other tests damage results of stages.
+    monkeypatch.setenv("PREFECT_LOCAL_STORAGE_PATH", str(tmp_path / "results"))
+    monkeypatch.setattr(versions, "versions", lambda: [])
+    with folders.folder("reports", "abc") as (working, path):
+        (working / "scores.json").write_text('{"accuracy": 0.875}')
+    assert command("store", "check", "--json").code == 0
+    (tmp_path / path / "scores.json").write_text('{"accuracy": 0.975}')
+    answer = command("store", "check", "--json")
+    assert answer.code == 1, answer.err
+    assert [(row["kind"], row["name"], row["computed_again"], row["set_aside"]) for row in answer.json] == [
+        ("stage folders", path, True, False)
+    ]
+    assert "other bytes than were written" in command("store", "check").out
+    assert command("store", "check", "--repair").code == 0
+    assert (tmp_path / f"{path}.damaged").is_dir()

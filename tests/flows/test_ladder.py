@@ -4,14 +4,20 @@ import helpers
 import numpy as np
 import pytest
 
+from flows.train import train
 from tasks import settings
 from tasks.evaluation.statistics import bootstrap
 from tasks.features.batches import Batches, jittered
 from tasks.networks import classifiers, freezing, pooling
 from tasks.networks.cutting import Backbone
+from tasks.networks.files import load
 from tasks.runtime import plugins
 from tasks.runtime.errors import UsageError
+from tasks.runtime.home import home
+from tasks.services import tracking
 from tasks.training import fit, interpolation, lr_finder, optimizers, precision
+
+BRIEF = ("audit.enabled=false", "transfer_check.enabled=false")
 
 
 @pytest.fixture
@@ -186,3 +192,46 @@ def test_a_ladder_that_ends_below_its_start_is_refused(tmp_path):
     (tmp_path / "r.toml").write_text(helpers.recipe(tmp_path))
     with pytest.raises(UsageError, match=r"start_at = 'head' is above stop_at = 'probe'"):
         settings.load(tmp_path / "r.toml", ("ladder.start_at=head", "ladder.stop_at=probe"))
+
+
+def test_the_whole_network_and_a_refit_of_the_rung_that_was_chosen(server, colours, three_layers, tmp_path):
+    (tmp_path / "r.toml").write_text(helpers.recipe(colours, "whole", "[validation]\nmax_rejected = 0.1"))
+    words = ("ladder.start_at=head", "ladder.stop_at=whole", "ladder.refit=true", "whole.epochs=1", "head.epochs=1")
+    words += ('ladder.average=["rungs"]', "ladder.seeds=2", "ladder.interpolate=false", "ladder.ship=averaged")
+    words += (*three_layers, *BRIEF)
+    # A confidence of a half takes the rung with the lowest loss.
+    done = train(settings.load(tmp_path / "r.toml", (*words, "ladder.confidence=0.501", "whole.learning_rate=find")))
+    assert [score.rung for score in done.ladder.scores] == ["head", "blocks", "whole", "averaged"]
+    tuned = min(done.ladder.rungs[1:3], key=lambda rung: rung.validation.scores["log_loss"]).rung
+    assert done.model.origin.averages == ("head", tuned, tuned)
+    stage = {"blocks": "fine_tune", "whole": "whole"}[tuned]
+    assert {f"{stage}_2", f"refit_{stage}", f"refit_{stage}_2", "refit_average"} <= done.stages.keys()
+    assert done.model.rung == done.ladder.chosen.rung
+    assert done.model.digest != done.ladder.chosen.digest
+    assert any(name.startswith("refit_") for name in done.stages)
+    assert done.model.training.epochs == done.ladder.chosen.training.epochs
+    # It has seen the validation images; what the page says of them is from before.
+    assert done.model.validation == done.ladder.chosen.validation
+    assert "trained again on training and validation images" in (home() / done.page.path).read_text()
+    again = train(settings.load(tmp_path / "r.toml", (*words, "ladder.confidence=0.501", "whole.learning_rate=find")))
+    assert all(log.cached for log in again.stages.values())
+
+
+def test_answers_averaged_over_views_and_backbones_are_a_rung_and_are_refitted(server, colours, tmp_path):
+    (tmp_path / "r.toml").write_text(helpers.recipe(colours, "averaged", "[validation]\nmax_rejected = 0.1"))
+    words = ("ladder.start_at=head", "ladder.stop_at=head", 'ladder.average=["views"]', "ladder.refit=true")
+    words += ('ladder.backbones=[{ weights = "random" }]', "ladder.ship=averaged")
+    words += (*BRIEF, "extract.engine=tensorflow")
+    done = train(settings.load(tmp_path / "r.toml", words))
+    assert [score.rung for score in done.ladder.scores] == ["head", "averaged"]
+    assert (done.model.rung, done.model.origin.averages) == ("averaged", ("head", "head"))
+    other = {"extract_backbone_2", "train_head_backbone_2", "refit_train_head_backbone_2"}
+    assert {"average", "refit_train_head", "refit_average", *other} <= done.stages.keys()
+    page = (home() / done.page.path).read_text()
+    assert "The chosen rung is the one that the recipe names." in page
+    assert "lite0 packaged; efficientnet_lite lite0 random" in page
+    version = tracking.client().get_model_version(done.version.name, done.version.version)
+    assert version.tags["headstart.backbone"] == "efficientnet_lite; efficientnet_lite"
+    network = load(home() / done.model.path)
+    photos = np.random.default_rng(0).uniform(0, 255, (4, *network.input_shape[1:])).astype("float32")
+    np.testing.assert_allclose(network.predict(photos[:, :, ::-1]), network.predict(photos), atol=1e-5)
