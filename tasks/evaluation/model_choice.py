@@ -26,6 +26,9 @@ from tasks.evaluation.statistics.clusters import Evidence
 
 #: Parts of the groups, each with a temperature that is fitted on the others.
 PARTS = 5
+DRAWS = 10_000
+#: The mean variance of a model's gaps counts as that of so many more groups.
+PRIOR = 4
 
 
 @dataclass(frozen=True)
@@ -140,14 +143,22 @@ def _behind(
     if not all(each.freedom for each in told):
         return float(gaps.max()), (-np.inf, np.inf)
     changes = changes[:, np.isfinite(changes).all(axis=0)]
+    free, variances = np.array([each.freedom for each in told]), changes.var(axis=1)
+    # The largest of several ratios tends to be one whose error seems small. Few groups are therefore helped by the
+    # other gaps: Smyth 2004, https://doi.org/10.2202/1544-6115.1027.
+    helped = (variances * free + variances.mean() * PRIOR) / (free + PRIOR)
     # Models that differ by the same on every unit have no variance; the next unit may still be another one.
-    free = np.array([each.freedom for each in told])
-    errors = np.maximum(changes.std(axis=1), np.abs(gaps) / (free + 1))
+    errors = np.maximum(np.sqrt(np.maximum(variances, helped)), np.abs(gaps) / (free + 1))
     studentised = np.divide(changes, errors[:, None], out=np.zeros_like(changes), where=errors[:, None] > 0)
     ratio = np.divide(gaps, errors, out=np.zeros_like(gaps), where=errors > 0)
     rivals = ratio >= min(-np.sqrt(2 * np.log(np.log(max(free.max(), 2) + 1))), ratio.max())
-    reach = max(float(np.quantile(studentised[rivals].max(axis=0), confidence)), float(norm.ppf(confidence)))
+    # Resamples of few groups have no tails.
+    unit = changes[rivals] / np.where(variances > 0, np.sqrt(variances * changes.shape[1]), 1)[rivals, None]
+    normal = np.random.default_rng(0).multivariate_normal(
+        np.zeros(len(unit)), unit @ unit.T, DRAWS, check_valid="ignore", method="eigh"
+    )
+    reach = max(float(np.quantile(of.max(axis=0), confidence)) for of in (studentised[rivals], normal.T))
     # The normal distribution's standard errors as Student's with the same tail.
-    errors *= [np.sqrt(each.inflation) * each.reach(2 * norm.sf(reach)) for each in told]
+    errors *= [np.sqrt(each.inflation) * each.reach(2 * norm.sf(max(reach, norm.ppf(confidence)))) for each in told]
     ends = gaps - errors, gaps + errors
     return float(gaps.max()), (float(ends[0].max()), float(ends[1].max()))

@@ -54,6 +54,20 @@ def soft(
     return labels, softmax(logits * sure, axis=1), in_groups(rows, each)
 
 
+#: Sizes of groups by name, drawn anew for each data set.
+SIZES: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
+    "60 lognormal groups": lambda random: np.maximum(random.lognormal(2.2, 1.2, 60).round(), 1).astype(int),
+    "one group of 300 and 49 of 4": lambda _: np.r_[300, np.full(49, 4)],
+    "8 groups of 40": lambda _: np.full(8, 40),
+}
+
+
+def unequal(random: np.random.Generator, sizes: str) -> np.ndarray:
+    """The groups, int[n], of rows in groups of such `SIZES`."""
+    found = SIZES[sizes](random)
+    return np.repeat(np.arange(len(found)), found)
+
+
 def share(of: Callable[[int], bool], seed: int, runs: int) -> tuple[float, float]:
     """The share of runs, each with a seed of its own, in which something is so, and its standard error."""
     found = np.array([of(seed * runs + run) for run in range(runs)], float)
@@ -62,7 +76,9 @@ def share(of: Callable[[int], bool], seed: int, runs: int) -> tuple[float, float
 
 def noise(random: np.random.Generator, rows: int, of: np.ndarray | None, alike: float = 0.1) -> np.ndarray:
     """Standard normal variables, float64[n], with the correlation `alike` within the groups `of`."""
-    return normal(random, (rows,), rows // (of.max() + 1), alike) if of is not None else random.normal(size=rows)
+    if of is None:
+        return random.normal(size=rows)
+    return np.sqrt(alike) * random.normal(size=of.max() + 1)[of] + np.sqrt(1 - alike) * random.normal(size=rows)
 
 
 def binary(labels: np.ndarray, of_label: np.ndarray) -> np.ndarray:

@@ -29,13 +29,13 @@ def interval(values: np.ndarray, confidence: float, seed: int, groups: np.ndarra
     """
     drawn = clusters.counts(groups, len(values), RESAMPLES, seed)
     means = drawn @ clusters.sums(values, groups) / (drawn @ clusters.sums(np.ones(len(values)), groups))
-    low, high = clusters.quantiles(means, confidence, _evidence(values, groups))
+    low, high = clusters.quantiles(means, confidence, evidence(values, groups))
     return _ends(float(low), float(high))
 
 
 def student(values: np.ndarray, confidence: float, groups: np.ndarray | None = None) -> tuple[float, float]:
     """As `interval`, by Student's distribution: for a `confidence` that resamples are too few for."""
-    middle, told = float(values.mean()), _evidence(values, groups)
+    middle, told = float(values.mean()), evidence(values, groups)
     if not told.freedom:
         return -MOST, MOST
     error = float(np.sqrt(told.inflation * (clusters.sums(values - middle, groups) ** 2).sum())) / len(values)
@@ -43,7 +43,8 @@ def student(values: np.ndarray, confidence: float, groups: np.ndarray | None = N
     return _ends(middle - reach, middle + reach)
 
 
-def _evidence(values: np.ndarray, groups: np.ndarray | None) -> clusters.Evidence:
+def evidence(values: np.ndarray, groups: np.ndarray | None) -> clusters.Evidence:
+    """What groups tell about the mean of float[n]."""
     return clusters.evidence(groups, len(values), clusters.alike(values, groups))
 
 

@@ -82,8 +82,11 @@ def mean(parts: list[Estimate], groups: np.ndarray | None) -> tuple[float, float
     ends[~known, 0] = ends[known, 0].mean() if known.any() else 0.5
     sums = clusters.sums(np.stack([part.influence for part in parts], axis=1), groups)
     size = np.sqrt((sums**2).sum(axis=0))
-    unit = sums / np.where(size > 0, size, 1)
+    unit = sums / np.where(size > 1e-12, size, 1)
     alike = unit.T @ unit
+    if len(unit) < len(parts[0].influence):
+        # One group shows no correlation, and few hardly any: there is one more, in which all parts move together.
+        alike = (alike * (len(unit) - 1) + 1) / len(unit)
     np.fill_diagonal(alike, 1.0)
     middle = float(ends[:, 0].mean())
     below, above = ((ends[:, 0] - ends[:, 1]), (ends[:, 2] - ends[:, 0]))
