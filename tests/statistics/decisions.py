@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from tasks.evaluation import gates, test_set_budget
 from tasks.evaluation.gates import Case
-from tasks.evaluation.statistics import paired
+from tasks.evaluation.statistics import clusters, paired, resampled
 from tests.statistics import draws
 
 EACH, ALIKE, LEVEL = 20, 0.1, 0.05
@@ -113,6 +113,30 @@ def _looks(grows: bool, seed: int) -> tuple[float, float]:
     return draws.share(once, seed, 300)
 
 
+def _looks_by(metric: str, seed: int) -> tuple[float, float]:
+    """Whether any of 30 equal challengers is promoted by the bootstrap of a metric, on 300 images that stay."""
+
+    def once(run: int) -> bool:
+        random, rows = np.random.default_rng(run), np.ones(300, bool)
+        labels, hard = random.integers(0, 2, 300), random.normal(size=300)
+        drawn, sign = resampled.Drawn(labels, run), -1 if metric in resampled.LOSSES else 1
+
+        def model() -> np.ndarray:
+            return draws.binary(labels, 1 / (1 + np.exp(-1.5 - 1.2 * hard - 0.9 * random.normal(size=300))))
+
+        champion = model()
+        old = drawn.score(metric, champion, rows)[1]
+        for look in range(30):
+            challenger = model()
+            changes = sign * (drawn.score(metric, challenger, rows)[1] - old)
+            told = paired.evidence(labels, (challenger, champion), None)
+            if clusters.quantiles(changes, 1 - test_set_budget.level(LEVEL, look) / 2, told)[0] > 0:
+                return True
+        return False
+
+    return draws.share(once, seed, 100)
+
+
 def _new_class(metric: str, seed: int) -> tuple[float, float]:
     """How often a challenger that is worse by 8 points replaces a champion that does not know a class of a tenth."""
 
@@ -190,6 +214,11 @@ LINES: list[tuple[str, str, Callable[[int], tuple[float, float]]]] = [
     ),
     ("gate, champion trained on a third of the test images", "a better model is kept out in at most 0.05", _trained_on),
     ("30 decisions on one test set", "any equal model is promoted in at most 0.05", partial(_looks, False)),
+    *(
+        (f"30 decisions by {metric} on one test set", "any equal model is promoted in at most 0.05", of)
+        for metric in ("log_loss", "balanced_accuracy")
+        for of in [partial(_looks_by, metric)]
+    ),
     ("30 decisions on a test set that grows", "any equal model is promoted in at most 0.05", partial(_looks, True)),
     *(
         (f"gate by {metric}, a class of 10 % is new", "a worse model is promoted in at most 0.025", of)
