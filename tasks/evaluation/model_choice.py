@@ -21,10 +21,14 @@ from functools import cache
 import numpy as np
 
 from tasks.evaluation import calibration
-from tasks.evaluation.statistics import bootstrap, clusters, resampled
+from tasks.evaluation.statistics import bootstrap, clusters, paired, resampled
+from tasks.evaluation.statistics.clusters import Evidence
 
 #: Parts of the groups, each with a temperature that is fitted on the others.
 PARTS = 5
+DRAWS = 10_000
+#: The mean variance of a model's gaps counts as that of so many more groups.
+PRIOR = 4
 
 
 @dataclass(frozen=True)
@@ -87,29 +91,37 @@ def compared(
     soft = [np.full(probabilities.shape, np.nan) for probabilities in each]
     for ours, probabilities, rows in zip(soft, each, there, strict=True):
         ours[rows] = tempered(labels[rows], probabilities[rows], seed, drawn.codes[rows])
-    sign = 1 if metric in resampled.LOSSES else -1
+    sign, most = (1, bootstrap.MOST) if metric in resampled.LOSSES else (-1, 1.0)
     masks: dict[bytes, np.ndarray] = {}
 
     @cache
     def score(model: int, rows: bytes) -> tuple[float, np.ndarray]:
         return drawn.score(metric, soft[model], masks[rows])
 
-    def of(model: int, *others: int) -> tuple[float, np.ndarray, int]:
-        """The metric on the rows that the others predict too, its resamples, and the number of groups."""
+    def of(model: int, *others: int) -> tuple[float, np.ndarray]:
+        """The metric on the rows that the others predict too, and its resamples."""
         rows = np.logical_and.reduce([there[at] for at in (model, *others)])
         masks[rows.tobytes()] = rows
-        return *score(model, rows.tobytes()), drawn.units(rows)
+        return score(model, rows.tobytes())
+
+    def told(model: int, other: int | None = None) -> Evidence:
+        """What the groups tell about the model, or about its difference from another."""
+        rows = there[model] if other is None else there[model] & there[other]
+        ours = soft[model][rows]
+        theirs = np.full_like(ours, 1 / ours.shape[1]) if other is None else soft[other][rows]
+        return paired.evidence(labels[rows], (ours, theirs), drawn.codes[rows])
 
     found = []
     for model in range(len(each)):
-        value, values, units = of(model)
-        low, high = clusters.quantiles(values[np.isfinite(values)], confidence, units)
+        value, values = of(model)
+        low, high = np.clip(clusters.quantiles(values[np.isfinite(values)], confidence, told(model)), 0, most)
         gap, ends = 0.0, (0.0, 0.0)
         if others := [at for at in range(len(each)) if at != model]:
             pairs = [(of(model, other), of(other, model)) for other in others]
             gaps = sign * np.array([ours[0] - theirs[0] for ours, theirs in pairs])
             changes = sign * np.array([ours[1] - theirs[1] for ours, theirs in pairs]) - gaps[:, None]
-            gap, ends = _behind(gaps, changes, np.array([ours[2] for ours, _ in pairs]), confidence)
+            gap, ends = _behind(gaps, changes, [told(model, other) for other in others], confidence)
+            ends = max(ends[0], -most), min(ends[1], most)
         found.append(Compared(value, (float(low), float(high)), gap, ends))
     return found
 
@@ -120,26 +132,33 @@ def cheapest(models: Sequence[Compared]) -> int:
 
 
 def _behind(
-    gaps: np.ndarray, changes: np.ndarray, units: np.ndarray, confidence: float
+    gaps: np.ndarray, changes: np.ndarray, told: Sequence[Evidence], confidence: float
 ) -> tuple[float, tuple[float, float]]:
-    """The largest of some gaps, float[others], with its interval; `changes`: bootstrapped, float[others, draws]."""
+    """The largest of some gaps, float[others], with its interval; `changes`: bootstrapped, float[others, draws].
+
+    `told`: what the groups tell about each gap; nothing, if there is only one.
+    """
     from scipy.stats import norm
 
+    if not all(each.freedom for each in told):
+        return float(gaps.max()), (-np.inf, np.inf)
     changes = changes[:, np.isfinite(changes).all(axis=0)]
+    free, variances = np.array([each.freedom for each in told]), changes.var(axis=1)
+    # The largest of several ratios tends to be one whose error seems small. Few groups are therefore helped by the
+    # other gaps: Smyth 2004, https://doi.org/10.2202/1544-6115.1027.
+    helped = (variances * free + variances.mean() * PRIOR) / (free + PRIOR)
     # Models that differ by the same on every unit have no variance; the next unit may still be another one.
-    errors = np.maximum(changes.std(axis=1), np.abs(gaps) / units)
+    errors = np.maximum(np.sqrt(np.maximum(variances, helped)), np.abs(gaps) / (free + 1))
     studentised = np.divide(changes, errors[:, None], out=np.zeros_like(changes), where=errors[:, None] > 0)
     ratio = np.divide(gaps, errors, out=np.zeros_like(gaps), where=errors > 0)
-    rivals = ratio >= min(-np.sqrt(2 * np.log(np.log(max(units.max(), 3)))), ratio.max())
-    reach = float(np.quantile(studentised[rivals].max(axis=0), confidence))
-    reach = _students(max(reach, float(norm.ppf(confidence))), int(units.min()))
-    ends = gaps - reach * errors, gaps + reach * errors
+    rivals = ratio >= min(-np.sqrt(2 * np.log(np.log(max(free.max(), 2) + 1))), ratio.max())
+    # Resamples of few groups have no tails.
+    unit = changes[rivals] / np.where(variances > 0, np.sqrt(variances * changes.shape[1]), 1)[rivals, None]
+    normal = np.random.default_rng(0).multivariate_normal(
+        np.zeros(len(unit)), unit @ unit.T, DRAWS, check_valid="ignore", method="eigh"
+    )
+    reach = max(float(np.quantile(of.max(axis=0), confidence)) for of in (studentised[rivals], normal.T))
+    # The normal distribution's standard errors as Student's with the same tail.
+    errors *= [np.sqrt(each.inflation) * each.reach(2 * norm.sf(max(reach, norm.ppf(confidence)))) for each in told]
+    ends = gaps - errors, gaps + errors
     return float(gaps.max()), (float(ends[0].max()), float(ends[1].max()))
-
-
-def _students(reach: float, units: int) -> float:
-    """Standard errors of the normal distribution as those of Student's with the same tail, for so few groups."""
-    from scipy.stats import norm, t
-
-    free = max(units - 1, 1)
-    return float(t.isf(norm.sf(reach), free) * np.sqrt(units / free))

@@ -13,15 +13,15 @@ RUNS = 300
 Drawn = tuple[np.ndarray, list[np.ndarray]]
 
 
-def equal(random: np.random.Generator, rows: int, each: int, better: float = 0.0) -> Drawn:
+def equal(random: np.random.Generator, rows: int, each: draws.Each, better: float = 0.0, alike: float = 0.1) -> Drawn:
     """Labels, and five rungs' probabilities; a row is equally hard for all, and the last rung may be better."""
     labels, of = random.integers(0, 2, rows), draws.in_groups(rows, each)
     hard = random.normal(1, 1.2, rows)
-    margins = [hard + 0.8 * draws.noise(random, rows, of) + better * (rung == 4) for rung in range(5)]
+    margins = [hard + 0.8 * draws.noise(random, rows, of, alike) + better * (rung == 4) for rung in range(5)]
     return labels, [draws.binary(labels, 1 / (1 + np.exp(-1.5 * margin))) for margin in margins]
 
 
-def stopped(random: np.random.Generator, rows: int, each: int) -> Drawn:
+def stopped(random: np.random.Generator, rows: int, each: draws.Each) -> Drawn:
     """As `equal`, but the four dearer rungs are each the best of three epochs, chosen on the same rows."""
     labels, of = random.integers(0, 2, rows), draws.in_groups(rows, each)
     hard, found = random.normal(1, 1.2, rows), []
@@ -33,7 +33,7 @@ def stopped(random: np.random.Generator, rows: int, each: int) -> Drawn:
     return labels, found
 
 
-def heavy(random: np.random.Generator, rows: int, each: int) -> Drawn:
+def heavy(random: np.random.Generator, rows: int, each: draws.Each) -> Drawn:
     """Five rungs whose losses are the same but for noise, and heavy-tailed."""
     labels, of = random.integers(0, 2, rows), draws.in_groups(rows, each)
     loss = random.exponential(0.35, rows)
@@ -46,7 +46,7 @@ def dearer(
     draw: Callable[..., Drawn],
     metric: str,
     rows: int,
-    each: int,
+    each: draws.Each,
     **others: float,
 ) -> tuple[float, float]:
     """How often a dearer rung than the first is taken, and the Monte-Carlo error of that."""
@@ -75,4 +75,12 @@ LINES = [
     )
     for rows, each in ((400, 1), (400, 20))
     for metric in (("log_loss", "accuracy") if draw is equal else ("log_loss",))
+] + [
+    (
+        f"ladder by {metric}, {each}",
+        _LEVEL,
+        partial(dearer, draw=partial(equal, alike=0.2), metric=metric, rows=int(sizes.sum()), each=each),
+    )
+    for each, sizes in draws.UNEQUAL.items()
+    for metric in ("log_loss", "accuracy")
 ]

@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from tasks.evaluation import gates, test_set_budget
 from tasks.evaluation.gates import Case
-from tasks.evaluation.statistics import paired
+from tasks.evaluation.statistics import clusters, paired, resampled
 from tests.statistics import draws
 
 EACH, ALIKE, LEVEL = 20, 0.1, 0.05
@@ -18,10 +18,15 @@ COMMON = 0.7
 
 
 def models(
-    seed: int, rows: int, accuracy: tuple[float, float], each: int = 1, shares: tuple[float, ...] = (0.5, 0.5)
+    seed: int,
+    rows: int,
+    accuracy: tuple[float, float],
+    each: draws.Each = 1,
+    shares: tuple[float, ...] = (0.5, 0.5),
+    alike: float = ALIKE,
 ) -> Case:
     """A challenger and a champion with these accuracies, on rows alone or in groups."""
-    random, classes, alike = np.random.default_rng(seed), len(shares), ALIKE if each > 1 else 0.0
+    random, classes, alike = np.random.default_rng(seed), len(shares), 0.0 if each == 1 else alike
     labels, hard = random.choice(classes, rows, p=shares), draws.normal(random, (rows,), each, alike)
     answers = []
     for share in accuracy:
@@ -41,6 +46,18 @@ def promoted(case: Case, gate: str = "not_worse_than_champion", **options: objec
 
 def _equal(metric: str, rows: int, each: int, runs: int, seed: int) -> tuple[float, float]:
     return draws.share(lambda run: promoted(models(run, rows, (0.85, 0.85), each), metric=metric), seed, runs)
+
+
+def _worse(each: str, gate: str, seed: int, **options: float) -> tuple[float, float]:
+    """How often a gate passes that allows just what is true: a loss of 5 points, or such a share of negative flips."""
+    rows = int(draws.UNEQUAL[each].sum())
+
+    def of(run: int) -> Case:
+        return models(run, rows, (0.85, 0.85 if gate == "max_negative_flips" else 0.90), each, alike=0.25)
+
+    if gate == "max_negative_flips":
+        options = {"at_most": float(np.mean([(of(10**6 + run).pair.gains < 0).mean() for run in range(100)]))}
+    return draws.share(lambda run: promoted(of(run), gate, **options), seed, 400)
 
 
 def _better(rows: int, each: int, seed: int) -> tuple[float, float]:
@@ -94,6 +111,30 @@ def _looks(grows: bool, seed: int) -> tuple[float, float]:
         return False
 
     return draws.share(once, seed, 300)
+
+
+def _looks_by(metric: str, seed: int) -> tuple[float, float]:
+    """Whether any of 30 equal challengers is promoted by the bootstrap of a metric, on 300 images that stay."""
+
+    def once(run: int) -> bool:
+        random, rows = np.random.default_rng(run), np.ones(300, bool)
+        labels, hard = random.integers(0, 2, 300), random.normal(size=300)
+        drawn, sign = resampled.Drawn(labels, run), -1 if metric in resampled.LOSSES else 1
+
+        def model() -> np.ndarray:
+            return draws.binary(labels, 1 / (1 + np.exp(-1.5 - 1.2 * hard - 0.9 * random.normal(size=300))))
+
+        champion = model()
+        old = drawn.score(metric, champion, rows)[1]
+        for look in range(30):
+            challenger = model()
+            changes = sign * (drawn.score(metric, challenger, rows)[1] - old)
+            told = paired.evidence(labels, (challenger, champion), None)
+            if clusters.quantiles(changes, 1 - test_set_budget.level(LEVEL, look) / 2, told)[0] > 0:
+                return True
+        return False
+
+    return draws.share(once, seed, 100)
 
 
 def _new_class(metric: str, seed: int) -> tuple[float, float]:
@@ -162,8 +203,22 @@ LINES: list[tuple[str, str, Callable[[int], tuple[float, float]]]] = [
     ("gate by accuracy, 650 images, 5 points better", "is promoted in at least 0.80", partial(_better, 650, 1)),
     ("interval of a gain of 3 points, 650 images", "0.93 to 0.97", partial(_covered, 650, 1)),
     ("interval of a gain of 3 points, 660 in groups of 20", "0.93 to 0.97", partial(_covered, 660, EACH)),
+    *(
+        (f"{name}, {each}", "passes in at most 0.025", partial(_worse, each, gate, **options))
+        for each in draws.UNEQUAL
+        for name, gate, options in (
+            ("gate with a margin of 5 points, a model is worse by them", "not_worse_than_champion", {"margin": 0.05}),
+            ("max_negative_flips, as many as are allowed", "max_negative_flips", {}),
+        )
+        if each != "8 groups of 40"  # too few are undecided
+    ),
     ("gate, champion trained on a third of the test images", "a better model is kept out in at most 0.05", _trained_on),
     ("30 decisions on one test set", "any equal model is promoted in at most 0.05", partial(_looks, False)),
+    *(
+        (f"30 decisions by {metric} on one test set", "any equal model is promoted in at most 0.05", of)
+        for metric in ("log_loss", "balanced_accuracy")
+        for of in [partial(_looks_by, metric)]
+    ),
     ("30 decisions on a test set that grows", "any equal model is promoted in at most 0.05", partial(_looks, True)),
     *(
         (f"gate by {metric}, a class of 10 % is new", "a worse model is promoted in at most 0.025", of)

@@ -29,15 +29,15 @@ def _calibration_error(sure: float) -> float:
     return metrics.evaluate(*draws.soft(0, MANY, 4, sure=sure)[:2])["ece"] if sure != 1 else 0.0
 
 
-def _covered(name: str, rows: int, each: int, seed: int) -> tuple[float, float]:
+def _covered(name: str, rows: int, each: draws.Each, seed: int) -> tuple[float, float]:
     """How often the interval of a metric holds the metric of very many rows."""
 
     def once(run: int) -> bool:
-        drawn = draws.classified(1 + run, SHARES, RECALLS, rows, each, ALIKE if each > 1 else 0.0)
+        drawn = draws.classified(1 + run, SHARES, RECALLS, rows, each, ALIKE if each != 1 else 0.0)
         low, high = metrics.interval(name, *drawn[:2], run, drawn[2])
         return low <= _truth(name) <= high
 
-    return draws.share(once, seed, RUNS if name != "log_loss" else 400)
+    return draws.share(once, seed, RUNS if name != "log_loss" and isinstance(each, int) else 400)
 
 
 def _error_covered(sure: float, rows: int, each: int, seed: int) -> tuple[float, float]:
@@ -122,6 +122,11 @@ LINES: list[tuple[str, str, Callable[[int], tuple[float, float]]]] = [
     ),
     ("interval of log_loss, 200 images", "0.93 to 0.97", partial(_covered, "log_loss", 200, 1)),
     ("interval of log_loss, 1000 images in groups of 20", "0.93 to 0.97", partial(_covered, "log_loss", 1000, EACH)),
+    *(
+        (f"interval of {name}, {each}", "at least 0.93", partial(_covered, name, int(sizes.sum()), each))
+        for each, sizes in draws.UNEQUAL.items()
+        for name in ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss")
+    ),
     ("interval of ece, calibrated, 650 images", "at least 0.95", partial(_error_covered, 1.0, 650, 1)),
     ("interval of ece, overconfident, 650 images", "0.93 to 1", partial(_error_covered, 2.0, 650, 1)),
     ("interval of ece, overconfident, 1000 in groups of 20", "0.93 to 1", partial(_error_covered, 2.0, 1000, EACH)),

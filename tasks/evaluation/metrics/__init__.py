@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tasks.evaluation.statistics import clusters
+from tasks.evaluation.statistics import bootstrap, clusters
 from tasks.runtime import plugins
 
 RESAMPLES = 1000
@@ -64,5 +64,7 @@ def bootstrapped(
     for times in drawn:
         rows = np.repeat(every, times[code])
         found.append(score(labels[rows], probabilities[rows]))
-    low, high = clusters.quantiles(np.array(found), 1 - level / 2, drawn.shape[1])
+    own = np.stack([bootstrap.correct(labels, probabilities), bootstrap.losses(labels, probabilities)], axis=1)
+    told = clusters.evidence(groups, len(labels), clusters.alike(own, groups))
+    low, high = clusters.quantiles(np.array(found), 1 - level / 2, told)
     return float(low), float(high)

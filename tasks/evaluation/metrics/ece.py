@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tasks.evaluation.statistics import clusters
+from tasks.evaluation.statistics import bootstrap, clusters
 
 BINS = 15
 HIGHER_IS_BETTER = False
@@ -39,7 +39,11 @@ def interval(
     """The multiples of the gaps under which as large, or as small, a sum as that seen is not rarer than level / 2."""
     gaps, noise, alike = _gaps(labels, probabilities, groups)
     random = np.random.default_rng(seed)
-    noise = noise * clusters.reach(level, groups, len(labels)) / clusters.reach(level, None, len(labels))
+    right = bootstrap.correct(labels, probabilities)
+    times = clusters.reach(level, right, groups) / clusters.reach(level, right, None)
+    if not np.isfinite(times):
+        return 0.0, 1.0
+    noise = noise * times
     drawn = random.multivariate_normal(
         np.zeros(len(gaps)), alike * np.outer(noise, noise), DRAWS, check_valid="ignore", method="eigh"
     )

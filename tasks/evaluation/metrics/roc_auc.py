@@ -68,12 +68,17 @@ def _area(own: np.ndarray, scores: np.ndarray, groups: np.ndarray | None, level:
         pairs = ((rows + others) / 2 - 1) * ((1 - far) / (2 - far) + far / (1 + far))
         return float(far * (1 - far) * (1 + pairs) / (rows * others))
 
-    units, sums = clusters.number(groups, len(own)), clusters.sums(influence, groups)
-    found = float((sums**2).sum()) * (units / max(units - 1, 1) if units < len(own) else 1)
-    factor = found / variance(area) if 0 < area < 1 else len(own) / units
-    rarer = min(clusters.number(None if groups is None else groups[side], int(side.sum())) for side in (own, ~own))
+    # The less certain side decides: of a rare class, the groups are fewer and more unequal.
+    sides = [(placed[side], None if groups is None else groups[side]) for side in (own, ~own)]
+    reach, edge = max(clusters.reach(level, *side) for side in sides), 1e-9
+    if not np.isfinite(reach):
+        return Estimate(area, 0.0, 1.0, influence)
+    found = float((clusters.sums(influence, groups) ** 2).sum())
+    if clusters.number(groups, len(own)) < len(own):
+        found *= max(clusters.evidence(of, len(each), clusters.alike(each, of)).inflation for each, of in sides)
+    factor = found / variance(area) if 0 < area < 1 else clusters.design_effect(np.zeros(len(own)), groups)
+    rarer = min(clusters.number(of, len(each)) for each, of in sides)
     factor = max(factor, (factor * (rarer - 1) + PRIOR) / (rarer - 1 + PRIOR))
-    reach, edge = clusters.reach(level, groups, len(own)), 1e-9
 
     def beyond(at: float) -> float:
         return abs(at - area) - reach * float(np.sqrt(factor * variance(at)))

@@ -13,6 +13,8 @@ from tasks.records import Gain
 RESAMPLES = 2000
 #: Smaller probabilities are raised to this one, so that the log loss is finite.
 FLOOR = 1e-7
+#: No log loss, and no difference of two, is larger.
+MOST = float(-np.log(FLOOR))
 
 
 def losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -21,22 +23,33 @@ def losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def interval(values: np.ndarray, confidence: float, seed: int, groups: np.ndarray | None = None) -> tuple[float, float]:
-    """Bootstrap interval of the mean of float[n]; `confidence` is one-sided, for each end. `groups`: see `clusters`."""
+    """Bootstrap interval of the mean of float[n]; `confidence` is one-sided, for each end. `groups`: see `clusters`.
+
+    Values are losses or their differences, so the interval of one row, or of one group, ends at `MOST`.
+    """
     drawn = clusters.counts(groups, len(values), RESAMPLES, seed)
     means = drawn @ clusters.sums(values, groups) / (drawn @ clusters.sums(np.ones(len(values)), groups))
-    low, high = clusters.quantiles(means, confidence, drawn.shape[1])
-    return float(low), float(high)
+    low, high = clusters.quantiles(means, confidence, evidence(values, groups))
+    return _ends(float(low), float(high))
 
 
 def student(values: np.ndarray, confidence: float, groups: np.ndarray | None = None) -> tuple[float, float]:
     """As `interval`, by Student's distribution: for a `confidence` that resamples are too few for."""
-    from scipy.stats import t
+    middle, told = float(values.mean()), evidence(values, groups)
+    if not told.freedom:
+        return -MOST, MOST
+    error = float(np.sqrt(told.inflation * (clusters.sums(values - middle, groups) ** 2).sum())) / len(values)
+    reach = told.reach(2 * (1 - confidence)) * error
+    return _ends(middle - reach, middle + reach)
 
-    units = clusters.number(groups, len(values))
-    parts = clusters.sums(values - values.mean(), groups)
-    error = np.sqrt(units / max(units - 1, 1) * (parts**2).sum()) / len(values)
-    reach = float(t.ppf(confidence, max(units - 1, 1)) * error)
-    return float(values.mean()) - reach, float(values.mean()) + reach
+
+def evidence(values: np.ndarray, groups: np.ndarray | None) -> clusters.Evidence:
+    """What groups tell about the mean of float[n]."""
+    return clusters.evidence(groups, len(values), clusters.alike(values, groups))
+
+
+def _ends(low: float, high: float) -> tuple[float, float]:
+    return max(low, -MOST), min(high, MOST)
 
 
 #: One-sided, for each end, so that 95 % are inside.

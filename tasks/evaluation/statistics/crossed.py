@@ -36,6 +36,8 @@ class Mean:
     trainings: int
     rows: int
     units: int
+    #: Degrees of freedom of the variance from rows: of `clusters.Evidence`.
+    freedom: float
 
     def interval(self, level: float) -> tuple[float, float]:
         """Two-sided interval. Of a single training it is that of this training on other rows."""
@@ -78,7 +80,9 @@ class Mean:
         from scipy.special import chdtri, stdtrit
 
         variance, of_trainings, of_rows, of_both = self._parts(trainings, times)
-        others, units = max(trainings - 1, 1), max(self.units * times - 1, 1)
+        if not self.freedom:
+            return np.inf
+        others, units = max(trainings - 1, 1), self.freedom * times
         most = of_trainings * others / chdtri(others, SURE)
         parts = most, max(of_rows - of_both, 0.0)
         freedom = sum(part**2 / of for part, of in zip(parts, (others, units), strict=True))
@@ -90,8 +94,8 @@ def mean(values: np.ndarray, groups: np.ndarray | None = None) -> Mean:
     """The mean of float[trainings, rows], from -1 to 1; `groups`: int[rows], see `clusters`."""
     trainings, rows = values.shape
     of_trainings, of_rows, of_both = (float(part[0, 0]) for part in _variances(values[:, :, None], groups))
-    units = clusters.number(groups, rows)
-    return Mean(float(values.mean()), of_trainings, of_rows, of_both, trainings, rows, units)
+    units, told = clusters.number(groups, rows), _evidence(values.mean(axis=0), groups)
+    return Mean(float(values.mean()), of_trainings, of_rows, of_both, trainings, rows, units, told.freedom)
 
 
 def covariance(values: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
@@ -107,12 +111,16 @@ def covariance(values: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
 def _variances(values: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Covariances of means from trainings, rows, and what is particular to both, each float64[k, k]."""
     trainings, rows = values.shape[:2]
-    units = clusters.number(groups, rows)
-    few, fewer = units / max(units - 1, 1), 1 / max(trainings * (trainings - 1), 1)
     of_training, of_row = values.mean(axis=1), values.mean(axis=0)
+    told, fewer = _evidence(of_row, groups), 1 / max(trainings * (trainings - 1), 1)
+    few = told.inflation if told.freedom else 1.0
     middle = of_row.mean(axis=0)
     own = clusters.sums(np.moveaxis(values - of_training[:, None] - of_row + middle, 1, 0), groups) / rows
     row = clusters.sums(of_row - middle, groups) / rows
     training = of_training - middle
     both = np.tensordot(own, own, ((0, 1), (0, 1)))
     return training.T @ training * fewer, few * row.T @ row, few * fewer * both
+
+
+def _evidence(of_row: np.ndarray, groups: np.ndarray | None) -> clusters.Evidence:
+    return clusters.evidence(groups, len(of_row), clusters.alike(of_row, groups))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tasks.evaluation.statistics import clusters
+from tasks.evaluation.statistics.bootstrap import losses
 
 RESAMPLES = 2000
 #: Search range of a difference; at -1 and 1 it has no variance.
@@ -77,7 +78,7 @@ def shares(gains: np.ndarray, level: float, groups: np.ndarray | None = None) ->
     from scipy.optimize import brentq
 
     rows, units = len(gains), clusters.number(groups, len(gains))
-    effective, reach = clusters.effective(gains, groups), clusters.reach(level, groups, rows)
+    effective, reach = clusters.effective(gains, groups), clusters.reach(level, gains, groups)
     fixed, broken = (float((sign * gains > 0).mean()) for sign in (1, -1))
 
     def score(delta: float) -> float:
@@ -113,8 +114,8 @@ def bootstrap(
 
     The same groups are drawn for both (`clusters.counts`, `clusters.quantiles`).
     """
-    rows, units = len(labels), clusters.number(groups, len(labels))
-    code = clusters.codes(groups, rows)
+    rows, code = len(labels), clusters.codes(groups, len(labels))
+    units, told = clusters.number(groups, rows), evidence(labels, models, groups)
     order, sizes = np.argsort(code, kind="stable"), np.bincount(code)
 
     def difference(chosen: np.ndarray) -> float:
@@ -126,9 +127,16 @@ def bootstrap(
         for often in clusters.counts(groups, rows, RESAMPLES, seed).astype(int)
     ]
     drawn = [value for value in drawn if np.isfinite(value)]  # a metric needs two classes
-    low, high = clusters.quantiles(np.array(drawn), 1 - level / 2, units)
-    spread = float(np.std(drawn) * np.sqrt(units))
+    low, high = clusters.quantiles(np.array(drawn), 1 - level / 2, told)
+    spread = float(np.std(drawn) * np.sqrt(units * (told.inflation if told.freedom else 1)))
     return Difference(difference(np.arange(rows)), float(low), float(high), spread, rows, units, units)
+
+
+def evidence(labels: np.ndarray, models: tuple[np.ndarray, np.ndarray], groups: np.ndarray | None) -> clusters.Evidence:
+    """What groups tell about the difference of two models, by whose answers or losses they are more alike."""
+    new, old = models
+    changed = np.stack([gains(labels, new, old), losses(labels, new) - losses(labels, old)], axis=1)
+    return clusters.evidence(groups, len(labels), clusters.alike(changed, groups))
 
 
 def more_rows(found: Sequence[tuple[Difference, float]], target: float, level: float, power: float) -> int | None:

@@ -23,15 +23,15 @@ class Estimate:
 
 
 def wilson(hits: np.ndarray, groups: np.ndarray | None, level: float = 0.05) -> tuple[float, float]:
-    """Interval of a share, within 0 to 1 and never a point; 0 to 1 without rows.
+    """Interval of a share, within 0 to 1 and never a point; 0 to 1 without rows, and of one group.
 
     Wilson 1927, Journal of the American Statistical Association 22:209-212, with the effective number of rows (Rao and
     Scott 1992) and Student's quantile for groups. Groups are independent of each other.
     """
-    if not len(hits):
+    square = clusters.reach(level, hits, groups) ** 2
+    if not len(hits) or not np.isfinite(square):
         return 0.0, 1.0
     share, rows = float(np.mean(hits)), clusters.effective(hits.astype(np.float64), groups)
-    square = clusters.reach(level, groups, len(hits)) ** 2
     middle, reach = share + square / (2 * rows), np.sqrt(square * (share * (1 - share) + square / (4 * rows)) / rows)
     low, high = (middle - reach) / (1 + square / rows), (middle + reach) / (1 + square / rows)
     return float(max(low, 0.0)), float(min(high, 1.0))
@@ -53,18 +53,20 @@ def exact(hits: np.ndarray, groups: np.ndarray | None, level: float) -> tuple[fl
     from statsmodels.stats.proportion import proportion_confint
 
     right, rows = counted(hits, groups, level / 2)
+    if not rows:
+        return 0.0, 1.0
     low, high = proportion_confint(right, rows, level, method="beta")
     return float(low), float(high)
 
 
 def counted(hits: np.ndarray, groups: np.ndarray | None, level: float) -> tuple[float, float]:
-    """Hits and rows, as real numbers, that tell as much as these in their groups at a one-sided level.
+    """Hits and rows, as real numbers, that tell as much as these in their groups at a one-sided level; 0 of one group.
 
     Korn and Graubard 1998, Confidence intervals for proportions with small expected number of positive counts estimated
     from survey data, Survey Methodology 24:193-201.
     """
     rows = clusters.effective(hits.astype(np.float64), groups)
-    rows *= (clusters.reach(2 * level, None, len(hits)) / clusters.reach(2 * level, groups, len(hits))) ** 2
+    rows *= (clusters.reach(2 * level, hits, None) / clusters.reach(2 * level, hits, groups)) ** 2
     return float(np.mean(hits)) * rows, rows
 
 
@@ -80,8 +82,11 @@ def mean(parts: list[Estimate], groups: np.ndarray | None) -> tuple[float, float
     ends[~known, 0] = ends[known, 0].mean() if known.any() else 0.5
     sums = clusters.sums(np.stack([part.influence for part in parts], axis=1), groups)
     size = np.sqrt((sums**2).sum(axis=0))
-    unit = sums / np.where(size > 0, size, 1)
+    unit = sums / np.where(size > 1e-12, size, 1)
     alike = unit.T @ unit
+    if len(unit) < len(parts[0].influence):
+        # One group shows no correlation, and few hardly any: there is one more, in which all parts move together.
+        alike = (alike * (len(unit) - 1) + 1) / len(unit)
     np.fill_diagonal(alike, 1.0)
     middle = float(ends[:, 0].mean())
     below, above = ((ends[:, 0] - ends[:, 1]), (ends[:, 2] - ends[:, 0]))

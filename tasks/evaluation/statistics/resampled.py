@@ -20,10 +20,6 @@ class Drawn:
         self.labels, self.codes = labels, clusters.codes(groups, len(labels))
         self.counts = clusters.counts(groups, len(labels), bootstrap.RESAMPLES, seed)
 
-    def units(self, rows: np.ndarray) -> int:
-        """How many groups some rows, bool[n], are of."""
-        return len(np.unique(self.codes[rows]))
-
     def score(self, metric: str, probabilities: np.ndarray, rows: np.ndarray) -> tuple[float, np.ndarray]:
         """The metric of some rows, bool[n], of float[n, classes], and of each resample, float64[resamples]."""
         parts = np.zeros((self.counts.shape[1], *_parts(metric, self.labels[:1], probabilities[:1]).shape[1:]))

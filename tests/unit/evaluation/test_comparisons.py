@@ -64,7 +64,7 @@ def test_the_luck_of_a_training_and_of_a_row_are_both_counted():
     narrow, wide = ((high - low) for low, high in (calm.interval(0.05), lucky.interval(0.05)))
     assert wide > 3 * narrow
     # More trainings help where these differ, and more rows where rows do.
-    moved = {name: crossed.Mean(0.05, *parts, 4, 500, 500) for name, parts in _PARTS.items()}
+    moved = {name: crossed.Mean(0.05, *parts, 4, 500, 500, 499) for name, parts in _PARTS.items()}
     assert moved["trainings"].more_trainings(0.0, 0.05, 0.8) < 30
     assert moved["trainings"].more_rows(0.0, 0.05, 0.8) is None
     assert moved["rows"].more_trainings(0.0, 0.05, 0.8) is None

@@ -125,3 +125,14 @@ def test_the_calibration_error_of_an_overconfident_network_is_found():
     ends = [metrics.interval("ece", *_calibrated(1 + seed, 300, 2.0), seed) for seed in range(40)]
     assert sum(low <= truth <= high for low, high in ends) >= 34
     assert np.mean([low for low, _ in ends]) > 0.05
+
+
+def test_a_log_loss_of_a_few_images_that_are_all_right_is_not_certain():
+    labels = np.arange(12) % 2
+    said = np.where(np.eye(2)[labels] == 1, 0.9, 0.1)
+    few, certain = (metrics.interval("log_loss", labels, each, 0) for each in (said, np.round(said)))
+    assert few[0] < -np.log(0.9) - 0.03
+    assert few[1] > -np.log(0.9) + 0.05
+    assert certain[0] == 0
+    assert certain[1] > 1
+    assert metrics.interval("log_loss", labels[:1], said[:1], 0)[1] > 16
