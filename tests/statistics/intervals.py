@@ -13,6 +13,8 @@ from tests.statistics import draws
 #: The rare class has 1.5 % of the rows.
 SHARES, RECALLS = [0.7, 0.285, 0.015], [0.9, 0.85, 0.8]
 MANY, RUNS = 300_000, 1000
+#: Recall of each of many classes.
+EQUAL = 0.95
 #: Rows of a group, and how alike they are: the correlation of rights and wrongs is about 0.1.
 EACH, ALIKE = 20, 0.25
 #: The required precision of answers, and the required coverage of sets.
@@ -38,6 +40,18 @@ def _covered(name: str, rows: int, each: int, seed: int) -> tuple[float, float]:
         return low <= _truth(name) <= high
 
     return draws.share(once, seed, RUNS if name != "log_loss" else 400)
+
+
+def _many_covered(name: str, classes: int, rows: int, each: int, seed: int) -> tuple[float, float]:
+    """The same with many equal classes, whose recall and F1 are 0.95."""
+
+    def once(run: int) -> bool:
+        shares, recalls = [1 / classes] * classes, [EQUAL] * classes
+        labels, said, groups = draws.classified(1 + run, shares, recalls, rows, each, ALIKE if each > 1 else 0.0)
+        low, high = metrics.interval(name, labels, said, run, groups)
+        return low <= EQUAL <= high
+
+    return draws.share(once, seed, RUNS)
 
 
 def _error_covered(sure: float, rows: int, each: int, seed: int) -> tuple[float, float]:
@@ -113,12 +127,22 @@ def _gap_seen(each: int, seed: int) -> tuple[float, float]:
     return draws.share(once, seed, 400)
 
 
+def _grouped(each: int) -> str:
+    return f" in groups of {each}" if each > 1 else ""
+
+
 LINES: list[tuple[str, str, Callable[[int], tuple[float, float]]]] = [
     *(
-        (f"interval of {name}, {rows} images{f' in groups of {each}' if each > 1 else ''}", "0.93 to 0.97", of)
+        (f"interval of {name}, {rows} images{_grouped(each)}", "0.93 to 0.97", of)
         for name in ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc")
         for rows, each in ((200, 1), (650, 1), (1000, EACH))
         for of in [partial(_covered, name, rows, each)]
+    ),
+    *(
+        (f"interval of {name}, {classes} classes, {rows} images{_grouped(each)}", "0.93 to 0.97", of)
+        for name in ("balanced_accuracy", "macro_f1")
+        for classes, rows, each in ((10, 200, 1), (30, 200, 1), (100, 650, 1), (30, 1000, EACH))
+        for of in [partial(_many_covered, name, classes, rows, each)]
     ),
     ("interval of log_loss, 200 images", "0.93 to 0.97", partial(_covered, "log_loss", 200, 1)),
     ("interval of log_loss, 1000 images in groups of 20", "0.93 to 0.97", partial(_covered, "log_loss", 1000, EACH)),
