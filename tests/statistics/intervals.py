@@ -65,15 +65,27 @@ def _error_covered(sure: float, rows: int, each: int, seed: int) -> tuple[float,
     return draws.share(once, seed, 150)
 
 
-def _calibrated_fails(rows: int, seed: int) -> tuple[float, float]:
-    """How often a calibrated network fails the gate."""
+def _judged(outcome: str, at_most: float, rows: int, each: int, seed: int) -> tuple[float, float]:
+    """How often the gate judges a calibrated network so."""
 
     def once(run: int) -> bool:
-        labels, said, _ = draws.soft(run, rows, 4)
-        found = gates.run({"max_calibration_error": {"at_most": 0.05}}, Case(labels, tuple("abcd"), said, seed=run))
-        return found[0].outcome == "failed"
+        labels, said, groups = draws.soft(run, rows, 4, each=each, alike=ALIKE if each > 1 else 0.0)
+        case = Case(labels, tuple("abcd"), said, groups=groups, seed=run)
+        return gates.run({"max_calibration_error": {"at_most": at_most}}, case)[0].outcome == outcome
 
     return draws.share(once, seed, 150)
+
+
+def _too_sure_passes(rows: int, each: int, seed: int) -> tuple[float, float]:
+    """How often a network passes that is always sure, and right in 0.88, where a group is right or wrong as one."""
+
+    def once(run: int) -> bool:
+        wrong = np.repeat(np.random.default_rng(run).random(rows // each) >= 0.88, each)
+        said = np.tile([0.9999, 0.0001], (rows, 1))
+        case = Case(wrong.astype(int), ("a", "b"), said, groups=draws.in_groups(rows, each), seed=run)
+        return gates.run({"max_calibration_error": {"at_most": 0.1}}, case)[0].outcome == "passed"
+
+    return draws.share(once, seed, 400)
 
 
 def _held(images: tuple[int, ...], each: int, seed: int) -> tuple[float, float]:
@@ -149,7 +161,18 @@ LINES: list[tuple[str, str, Callable[[int], tuple[float, float]]]] = [
     ("interval of ece, calibrated, 650 images", "at least 0.95", partial(_error_covered, 1.0, 650, 1)),
     ("interval of ece, overconfident, 650 images", "0.93 to 1", partial(_error_covered, 2.0, 650, 1)),
     ("interval of ece, overconfident, 1000 in groups of 20", "0.93 to 1", partial(_error_covered, 2.0, 1000, EACH)),
-    ("max_calibration_error, calibrated, 100 images", "fails in at most 0.03", partial(_calibrated_fails, 100)),
+    ("max_calibration_error, calibrated, 100 images", "fails in at most 0.03", partial(_judged, "failed", 0.05, 100, 1)),
+    ("max_calibration_error, calibrated, 650 images", "passes in at least 0.95", partial(_judged, "passed", 0.1, 650, 1)),
+    (
+        "max_calibration_error, calibrated, 1000 images in groups of 20",
+        "passes in at least 0.95",
+        partial(_judged, "passed", 0.1, 1000, EACH),
+    ),
+    *(
+        (f"max_calibration_error, error 0.12, {rows} images{_grouped(each)}", "passes in at most 0.025", of)
+        for rows, each in ((10, 1), (60, 1), (200, EACH), (1000, EACH))
+        for of in [partial(_too_sure_passes, rows, each)]
+    ),
     ("prediction sets, class of 5 images", "at least 0.90", partial(_held, (60, 30, 5), 1)),
     ("prediction sets, class of 30 images", "at least 0.90", partial(_held, (60, 30, 30), 1)),
     ("prediction sets, class of 20 groups of 5", "at least 0.90", partial(_held, (100, 100, 100), 5)),

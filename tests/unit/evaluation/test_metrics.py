@@ -144,3 +144,14 @@ def test_the_calibration_error_of_an_overconfident_network_is_found():
     ends = [metrics.interval("ece", *_calibrated(1 + seed, 300, 2.0), seed) for seed in range(40)]
     assert sum(low <= truth <= high for low, high in ends) >= 34
     assert np.mean([low for low, _ in ends]) > 0.05
+
+
+def test_a_few_sure_answers_that_are_all_right_do_not_show_that_none_is_wrong():
+    def high(n, groups=None):
+        sure = np.tile([0.99999, 0.00001], (n, 1))
+        return metrics.interval("ece", np.zeros(n, int), sure, 0, groups)[1]
+
+    assert high(5) > 0.4
+    assert 0.1 < high(30) < 0.15
+    assert high(100) < 0.05
+    assert high(100, np.arange(100) // 20) > 0.4  # five groups
