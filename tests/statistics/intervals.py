@@ -13,6 +13,8 @@ from tests.statistics import draws
 #: The rare class has 1.5 % of the rows.
 SHARES, RECALLS = [0.7, 0.285, 0.015], [0.9, 0.85, 0.8]
 MANY, RUNS = 300_000, 1000
+#: Recall of each of many classes.
+EQUAL = 0.95
 #: Rows of a group, and how alike they are: the correlation of rights and wrongs is about 0.1.
 EACH, ALIKE = 20, 0.25
 #: The required precision of answers, and the required coverage of sets.
@@ -40,6 +42,18 @@ def _covered(name: str, rows: int, each: draws.Each, seed: int) -> tuple[float, 
     return draws.share(once, seed, RUNS if name != "log_loss" and isinstance(each, int) else 400)
 
 
+def _many_covered(name: str, classes: int, rows: int, each: int, seed: int) -> tuple[float, float]:
+    """The same with many equal classes, whose recall and F1 are 0.95."""
+
+    def once(run: int) -> bool:
+        shares, recalls = [1 / classes] * classes, [EQUAL] * classes
+        labels, said, groups = draws.classified(1 + run, shares, recalls, rows, each, ALIKE if each > 1 else 0.0)
+        low, high = metrics.interval(name, labels, said, run, groups)
+        return low <= EQUAL <= high
+
+    return draws.share(once, seed, RUNS)
+
+
 def _error_covered(sure: float, rows: int, each: int, seed: int) -> tuple[float, float]:
     """How often the interval of the calibration error holds the true one."""
 
@@ -51,15 +65,27 @@ def _error_covered(sure: float, rows: int, each: int, seed: int) -> tuple[float,
     return draws.share(once, seed, 150)
 
 
-def _calibrated_fails(rows: int, seed: int) -> tuple[float, float]:
-    """How often a calibrated network fails the gate."""
+def _judged(outcome: str, at_most: float, rows: int, each: int, seed: int) -> tuple[float, float]:
+    """How often the gate judges a calibrated network so."""
 
     def once(run: int) -> bool:
-        labels, said, _ = draws.soft(run, rows, 4)
-        found = gates.run({"max_calibration_error": {"at_most": 0.05}}, Case(labels, tuple("abcd"), said, seed=run))
-        return found[0].outcome == "failed"
+        labels, said, groups = draws.soft(run, rows, 4, each=each, alike=ALIKE if each > 1 else 0.0)
+        case = Case(labels, tuple("abcd"), said, groups=groups, seed=run)
+        return gates.run({"max_calibration_error": {"at_most": at_most}}, case)[0].outcome == outcome
 
     return draws.share(once, seed, 150)
+
+
+def _too_sure_passes(rows: int, each: int, seed: int) -> tuple[float, float]:
+    """How often a network passes that is always sure, and right in 0.88, where a group is right or wrong as one."""
+
+    def once(run: int) -> bool:
+        wrong = np.repeat(np.random.default_rng(run).random(rows // each) >= 0.88, each)
+        said = np.tile([0.9999, 0.0001], (rows, 1))
+        case = Case(wrong.astype(int), ("a", "b"), said, groups=draws.in_groups(rows, each), seed=run)
+        return gates.run({"max_calibration_error": {"at_most": 0.1}}, case)[0].outcome == "passed"
+
+    return draws.share(once, seed, 400)
 
 
 def _held(images: tuple[int, ...], each: int, seed: int) -> tuple[float, float]:
@@ -113,12 +139,22 @@ def _gap_seen(each: int, seed: int) -> tuple[float, float]:
     return draws.share(once, seed, 400)
 
 
+def _grouped(each: int) -> str:
+    return f" in groups of {each}" if each > 1 else ""
+
+
 LINES: list[tuple[str, str, Callable[[int], tuple[float, float]]]] = [
     *(
-        (f"interval of {name}, {rows} images{f' in groups of {each}' if each > 1 else ''}", "0.93 to 0.97", of)
+        (f"interval of {name}, {rows} images{_grouped(each)}", "0.93 to 0.97", of)
         for name in ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc")
         for rows, each in ((200, 1), (650, 1), (1000, EACH))
         for of in [partial(_covered, name, rows, each)]
+    ),
+    *(
+        (f"interval of {name}, {classes} classes, {rows} images{_grouped(each)}", "0.93 to 0.97", of)
+        for name in ("balanced_accuracy", "macro_f1")
+        for classes, rows, each in ((10, 200, 1), (30, 200, 1), (100, 650, 1), (30, 1000, EACH))
+        for of in [partial(_many_covered, name, classes, rows, each)]
     ),
     ("interval of log_loss, 200 images", "0.93 to 0.97", partial(_covered, "log_loss", 200, 1)),
     ("interval of log_loss, 1000 images in groups of 20", "0.93 to 0.97", partial(_covered, "log_loss", 1000, EACH)),
@@ -130,7 +166,26 @@ LINES: list[tuple[str, str, Callable[[int], tuple[float, float]]]] = [
     ("interval of ece, calibrated, 650 images", "at least 0.95", partial(_error_covered, 1.0, 650, 1)),
     ("interval of ece, overconfident, 650 images", "0.93 to 1", partial(_error_covered, 2.0, 650, 1)),
     ("interval of ece, overconfident, 1000 in groups of 20", "0.93 to 1", partial(_error_covered, 2.0, 1000, EACH)),
-    ("max_calibration_error, calibrated, 100 images", "fails in at most 0.03", partial(_calibrated_fails, 100)),
+    (
+        "max_calibration_error, calibrated, 100 images",
+        "fails in at most 0.03",
+        partial(_judged, "failed", 0.05, 100, 1),
+    ),
+    (
+        "max_calibration_error, calibrated, 650 images",
+        "passes in at least 0.95",
+        partial(_judged, "passed", 0.1, 650, 1),
+    ),
+    (
+        "max_calibration_error, calibrated, 1000 images in groups of 20",
+        "passes in at least 0.95",
+        partial(_judged, "passed", 0.1, 1000, EACH),
+    ),
+    *(
+        (f"max_calibration_error, error 0.12, {rows} images{_grouped(each)}", "passes in at most 0.025", of)
+        for rows, each in ((10, 1), (60, 1), (200, EACH), (1000, EACH))
+        for of in [partial(_too_sure_passes, rows, each)]
+    ),
     ("prediction sets, class of 5 images", "at least 0.90", partial(_held, (60, 30, 5), 1)),
     ("prediction sets, class of 30 images", "at least 0.90", partial(_held, (60, 30, 30), 1)),
     ("prediction sets, class of 20 groups of 5", "at least 0.90", partial(_held, (100, 100, 100), 5)),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tasks.evaluation.statistics import bootstrap, proportions
+from tasks.evaluation.statistics import bootstrap, class_means
 
 HIGHER_IS_BETTER = True
 
@@ -21,7 +21,7 @@ def score(labels: np.ndarray, probabilities: np.ndarray) -> float:
 def interval(
     labels: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None, level: float, seed: int
 ) -> tuple[float, float]:
-    """From Wilson's intervals of the recalls; a class without a row may have any recall."""
-    right = bootstrap.correct(labels, probabilities)
-    recalls = [proportions.share(right, labels == one, groups, level) for one in range(probabilities.shape[1])]
-    return proportions.mean(recalls, groups)
+    """A score interval of the mean; a class without a row may have any recall."""
+    every, right = np.arange(len(labels)), bootstrap.correct(labels, probabilities)
+    counted = class_means.Counted(probabilities.shape[1], labels, every, right, len(labels))
+    return class_means.interval(counted, groups, level)

@@ -32,8 +32,8 @@ def _gaps(scores: Sequence[SliceScore]) -> str:
     metric, flagged = METRICS[scores[0].metric], sum(score.flagged for score in scores)
     return (
         f"<p>The worst first. The gap is the {metric} of the slice minus that of all other test images; the 95 % "
-        f"intervals hold for all {len(scores)} slices together. {flagged} of them are flagged: their interval does not "
-        f"include 0. Balanced accuracy and F1 (macro) are given for slices with every class.</p>"
+        f"intervals hold for all slices together. Flagged, as the interval does not include 0: {flagged} of "
+        f"{len(scores)}. Balanced accuracy and F1 (macro) are given for slices with every class.</p>"
         + table(_columns(["images", *METRICS.values(), f"gap in {metric}", "interval"], "flag"), rows)
     )
 

@@ -45,7 +45,9 @@ class TestSet:
     @property
     def sentences(self) -> tuple[str, ...]:
         """The same in words."""
-        used = "no decision between two models has" if not self.decisions else f"{self.decisions} decisions have"
+        used = {0: "no decision between two models has", 1: "1 decision has"}.get(
+            self.decisions, f"{self.decisions} decisions have"
+        )
         said = [
             f"{self.model} version {self.version} was judged on {self.images:,} test images. So far {used} used any of "
             f"them; the next one has a significance level of {self.level:.2%}."

@@ -84,6 +84,25 @@ def test_intervals_cover_the_truth_as_often_as_they_say_with_a_rare_class_and_in
     assert min(held.values()) >= 89, held  # fewer of 100 come up in 1 of 100 cases
 
 
+@pytest.mark.parametrize(("classes", "n", "each"), [(30, 200, 1), (100, 650, 1), (30, 1000, 20)])
+def test_intervals_cover_the_truth_as_often_as_they_say_with_many_classes(classes, n, each):
+    names, held = ("balanced_accuracy", "macro_f1"), {"balanced_accuracy": 0, "macro_f1": 0}
+    for seed in range(100):
+        labels, said, groups = _classified(1 + seed, [1 / classes] * classes, [0.95] * classes, n, each)
+        for name in names:
+            low, high = metrics.interval(name, labels, said, seed, groups if each > 1 else None)
+            held[name] += low <= 0.95 <= high
+    assert min(held.values()) >= 89, held
+
+
+def test_the_macro_f1_of_few_images_is_known_to_be_too_low():
+    labels, said, _ = _classified(0, [0.01] * 100, [0.8] * 100, 300)
+    value = metrics.evaluate(labels, said)["macro_f1"]
+    low, high = metrics.interval("macro_f1", labels, said, 0)
+    assert low <= value
+    assert high - value > 2 * (value - low)
+
+
 def test_images_that_are_all_right_are_not_certain():
     labels = np.arange(40) % 2
     said = np.where(np.eye(2)[labels] == 1, 0.9, 0.1)
@@ -136,3 +155,14 @@ def test_a_log_loss_of_a_few_images_that_are_all_right_is_not_certain():
     assert certain[0] == 0
     assert certain[1] > 1
     assert metrics.interval("log_loss", labels[:1], said[:1], 0)[1] > 16
+
+
+def test_a_few_sure_answers_that_are_all_right_do_not_show_that_none_is_wrong():
+    def high(n, groups=None):
+        sure = np.tile([0.99999, 0.00001], (n, 1))
+        return metrics.interval("ece", np.zeros(n, int), sure, 0, groups)[1]
+
+    assert high(5) > 0.4
+    assert 0.1 < high(30) < 0.15
+    assert high(100) < 0.05
+    assert high(100, np.arange(100) // 20) > 0.4  # five groups

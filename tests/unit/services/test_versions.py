@@ -1,4 +1,4 @@
-"""Which earlier data set a new one is compared with."""
+"""Which earlier data set a new one is compared with, and how often decisions have used test images."""
 
 from types import SimpleNamespace
 
@@ -7,6 +7,7 @@ import pytest
 
 from tasks.services import tracking
 from tasks.services.registry import registered_models, versions
+from tasks.services.registry.test_sets import TestSet
 
 
 @pytest.fixture
@@ -43,3 +44,12 @@ def test_the_data_before_are_the_newest_that_are_others_whatever_has_been_traine
     read.clear()
     assert versions.data_before("m", now).equals(first)
     assert len(read) == 2
+
+
+@pytest.mark.parametrize(
+    ("decisions", "used"),
+    [(0, "no decision between two models has"), (1, "1 decision has"), (2, "2 decisions have")],
+)
+def test_decisions_that_used_test_images_are_counted_in_words(decisions, used):
+    found = TestSet("pets", "3", 300, 300, "", decisions, 0.01, 900, 200, True)
+    assert f"So far {used} used any of them" in found.sentences[0]
