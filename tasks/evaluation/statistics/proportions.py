@@ -11,6 +11,9 @@ import numpy as np
 
 from tasks.evaluation.statistics import clusters
 
+#: How many groups are so few that their variance seems too small where their share seems far from a half.
+PRIOR = 4
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -31,10 +34,22 @@ def wilson(hits: np.ndarray, groups: np.ndarray | None, level: float = 0.05) -> 
     square = clusters.reach(level, hits, groups) ** 2
     if not len(hits) or not np.isfinite(square):
         return 0.0, 1.0
-    share, rows = float(np.mean(hits)), clusters.effective(hits.astype(np.float64), groups)
+    share, rows = float(np.mean(hits)), _effective(hits, groups)
     middle, reach = share + square / (2 * rows), np.sqrt(square * (share * (1 - share) + square / (4 * rows)) / rows)
     low, high = (middle - reach) / (1 + square / rows), (middle + reach) / (1 + square / rows)
     return float(max(low, 0.0)), float(min(high, 1.0))
+
+
+def _effective(hits: np.ndarray, groups: np.ndarray | None) -> float:
+    """The effective number of rows, with a larger effect of few groups.
+
+    Where all of a few groups happen to be good, the share seems higher and the groups more alike than they are.
+    """
+    effect = clusters.design_effect(hits.astype(np.float64), groups)
+    if effect > 1:
+        freedom = clusters.evidence(groups, len(hits), clusters.alike(hits, groups)).freedom
+        effect += (effect - 1) * PRIOR / (freedom + PRIOR)
+    return len(hits) / effect
 
 
 def share(hits: np.ndarray, among: np.ndarray, groups: np.ndarray | None, level: float = 0.05) -> Estimate:
