@@ -61,8 +61,9 @@ def outcome(s: Session, found: "Outcome") -> None:
     if worst := summary["slices"]["worst"]:
         low, high = worst["interval"]
         judged = summary["slices"]["judged"]
+        which = f"Worst of {judged} slices" if judged > 1 else "The only slice"
         s.say(
-            f"{f'Worst of {judged} slices' if judged > 1 else 'The only slice'}: {worst['column']} {worst['value']}, {worst['metric']} "
+            f"{which}: {worst['column']} {worst['value']}, {worst['metric']} "
             f"{worst['gap']:+.4f} against the rest ({low:+.4f} to {high:+.4f})"
             f"{', flagged' if worst['flagged'] else ''}"
         )
