@@ -61,10 +61,11 @@ def outcome(s: Session, found: "Outcome") -> None:
     if worst := summary["slices"]["worst"]:
         low, high = worst["interval"]
         judged = summary["slices"]["judged"]
-        first = f"Worst of {judged} slices" if judged > 1 else "The only slice"
+        which = f"Worst of {judged} slices" if judged > 1 else "The only slice"
         s.say(
-            f"{first}: {worst['column']} {worst['value']}, {worst['metric']} {worst['gap']:+.4f} against the rest "
-            f"({low:+.4f} to {high:+.4f}){', flagged' if worst['flagged'] else ''}"
+            f"{which}: {worst['column']} {worst['value']}, {worst['metric']} "
+            f"{worst['gap']:+.4f} against the rest ({low:+.4f} to {high:+.4f})"
+            f"{', flagged' if worst['flagged'] else ''}"
         )
     s.say(f"Transfer: {found.transfer.sentence}")
     _audit(s, found, summary)

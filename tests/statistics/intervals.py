@@ -65,7 +65,7 @@ def _error_covered(sure: float, rows: int, each: int, seed: int) -> tuple[float,
     return draws.share(once, seed, 150)
 
 
-def _judged(outcome: str, at_most: float, rows: int, each: int, seed: int) -> tuple[float, float]:
+def _judged(at_most: float, rows: int, each: int, outcome: str = "failed", *, seed: int) -> tuple[float, float]:
     """How often the gate judges a calibrated network so."""
 
     def once(run: int) -> bool:
@@ -166,20 +166,11 @@ LINES: list[tuple[str, str, Callable[[int], tuple[float, float]]]] = [
     ("interval of ece, calibrated, 650 images", "at least 0.95", partial(_error_covered, 1.0, 650, 1)),
     ("interval of ece, overconfident, 650 images", "0.93 to 1", partial(_error_covered, 2.0, 650, 1)),
     ("interval of ece, overconfident, 1000 in groups of 20", "0.93 to 1", partial(_error_covered, 2.0, 1000, EACH)),
-    (
-        "max_calibration_error, calibrated, 100 images",
-        "fails in at most 0.03",
-        partial(_judged, "failed", 0.05, 100, 1),
-    ),
-    (
-        "max_calibration_error, calibrated, 650 images",
-        "passes in at least 0.95",
-        partial(_judged, "passed", 0.1, 650, 1),
-    ),
-    (
-        "max_calibration_error, calibrated, 1000 images in groups of 20",
-        "passes in at least 0.95",
-        partial(_judged, "passed", 0.1, 1000, EACH),
+    ("max_calibration_error, calibrated, 100 images", "fails in at most 0.03", partial(_judged, 0.05, 100, 1)),
+    *(
+        (f"max_calibration_error, calibrated, {rows} images{_grouped(each)}", "passes in at least 0.95", of)
+        for rows, each in ((650, 1), (1000, EACH))
+        for of in [partial(_judged, 0.1, rows, each, "passed")]
     ),
     *(
         (f"max_calibration_error, error 0.12, {rows} images{_grouped(each)}", "passes in at most 0.025", of)

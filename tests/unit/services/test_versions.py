@@ -6,8 +6,7 @@ import pandas as pd
 import pytest
 
 from tasks.services import tracking
-from tasks.services.registry import registered_models, versions
-from tasks.services.registry.test_sets import TestSet
+from tasks.services.registry import registered_models, test_sets, versions
 
 
 @pytest.fixture
@@ -51,5 +50,5 @@ def test_the_data_before_are_the_newest_that_are_others_whatever_has_been_traine
     [(0, "no decision between two models has"), (1, "1 decision has"), (2, "2 decisions have")],
 )
 def test_decisions_that_used_test_images_are_counted_in_words(decisions, used):
-    found = TestSet("pets", "3", 300, 300, "", decisions, 0.01, 900, 200, True)
+    found = test_sets.TestSet("pets", "3", 300, 300, "", decisions, 0.01, 900, 200, True)
     assert f"So far {used} used any of them" in found.sentences[0]
