@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from html import escape
+from math import isfinite
 
 from tasks.records import ClassScore, LadderRef, Report
 from tasks.reports.sections.html import table
@@ -56,7 +57,9 @@ def independent(units: int | None, images: int) -> str:
 
 
 def ends(interval: tuple[float, float], form: str = ".4f") -> str:
-    """An interval in words."""
+    """An interval in words; a metric of one's own has none for a single image or group."""
+    if not all(map(isfinite, interval)):
+        return "cannot be told"
     return f"{interval[0]:{form}} to {interval[1]:{form}}"
 
 
