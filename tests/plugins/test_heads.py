@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.neighbors import KNeighborsClassifier
 
 from tasks import settings
 from tasks.features.batches import Batches
 from tasks.networks import classifiers, files
-from tasks.networks.heads import cosine, flatten_mlp, knn
+from tasks.networks.heads import cosine, flatten_mlp, knn, lda
 from tasks.runtime import plugins
 from tasks.runtime.errors import UsageError
 from tasks.settings import Loss
@@ -35,6 +36,30 @@ def test_nearest_neighbours_vote_as_scikit_learns_do():
 def test_fewer_images_than_neighbours_still_vote():
     head = knn.learn(np.eye(3, dtype="float32"), np.array([0, 1, 1]), 2, k=20)
     assert np.asarray(head(np.eye(3, dtype="float32"))).argmax(1).tolist() == [0, 1, 1]
+
+
+def test_a_discriminant_gives_scikit_learns_probabilities_for_many_images():
+    random = np.random.default_rng(0)
+    labels = random.choice(3, 4000, p=[0.5, 0.3, 0.2])
+    mixed = random.normal(size=(4000, 6)) @ (np.eye(6) + 0.2) + 2 * np.eye(3, 6)[labels]
+    features = (mixed * [1, 1, 1, 1, 1, 1000]).astype("float32")
+    theirs = LinearDiscriminantAnalysis().fit(features, labels).predict_proba(features)
+    ours = saving.softmax(np.asarray(lda.learn(features, labels, 3)(features)))
+    np.testing.assert_allclose(ours, theirs, atol=0.02)
+
+
+def test_a_discriminant_takes_the_nearest_mean_of_single_images_and_any_feature():
+    head = lda.learn(np.eye(3, dtype="float32"), np.array([0, 2, 3]), 4)
+    assert np.asarray(head(np.eye(3, dtype="float32"))).argmax(1).tolist() == [0, 2, 3]
+    random = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    features = (random.normal(size=(40, 300)) + 0.5 * labels[:, None]).astype("float32")
+    features[:, 0] = labels  # differs between the classes alone
+    features[:, 1] = 7
+    asked = (random.normal(size=(400, 300)) + 0.5 * (np.arange(400) % 2)[:, None]).astype("float32")
+    said = np.asarray(lda.learn(features, labels, 2)(asked))
+    assert np.isfinite(said).all()
+    assert (said.argmax(1) == np.arange(400) % 2).mean() > 0.9
 
 
 def test_a_cosine_head_does_not_see_how_long_features_are():

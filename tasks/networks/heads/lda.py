@@ -1,0 +1,60 @@
+"""Linear discriminant analysis with a shrunken covariance: the best linear head for Gaussian features, at once.
+
+Classes have means of their own and one covariance, that of the differences from these means. With fewer images than
+features its estimate is drawn towards a multiple of the identity, by as much as is best on average: Ledoit and Wolf
+2004, https://doi.org/10.1016/S0047-259X(03)00096-4. No learning rate, no epochs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+
+
+def build(feature_shape: tuple[int, ...], num_classes: int) -> keras.Model:
+    """The graph before `learn`, without training images: every class is equally likely."""
+    return _graph(feature_shape, np.zeros((int(np.prod(feature_shape)), num_classes)), np.zeros(num_classes))
+
+
+def learn(features: np.ndarray, labels: np.ndarray, num_classes: int) -> keras.Model:
+    """The head for features float32[n, …] and labels int[n]; logits are log posterior probabilities, up to a constant.
+
+    A class without images is as likely as one with half an image, at the mean of all.
+    """
+    from sklearn.covariance import ledoit_wolf
+
+    flat = features.reshape(len(features), -1)
+    counts = np.bincount(labels, minlength=num_classes)
+    means = np.repeat(flat.mean(axis=0, dtype=np.float64)[None], num_classes, axis=0)
+    for label in np.unique(labels):
+        means[label] = flat[labels == label].mean(axis=0, dtype=np.float64)
+    apart = flat - means[labels].astype(flat.dtype)
+    scale = apart.std(axis=0, dtype=np.float64)
+    # A feature that differs between classes alone would decide everything.
+    scale = np.where(scale > 1e-6, scale, max(float(scale.max()), 1e-6))
+    apart /= scale.astype(flat.dtype)
+    covariance = np.asarray(ledoit_wolf(apart, assume_centered=True)[0], np.float64) if apart.any() else np.zeros(())
+    if not covariance.any():  # one image of each class: nearest class mean
+        covariance = np.eye(flat.shape[1])
+    covariance *= len(flat) / max(len(flat) - num_classes, 1)
+    weights = np.linalg.solve(covariance, (means / scale).T) / scale[:, None]
+    shares = np.log((counts + 0.5) / (counts + 0.5).sum())
+    return _graph(features.shape[1:], weights, shares - 0.5 * (means * weights.T).sum(axis=1))
+
+
+def _graph(feature_shape: tuple[int, ...], weights: np.ndarray, biases: np.ndarray) -> keras.Model:
+    import keras
+    from keras import layers
+
+    features = x = keras.Input(feature_shape)
+    if len(feature_shape) > 1:
+        x = layers.Flatten()(x)
+    logits = layers.Dense(len(biases), name="logits")
+    head = keras.Model(features, logits(x), name="head")
+    logits.set_weights([weights, biases])
+    head.trainable = False
+    return head
