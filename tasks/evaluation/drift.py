@@ -117,17 +117,14 @@ def _images(new: Sample, before: Sample, classes: Sequence[str], seed: int, leve
 
 def _alike(new: Sample, before: Sample, seed: int) -> tuple[Sample, Sample]:
     """Some rows of both, see `two_samples.alike`."""
-    labels, split = np.concatenate([new.labels, before.labels]), len(new.labels)
-    groups = two_samples.together(new.groups, before.groups)
-    rows = two_samples.alike(np.arange(len(labels)) < split, labels, groups, seed)
-    return new.part(rows[:split]), before.part(rows[split:])
+    rows = two_samples.alike(*two_samples.joined(new, before), seed)
+    return new.part(rows[: len(new.labels)]), before.part(rows[len(new.labels) :])
 
 
 def _few_groups(ours: Sample, theirs: Sample, needed: float) -> str:
     """Why so few groups cannot show drift, whatever they look like; "" if they can."""
-    groups = two_samples.together(ours.groups, theirs.groups)
-    labels = np.concatenate([ours.labels, theirs.labels])
-    found = two_samples.Shuffles(np.arange(len(labels)) < len(ours.labels), labels, groups).arrangements
+    new, labels, groups = two_samples.joined(ours, theirs)
+    found = two_samples.Shuffles(new, labels, groups).arrangements
     if groups is None or found >= needed:
         return ""
     return (
@@ -209,11 +206,9 @@ def _shares(
 
 def _classes_of_groups(ours: Sample, theirs: Sample, seed: int) -> float:
     """P-value of the chi-squared statistic of the class counts, where whole groups may be new or not."""
-    labels = np.concatenate([ours.labels, theirs.labels])
-    new = np.arange(len(labels)) < len(ours.labels)
+    new, labels, groups = two_samples.joined(ours, theirs)
     if new.all() or not new.any():
         return 1.0
-    groups = two_samples.together(ours.groups, theirs.groups)
     rows = two_samples.alike(new, 0 * labels, groups, seed)
     labels, new, groups = labels[rows], new[rows], None if groups is None else groups[rows]
     shuffles = two_samples.Shuffles(new, 0 * labels, groups)

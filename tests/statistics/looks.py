@@ -75,8 +75,7 @@ def _worse(rows: int, each: int, shares: tuple[float, ...], loss: float, seed: i
         random = np.random.default_rng([run, 1])
         old, new = _sample(random, OLD, each), _sample(random, rows, each, OLD, shares)
         right = np.r_[_rights(random, new, each, (0.95 - loss, 0.75 - loss)), _rights(random, old, each, (0.95, 0.75))]
-        fresh, groups = np.arange(len(right)) < rows, two_samples.together(new.groups, old.groups)
-        return two_samples.seldomer(right, fresh, np.r_[new.labels, old.labels], groups, run) <= LEVEL
+        return two_samples.seldomer(right, *two_samples.joined(new, old), run) <= LEVEL
 
     return draws.share(once, seed, 60 if loss else 150)
 
@@ -92,9 +91,7 @@ def _nine(each: int, seed: int) -> tuple[float, float]:
             level = test_set_budget.level(LEVEL, look) / 3
             new = _sample(random, EACH_LOOK, each, 2 * FEW)
             rights = np.r_[_rights(random, new, each, (0.95, 0.75)), right]
-            groups = two_samples.together(new.groups, tested.groups)
-            fresh = np.arange(len(rights)) < len(new.labels)
-            p = two_samples.seldomer(rights, fresh, np.r_[new.labels, tested.labels], groups, run)
+            p = two_samples.seldomer(rights, *two_samples.joined(new, tested), run)
             gained = draws.normal(random, (OLD,), each, ALIKE if each > 1 else 0.0)
             found = Gain(gained.mean(), *bootstrap.student(gained, 1 - level, draws.in_groups(OLD, each)))
             drifted = drift.of_features(new, old, CLASSES, run, level)

@@ -65,6 +65,6 @@ def bootstrapped(
         rows = np.repeat(every, times[code])
         found.append(score(labels[rows], probabilities[rows]))
     own = np.stack([bootstrap.correct(labels, probabilities), bootstrap.losses(labels, probabilities)], axis=1)
-    told = clusters.evidence(groups, len(labels), clusters.alike(own, groups))
+    told = clusters.told(own, groups)
     low, high = clusters.quantiles(np.array(found), 1 - level / 2, told)
     return float(low), float(high)

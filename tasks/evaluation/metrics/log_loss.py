@@ -23,7 +23,7 @@ def interval(
     labels which follow the probabilities, if that is larger.
     """
     losses = bootstrap.losses(labels, probabilities)
-    middle, told = float(losses.mean()), bootstrap.evidence(losses, groups)
+    middle, told = float(losses.mean()), clusters.told(losses, groups)
     low, high = bootstrap.interval(losses, 1 - level / 2, seed, groups)
     if not told.freedom:
         return 0.0, bootstrap.MOST

@@ -75,7 +75,7 @@ def _area(own: np.ndarray, scores: np.ndarray, groups: np.ndarray | None, level:
         return Estimate(area, 0.0, 1.0, influence)
     found = float((clusters.sums(influence, groups) ** 2).sum())
     if clusters.number(groups, len(own)) < len(own):
-        found *= max(clusters.evidence(of, len(each), clusters.alike(each, of)).inflation for each, of in sides)
+        found *= max(clusters.told(each, of).inflation for each, of in sides)
     factor = found / variance(area) if 0 < area < 1 else clusters.design_effect(np.zeros(len(own)), groups)
     rarer = min(clusters.number(of, len(each)) for each, of in sides)
     factor = max(factor, (factor * (rarer - 1) + PRIOR) / (rarer - 1 + PRIOR))

@@ -29,23 +29,18 @@ def interval(values: np.ndarray, confidence: float, seed: int, groups: np.ndarra
     """
     drawn = clusters.counts(groups, len(values), RESAMPLES, seed)
     means = drawn @ clusters.sums(values, groups) / (drawn @ clusters.sums(np.ones(len(values)), groups))
-    low, high = clusters.quantiles(means, confidence, evidence(values, groups))
+    low, high = clusters.quantiles(means, confidence, clusters.told(values, groups))
     return _ends(float(low), float(high))
 
 
 def student(values: np.ndarray, confidence: float, groups: np.ndarray | None = None) -> tuple[float, float]:
     """As `interval`, by Student's distribution: for a `confidence` that resamples are too few for."""
-    middle, told = float(values.mean()), evidence(values, groups)
+    middle, told = float(values.mean()), clusters.told(values, groups)
     if not told.freedom:
         return -MOST, MOST
     error = float(np.sqrt(told.inflation * (clusters.sums(values - middle, groups) ** 2).sum())) / len(values)
     reach = told.reach(2 * (1 - confidence)) * error
     return _ends(middle - reach, middle + reach)
-
-
-def evidence(values: np.ndarray, groups: np.ndarray | None) -> clusters.Evidence:
-    """What groups tell about the mean of float[n]."""
-    return clusters.evidence(groups, len(values), clusters.alike(values, groups))
 
 
 def _ends(low: float, high: float) -> tuple[float, float]:

@@ -90,6 +90,11 @@ def evidence(groups: np.ndarray | None, rows: int, alike: float) -> Evidence:
     return Evidence(1 / left, max(float(left**2 / twice), 1.0))
 
 
+def told(values: np.ndarray, groups: np.ndarray | None) -> Evidence:
+    """The `evidence` for the mean of float[n]; of float[n, k], for that whose rows are most alike."""
+    return evidence(groups, len(values), alike(values, groups))
+
+
 def design_effect(influence: np.ndarray, groups: np.ndarray | None) -> float:
     """By how much groups enlarge the variance of an estimate, at least 1; 1 if each row is a group of its own.
 
@@ -104,7 +109,7 @@ def design_effect(influence: np.ndarray, groups: np.ndarray | None) -> float:
     if simple <= 0 or len(sizes) < 2:
         # Nothing differs, so nothing shows how alike the rows of a group are: they count as one.
         return float((sizes**2).sum() / rows)
-    found = (sums(centred, groups) ** 2).sum() * evidence(groups, rows, alike(influence, groups)).inflation
+    found = (sums(centred, groups) ** 2).sum() * told(influence, groups).inflation
     return float(np.clip(found / simple, 1.0, rows))
 
 
@@ -123,7 +128,7 @@ def reach(level: float, influence: np.ndarray, groups: np.ndarray | None) -> flo
     rows = len(influence)
     if number(groups, rows) == rows:
         return float(norm.isf(level / 2))
-    return evidence(groups, rows, alike(influence, groups)).reach(level)
+    return told(influence, groups).reach(level)
 
 
 def sign_flips(values: np.ndarray, groups: np.ndarray | None, seed: int) -> float:

@@ -94,7 +94,7 @@ def mean(values: np.ndarray, groups: np.ndarray | None = None) -> Mean:
     """The mean of float[trainings, rows], from -1 to 1; `groups`: int[rows], see `clusters`."""
     trainings, rows = values.shape
     of_trainings, of_rows, of_both = (float(part[0, 0]) for part in _variances(values[:, :, None], groups))
-    units, told = clusters.number(groups, rows), _evidence(values.mean(axis=0), groups)
+    units, told = clusters.number(groups, rows), clusters.told(values.mean(axis=0), groups)
     return Mean(float(values.mean()), of_trainings, of_rows, of_both, trainings, rows, units, told.freedom)
 
 
@@ -112,7 +112,7 @@ def _variances(values: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarra
     """Covariances of means from trainings, rows, and what is particular to both, each float64[k, k]."""
     trainings, rows = values.shape[:2]
     of_training, of_row = values.mean(axis=1), values.mean(axis=0)
-    told, fewer = _evidence(of_row, groups), 1 / max(trainings * (trainings - 1), 1)
+    told, fewer = clusters.told(of_row, groups), 1 / max(trainings * (trainings - 1), 1)
     few = told.inflation if told.freedom else 1.0
     middle = of_row.mean(axis=0)
     own = clusters.sums(np.moveaxis(values - of_training[:, None] - of_row + middle, 1, 0), groups) / rows
@@ -120,7 +120,3 @@ def _variances(values: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarra
     training = of_training - middle
     both = np.tensordot(own, own, ((0, 1), (0, 1)))
     return training.T @ training * fewer, few * row.T @ row, few * fewer * both
-
-
-def _evidence(of_row: np.ndarray, groups: np.ndarray | None) -> clusters.Evidence:
-    return clusters.evidence(groups, len(of_row), clusters.alike(of_row, groups))

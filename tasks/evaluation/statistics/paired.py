@@ -136,7 +136,7 @@ def evidence(labels: np.ndarray, models: tuple[np.ndarray, np.ndarray], groups: 
     """What groups tell about the difference of two models, by whose answers or losses they are more alike."""
     new, old = models
     changed = np.stack([gains(labels, new, old), losses(labels, new) - losses(labels, old)], axis=1)
-    return clusters.evidence(groups, len(labels), clusters.alike(changed, groups))
+    return clusters.told(changed, groups)
 
 
 def more_rows(found: Sequence[tuple[Difference, float]], target: float, level: float, power: float) -> int | None:

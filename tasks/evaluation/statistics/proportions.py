@@ -47,7 +47,7 @@ def _effective(hits: np.ndarray, groups: np.ndarray | None) -> float:
     """
     effect = clusters.design_effect(hits.astype(np.float64), groups)
     if effect > 1:
-        freedom = clusters.evidence(groups, len(hits), clusters.alike(hits, groups)).freedom
+        freedom = clusters.told(hits, groups).freedom
         effect += (effect - 1) * PRIOR / (freedom + PRIOR)
     return len(hits) / effect
 

@@ -64,8 +64,7 @@ def compare(new: Sample, old: Sample, draws: int, seed: int) -> Compared:
 
 
 def _compared(ours: Sample, theirs: Sample, draws: int, seed: int) -> Compared:
-    labels = np.concatenate([ours.labels, theirs.labels])
-    new, groups = np.arange(len(labels)) < len(ours.labels), together(ours.groups, theirs.groups)
+    new, labels, groups = joined(ours, theirs)
     scores = _scores(np.concatenate([ours.features, theirs.features]), labels, seed)
     shuffles = Shuffles(new, labels, groups)
     samples, most = shuffles.drawn(draws, np.random.default_rng(seed)), shuffles.arrangements
@@ -98,6 +97,12 @@ def seldomer(right: np.ndarray, new: np.ndarray, labels: np.ndarray, groups: np.
     lacking = (expected - right) @ samples
     # Whole numbers of rows: what only rounding parts is a tie.
     return p_value(np.round(lacking, 3), shuffles.arrangements)
+
+
+def joined(ours: Sample, theirs: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Of both samples, one after the other: which rows are new, bool[n], the labels, int[n], and the groups."""
+    labels = np.concatenate([ours.labels, theirs.labels])
+    return np.arange(len(labels)) < len(ours.labels), labels, together(ours.groups, theirs.groups)
 
 
 def together(ours: np.ndarray | None, theirs: np.ndarray | None) -> np.ndarray | None:

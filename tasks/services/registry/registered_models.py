@@ -135,10 +135,14 @@ def opponent(name: str, digest: str) -> str:
     champion = alias(name, CHAMPION)
     if champion is None:
         return ""
-    return champion.tags.get("headstart.opponent", "") if is_champion(name, digest) else str(champion.version)
+    return champion.tags.get("headstart.opponent", "") if _is(champion, digest) else str(champion.version)
 
 
 def is_champion(name: str, digest: str) -> bool:
     """Whether the champion is the model with this digest."""
     champion = alias(name, CHAMPION)
-    return champion is not None and champion.tags.get("headstart.digest") == digest
+    return champion is not None and _is(champion, digest)
+
+
+def _is(version: "ModelVersion", digest: str) -> bool:
+    return bool(version.tags.get("headstart.digest") == digest)

@@ -5,7 +5,7 @@ images. Every version up to then has seen the fresh ones, so none of them can be
 what either model was trained on. The next run's version is the first that can.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -90,7 +90,7 @@ def look(recipe: Recipe) -> TestSet:
 
 
 def draw(recipe: Recipe) -> TestSet:
-    """Have the next run draw a fresh test set; the test set as `look` then tells it.
+    """Have the next run draw a fresh test set; the test set as `look` tells it.
 
     Raises `UsageError` if no version is registered, or the test images are the newest ones.
     """
@@ -99,12 +99,11 @@ def draw(recipe: Recipe) -> TestSet:
             f"Expected a recipe whose test images are drawn at random, found split.by_time = {recipe.split.by_time!r}: "
             "the newest images are test images, and newer ones make the test set fresh."
         )
-    _data(recipe.name)
-    newest, (_, salt) = versions.newest(recipe.name), versions.fresh(recipe.name)
+    found, salt = look(recipe), versions.fresh(recipe.name)[1]
     with locks.held(registered_models.address(), recipe.name):
-        text = f"{newest} {digest('fresh test set', recipe.name, newest, salt)[:12]}"
+        text = f"{found.version} {digest('fresh test set', recipe.name, found.version, salt)[:12]}"
         registered_models.tag_model(recipe.name, versions.FRESH, text)
-    return look(recipe)
+    return replace(found, drawn=True)
 
 
 def _data(name: str) -> pd.DataFrame:
