@@ -94,7 +94,7 @@ def _head(
     """`audited`: for a rung that is compared with others, which cross-fits it if images are few."""
     stage = _labelled(train_head, rung, again, which)
     folds = r.ladder.turns(images.dataset.counts) if audited else 0
-    return stage(images, features, r.training(rung, folds), again, audited if folds else None)
+    return stage(images, features, r.training(rung, folds), again, audited)
 
 
 def _tuned(

@@ -19,13 +19,16 @@ def rows(dataset: DatasetRef, split: str | None = None) -> pd.DataFrame:
     return every if split is None else every[every["split"] == split].reset_index(drop=True)
 
 
-def units(dataset: DatasetRef, audited: AuditRef, *parts: str) -> np.ndarray:
+def units(dataset: DatasetRef, audited: AuditRef | None, *parts: str) -> np.ndarray:
     """int[n]: which rows are no independent evidence: of one group of the source, or copies of one photo.
 
-    `parts`: names of the splits whose rows these are, in the order of their keys; of all splits without.
+    `parts`: names of the splits whose rows these are, in the order of their keys; of all splits without. Copies are
+    known from an audit.
     """
     every, columns = rows(dataset), ["copy_key", "original_key"]
-    alike = pd.read_csv(home() / audited.duplicates_table, usecols=columns, dtype=str) if audited.path else None
+    alike = (
+        pd.read_csv(home() / audited.duplicates_table, usecols=columns, dtype=str) if audited and audited.path else None
+    )
     found = splits.units(every, alike if alike is None else alike[columns])
     return found[every["split"].isin(parts).to_numpy()] if parts else found
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -46,6 +48,8 @@ class Frozen:
     table: Table
     #: Table of the activations at a cut, if the engine returns them too, after the values of `table`.
     crossing: Table | None = None
+    #: As in `heads.Examples`, of the values of `table`; empty if they are one part.
+    parts: tuple[int, ...] = ()
 
     @property
     def engine(self) -> engines.Engine:
@@ -117,14 +121,19 @@ def start(images: ImagesRef, settings: Extraction, cut: int = 0) -> Frozen:
     def loaded() -> cutting.Backbone:
         return backbones.load(backbone, images.size)
 
+    parts = (
+        ()
+        if backbone.pooling in ("avg", "none")
+        else _parts(address, lambda: pooling.parts(loaded(), backbone.pooling))
+    )
     if not cut:
         started = _starter(how, build, address, images)
-        return Frozen(build, started, how.batch_size, Table(name, started().shape, how.dtype))
+        return Frozen(build, started, how.batch_size, Table(name, started().shape, how.dtype), parts=parts)
     layer = cutting.boundary(loaded().blocks, cut)
     below = cutting.trunk(build(), layer)
     started = _starter(how, lambda: cutting.both(build(), below), digest("both", address, layer), images)
     features = Table(name, build().output_shape[1:], how.dtype)
-    return Frozen(build, started, how.batch_size, features, trunk(images, below, layer, how).table)
+    return Frozen(build, started, how.batch_size, features, trunk(images, below, layer, how).table, parts)
 
 
 def trunk(images: ImagesRef, network: keras.Model, layer: str, settings: Extract) -> Frozen:
@@ -133,6 +142,17 @@ def trunk(images: ImagesRef, network: keras.Model, layer: str, settings: Extract
     address = digest("trunk", weights, layer, network.output_shape, images.size, current())
     table = Table(f"activations-{digest(address, images.table, CROSSING)}", network.output_shape[1:], CROSSING)
     return Frozen(lambda: network, _starter(settings, lambda: network, address, images), settings.batch_size, table)
+
+
+def _parts(address: str, count: Callable[[], tuple[int, ...]]) -> tuple[int, ...]:
+    """Widths of a network's parts, stored beside its engine, which starts without building the network."""
+    memory = home() / "store" / "engines" / address / "parts.json"
+    with suppress(OSError, ValueError, TypeError):  # none yet, or damaged
+        return tuple(int(width) for width in json.loads(memory.read_bytes()))
+    found = count()
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    memory.write_text(json.dumps(found))
+    return found
 
 
 def _starter(

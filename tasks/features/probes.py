@@ -15,6 +15,8 @@ from tasks.records import Gain
 #: Inverse strengths of the L2 penalty to try.
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 STEPS = 300
+#: Principal axes of the features, so that a fit takes a moment.
+AXES = 256
 
 
 def compared(
@@ -45,9 +47,10 @@ def compared(
 def probe(features: np.ndarray, labels: np.ndarray, others: np.ndarray, theirs: np.ndarray, classes: int) -> np.ndarray:
     """Probabilities, float64[m, classes], of other rows: fitted on float[n, c], int[n], for float[m, c], int[m].
 
-    Features are standardised with the mean and deviation of the n rows, since random weights can give any scale.
-    The penalty is the one with the lowest log loss on the m rows.
+    Features are standardised with the mean and deviation of the n rows, since random weights can give any scale, and
+    reduced to principal axes. The penalty is the one with the lowest log loss on the m rows.
     """
+    features, others = _axes(features, others)
     found = [_fitted(features, labels, others, classes, strength) for strength in STRENGTHS]
     return min(found, key=lambda probabilities: bootstrap.losses(theirs, probabilities).mean())
 
@@ -57,17 +60,26 @@ def shares(labels: np.ndarray, rows: int, classes: int) -> np.ndarray:
     return np.tile(np.bincount(labels, minlength=classes) / len(labels), (rows, 1))
 
 
-def _fitted(features: np.ndarray, labels: np.ndarray, others: np.ndarray, classes: int, strength: float) -> np.ndarray:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
+def _axes(features: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both along at most `AXES` principal axes of the standardised features."""
+    from sklearn.decomposition import PCA
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=STEPS))
+    axes = PCA(min(AXES, *features.shape), random_state=0)
+    reduced = make_pipeline(StandardScaler(), axes).fit(features.astype(np.float64))
+    return reduced.transform(features.astype(np.float64)), reduced.transform(others.astype(np.float64))
+
+
+def _fitted(features: np.ndarray, labels: np.ndarray, others: np.ndarray, classes: int, strength: float) -> np.ndarray:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=strength, max_iter=STEPS)
     with warnings.catch_warnings():
         # A nearly converged fit is good enough; the limit is the same for all.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(features.astype(np.float64), labels)
+        model.fit(features, labels)
     found = np.zeros((len(others), classes))
-    found[:, model.classes_] = model.predict_proba(others.astype(np.float64))
+    found[:, model.classes_] = model.predict_proba(others)
     return found

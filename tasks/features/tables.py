@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from tasks.records import FeaturesRef
 from tasks.runtime.errors import DataError
 from tasks.runtime.store.tables import Table
 
@@ -75,6 +76,12 @@ def keys_of(rows: pd.DataFrame, wanted: list[list[str]]) -> list[str]:
 def vectors(table: Table, rows: pd.DataFrame, view_name: str = "identity") -> np.ndarray:
     """Features of the rows in one view, float32[n, values]; of a feature map the mean over height and width."""
     return means(table.read([row_key(key, view_name) for key in rows["key"]]))
+
+
+def summaries(features: FeaturesRef, rows: pd.DataFrame, view_name: str = "identity") -> np.ndarray:
+    """What describes a photo in brief, float32[n, c]: the means of the last feature map, whatever else is pooled."""
+    found = vectors(Table(features.table, features.shape, features.dtype), rows, view_name)
+    return found[:, slice(*features.summary)] if features.summary else found
 
 
 def means(features: np.ndarray) -> np.ndarray:

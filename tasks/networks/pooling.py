@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ def pooled(backbone: Backbone, pooling: str) -> keras.Model:
     """Pixels to the features that heads are trained on.
 
     `avg`: mean over the feature map, [n, c]. `avg_max_std`: mean, maximum and standard deviation, [n, 3 c].
-    `multi_level`: those of the feature map and of the last block at each resolution, joined. `none`: the feature map,
-    [n, h, w, c].
+    `multi_level`: those of the feature map and of the last block at each resolution, joined. `pyramid`: of the same
+    maps also the largest and smallest mean of 3 x 3 places, and the means of the four quarters. `none`: the feature
+    map, [n, h, w, c].
     """
     import keras
 
@@ -31,9 +33,10 @@ def pooled(backbone: Backbone, pooling: str) -> keras.Model:
     elif pooling == "avg_max_std":
         vector = _statistics(top, "pool")
     else:
+        pool = _pyramid if pooling == "pyramid" else _statistics
         outputs = {name: backbone.model.get_layer(name).output for name in levels(backbone)}
-        pools = [_statistics(output, f"{SIDE}{name}") for name, output in outputs.items()]
-        vector = keras.layers.Concatenate(name="pool")([*pools, _statistics(top, "pool_top")])
+        pools = [pool(output, f"{SIDE}{name}") for name, output in outputs.items()]
+        vector = keras.layers.Concatenate(name="pool")([*pools, pool(top, "pool_top")])
     return keras.Model(backbone.model.input, vector, name="features")
 
 
@@ -45,6 +48,23 @@ def part(pooling: str, channels: int) -> slice:
     return {"avg": slice(-3 * channels, -2 * channels), "avg_max_std": slice(-3 * channels, None)}.get(
         pooling, slice(None)
     )
+
+
+def parts(backbone: Backbone, pooling: str) -> tuple[int, ...]:
+    """How many features each statistic of each map has, in their order: what a head can weigh apart."""
+    channels = backbone.model.output.shape[-1]
+    if pooling in ("avg", "none"):
+        return (math.prod(backbone.model.output.shape[1:] if pooling == "none" else (channels,)),)
+    below = () if pooling == "avg_max_std" else levels(backbone)
+    maps = [*(backbone.model.get_layer(name).output for name in below), backbone.model.output]
+    each = (1, 1, 1, 1, 1, 4) if pooling == "pyramid" else (1, 1, 1)
+    return tuple(times * output.shape[-1] for output in maps for times in each)
+
+
+def summary(pooling: str, widths: tuple[int, ...]) -> tuple[int, int]:
+    """First column, and the one after the last, of the means of the last map, where `parts` have these widths."""
+    after = sum(widths[-5:] if pooling == "pyramid" else widths[-2:])
+    return sum(widths) - after - widths[-6 if pooling == "pyramid" else -3], sum(widths) - after
 
 
 def levels(backbone: Backbone) -> list[str]:
@@ -63,3 +83,24 @@ def _statistics(features: keras.KerasTensor, name: str) -> keras.KerasTensor:
     # A floor under the root: its slope at 0 is infinite, and a constant map has variance 0.
     spread = keras.ops.sqrt(keras.ops.var(features, axis=(1, 2)) + 1e-6)
     return keras.layers.Concatenate(name=name)([mean, most, spread])
+
+
+def _pyramid(features: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """What `_statistics` gives, and what is small or has its place: [n, h, w, c] to [n, 9 c].
+
+    A maximum of single places is noisy; one of 3 x 3 shows what covers several. Means of quarters: spatial pyramids,
+    Lazebnik et al. 2006, https://doi.org/10.1109/CVPR.2006.68.
+    """
+    import keras
+    from keras import layers, ops
+
+    height, width = features.shape[1:3]
+    window = (min(3, height), min(3, width))
+    near = layers.AveragePooling2D(window, strides=1, name=f"{name}_near")(features)
+    most = layers.GlobalMaxPooling2D(name=f"{name}_near_max")(near)
+    least = ops.negative(layers.GlobalMaxPooling2D(name=f"{name}_near_min")(ops.negative(near)))
+    down, across = -(-height // 2), -(-width // 2)
+    halves = [features[:, :down], features[:, -down:]]
+    quarters = [part for half in halves for part in (half[:, :, :across], half[:, :, -across:])]
+    means = [ops.mean(quarter, axis=(1, 2)) for quarter in quarters]
+    return keras.layers.Concatenate(name=name)([_statistics(features, f"{name}_all"), most, least, *means])

@@ -90,6 +90,10 @@ class FeaturesRef(Record):
     computed: int
     #: Images and views that were in the table before.
     reused: int = 0
+    #: How many values each part of the features has, in their order; empty if they are one part.
+    parts: tuple[int, ...] = ()
+    #: First column, and the one after the last, of what describes a photo in brief; empty: all columns.
+    summary: tuple[int, int] | tuple[()] = ()
 
     @property
     @override

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from tasks.settings.base import Settings, Share, StageSettings
 from tasks.settings.data import View
 
-Pooling = Literal["avg", "avg_max_std", "multi_level", "none"]
+Pooling = Literal["avg", "avg_max_std", "multi_level", "pyramid", "none"]
 
 
 class Candidate(Settings):
@@ -30,8 +30,8 @@ class Backbone(Candidate):
 
     pooling: Pooling = Field(
         "avg",
-        description="How the feature map becomes features: `avg`, `avg_max_std`, `multi_level` (at several depths) or "
-        "`none` (the map itself)",
+        description="How the feature map becomes features: `avg`, `avg_max_std`, `multi_level` (at several depths), "
+        "`pyramid` (there also small and local things) or `none` (the map itself)",
     )
 
     @model_validator(mode="after")
@@ -69,7 +69,7 @@ class TransferCheck(Settings):
 
     enabled: bool = Field(True, description="Compare the pretrained weights with random ones in every run")
     images: int = Field(
-        1000, ge=1, description="Largest number of training images, and of validation images, that the check uses"
+        400, ge=1, description="Largest number of training images, and of validation images, that the check uses"
     )
     margin: Share = Field(
         0.02,

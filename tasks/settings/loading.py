@@ -77,7 +77,8 @@ def check_weights(backbone: Backbone) -> None:
 
 def check_trained(head: Head, fine_tune: FineTune) -> None:
     """Raise `UsageError` if a head without training should be fine-tuned."""
-    if fine_tune.enabled and head.kind in plugins.names("heads") and hasattr(plugins.load("heads", head.kind), "learn"):
+    known = head.kind in plugins.names("heads")
+    if fine_tune.enabled and known and not getattr(plugins.load("heads", head.kind), "TRAINABLE", True):
         raise UsageError(f"fine_tune.enabled: expected false for head {head.kind}, which is not trained.")
 
 

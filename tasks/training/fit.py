@@ -182,6 +182,12 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return {"accuracy": float((logits.argmax(1) == labels).mean()), "log_loss": float(-chosen.mean())}
 
 
+def balanced(labels: np.ndarray) -> np.ndarray:
+    """Weight of each class for labels int[n], float32[classes]: equal in sum, and 1 on average over the labels."""
+    counts = np.bincount(labels)
+    return (len(labels) / np.maximum(counts, 1) / np.count_nonzero(counts)).astype(np.float32)
+
+
 def _dataset(
     batches: Batches, batch_size: int, seed: int | None = None, balance: str = "none", over: int = 0
 ) -> tf.data.Dataset:
@@ -193,8 +199,7 @@ def _dataset(
     import tensorflow as tf
 
     shape, labels = batches.read(np.arange(1)).shape[1:], batches.labels.astype(np.int64)
-    counts = np.bincount(labels)
-    weights = (len(labels) / np.maximum(counts, 1) / np.count_nonzero(counts)).astype(np.float32)
+    weights = balanced(labels)
 
     def load(positions: tf.Tensor) -> tuple[tf.Tensor, ...]:
         inputs = tf.ensure_shape(tf.numpy_function(batches.read, [positions], tf.float32), [None, *shape])

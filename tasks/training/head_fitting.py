@@ -14,6 +14,7 @@ import numpy as np
 
 from tasks.evaluation.statistics import cross_validation
 from tasks.features.batches import Batches, subset
+from tasks.networks.heads import Examples
 from tasks.runtime import plugins
 from tasks.settings import HeadTraining
 from tasks.training import fit, saving
@@ -25,13 +26,29 @@ if TYPE_CHECKING:
 LEAST = 3
 
 
-def built(settings: HeadTraining, shape: tuple[int, ...], classes: int, train: Batches) -> keras.Model:
-    """The head to train on features of this shape, or one that was fitted at once on the training features."""
+def built(
+    settings: HeadTraining,
+    shape: tuple[int, ...],
+    classes: int,
+    train: Batches,
+    units: np.ndarray | None = None,
+    parts: tuple[int, ...] = (),
+) -> keras.Model:
+    """The head to train on features of this shape, or one that was fitted at once on the training features.
+
+    `units`: int[images], whose rows (views) follow each other; images of one are no independent evidence. `parts`: as
+    in `heads.Examples`.
+    """
     head = settings.head
     options = plugins.bind("heads", head.kind, head.options, "head.options")
     module = plugins.load("heads", head.kind)
     if hasattr(module, "learn"):
-        return module.learn(train.everything(), train.labels, classes, **options)
+        rows = len(train.labels)
+        each = np.arange(rows) if units is None else np.repeat(units, rows // len(units))
+        balanced = settings.loss.balance != "none"
+        weights = fit.balanced(train.labels)[train.labels] if balanced else np.ones(rows)
+        examples = Examples(train.read, train.labels, each, parts, weights, settings.loss.label_smoothing)
+        return module.learn(examples, classes, **options)
     return module.build(shape, classes, **options)
 
 
@@ -44,18 +61,23 @@ def fitted(
     address: str = "",
 ) -> fit.History:
     """Train a head in place, if it is one that is trained; the rest as in `fit.fit`."""
-    if not model.trainable:
+    if hasattr(plugins.load("heads", settings.head.kind), "learn"):
         return fit.History()
     plan = fit.plan(settings.head, settings.head.learning_rate, settings.loss, settings.seed)
-    return fit.fit(model, train, validation, plan, only=only, address=address)
+    return fit.fit(model, train.in_memory(), validation, plan, only=only, address=address)
 
 
 def cross_fitted(
-    settings: HeadTraining, classes: int, seen: Batches, plain: Batches, groups: np.ndarray
+    settings: HeadTraining,
+    classes: int,
+    seen: Batches,
+    plain: Batches,
+    groups: np.ndarray,
+    parts: tuple[int, ...] = (),
 ) -> np.ndarray | None:
     """Probabilities of n images in groups int[n], float[n, classes]; None if a class has too few groups.
 
-    `seen` has every view of them, to train on, `plain` the unchanged images.
+    `seen` has every view of them, to train on, `plain` the unchanged images. `parts`: as in `heads.Examples`.
     """
     count = len(plain.labels)
     shape = plain.read(np.arange(1)).shape[1:]
@@ -63,7 +85,7 @@ def cross_fitted(
     def answers(rest: np.ndarray, stopping: np.ndarray, judged: np.ndarray) -> np.ndarray:
         fit.seed_everything(settings.seed)
         train = subset(seen, rest, count)
-        model = built(settings, shape, classes, train)
+        model = built(settings, shape, classes, train, groups[rest], parts)
         fitted(model, settings, train, subset(plain, stopping, count))
         return saving.softmax(fit.predict(model, subset(plain, judged, count)))
 

@@ -11,6 +11,7 @@ import pytest
 from tasks.evaluation import gates, metrics
 from tasks.evaluation.gates import Case
 from tasks.features.batches import Batches
+from tasks.networks import heads
 from tasks.runtime import plugins
 from tasks.runtime.errors import UsageError
 from tasks.settings import Validation
@@ -135,8 +136,8 @@ def test_head(name, tmp_path):
         model = module.build(shape, 3)
         assert model.predict(features, verbose=0).shape == (60, 3)
         if hasattr(module, "learn"):
-            model = module.learn(features, labels, 3)
-            assert not model.trainable_variables
+            model = module.learn(heads.Examples(lambda rows: features[rows], labels), 3)  # noqa: B023
+            assert bool(model.trainable_variables) == getattr(module, "TRAINABLE", True)
         else:
             batches = Batches(lambda positions: features[positions], labels)  # noqa: B023
             fit.fit(model, batches, batches, fit.Plan(20, 20, 0.02, 0.0, 16, seed=0))

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from tasks import settings
+from tasks.evaluation.statistics import bootstrap
 from tasks.features.batches import Batches
 from tasks.networks import classifiers, files
-from tasks.networks.heads import cosine, flatten_mlp, knn, lda
+from tasks.networks.heads import Examples, cosine, flatten_mlp, knn, lda, logistic
 from tasks.runtime import plugins
 from tasks.runtime.errors import UsageError
 from tasks.settings import Loss
@@ -22,19 +24,23 @@ def test_the_tutorials_head_is_flatten_256_relu_and_the_classes():
     assert head.get_layer("hidden").activation.__name__ == "relu"
 
 
+def _examples(features, labels, **more):
+    return Examples(lambda rows: features[rows], labels, **more)
+
+
 def test_nearest_neighbours_vote_as_scikit_learns_do():
     random = np.random.default_rng(0)
     labels = random.integers(0, 4, 200)
     features = random.normal(size=(200, 8)).astype("float32") + np.eye(4, 8)[labels] * 2
     asked = features[:50] + random.normal(0, 0.5, (50, 8)).astype("float32")
-    head = knn.learn(features.astype("float32"), labels, 4, k=7, temperature=0.1)
+    head = knn.learn(_examples(features.astype("float32"), labels), 4, k=7, temperature=0.1)
     theirs = KNeighborsClassifier(7, metric="cosine", weights=lambda distance: np.exp((1 - distance) / 0.1))
     expected = theirs.fit(features, labels).predict_proba(asked)
     np.testing.assert_allclose(np.exp(head(asked)) - knn.FLOOR, expected, atol=1e-4)
 
 
 def test_fewer_images_than_neighbours_still_vote():
-    head = knn.learn(np.eye(3, dtype="float32"), np.array([0, 1, 1]), 2, k=20)
+    head = knn.learn(_examples(np.eye(3, dtype="float32"), np.array([0, 1, 1])), 2, k=20)
     assert np.asarray(head(np.eye(3, dtype="float32"))).argmax(1).tolist() == [0, 1, 1]
 
 
@@ -44,12 +50,12 @@ def test_a_discriminant_gives_scikit_learns_probabilities_for_many_images():
     mixed = random.normal(size=(4000, 6)) @ (np.eye(6) + 0.2) + 2 * np.eye(3, 6)[labels]
     features = (mixed * [1, 1, 1, 1, 1, 1000]).astype("float32")
     theirs = LinearDiscriminantAnalysis().fit(features, labels).predict_proba(features)
-    ours = saving.softmax(np.asarray(lda.learn(features, labels, 3)(features)))
+    ours = saving.softmax(np.asarray(lda.learn(_examples(features, labels), 3)(features)))
     np.testing.assert_allclose(ours, theirs, atol=0.02)
 
 
 def test_a_discriminant_takes_the_nearest_mean_of_single_images_and_any_feature():
-    head = lda.learn(np.eye(3, dtype="float32"), np.array([0, 2, 3]), 4)
+    head = lda.learn(_examples(np.eye(3, dtype="float32"), np.array([0, 2, 3])), 4)
     assert np.asarray(head(np.eye(3, dtype="float32"))).argmax(1).tolist() == [0, 2, 3]
     random = np.random.default_rng(0)
     labels = np.arange(40) % 2
@@ -57,9 +63,74 @@ def test_a_discriminant_takes_the_nearest_mean_of_single_images_and_any_feature(
     features[:, 0] = labels  # differs between the classes alone
     features[:, 1] = 7
     asked = (random.normal(size=(400, 300)) + 0.5 * (np.arange(400) % 2)[:, None]).astype("float32")
-    said = np.asarray(lda.learn(features, labels, 2)(asked))
+    said = np.asarray(lda.learn(_examples(features, labels), 2)(asked))
     assert np.isfinite(said).all()
     assert (said.argmax(1) == np.arange(400) % 2).mean() > 0.9
+
+
+def _parts(rows, told):
+    """Two parts of 5 and 200 features, of which the first tells the three classes apart by `told` deviations."""
+    random = np.random.default_rng(rows)
+    labels = np.arange(rows) % 3
+    telling = random.normal(size=(rows, 5)) + told * np.eye(3, 5)[labels]
+    return np.concatenate([telling, random.normal(0, 50, (rows, 200)) + 7], axis=1).astype("float32"), labels
+
+
+def test_logistic_regression_finds_the_part_that_tells():
+    (features, labels), (asked, truth) = _parts(150, 3), _parts(600, 3)
+    known, blind = (
+        saving.softmax(np.asarray(logistic.learn(_examples(features, labels, parts=parts), 3)(asked)))
+        for parts in ((5, 200), (205,))
+    )
+    assert (known.argmax(1) == truth).mean() > (blind.argmax(1) == truth).mean() + 0.05
+    assert bootstrap.losses(truth, known).mean() < bootstrap.losses(truth, blind).mean() - 0.1
+    random = np.random.default_rng(0)
+    told = logistic.shares(random.normal(size=(90, 20)).astype("float32"), np.eye(3)[np.arange(90) % 3], [slice(0, 20)])
+    assert told.tolist() == [1.0]
+
+
+def test_logistic_regression_at_a_penalty_is_scikit_learns():
+    features, labels = _parts(150, 2)
+    values = (features - features.mean(axis=0)) / features.std(axis=0)
+    weights, biases = logistic.fitted(values, np.eye(3)[labels], np.ones(150), 0.02)
+    theirs = LogisticRegression(C=1 / (0.02 * 150), tol=1e-8, max_iter=1000).fit(values, labels)
+    ours = saving.softmax(values @ weights + biases)
+    np.testing.assert_allclose(ours, theirs.predict_proba(values), atol=0.01)
+
+
+def test_copies_of_a_photo_do_not_weaken_the_penalty():
+    # Each image five times: where copies count as evidence, they are learned by heart, and the head is sure of noise.
+    random = np.random.default_rng(0)
+    images, labels = random.normal(size=(60, 40)).astype("float32"), np.arange(60) % 2
+    features, five = np.repeat(images, 5, axis=0), np.repeat(labels, 5)
+    asked = random.normal(size=(200, 40)).astype("float32")
+    apart = logistic.learn(_examples(features, five), 2)
+    together = logistic.learn(_examples(features, five, units=np.repeat(np.arange(60), 5)), 2)
+    sure, unsure = (saving.softmax(np.asarray(head(asked))).max(axis=1).mean() for head in (apart, together))
+    assert unsure < 0.65 < 0.8 < sure
+
+
+@pytest.mark.parametrize("head", [lda, logistic])
+def test_what_is_fitted_at_once_takes_anything(head):
+    one_each = head.learn(_examples(np.eye(3, dtype="float32"), np.arange(3)), 3)
+    assert np.asarray(one_each(np.eye(3, dtype="float32"))).argmax(1).tolist() == [0, 1, 2]
+    constant = np.asarray(head.learn(_examples(np.ones((6, 4), "float32"), np.arange(6) % 3), 4)(np.ones((2, 4))))
+    assert np.isfinite(constant).all()
+    large = np.random.default_rng(0).normal(size=(40, 6)).astype("float32") * [1, 1e-6, 1e6, 1, 0, 1]
+    assert np.isfinite(np.asarray(head.learn(_examples(large.astype("float32"), np.arange(40) % 2), 2)(large))).all()
+
+
+def test_rare_classes_and_smoothing_reach_what_is_fitted_at_once():
+    random = np.random.default_rng(0)
+    labels = (random.random(800) < 0.05).astype(int)
+    features = (random.normal(size=(800, 2)) + labels[:, None]).astype("float32")
+    weights = fit.balanced(labels)[labels]
+    found = {}
+    for name, more in {"plain": {}, "weights": {"weights": weights}, "smoothed": {"smoothing": 0.3}}.items():
+        found[name] = saving.softmax(np.asarray(logistic.learn(_examples(features, labels, **more), 2)(features)))
+    assert (found["plain"].argmax(1) == labels)[labels == 1].mean() < 0.3
+    assert (found["weights"].argmax(1) == labels)[labels == 1].mean() > 0.6
+    assert found["smoothed"].max(axis=1).mean() < found["plain"].max(axis=1).mean() - 0.03
 
 
 def test_a_cosine_head_does_not_see_how_long_features_are():

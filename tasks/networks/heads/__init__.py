@@ -1,9 +1,60 @@
 """The layers that replace a backbone's last ones.
 
 A head has `build(feature_shape, num_classes, *, options…) -> keras.Model` from features [n, *feature_shape] to logits.
-A head that is not trained also has `learn(features, labels, num_classes, *, options…) -> keras.Model`, which takes
-what it needs from the training features in one pass.
+A head that is fitted at once also has `learn(examples, num_classes, *, options…) -> keras.Model`. If its model is not
+trainable, nothing can be trained after it.
 
 `suggest(trial) -> options` gives a search options to try; its parameters' names begin with the head's name. A head
 without it is tried with the options that it has.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a head is fitted on: n rows of features, which are read when they are needed."""
+
+    #: Positions int[m] to features float32[m, …].
+    read: Callable[[np.ndarray], np.ndarray]
+    labels: np.ndarray  # int[n]
+    #: int[n]: rows of one unit, such as the views of a photo, are no independent evidence. Empty: each row is its own.
+    units: np.ndarray = field(default_factory=lambda: np.empty(0, int))
+    #: How many values each part of the features has, in their order. Empty: they are one part.
+    parts: tuple[int, ...] = ()
+    #: float[n]: each row's weight, 1 on average. Empty: all weigh the same.
+    weights: np.ndarray = field(default_factory=lambda: np.empty(0))
+    #: Share of a label that is spread over all classes, 0 to 1.
+    smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Fill in what was left out."""
+        rows = len(self.labels)
+        for name, value in (("units", np.arange(rows)), ("weights", np.ones(rows))):
+            if len(getattr(self, name)) != rows:
+                object.__setattr__(self, name, value)
+        if not self.parts:
+            object.__setattr__(self, "parts", (int(np.prod(self.shape)),))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a row."""
+        return self.read(np.arange(1)).shape[1:]
+
+    def flat(self, rows: np.ndarray) -> np.ndarray:
+        """The features of rows int[m] as float32[m, d]."""
+        found = self.read(rows)
+        return found.reshape(len(found), -1)
+
+    def everything(self) -> np.ndarray:
+        """The features of all rows, float32[n, …]."""
+        return self.read(np.arange(len(self.labels)))
+
+    def targets(self, classes: int) -> np.ndarray:
+        """float64[n, classes]: the share of each class in a row's label."""
+        return np.eye(classes)[self.labels] * (1 - self.smoothing) + self.smoothing / classes

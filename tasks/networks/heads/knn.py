@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tasks.networks.heads import Examples
+
 if TYPE_CHECKING:
     import keras
 
+#: The stored images are its weights: no training can go on from it.
+TRAINABLE = False
 #: Added to each class's votes, so that their logarithm is finite.
 FLOOR = 1e-4
 
@@ -23,13 +27,12 @@ def build(feature_shape: tuple[int, ...], num_classes: int, *, k: int = 20, temp
     return _graph(feature_shape, np.zeros((k, int(np.prod(feature_shape))), np.float32), uniform, k, temperature)
 
 
-def learn(
-    features: np.ndarray, labels: np.ndarray, num_classes: int, *, k: int = 20, temperature: float = 0.07
-) -> keras.Model:
-    """The head that stores features float32[n, …] and labels int[n]; logits are logarithms of the votes' shares."""
-    flat = features.reshape(len(features), -1)
+def learn(examples: Examples, num_classes: int, *, k: int = 20, temperature: float = 0.07) -> keras.Model:
+    """The head that stores the examples; logits are logarithms of the votes' shares."""
+    flat = examples.flat(np.arange(len(examples.labels)))
     directions = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
-    return _graph(features.shape[1:], directions, np.eye(num_classes, dtype=np.float32)[labels], k, temperature)
+    votes = np.eye(num_classes, dtype=np.float32)[examples.labels]
+    return _graph(examples.shape, directions, votes, k, temperature)
 
 
 def _graph(

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tasks.networks.heads import Examples
+
 if TYPE_CHECKING:
     import keras
 
@@ -20,14 +22,14 @@ def build(feature_shape: tuple[int, ...], num_classes: int) -> keras.Model:
     return _graph(feature_shape, np.zeros((int(np.prod(feature_shape)), num_classes)), np.zeros(num_classes))
 
 
-def learn(features: np.ndarray, labels: np.ndarray, num_classes: int) -> keras.Model:
-    """The head for features float32[n, …] and labels int[n]; logits are log posterior probabilities, up to a constant.
+def learn(examples: Examples, num_classes: int) -> keras.Model:
+    """The head for the examples; logits are log posterior probabilities, up to a constant.
 
     A class without images is as likely as one with half an image, at the mean of all.
     """
     from sklearn.covariance import ledoit_wolf
 
-    flat = features.reshape(len(features), -1)
+    flat, labels = examples.flat(np.arange(len(examples.labels))), examples.labels
     counts = np.bincount(labels, minlength=num_classes)
     means = np.repeat(flat.mean(axis=0, dtype=np.float64)[None], num_classes, axis=0)
     for label in np.unique(labels):
@@ -43,7 +45,7 @@ def learn(features: np.ndarray, labels: np.ndarray, num_classes: int) -> keras.M
     covariance *= len(flat) / max(len(flat) - num_classes, 1)
     weights = np.linalg.solve(covariance, (means / scale).T) / scale[:, None]
     shares = np.log((counts + 0.5) / (counts + 0.5).sum())
-    return _graph(features.shape[1:], weights, shares - 0.5 * (means * weights.T).sum(axis=1))
+    return _graph(examples.shape, weights, shares - 0.5 * (means * weights.T).sum(axis=1))
 
 
 def _graph(feature_shape: tuple[int, ...], weights: np.ndarray, biases: np.ndarray) -> keras.Model:
@@ -56,5 +58,4 @@ def _graph(feature_shape: tuple[int, ...], weights: np.ndarray, biases: np.ndarr
     logits = layers.Dense(len(biases), name="logits")
     head = keras.Model(features, logits(x), name="head")
     logits.set_weights([weights, biases])
-    head.trainable = False
     return head

@@ -16,7 +16,6 @@ from tasks.reports.sections import audits as report
 from tasks.runtime import escapes
 from tasks.runtime.home import home
 from tasks.runtime.store import folders
-from tasks.runtime.store.tables import Table
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 from tasks.settings import Audit
@@ -26,14 +25,14 @@ PAIRS, SUSPECTS = 8, 16
 BATCH = 128
 
 
-@stage(version=3)
+@stage(version=4)
 def audit(images: ImagesRef, features: FeaturesRef, settings: Audit, name: str, seed: int) -> AuditRef:
     """Two tables, two pictures and numbers; nothing is changed. `name`: the recipe's, to correct labels later."""
     address = digest("audit", images, features, settings, name, seed)
     if not settings.enabled:
         return AuditRef(address, notes=("Not audited: audit.enabled is false.",))
     rows, seconds = datasets.rows(images.dataset), dict[str, float]()
-    vectors = tables.vectors(Table(features.table, features.shape, features.dtype), rows)
+    vectors = tables.summaries(features, rows)
     read = datasets.pixel_reader(images, rows)
     with folders.folder("audits", address) as (working, path), _one_thread():
         with _timed(seconds, "duplicates"):

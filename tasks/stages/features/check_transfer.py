@@ -4,9 +4,8 @@ import pandas as pd
 
 from tasks.data import datasets, subsets
 from tasks.evaluation.statistics import clusters
-from tasks.features import probes
+from tasks.features import probes, tables
 from tasks.features.extraction import start
-from tasks.features.tables import vectors
 from tasks.networks import backbones
 from tasks.records import AuditRef, FeaturesRef, ImagesRef, TransferRef, digest
 from tasks.reports import sentences
@@ -15,7 +14,7 @@ from tasks.services.orchestration.stage import stage
 from tasks.settings import Backbone, Extraction, TransferCheck
 
 
-@stage(version=3)
+@stage(version=4)
 def check_transfer(
     images: ImagesRef,
     trained: FeaturesRef,
@@ -37,11 +36,11 @@ def check_transfer(
     # The unchanged photos, if training uses that view.
     name = "identity" if "identity" in extraction.views else extraction.views[0]
     train, validation = (_sample(images, audited, split, settings.images, seed) for split in ("train", "validation"))
-    both = {
-        "pretrained": Table(trained.table, trained.shape, trained.dtype),
-        "random": _random(images, extraction, other, pd.concat([train, validation]), name),
+    random = _random(images, extraction, other, pd.concat([train, validation]), name)
+    found = {
+        "pretrained": (tables.summaries(trained, train, name), tables.summaries(trained, validation)),
+        "random": (tables.vectors(random, train, name), tables.vectors(random, validation)),
     }
-    found = {who: (vectors(table, train, name), vectors(table, validation)) for who, table in both.items()}
     classes = images.dataset.classes
     labels, truth = datasets.labels(train, classes), datasets.labels(validation, classes)
     groups = validation["unit"].to_numpy()
@@ -66,9 +65,8 @@ def _sample(images: ImagesRef, audited: AuditRef, split: str, most: int, seed: i
 
 def _random(images: ImagesRef, settings: Extraction, backbone: Backbone, rows: pd.DataFrame, name: str) -> Table:
     """The table of features from random weights, filled with these rows."""
-    # A feature map is averaged later anyway; these numbers may be too small for 16 bits.
-    pooling = "avg" if backbone.pooling == "none" else backbone.pooling
-    network = backbone.model_copy(update={"pooling": pooling})
+    # Means are compared, whatever is pooled; these numbers may be too small for 16 bits.
+    network = backbone.model_copy(update={"pooling": "avg"})
     how = settings.extract.model_copy(update={"dtype": "float32"})
     found = start(images, settings.model_copy(update={"backbone": network, "extract": how}))
     found.fill(images, {"train": (name,), "validation": ("identity",)}, "random weights", rows)

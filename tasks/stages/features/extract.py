@@ -3,7 +3,7 @@
 from prefect import task
 
 from tasks.features.extraction import Views, start
-from tasks.networks import backbones
+from tasks.networks import backbones, pooling
 from tasks.networks.backend import use
 from tasks.records import OLDER, FeaturesRef, ImagesRef, digest
 from tasks.services import tracking
@@ -11,7 +11,7 @@ from tasks.services.orchestration.stage import stage
 from tasks.settings import Extraction
 
 
-@stage(version=4)
+@stage(version=5)
 def extract(images: ImagesRef, settings: Extraction, *, cut: int = 0) -> FeaturesRef:
     """Compute the features that the table does not hold yet, of every image and of the training images' views.
 
@@ -27,6 +27,8 @@ def extract(images: ImagesRef, settings: Extraction, *, cut: int = 0) -> Feature
         shape=found.table.shape,
         dtype=settings.extract.dtype,
         weights=backbones.weights(settings.backbone),
+        parts=found.parts,
+        summary=pooling.summary(settings.backbone.pooling, found.parts) if found.parts else (),
         computed=computed,
         reused=sum(count * len(views[split]) for split, count in images.dataset.counts.items()) - computed,
     )

@@ -15,7 +15,7 @@ from tasks.settings import HeadTraining
 from tasks.training import fit, head_fitting, saving
 
 
-@stage(version=7)
+@stage(version=8)
 def train_head(
     images: ImagesRef,
     features: FeaturesRef,
@@ -26,7 +26,7 @@ def train_head(
     """The unchanged backbone, with a head fitted on the training features and stopped early on validation.
 
     `again`: a rung to train again, for the same number of epochs, on training and validation images. `audited`: says
-    which images are alike, for the settings' folds of cross-fitting; both or none.
+    which images are alike.
     """
     started = time.perf_counter()
     backbone, views, seed = settings.backbone, settings.views, settings.seed
@@ -35,17 +35,18 @@ def train_head(
     fit.seed_everything(seed)
     table = Table(features.table, features.shape, features.dtype)
     splits = ("train", "validation") if again else ("train",)
-    train = batches_of(images, splits, views, table).in_memory()
+    train = batches_of(images, splits, views, table)
     validation = batches_of(images, ("validation",), ("identity",), table).in_memory()
     classes = len(images.dataset.classes)
-    model = head_fitting.built(settings, features.shape, classes, train)
+    units = datasets.units(images.dataset, audited, *splits)
+    model = head_fitting.built(settings, features.shape, classes, train, units, features.parts)
     network = classifiers.classifier(pooling.pooled(built, backbone.pooling), model)
     frozen = built.model.variables
     before = freezing.variables_digest(frozen)
     only = again.training.epochs if again else 0
     history = head_fitting.fitted(model, settings, train, None if again else validation, only, address)
     freezing.check_frozen(before, frozen)
-    others = _out_of_fold(images, table, settings, audited) if audited and settings.folds else None
+    others = _out_of_fold(images, features, settings, audited) if settings.folds else None
     tracking.log_series("loss", history.loss)
     tracking.log_series("validation_loss", history.validation_loss)
     return ModelRef(
@@ -63,9 +64,13 @@ def train_head(
     )
 
 
-def _out_of_fold(images: ImagesRef, table: Table, settings: HeadTraining, audited: AuditRef) -> np.ndarray | None:
+def _out_of_fold(
+    images: ImagesRef, features: FeaturesRef, settings: HeadTraining, audited: AuditRef | None
+) -> np.ndarray | None:
     """Probabilities of the training and validation images, float[n, classes], by cross-fitting."""
     both, classes = ("train", "validation"), len(images.dataset.classes)
+    table = Table(features.table, features.shape, features.dtype)
     seen = batches_of(images, both, settings.views, table).in_memory()
     plain = batches_of(images, both, ("identity",), table).in_memory()
-    return head_fitting.cross_fitted(settings, classes, seen, plain, datasets.units(images.dataset, audited, *both))
+    units = datasets.units(images.dataset, audited, *both)
+    return head_fitting.cross_fitted(settings, classes, seen, plain, units, features.parts)

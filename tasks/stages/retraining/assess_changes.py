@@ -9,7 +9,6 @@ from tasks.evaluation.statistics import bootstrap, two_samples
 from tasks.evaluation.statistics.two_samples import Sample
 from tasks.features import probes, tables
 from tasks.records import Accuracy, AssessmentRef, AuditRef, ChangesRef, Drift, FeaturesRef, Gain, ImagesRef, digest
-from tasks.runtime.store.tables import Table
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 from tasks.services.registry import predict, registered_models, versions
@@ -49,10 +48,9 @@ def assess_changes(
     look, looks = digest("look", images.dataset, champion, seed), tracking.looks(name, found.version)
     earlier = looks.index(look) if look in looks else len(looks)
     level = test_set_budget.level(settings.significance, earlier) / 3
-    table = Table(features.table, features.shape, features.dtype)
-    drifted = _drift(table, rows[rows["key"].isin(changed.new)], rows[~fresh], classes, seed, level)
+    drifted = _drift(features, rows[rows["key"].isin(changed.new)], rows[~fresh], classes, seed, level)
     worse = _champion(name, champion, rows, fresh, classes, seed) if champion else None
-    gained = _probe(table, rows, before, fresh, classes, seed, level)
+    gained = _probe(features, rows, before, fresh, classes, seed, level)
     reasons = because(drifted, worse, gained, level)
     said = "; ".join(reasons) or f"{NOTHING} (look {earlier + 1}, each question at {level:.2%})"
     tracking.log_tag(tracking.LOOK, look)
@@ -83,13 +81,13 @@ def because(drifted: Drift | None, champion: Accuracy | None, probe: Gain | None
 
 
 def _drift(
-    table: Table, new: pd.DataFrame, before: pd.DataFrame, classes: tuple[str, ...], seed: int, level: float
+    features: FeaturesRef, new: pd.DataFrame, before: pd.DataFrame, classes: tuple[str, ...], seed: int, level: float
 ) -> Drift | None:
     if not len(new) or not len(before):
         return None
     sampled = before.iloc[subsets.at_most(datasets.labels(before, classes), MOST, seed)]
     ours, theirs = (
-        Sample(tables.vectors(table, part), datasets.labels(part, classes), part["unit"].to_numpy())
+        Sample(tables.summaries(features, part), datasets.labels(part, classes), part["unit"].to_numpy())
         for part in (new, sampled)
     )
     return drift.of_features(ours, theirs, classes, seed, level)
@@ -115,7 +113,7 @@ def _champion(
 
 
 def _probe(
-    table: Table,
+    features: FeaturesRef,
     rows: pd.DataFrame,
     before: pd.DataFrame,
     fresh: pd.Series,
@@ -134,12 +132,12 @@ def _probe(
     then = then[then["label"].isin(classes)]
     if not (training & fresh).any() or then["label"].nunique() < 2:
         return None
-    truth, seen = datasets.labels(validation, classes), tables.vectors(table, validation)
+    truth, seen = datasets.labels(validation, classes), tables.summaries(features, validation)
     losses = []
     for part in (then, rows[training]):
         chosen = part.iloc[subsets.at_most(datasets.labels(part, classes), MOST * 5, seed)]
         ours = datasets.labels(chosen, classes)
-        probabilities = probes.probe(tables.vectors(table, chosen), ours, seen, truth, len(classes))
+        probabilities = probes.probe(tables.summaries(features, chosen), ours, seen, truth, len(classes))
         losses.append(bootstrap.losses(truth, probabilities))
     without, with_them = losses
     gain = without - with_them
