@@ -29,7 +29,7 @@ class Backbone(Candidate):
     """The pretrained network, and how its features are made."""
 
     pooling: Pooling = Field(
-        "avg",
+        "pyramid",
         description="How the feature map becomes features: `avg`, `avg_max_std`, `multi_level` (at several depths), "
         "`pyramid` (there also small and local things) or `none` (the map itself)",
     )

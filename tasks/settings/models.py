@@ -26,7 +26,7 @@ class Training(Settings):
 class Head(Training):
     """The new last layers, and how they are trained."""
 
-    kind: str = Field("linear", description="A name from `headstart heads`")
+    kind: str = Field("logistic", description="A name from `headstart heads`")
     options: dict[str, Any] = Field({}, description="Options of the head, e.g. `units`")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW learning rate")
 
@@ -149,11 +149,11 @@ FOLDS = 5
 class Ladder(Settings):
     """Which models are tried, and which of them is shipped; decided on validation images alone."""
 
-    start_at: Literal["knn", "probe", "head"] = Field("knn", description="The first rung")
+    start_at: Literal["knn", "probe", "head"] = Field("probe", description="The first rung")
     stop_at: Rung = Field(
         "blocks",
-        description="The last rung: `knn` (nearest neighbours), `probe` (linear head), `head` (the recipe's), `blocks` "
-        "(the last blocks too), `whole` (every block)",
+        description="The last rung: `knn` (nearest neighbours), `probe` (logistic regression), `head` (the recipe's), "
+        "`blocks` (the last blocks too), `whole` (every block)",
     )
     interpolate: bool = Field(True, description="Also try weights between the frozen and the fine-tuned ones")
     average: tuple[Literal["views", "rungs"], ...] = Field(
