@@ -152,8 +152,8 @@ class Ladder(Settings):
     start_at: Literal["knn", "probe", "head"] = Field("knn", description="The first rung")
     stop_at: Rung = Field(
         "blocks",
-        description="The last rung: `knn` (nearest neighbours), `probe` (linear head), `head` (the recipe's), `blocks` "
-        "(the last blocks too), `whole` (every block)",
+        description="The last rung: `knn` (nearest neighbours), `probe` (linear head), `head` (the recipe's), "
+        "`blocks` (the last blocks too), `whole` (every block)",
     )
     interpolate: bool = Field(True, description="Also try weights between the frozen and the fine-tuned ones")
     average: tuple[Literal["views", "rungs"], ...] = Field(

@@ -86,7 +86,7 @@ def prepared(examples: Examples, classes: int, axes: int) -> tuple[Scale, np.nda
 
 
 def shares(features: np.ndarray, targets: np.ndarray, parts: list[slice]) -> np.ndarray:
-    """How much each part tells of targets float[n, k], as shares that sum to 1; features float32[n, d] are standardised.
+    """How much each part of standardised features float32[n, d] tells of targets float[n, k]: shares that sum to 1.
 
     They maximise the likelihood of the targets, centred, as draws from N(0, Σ share · K of the part + noise · I).
     """
@@ -185,8 +185,7 @@ def fitted(
     """
     from scipy.optimize import minimize
 
-    rows, classes = targets.shape
-    width = values.shape[1]
+    classes, width = targets.shape[1], values.shape[1]
     curvature = np.sqrt((values.astype(np.float64) ** 2).mean(axis=0) / 4 + strength)[:, None]
     scaled = (values / curvature.T).astype(np.float32)
     shrink = strength / curvature**2

@@ -6,21 +6,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.data import subsets
+from tasks.data import datasets, subsets
 from tasks.features.batches import repeated, subset, train_and_validation
 from tasks.networks import backbones, classifiers, pooling
 from tasks.records import FeaturesRef, ImagesRef, PointRef, digest
-from tasks.runtime import plugins
 from tasks.runtime.store.tables import Table
 from tasks.services.orchestration.stage import stage
 from tasks.settings import Backbone, HeadTraining, NetworkTraining
-from tasks.training import fine_tuning, fit, from_scratch, saving
+from tasks.training import fine_tuning, fit, from_scratch, head_fitting, saving
 
 if TYPE_CHECKING:
     import keras
 
 
-@stage(version=1)
+@stage(version=2)
 def fit_pretrained(
     images: ImagesRef,
     features: FeaturesRef,
@@ -29,17 +28,17 @@ def fit_pretrained(
     part: subsets.Part,
 ) -> PointRef:
     """Fit a head on a part of the frozen features, with early stopping; with `tuning`, then the last blocks too."""
-    head, seed = settings.head, settings.seed
+    seed = settings.seed
     fit.seed_everything(seed)
     table = Table(features.table, features.shape, features.dtype)
     every, validation = train_and_validation(images, settings.views, table)
     count = images.dataset.counts["train"]
     chosen = subsets.rows(every.labels[:: len(every.labels) // count], part, seed)
-    model = plugins.entry("heads", head.kind)(features.shape, len(images.dataset.classes), **head.options)
-    train = repeated(subset(every, chosen, count).in_memory(), from_scratch.EPOCH)
+    train = subset(every, chosen, count).in_memory()
+    units = datasets.units(images.dataset, None, "train")[chosen]
     started = time.perf_counter()
-    plan = fit.plan(head, head.learning_rate, settings.loss, seed)
-    history = fit.fit(model, train, validation.in_memory(), plan)
+    model = head_fitting.built(settings, features.shape, len(images.dataset.classes), train, units, features.parts)
+    history = head_fitting.fitted(model, settings, repeated(train, from_scratch.EPOCH), validation.in_memory())
     seconds = time.perf_counter() - started
     if tuning:
         tuned, history, more = _tuned(images, settings.backbone, model, tuning, chosen)

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import helpers
 import numpy as np
@@ -14,8 +15,9 @@ from tasks.data.images import augment
 from tasks.features.batches import Batches
 from tasks.networks import classifiers, cutting, ensembles, files, freezing
 from tasks.networks.cutting import Backbone
-from tasks.networks.pooling import levels, pooled
+from tasks.networks.pooling import levels, parts, pooled, summary
 from tasks.runtime import plugins
+from tasks.settings.features import Pooling
 from tasks.training import fit, saving
 
 
@@ -51,7 +53,7 @@ def _network(pooling="avg", features=None):
 PLAN = fit.Plan(epochs=3, patience=3, learning_rate=0.05, weight_decay=0.0, batch_size=16, seed=0)
 
 
-@pytest.mark.parametrize("pooling", ["avg", "avg_max_std", "multi_level", "none"])
+@pytest.mark.parametrize("pooling", ["avg", "avg_max_std", "multi_level", "pyramid", "none"])
 @pytest.mark.parametrize("layer", ["norm_0", "norm_1"])
 def test_a_cut_network_gives_what_the_whole_gives(data, pooling, layer):
     network = _network(pooling)
@@ -61,7 +63,7 @@ def test_a_cut_network_gives_what_the_whole_gives(data, pooling, layer):
     np.testing.assert_allclose(saving.softmax(logits), network.predict(data[0], verbose=0), atol=1e-5)
 
 
-@pytest.mark.parametrize("pooling", ["avg", "multi_level", "none"])
+@pytest.mark.parametrize("pooling", ["avg", "pyramid", "none"])
 def test_one_pass_gives_the_features_and_what_crosses_a_cut(data, pooling, tmp_path):
     features = _features(pooling)
     network = _network(features=features)
@@ -105,13 +107,27 @@ def test_poolings():
     backbone = Backbone(keras.Model(pixels, top), ("fine", "coarse"))
     images = np.random.default_rng(0).normal(size=(5, 16, 16, 3)).astype("float32")
     maps = keras.Model(pixels, [fine, coarse, top]).predict(images, verbose=0)
-    seen = {p: pooled(backbone, p).predict(images, verbose=0) for p in ("avg", "avg_max_std", "multi_level", "none")}
+    seen = {p: pooled(backbone, p).predict(images, verbose=0) for p in get_args(Pooling)}
     statistics = [np.concatenate([m.mean((1, 2)), m.max((1, 2)), m.std((1, 2))], axis=1) for m in maps]
     np.testing.assert_allclose(seen["none"], maps[2], atol=1e-5)
     np.testing.assert_allclose(seen["avg"], maps[2].mean((1, 2)), atol=1e-5)
     np.testing.assert_allclose(seen["avg_max_std"], statistics[2], atol=1e-4)
     np.testing.assert_allclose(seen["multi_level"], np.concatenate(statistics, axis=1), atol=1e-4)
+    np.testing.assert_allclose(seen["pyramid"], np.concatenate([_pyramid(m) for m in maps], axis=1), atol=1e-4)
     assert levels(backbone) == ["fine", "coarse"]
+    for pooling, values in seen.items():
+        widths = parts(backbone, pooling)
+        assert sum(widths) == np.prod(values.shape[1:])
+        if pooling not in ("avg", "none"):
+            np.testing.assert_allclose(values[:, slice(*summary(pooling, widths))], seen["avg"], atol=1e-5)
+
+
+def _pyramid(maps):
+    near = np.lib.stride_tricks.sliding_window_view(maps, (3, 3), axis=(1, 2)).mean((-2, -1))
+    half = maps.shape[1] // 2
+    quarters = [maps[:, a : a + half, b : b + half].mean((1, 2)) for a in (0, half) for b in (0, half)]
+    whole = [maps.mean((1, 2)), maps.max((1, 2)), maps.std((1, 2))]
+    return np.concatenate([*whole, near.max((1, 2)), near.min((1, 2)), *quarters], axis=1)
 
 
 def test_answers_of_networks_are_averaged_over_the_views_also_from_a_file(data, tmp_path):
