@@ -1,0 +1,53 @@
+"""What a method answered for the test photos of a set, and what it cost; one file a run."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Probabilities float[n, classes] for photos, which sha256 names, with the time and the size of the model."""
+
+    keys: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
+    seconds: float
+    megabytes: float
+
+
+def write(
+    out: Path,
+    photos: Sequence[str],
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    seconds: float,
+    megabytes: float,
+) -> None:
+    """Photos are files in a folder that is named after their class."""
+    keys = [hashlib.sha256(Path(photo).read_bytes()).hexdigest() for photo in photos]
+    labels = [classes.index(Path(photo).parent.name) for photo in photos]
+    np.savez(
+        out, keys=keys, labels=labels, probabilities=probabilities, classes=classes, cost=np.array([seconds, megabytes])
+    )
+
+
+def read(file: Path) -> Answers:
+    """The answers in a file."""
+    with np.load(file) as found:
+        return Answers(found["keys"], found["labels"], found["probabilities"], *map(float, found["cost"]))
+
+
+def paired(ours: Answers, theirs: Answers) -> tuple[Answers, Answers]:
+    """Both for the photos that both answered, each photo once, in the same order."""
+    _, here, there = np.intersect1d(ours.keys, theirs.keys, return_indices=True)
+    return _of(ours, here), _of(theirs, there)
+
+
+def _of(answers: Answers, rows: np.ndarray) -> Answers:
+    return Answers(
+        answers.keys[rows], answers.labels[rows], answers.probabilities[rows], answers.seconds, answers.megabytes
+    )

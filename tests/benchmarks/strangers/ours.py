@@ -1,0 +1,54 @@
+"""`headstart train` on a set, in a home of its own: `python -m tests.benchmarks.strangers.ours …`."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import typer
+
+RECIPE = 'name = "strangers"\nsource.options.path = "{folder}"\nimages.views = {views}\n'
+
+
+def main(
+    folder: Path,
+    out: Path,
+    seed: int = 0,
+    words: Annotated[list[str] | None, typer.Option("--set")] = None,
+    change: Annotated[list[str] | None, typer.Option()] = None,
+) -> None:
+    """Train on `folder/train`, answer `folder/test`; `change`: flip, where a mirrored photo is of the same class."""
+    views = ["identity", *(["flip_left_right"] if "flip" in (change or []) else [])]
+    with tempfile.TemporaryDirectory() as place:
+        recipe = Path(place, "strangers.toml")
+        recipe.write_text(RECIPE.format(folder=folder.resolve(), views=json.dumps(views)))
+        command = [str(Path(sys.executable).with_name("headstart")), "train", str(recipe), "--json"]
+        for word in (f"seed={seed}", *(words or [])):
+            command += ["--set", word]
+        started = time.perf_counter()
+        environment = os.environ | {"HEADSTART_HOME": f"{place}/home"}
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+        seconds = time.perf_counter() - started
+        outcome = json.loads(done.stdout.strip().splitlines()[-1])
+        predicted = pd.read_parquet(Path(outcome["figures"].removeprefix("file://"), "predictions.parquet"))
+        models = list(Path(place, "home", "artifacts").rglob("network.*"))
+        size = sum(file.stat().st_size for file in models) / 1e6
+        np.savez(
+            out,
+            keys=predicted["key"].to_numpy(str),
+            labels=[outcome["classes"].index(label) for label in predicted["label"]],
+            probabilities=np.stack(predicted["probabilities"].to_numpy()),
+            classes=outcome["classes"],
+            cost=np.array([seconds, size]),
+        )
+        print(outcome["rung"], json.dumps(outcome["metrics"]))
+
+
+if __name__ == "__main__":
+    typer.run(main)
