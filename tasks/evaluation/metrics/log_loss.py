@@ -27,13 +27,16 @@ def interval(
     low, high = bootstrap.interval(losses, 1 - level / 2, seed, groups)
     if not told.freedom:
         return 0.0, bootstrap.MOST
-    if not middle:  # a share of rows may lose all that is possible
-        return 0.0, proportions.wilson(losses, groups, level)[1] * bootstrap.MOST
+    # A share of rows may lose all that is possible, and no loss is larger.
+    most = proportions.wilson(losses / bootstrap.MOST, groups, level)[1] * bootstrap.MOST
+    if not middle:
+        return 0.0, most
     seen = told.inflation * (clusters.sums(losses - middle, groups) ** 2).sum() / len(losses) ** 2
     model = _variance(probabilities) / clusters.effective(losses, groups)
     away = told.reach(level) * float(np.sqrt((seen * told.freedom + model * PRIOR) / (told.freedom + PRIOR)))
     low, high = min(low, middle - away), max(high, middle + away)
-    return middle * np.exp((low - middle) / middle), min(middle * np.exp((high - middle) / middle), bootstrap.MOST)
+    far = np.log(middle) + (high - middle) / middle
+    return middle * np.exp((low - middle) / middle), most if far > np.log(most) else float(np.exp(far))
 
 
 def _variance(probabilities: np.ndarray) -> float:

@@ -155,6 +155,9 @@ def test_a_log_loss_of_a_few_images_that_are_all_right_is_not_certain():
     assert certain[0] == 0
     assert certain[1] > 1
     assert metrics.interval("log_loss", labels[:1], said[:1], 0)[1] > 16
+    # Sure and right: the interval is not all that is possible.
+    low, high = metrics.interval("log_loss", np.arange(60) % 2, np.abs(np.eye(2)[np.arange(60) % 2] - 1e-5), 0)
+    assert low < 1e-5 < 0.1 < high < 2
 
 
 def test_a_few_sure_answers_that_are_all_right_do_not_show_that_none_is_wrong():
