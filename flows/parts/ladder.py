@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache, partial
 
 from flows.parts.extraction import extracted
+from tasks.networks import heads
 from tasks.records import AuditRef, FeaturesRef, ImagesRef, LadderRef, ModelRef, digest
 from tasks.services.orchestration.stage import Stage
 from tasks.settings import TUNED, Recipe
@@ -64,7 +65,7 @@ def _steps(
 ) -> Iterator[tuple[str, Callable[[], ModelRef]]]:
     """Name of each of the recipe's rungs, and a function that trains it once those before exist."""
     for rung, head in r.heads.items():
-        repeated = rung != "head" and "head" in r.rungs and head == r.head
+        repeated = rung != "head" and "head" in r.rungs and heads.alike(head, r.head)
         crowded = rung == "knn" and images.dataset.counts["train"] > KNN_IMAGES
         if rung in r.rungs and not repeated and not crowded:
             yield rung, partial(_head, images, features, r, rung, audited=audited)

@@ -21,11 +21,11 @@ from tasks.services import tracking
 from tasks.services.registry import predict, registered_models, versions
 
 BEFORE = ["ingest", "validate", "preprocess", "extract", "audit"]
-LADDER = ["knn", "probe", "train_head", "fine_tune", "interpolate", "choose"]
+LADDER = ["probe", "train_head", "fine_tune", "interpolate", "choose"]
 STAGES = [*BEFORE, *LADDER, "transfer_check", "calibrate", "evaluate", "gate", "register", "publish"]
 #: A head that learns next to nothing, and nothing else.
 LAZY = {
-    "head": settings.Head(epochs=1, learning_rate=1e-9),
+    "head": settings.Head(kind="linear", epochs=1, learning_rate=1e-9),
     "ladder": settings.Ladder(start_at="head", stop_at="head"),
 }
 
@@ -228,14 +228,14 @@ def test_a_better_challenger_replaces_the_champion_which_becomes_previous(server
 
 def test_every_rung_is_scored_and_the_cheapest_good_one_is_shipped(first):
     scores = first.ladder.scores
-    assert [score.rung for score in scores] == ["knn", "probe", "head", "blocks", "interpolated"]
+    assert [score.rung for score in scores] == ["probe", "head", "blocks", "interpolated"]
     assert [score.rung for score in scores if score.shipped] == [first.model.rung]
     for score in scores:
         assert score.interval[0] <= score.score <= score.interval[1]
         assert score.gap_interval[0] <= score.gap <= score.gap_interval[1]
         # Few images: heads are cross-fitted, the network itself is trained once.
         counts = first.dataset.counts
-        assert score.images == counts["validation"] + (counts["train"] if score.rung in ("knn", "probe", "head") else 0)
+        assert score.images == counts["validation"] + (counts["train"] if score.rung in ("probe", "head") else 0)
         assert score.seconds > 0
     # Whatever is cheaper than the one that is shipped is surely worse than another.
     shipped = [score.shipped for score in scores].index(True)
@@ -260,7 +260,7 @@ def test_weights_in_between_are_refitted_at_the_share_that_was_chosen(first, ser
 def test_no_rung_is_begun_when_the_time_is_over(server, colours, three_layers, tmp_path):
     (tmp_path / "r.toml").write_text(helpers.recipe(colours, "hurry", "[validation]\nmax_rejected = 0.1"))
     done = train(settings.load(tmp_path / "r.toml", ("ladder.max_minutes=0.001", *three_layers, *BRIEF)))
-    assert [score.rung for score in done.ladder.scores] == ["knn"]
+    assert [score.rung for score in done.ladder.scores] == ["probe"]
     assert "of 0.001 minutes had passed" in done.ladder.reason
 
 

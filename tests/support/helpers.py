@@ -60,6 +60,7 @@ options = {{ path = "{folder}" }}
 [images]
 size = 32
 [head]
+kind = "linear"
 epochs = 30
 learning_rate = 0.01
 [fine_tune]

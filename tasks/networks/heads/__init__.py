@@ -15,6 +15,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tasks.runtime import plugins
+from tasks.settings import Head
+
+
+def alike(one: Head, other: Head) -> bool:
+    """Whether two settings give the same head: for one that is fitted at once, how to train does not matter."""
+    same = (one.kind, one.options) == (other.kind, other.options)
+    return one == other or (same and hasattr(plugins.load("heads", one.kind), "learn"))
+
 
 @dataclass(frozen=True)
 class Examples:
