@@ -34,11 +34,40 @@ def filters() -> np.ndarray:
     radius, angle = np.maximum(np.hypot(across, down), 1e-9), np.arctan2(down, across)
     ring = np.exp(-(np.log(radius / FREQUENCY) ** 2) / (2 * 0.55**2))
     ring[0, 0] = 0
+    window = np.outer(np.hanning(SIDE + 2), np.hanning(SIDE + 2))[1:-1, 1:-1]
     found = []
     for number in range(ORIENTATIONS):
         apart = np.angle(np.exp(1j * (angle - number * np.pi / ORIENTATIONS)))
         whole = np.fft.fftshift(np.fft.ifft2(ring * np.exp(-(apart**2) / (2 * (np.pi / 10) ** 2))))
         start = side // 2 - SIDE // 2
-        found.append(whole[start : start + SIDE, start : start + SIDE] * np.hanning(SIDE + 2)[1:-1, None])
+        found.append(whole[start : start + SIDE, start : start + SIDE] * window)
     both = np.stack([*np.real(found), *np.imag(found)], axis=-1)
     return (both - both.mean(axis=(0, 1)))[:, :, None, :].astype(np.float32)
+
+
+def energies(pixels: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Float pixels 0 to 255, [n, h, w, 3], to [n, sum of PARTS]."""
+    from keras import layers, ops
+
+    bank = filters()
+    grey = ops.mean(pixels, axis=-1, keepdims=True) / 255
+    means, octaves = [], []
+    for number in range(OCTAVES):
+        if number:
+            grey = layers.AveragePooling2D(2)(grey)
+        both = ops.conv(grey, bank, padding="valid" if min(grey.shape[1:3]) > 2 * SIDE else "same")
+        energy = ops.square(both[..., :ORIENTATIONS]) + ops.square(both[..., ORIENTATIONS:])
+        means.append(ops.log(ops.mean(energy, axis=(1, 2)) + FLOOR))
+        octaves.append(energy)
+    found = [ops.concatenate(means, axis=-1)]
+    for side in WINDOWS:
+        most, least, spread, together = [], [], [], []
+        for number, energy in enumerate(octaves):
+            window = max(1, round(side / 2**number))
+            local = layers.AveragePooling2D(window, 1)(energy) if window > 1 else energy
+            for logs, every in ((ops.log(local + FLOOR), True), (ops.log(ops.mean(local, axis=-1, keepdims=True) + FLOOR), False)):
+                away = logs - ops.mean(logs, axis=(1, 2), keepdims=True)
+                parts = (ops.max(away, axis=(1, 2)), ops.min(away, axis=(1, 2)), ops.sqrt(ops.mean(ops.square(away), axis=(1, 2)) + 1e-9))
+                (most if every else least).append(ops.concatenate(parts, axis=-1))
+        found += [ops.concatenate(most, axis=-1), ops.concatenate(least, axis=-1)]
+    return ops.concatenate(found, axis=-1)
