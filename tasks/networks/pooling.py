@@ -57,14 +57,19 @@ def parts(backbone: Backbone, pooling: str) -> tuple[int, ...]:
         return (math.prod(backbone.model.output.shape[1:] if pooling == "none" else (channels,)),)
     below = () if pooling == "avg_max_std" else levels(backbone)
     maps = [*(backbone.model.get_layer(name).output for name in below), backbone.model.output]
-    each = (1, 1, 1, 1, 1, 4) if pooling == "pyramid" else (1, 1, 1)
-    return tuple(times * output.shape[-1] for output in maps for times in each)
+    return tuple(times * output.shape[-1] for output in maps for times in _each(pooling))
 
 
 def summary(pooling: str, widths: tuple[int, ...]) -> tuple[int, int]:
     """First column, and the one after the last, of the means of the last map, where `parts` have these widths."""
-    after = sum(widths[-5:] if pooling == "pyramid" else widths[-2:])
-    return sum(widths) - after - widths[-6 if pooling == "pyramid" else -3], sum(widths) - after
+    of_last = len(_each(pooling))
+    start = sum(widths[:-of_last])
+    return start, start + widths[-of_last]
+
+
+def _each(pooling: str) -> tuple[int, ...]:
+    """How many values each statistic has of a channel; the mean is the first."""
+    return (1, 1, 1, 1, 1, 4) if pooling == "pyramid" else (1, 1, 1)
 
 
 def levels(backbone: Backbone) -> list[str]:

@@ -12,8 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+
+
+def flat_input(feature_shape: tuple[int, ...]) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """A head's input [n, *feature_shape], and its values as a vector each, [n, d]."""
+    import keras
+
+    features = keras.Input(feature_shape)
+    return features, keras.layers.Flatten()(features) if len(feature_shape) > 1 else features
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,7 @@ class Examples:
         """Fill in what was left out."""
         rows = len(self.labels)
         for name, value in (("units", np.arange(rows)), ("weights", np.ones(rows))):
-            if len(getattr(self, name)) != rows:
+            if not len(getattr(self, name)):
                 object.__setattr__(self, name, value)
         if not self.parts:
             object.__setattr__(self, "parts", (int(np.prod(self.shape)),))
@@ -52,8 +64,8 @@ class Examples:
         return found.reshape(len(found), -1)
 
     def everything(self) -> np.ndarray:
-        """The features of all rows, float32[n, …]."""
-        return self.read(np.arange(len(self.labels)))
+        """The features of all rows, float32[n, d]."""
+        return self.flat(np.arange(len(self.labels)))
 
     def targets(self, classes: int) -> np.ndarray:
         """float64[n, classes]: the share of each class in a row's label."""
