@@ -15,7 +15,7 @@ class Compare(Settings):
     methods: tuple[Method, ...] = Field(
         get_args(Method),
         min_length=1,
-        description="In this order: `frozen` (a linear head on stored features), `small_cnn` (a separate small "
+        description="In this order: `frozen` (the head on stored features), `small_cnn` (a separate small "
         "network), `fine_tuned` (the last blocks too), `scratch` (the same architecture from random weights)",
     )
     shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(

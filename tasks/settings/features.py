@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from tasks.settings.base import Settings, Share, StageSettings
 from tasks.settings.data import View
 
-Pooling = Literal["avg", "avg_max_std", "multi_level", "pyramid", "none"]
+Pooling = Literal["avg", "avg_max_std", "multi_level", "pyramid", "texture", "none"]
 
 
 class Candidate(Settings):
@@ -31,7 +31,8 @@ class Backbone(Candidate):
     pooling: Pooling = Field(
         "pyramid",
         description="How the feature map becomes features: `avg`, `avg_max_std`, `multi_level` (at several depths), "
-        "`pyramid` (there also small and local things) or `none` (the map itself)",
+        "`pyramid` (there also small and local things), `texture` (that, and oriented filters on the photo itself) or "
+        "`none` (the map itself)",
     )
 
     @model_validator(mode="after")

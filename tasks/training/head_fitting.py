@@ -45,8 +45,7 @@ def built(
     if hasattr(module, "learn"):
         rows = len(train.labels)
         each = np.arange(rows) if units is None else np.repeat(units, rows // len(units))
-        balanced = settings.loss.balance != "none"
-        weights = fit.balanced(train.labels)[train.labels] if balanced else np.ones(rows)
+        weights = np.ones(rows) if settings.loss.balance == "none" else fit.balanced(train.labels)[train.labels]
         examples = Examples(train.read, train.labels, each, parts, weights, settings.loss.label_smoothing)
         return module.learn(examples, classes, **options)
     return module.build(shape, classes, **options)

@@ -36,7 +36,7 @@ def interval(
     away = told.reach(level) * float(np.sqrt((seen * told.freedom + model * PRIOR) / (told.freedom + PRIOR)))
     low, high = min(low, middle - away), max(high, middle + away)
     far = np.log(middle) + (high - middle) / middle
-    return middle * np.exp((low - middle) / middle), most if far > np.log(most) else float(np.exp(far))
+    return middle * np.exp((low - middle) / middle), float(np.exp(min(far, np.log(most))))
 
 
 def _variance(probabilities: np.ndarray) -> float:

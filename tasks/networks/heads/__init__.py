@@ -12,17 +12,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tasks.runtime import plugins
 from tasks.settings import Head
 
+if TYPE_CHECKING:
+    import keras
+
 
 def alike(one: Head, other: Head) -> bool:
     """Whether two settings give the same head: for one that is fitted at once, how to train does not matter."""
     same = (one.kind, one.options) == (other.kind, other.options)
     return one == other or (same and hasattr(plugins.load("heads", one.kind), "learn"))
+
+
+def flat_input(feature_shape: tuple[int, ...]) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """A head's input [n, *feature_shape], and its values as a vector each, [n, d]."""
+    import keras
+
+    features = keras.Input(feature_shape)
+    return features, keras.layers.Flatten()(features) if len(feature_shape) > 1 else features
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,7 @@ class Examples:
         """Fill in what was left out."""
         rows = len(self.labels)
         for name, value in (("units", np.arange(rows)), ("weights", np.ones(rows))):
-            if len(getattr(self, name)) != rows:
+            if not len(getattr(self, name)):
                 object.__setattr__(self, name, value)
         if not self.parts:
             object.__setattr__(self, "parts", (int(np.prod(self.shape)),))
@@ -61,8 +73,8 @@ class Examples:
         return found.reshape(len(found), -1)
 
     def everything(self) -> np.ndarray:
-        """The features of all rows, float32[n, …]."""
-        return self.read(np.arange(len(self.labels)))
+        """The features of all rows, float32[n, d]."""
+        return self.flat(np.arange(len(self.labels)))
 
     def targets(self, classes: int) -> np.ndarray:
         """float64[n, classes]: the share of each class in a row's label."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tasks.networks import heads
+
 if TYPE_CHECKING:
     import keras
     import optuna
@@ -18,9 +20,7 @@ def build(feature_shape: tuple[int, ...], num_classes: int, *, scale: float = 16
     import keras
     from keras import layers
 
-    features = x = keras.Input(feature_shape)
-    if len(feature_shape) > 1:
-        x = layers.Flatten()(x)
+    features, x = heads.flat_input(feature_shape)
     x = layers.Rescaling(scale, name="scale")(layers.UnitNormalization(name="direction")(x))
     logits = layers.Dense(
         num_classes,

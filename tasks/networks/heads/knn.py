@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tasks.networks import heads
 from tasks.networks.heads import Examples
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def build(feature_shape: tuple[int, ...], num_classes: int, *, k: int = 20, temp
 
 def learn(examples: Examples, num_classes: int, *, k: int = 20, temperature: float = 0.07) -> keras.Model:
     """The head that stores the examples; logits are logarithms of the votes' shares."""
-    flat = examples.flat(np.arange(len(examples.labels)))
+    flat = examples.everything()
     directions = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
     votes = np.eye(num_classes, dtype=np.float32)[examples.labels]
     return _graph(examples.shape, directions, votes, k, temperature)
@@ -41,9 +42,7 @@ def _graph(
     import keras
     from keras import layers, ops
 
-    features = x = keras.Input(feature_shape)
-    if len(feature_shape) > 1:
-        x = layers.Flatten()(x)
+    features, x = heads.flat_input(feature_shape)
     memory = layers.Dense(len(directions), use_bias=False, name="similarities")
     similarity, nearest = ops.top_k(memory(layers.UnitNormalization(name="direction")(x)), min(k, len(directions)))
     shares = layers.Softmax(name="shares")(similarity / temperature)

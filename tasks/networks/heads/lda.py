@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tasks.networks import heads
 from tasks.networks.heads import Examples
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def learn(examples: Examples, num_classes: int) -> keras.Model:
     """
     from sklearn.covariance import ledoit_wolf
 
-    flat, labels = examples.flat(np.arange(len(examples.labels))), examples.labels
+    flat, labels = examples.everything(), examples.labels
     counts = np.bincount(labels, minlength=num_classes)
     means = np.repeat(flat.mean(axis=0, dtype=np.float64)[None], num_classes, axis=0)
     for label in np.unique(labels):
@@ -52,9 +53,7 @@ def _graph(feature_shape: tuple[int, ...], weights: np.ndarray, biases: np.ndarr
     import keras
     from keras import layers
 
-    features = x = keras.Input(feature_shape)
-    if len(feature_shape) > 1:
-        x = layers.Flatten()(x)
+    features, x = heads.flat_input(feature_shape)
     logits = layers.Dense(len(biases), name="logits")
     head = keras.Model(features, logits(x), name="head")
     logits.set_weights([weights, biases])

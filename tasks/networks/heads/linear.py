@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tasks.networks import heads
+
 if TYPE_CHECKING:
     import keras
     import optuna
@@ -14,9 +16,7 @@ def build(feature_shape: tuple[int, ...], num_classes: int, *, dropout: float = 
     import keras
     from keras import layers
 
-    features = x = keras.Input(feature_shape)
-    if len(feature_shape) > 1:
-        x = layers.Flatten()(x)
+    features, x = heads.flat_input(feature_shape)
     if dropout:
         x = layers.Dropout(dropout)(x)
     # Zeros: an untrained head predicts that all classes are equally likely.

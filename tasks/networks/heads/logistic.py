@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tasks.evaluation.statistics import cross_validation
+from tasks.networks import heads
 from tasks.networks.heads import Examples
 
 if TYPE_CHECKING:
@@ -145,6 +146,8 @@ def coordinates(examples: Examples, scale: Scale, basis: np.ndarray) -> np.ndarr
 
 def penalty(values: np.ndarray, targets: np.ndarray, examples: Examples) -> float:
     """The penalty with the lowest log loss on held-out units, where values are float32[n, axes]."""
+    from scipy.special import log_softmax
+
     turns = FOLDS if len(values) <= SOME else 3
     folds = cross_validation.folds(examples.labels, examples.units, turns, 0)[: 1 if len(values) > MANY else None]
     if not folds:
@@ -158,7 +161,7 @@ def penalty(values: np.ndarray, targets: np.ndarray, examples: Examples) -> floa
                 values[train], targets[train], examples.weights[train], strength, states[number]
             )
             states[number] = state
-            logs = _log_softmax(values[judged] @ weights + biases)
+            logs = log_softmax(values[judged] @ weights + biases, axis=1)
             total -= float(examples.weights[judged] @ (targets[judged] * logs).sum(axis=1))
         return total
 
@@ -184,6 +187,7 @@ def fitted(
     `values`: float32[n, axes], best along principal axes, where each axis' curvature is known and divided out.
     """
     from scipy.optimize import minimize
+    from scipy.special import log_softmax
 
     classes, width = targets.shape[1], values.shape[1]
     curvature = np.sqrt((values.astype(np.float64) ** 2).mean(axis=0) / 4 + strength)[:, None]
@@ -193,7 +197,7 @@ def fitted(
 
     def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
         weights, biases = point[:-classes].reshape(width, classes), point[-classes:]
-        logs = _log_softmax(scaled @ weights.astype(np.float32) + biases)
+        logs = log_softmax(scaled @ weights.astype(np.float32) + biases, axis=1)
         wrong = share * (np.exp(logs) - targets)
         slope = scaled.T @ wrong.astype(np.float32) + shrink * weights
         value = -(share * targets * logs).sum() + (shrink * weights**2).sum() / 2
@@ -207,11 +211,6 @@ def fitted(
     return (found[:-classes].reshape(width, classes) / curvature).astype(np.float32), found[-classes:]
 
 
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-
-
 def _slices(widths: tuple[int, ...]) -> list[slice]:
     ends = np.cumsum(widths)
     return [slice(int(end - width), int(end)) for end, width in zip(ends, widths, strict=True)]
@@ -221,9 +220,7 @@ def _graph(feature_shape: tuple[int, ...], scale: Scale, weights: np.ndarray, bi
     import keras
     from keras import layers
 
-    features = x = keras.Input(feature_shape)
-    if len(feature_shape) > 1:
-        x = layers.Flatten()(x)
+    features, x = heads.flat_input(feature_shape)
     # A layer that every export knows; it stays as it is in fine-tuning.
     scaled = layers.BatchNormalization(center=False, scale=False, epsilon=1e-12, trainable=False, name="scale")
     logits = layers.Dense(len(biases), name="logits")

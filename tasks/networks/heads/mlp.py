@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tasks.networks import heads
+
 if TYPE_CHECKING:
     import keras
     import optuna
@@ -18,9 +20,7 @@ def build(
     """
     import keras
 
-    features = x = keras.Input(feature_shape)
-    if len(feature_shape) > 1:
-        x = keras.layers.Flatten()(x)
+    features, x = heads.flat_input(feature_shape)
     for number in range(layers):
         x = keras.layers.Dropout(dropout)(x)
         x = keras.layers.Dense(units, activation="relu", name=f"hidden_{number}")(x)

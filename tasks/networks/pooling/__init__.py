@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from tasks.networks.pooling import texture
+
 if TYPE_CHECKING:
     import keras
 
@@ -20,8 +22,8 @@ def pooled(backbone: Backbone, pooling: str) -> keras.Model:
 
     `avg`: mean over the feature map, [n, c]. `avg_max_std`: mean, maximum and standard deviation, [n, 3 c].
     `multi_level`: those of the feature map and of the last block at each resolution, joined. `pyramid`: of the same
-    maps also the largest and smallest mean of 3 x 3 places, and the means of the four quarters. `none`: the feature
-    map, [n, h, w, c].
+    maps also the largest and smallest mean of 3 x 3 places, and the means of the four quarters. `texture`: also what
+    filters find in the pixels themselves. `none`: the feature map, [n, h, w, c].
     """
     import keras
 
@@ -33,9 +35,12 @@ def pooled(backbone: Backbone, pooling: str) -> keras.Model:
     elif pooling == "avg_max_std":
         vector = _statistics(top, "pool")
     else:
-        pool = _pyramid if pooling == "pyramid" else _statistics
+        pool = _statistics if pooling == "multi_level" else _pyramid
         outputs = {name: backbone.model.get_layer(name).output for name in levels(backbone)}
         pools = [pool(output, f"{SIDE}{name}") for name, output in outputs.items()]
+        if pooling == "texture":
+            pixels = backbone.model.input
+            pools.insert(0, texture.energies(pixels, f"{SIDE}{pixels._keras_history.operation.name}"))
         vector = keras.layers.Concatenate(name="pool")([*pools, pool(top, "pool_top")])
     return keras.Model(backbone.model.input, vector, name="features")
 
@@ -57,14 +62,20 @@ def parts(backbone: Backbone, pooling: str) -> tuple[int, ...]:
         return (math.prod(backbone.model.output.shape[1:] if pooling == "none" else (channels,)),)
     below = () if pooling == "avg_max_std" else levels(backbone)
     maps = [*(backbone.model.get_layer(name).output for name in below), backbone.model.output]
-    each = (1, 1, 1, 1, 1, 4) if pooling == "pyramid" else (1, 1, 1)
-    return tuple(times * output.shape[-1] for output in maps for times in each)
+    first = texture.PARTS if pooling == "texture" else ()
+    return (*first, *(times * output.shape[-1] for output in maps for times in _each(pooling)))
 
 
 def summary(pooling: str, widths: tuple[int, ...]) -> tuple[int, int]:
     """First column, and the one after the last, of the means of the last map, where `parts` have these widths."""
-    after = sum(widths[-5:] if pooling == "pyramid" else widths[-2:])
-    return sum(widths) - after - widths[-6 if pooling == "pyramid" else -3], sum(widths) - after
+    of_last = len(_each(pooling))
+    start = sum(widths[:-of_last])
+    return start, start + widths[-of_last]
+
+
+def _each(pooling: str) -> tuple[int, ...]:
+    """How many values each statistic has of a channel; the mean is the first."""
+    return (1, 1, 1, 1, 1, 4) if pooling in ("pyramid", "texture") else (1, 1, 1)
 
 
 def levels(backbone: Backbone) -> list[str]:

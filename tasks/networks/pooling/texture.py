@@ -22,9 +22,8 @@ SIDE, FREQUENCY = 11, 0.3
 WINDOWS = (5, 9, 15)
 #: Below the energy of one grey level in 255.
 FLOOR = 1e-7
-#: Values of each part, in their order: mean energies; for each window the largest and smallest logarithm of a local
-#: energy and its deviation, of every filter and of every octave; of the octaves together.
-PARTS = (OCTAVES * ORIENTATIONS, *(OCTAVES * ORIENTATIONS, OCTAVES, 2 * OCTAVES - 1) * len(WINDOWS))
+#: Values of each part, in their order: mean energies; for each window the extremes of each filter and of each octave.
+PARTS = (OCTAVES * ORIENTATIONS, *(3 * OCTAVES * ORIENTATIONS, 3 * OCTAVES) * len(WINDOWS))
 
 
 def filters() -> np.ndarray:
@@ -46,28 +45,48 @@ def filters() -> np.ndarray:
 
 
 def energies(pixels: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Float pixels 0 to 255, [n, h, w, 3], to [n, sum of PARTS]."""
+    """Float pixels 0 to 255, [n, h, w, 3], to [n, sum of PARTS]. `name`: of the last layer."""
     from keras import layers, ops
 
-    bank = filters()
     grey = ops.mean(pixels, axis=-1, keepdims=True) / 255
-    means, octaves = [], []
+    octaves = []
     for number in range(OCTAVES):
-        if number:
-            grey = layers.AveragePooling2D(2)(grey)
-        both = ops.conv(grey, bank, padding="valid" if min(grey.shape[1:3]) > 2 * SIDE else "same")
-        energy = ops.square(both[..., :ORIENTATIONS]) + ops.square(both[..., ORIENTATIONS:])
-        means.append(ops.log(ops.mean(energy, axis=(1, 2)) + FLOOR))
-        octaves.append(energy)
+        grey = layers.AveragePooling2D(2, name=f"{name}_half_{number}")(grey) if number else grey
+        octaves.append(_energy(grey, f"{name}_octave_{number}"))
+    means = [ops.log(ops.mean(energy, axis=(1, 2)) + FLOOR) for energy in octaves]
     found = [ops.concatenate(means, axis=-1)]
     for side in WINDOWS:
-        most, least, spread, together = [], [], [], []
-        for number, energy in enumerate(octaves):
-            window = max(1, round(side / 2**number))
-            local = layers.AveragePooling2D(window, 1)(energy) if window > 1 else energy
-            for logs, every in ((ops.log(local + FLOOR), True), (ops.log(ops.mean(local, axis=-1, keepdims=True) + FLOOR), False)):
-                away = logs - ops.mean(logs, axis=(1, 2), keepdims=True)
-                parts = (ops.max(away, axis=(1, 2)), ops.min(away, axis=(1, 2)), ops.sqrt(ops.mean(ops.square(away), axis=(1, 2)) + 1e-9))
-                (most if every else least).append(ops.concatenate(parts, axis=-1))
-        found += [ops.concatenate(most, axis=-1), ops.concatenate(least, axis=-1)]
-    return ops.concatenate(found, axis=-1)
+        every = [_local(energy, side / 2**number) for number, energy in enumerate(octaves)]
+        found.append(ops.concatenate([_extremes(local) for local in every], axis=-1))
+        found.append(ops.concatenate([_extremes(ops.mean(local, axis=-1, keepdims=True)) for local in every], axis=-1))
+    return layers.Concatenate(name=name)(found)
+
+
+def _energy(grey: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Energy of each filter at each place: [n, h, w, 1] to [n, h', w', orientations]."""
+    from keras import layers, ops
+
+    # Where a photo is no larger than two filters, its border is no worse than no place at all.
+    padding = "valid" if min(grey.shape[1:3]) > 2 * SIDE else "same"
+    layer = layers.Conv2D(2 * ORIENTATIONS, SIDE, padding=padding, use_bias=False, trainable=False, name=name)
+    both = layer(grey)
+    layer.set_weights([filters()])
+    return ops.square(both[..., :ORIENTATIONS]) + ops.square(both[..., ORIENTATIONS:])
+
+
+def _local(energy: keras.KerasTensor, side: float) -> keras.KerasTensor:
+    """Means over windows of this side, in places."""
+    from keras import layers
+
+    window = min(max(1, round(side)), *energy.shape[1:3])
+    return layers.AveragePooling2D(window, 1)(energy) if window > 1 else energy
+
+
+def _extremes(local: keras.KerasTensor) -> keras.KerasTensor:
+    """Largest, smallest and deviation of the logarithm, against its mean: [n, h, w, c] to [n, 3 c]."""
+    from keras import ops
+
+    logs = ops.log(local + FLOOR)
+    away = logs - ops.mean(logs, axis=(1, 2), keepdims=True)
+    spread = ops.sqrt(ops.mean(ops.square(away), axis=(1, 2)) + 1e-9)
+    return ops.concatenate([ops.max(away, axis=(1, 2)), ops.min(away, axis=(1, 2)), spread], axis=-1)

@@ -30,9 +30,13 @@ def write(
     """Photos are files in a folder that is named after their class."""
     keys = [hashlib.sha256(Path(photo).read_bytes()).hexdigest() for photo in photos]
     labels = [classes.index(Path(photo).parent.name) for photo in photos]
-    np.savez(
-        out, keys=keys, labels=labels, probabilities=probabilities, classes=classes, cost=np.array([seconds, megabytes])
-    )
+    save(out, Answers(np.array(keys), np.array(labels), probabilities, seconds, megabytes))
+
+
+def save(out: Path, answers: Answers) -> None:
+    """Write the file that `read` reads."""
+    cost = np.array([answers.seconds, answers.megabytes])
+    np.savez(out, keys=answers.keys, labels=answers.labels, probabilities=answers.probabilities, cost=cost)
 
 
 def read(file: Path) -> Answers:

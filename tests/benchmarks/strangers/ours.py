@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 import typer
 
+from tests.benchmarks.strangers import answers
+
 RECIPE = 'name = "strangers"\nsource.options.path = "{folder}"\nimages.views = {views}\n'
 
 
@@ -39,14 +41,9 @@ def main(
         predicted = pd.read_parquet(Path(outcome["figures"].removeprefix("file://"), "predictions.parquet"))
         models = list(Path(place, "home", "artifacts").rglob("network.*"))
         size = sum(file.stat().st_size for file in models) / 1e6
-        np.savez(
-            out,
-            keys=predicted["key"].to_numpy(str),
-            labels=[outcome["classes"].index(label) for label in predicted["label"]],
-            probabilities=np.stack(predicted["probabilities"].to_numpy()),
-            classes=outcome["classes"],
-            cost=np.array([seconds, size]),
-        )
+        labels = np.array([outcome["classes"].index(label) for label in predicted["label"]])
+        probabilities = np.stack(predicted["probabilities"].to_numpy())
+        answers.save(out, answers.Answers(predicted["key"].to_numpy(str), labels, probabilities, seconds, size))
         print(outcome["rung"], json.dumps(outcome["metrics"]))
 
 

@@ -15,7 +15,7 @@ from tasks.data.images import augment
 from tasks.features.batches import Batches
 from tasks.networks import classifiers, cutting, ensembles, files, freezing
 from tasks.networks.cutting import Backbone
-from tasks.networks.pooling import levels, parts, pooled, summary
+from tasks.networks.pooling import levels, parts, pooled, summary, texture
 from tasks.runtime import plugins
 from tasks.settings.features import Pooling
 from tasks.training import fit, saving
@@ -53,7 +53,7 @@ def _network(pooling="avg", features=None):
 PLAN = fit.Plan(epochs=3, patience=3, learning_rate=0.05, weight_decay=0.0, batch_size=16, seed=0)
 
 
-@pytest.mark.parametrize("pooling", ["avg", "avg_max_std", "multi_level", "pyramid", "none"])
+@pytest.mark.parametrize("pooling", ["avg", "avg_max_std", "multi_level", "pyramid", "texture", "none"])
 @pytest.mark.parametrize("layer", ["norm_0", "norm_1"])
 def test_a_cut_network_gives_what_the_whole_gives(data, pooling, layer):
     network = _network(pooling)
@@ -63,7 +63,7 @@ def test_a_cut_network_gives_what_the_whole_gives(data, pooling, layer):
     np.testing.assert_allclose(saving.softmax(logits), network.predict(data[0], verbose=0), atol=1e-5)
 
 
-@pytest.mark.parametrize("pooling", ["avg", "pyramid", "none"])
+@pytest.mark.parametrize("pooling", ["avg", "pyramid", "texture", "none"])
 def test_one_pass_gives_the_features_and_what_crosses_a_cut(data, pooling, tmp_path):
     features = _features(pooling)
     network = _network(features=features)
@@ -114,6 +114,7 @@ def test_poolings():
     np.testing.assert_allclose(seen["avg_max_std"], statistics[2], atol=1e-4)
     np.testing.assert_allclose(seen["multi_level"], np.concatenate(statistics, axis=1), atol=1e-4)
     np.testing.assert_allclose(seen["pyramid"], np.concatenate([_pyramid(m) for m in maps], axis=1), atol=1e-4)
+    np.testing.assert_allclose(seen["texture"][:, sum(texture.PARTS) :], seen["pyramid"], atol=1e-4)
     assert levels(backbone) == ["fine", "coarse"]
     for pooling, values in seen.items():
         widths = parts(backbone, pooling)
@@ -128,6 +129,24 @@ def _pyramid(maps):
     quarters = [maps[:, a : a + half, b : b + half].mean((1, 2)) for a in (0, half) for b in (0, half)]
     whole = [maps.mean((1, 2)), maps.max((1, 2)), maps.std((1, 2))]
     return np.concatenate([*whole, near.max((1, 2)), near.min((1, 2)), *quarters], axis=1)
+
+
+def test_a_patch_of_another_grain_stands_out_of_a_texture():
+    import keras
+
+    pixels = keras.Input((64, 64, 3))
+    bank = keras.Model(pixels, texture.energies(pixels, "bank"))
+    assert bank.output_shape == (None, sum(texture.PARTS)) and not bank.trainable_weights
+    random = np.random.default_rng(0)
+    photos = np.repeat(random.normal(128, 20, (8, 64, 64, 1)), 3, axis=-1).astype("float32")
+    patched = photos.copy()
+    patched[:, 20:32, 30:42] += 60 * np.sin(np.arange(12) * 2 * np.pi * texture.FREQUENCY)[:, None]
+    before, after = bank.predict(photos, verbose=0), bank.predict(patched, verbose=0)
+    most = texture.PARTS[0]  # in the first window, of the first octave: the largest energies of the eight filters
+    gained = (after - before)[:, most : most + texture.ORIENTATIONS].mean(axis=0)
+    assert gained.max() > 2 and gained[gained.argmax() - texture.ORIENTATIONS // 2] < 0.5
+    # A brighter photo has no other grain.
+    np.testing.assert_allclose(bank.predict(photos + 20, verbose=0), before, atol=1e-2)
 
 
 def test_answers_of_networks_are_averaged_over_the_views_also_from_a_file(data, tmp_path):
