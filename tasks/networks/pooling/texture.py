@@ -49,6 +49,8 @@ def energies(pixels: keras.KerasTensor, name: str) -> keras.KerasTensor:
     from keras import layers, ops
 
     grey = ops.mean(pixels, axis=-1, keepdims=True) / 255
+    # Filters do not see the mean, but where they reach over the border they see nothing there.
+    grey = grey - ops.mean(grey, axis=(1, 2), keepdims=True)
     octaves = []
     for number in range(OCTAVES):
         grey = layers.AveragePooling2D(2, name=f"{name}_half_{number}")(grey) if number else grey
@@ -66,7 +68,7 @@ def _energy(grey: keras.KerasTensor, name: str) -> keras.KerasTensor:
     """Energy of each filter at each place: [n, h, w, 1] to [n, h', w', orientations]."""
     from keras import layers, ops
 
-    # Where a photo is no larger than two filters, its border is no worse than no place at all.
+    # Where a photo is no larger than two filters, its border is better than no place at all.
     padding = "valid" if min(grey.shape[1:3]) > 2 * SIDE else "same"
     layer = layers.Conv2D(2 * ORIENTATIONS, SIDE, padding=padding, use_bias=False, trainable=False, name=name)
     both = layer(grey)
