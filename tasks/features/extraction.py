@@ -123,7 +123,7 @@ def start(images: ImagesRef, settings: Extraction, cut: int = 0) -> Frozen:
 
     parts = (
         ()
-        if backbone.pooling in ("avg", "none")
+        if backbone.pooling in ("avg", "none") and not backbone.beside
         else _parts(address, lambda: pooling.parts(loaded(), backbone.pooling))
     )
     if not cut:

@@ -60,6 +60,8 @@ class Backbone:
     model: keras.Model
     #: Names of the layers at whose output the network can be cut, from the input to the last block.
     blocks: tuple[str, ...]
+    #: Further networks whose features are joined with its own; they see its images at sizes of their own.
+    beside: tuple[Backbone, ...] = ()
 
 
 def cut(network: keras.Model, layer: str, features: bool = False) -> tuple[keras.Model, keras.Model]:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     import keras
 
 
+#: Names of layers that are never trained begin so.
+STILL = "still_"
+
+
 class FrozenChanged(RuntimeError):
     """Training changed a variable that was declared frozen."""
 
@@ -24,9 +28,9 @@ def freeze(model: keras.Model) -> None:
 
 
 def unfreeze(model: keras.Model) -> None:
-    """Everything of the model is trained except batch normalisation, statistics included."""
+    """Everything of the model is trained except batch normalisation, statistics included, and what is `STILL`."""
     model.trainable = True
-    for layer in norms(model):
+    for layer in [*norms(model), *(each for each in model._flatten_layers() if each.name.startswith(STILL))]:
         layer.trainable = False
 
 

@@ -4,7 +4,7 @@ from tasks.settings.base import Settings, Share, StageSettings
 from tasks.settings.curves import Compare, Method
 from tasks.settings.data import PROJECT, Audit, Images, Labels, Source, Split, Validation, View
 from tasks.settings.evaluation import Calibration, Decision, Evaluation, Gates, Slices
-from tasks.settings.features import Backbone, Candidate, Extract, Extraction, Pooling, Select, TransferCheck
+from tasks.settings.features import Backbone, Beside, Candidate, Extract, Extraction, Pooling, Select, TransferCheck
 from tasks.settings.loading import check, check_engine, check_trained, check_tune, check_weights, load
 from tasks.settings.models import (
     TUNED,
@@ -31,6 +31,7 @@ __all__ = [
     "TUNED",
     "Audit",
     "Backbone",
+    "Beside",
     "Calibration",
     "Candidate",
     "Compare",

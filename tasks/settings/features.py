@@ -25,6 +25,12 @@ class Candidate(Settings):
     )
 
 
+class Beside(Candidate):
+    """A further network, whose features are joined with the backbone's."""
+
+    size: int = Field(0, ge=0, le=2048, description="Side of its images, pixels; 0: `images.size`")
+
+
 class Backbone(Candidate):
     """The pretrained network, and how its features are made."""
 
@@ -34,6 +40,20 @@ class Backbone(Candidate):
         "`pyramid` (there also small and local things), `texture` (that, and oriented filters on the photo itself) or "
         "`none` (the map itself)",
     )
+
+    beside: tuple[Beside, ...] = Field(
+        (),
+        max_length=4,
+        description="Further networks whose features are joined with the backbone's: tables of `kind`, `options`, "
+        "`weights` and `size`. Only the backbone itself is fine-tuned",
+    )
+
+    @model_validator(mode="after")
+    def joins_vectors(self) -> "Backbone":
+        """A feature map cannot be joined with another of a different size."""
+        if self.beside and (self.pooling == "none" or "auto" in (each.kind for each in self.beside)):
+            raise ValueError("beside needs networks by their names, and another pooling than 'none'")
+        return self
 
     @model_validator(mode="after")
     def is_named_or_open(self) -> "Backbone":

@@ -163,7 +163,7 @@ class Recipe(Settings):
     def backbones_of(self, rung: str) -> tuple[Backbone, ...]:
         """The backbones in a rung's model: the recipe's own and, in the average, the others, with the same pooling."""
         others = self.ladder.backbones if rung == "averaged" else ()
-        return (self.backbone, *(self.backbone.model_copy(update=dict(each)) for each in others))
+        return (self.backbone, *(self.backbone.model_copy(update={**dict(each), "beside": ()}) for each in others))
 
     @property
     def cut(self) -> int:

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tasks.networks.cutting import Backbone
+from tasks.records import digest
 from tasks.runtime import plugins
 from tasks.runtime.errors import HeadstartError, UsageError
 from tasks.settings import Candidate
 
 if TYPE_CHECKING:
     from tasks.settings import Backbone as Settings
+    from tasks.settings import Beside
 
 
 @dataclass(frozen=True)
@@ -54,28 +56,41 @@ def label(settings: Candidate) -> str:
     """Kind, options with their defaults, and weights, in characters that MLflow allows in a metric's name."""
     options = plugins.bind("backbones", settings.kind, settings.options, "backbone.options")
     words = [settings.kind, *(str(value) for value in options.values() if value), _named(settings).partition("#")[0]]
+    words += [
+        word for each in beside(settings) for word in ("with", label(each), *([str(each.size)] if each.size else []))
+    ]
     return re.sub(r"[^\w .-]", "_", " ".join(words))[:200]
 
 
 def weights(settings: Candidate) -> str:
     """Digest of the weights that a recipe names; equal digests give equal features. Builds nothing."""
-    return plugins.load("backbones", settings.kind).weights_digest(_named(settings), settings.options)
+    own = plugins.load("backbones", settings.kind).weights_digest(_named(settings), settings.options)
+    others = [(weights(each), each.kind, each.options, each.size) for each in beside(settings)]
+    return digest("joined", own, *others) if others else own
 
 
 def licence(settings: Candidate) -> str:
     """Licence of the weights that a recipe names, or where it is stated."""
-    return plugins.load("backbones", settings.kind).licence(_named(settings), settings.options)
+    own = plugins.load("backbones", settings.kind).licence(_named(settings), settings.options)
+    return "; ".join(dict.fromkeys((own, *map(licence, beside(settings)))))
 
 
 def load(settings: Candidate, size: int) -> Backbone:
-    """The backbone that a recipe names, for square images of `size` pixels, with its weights."""
+    """The backbone that a recipe names, for square images of `size` pixels, with its weights, and those beside it."""
     options = plugins.bind("backbones", settings.kind, settings.options, "backbone.options")
-    return plugins.entry("backbones", settings.kind)(size, _named(settings), **options)
+    own = plugins.entry("backbones", settings.kind)(size, _named(settings), **options)
+    others = tuple(load(each, each.size or size) for each in beside(settings))
+    return replace(own, beside=others) if others else own
+
+
+def beside(settings: Candidate) -> tuple[Beside, ...]:
+    """The further networks of a backbone's settings."""
+    return getattr(settings, "beside", ())
 
 
 def randomised(settings: Settings) -> Settings | None:
     """The same network with random weights; None if it exists only as a file."""
-    other = settings.model_copy(update={"weights": "random"})
+    other = settings.model_copy(update={"weights": "random", "beside": ()})
     try:
         weights(other)
     except HeadstartError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from tasks.networks.freezing import STILL
 from tasks.networks.pooling import texture
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Names of the layers that pool below the top of the network, followed by the block that they pool.
 SIDE = "pool_of_"
+#: Poolings that also see small things.
+LOCAL = ("pyramid", "texture")
 
 
 def pooled(backbone: Backbone, pooling: str) -> keras.Model:
@@ -27,22 +30,39 @@ def pooled(backbone: Backbone, pooling: str) -> keras.Model:
     """
     import keras
 
-    top = backbone.model.output
+    pixels, top = backbone.model.input, backbone.model.output
     if pooling == "none":
-        return keras.Model(backbone.model.input, top, name="features")
+        return keras.Model(pixels, top, name="features")
+    pools = _aside(backbone, pooling)
     if pooling == "avg":
-        vector = keras.layers.GlobalAveragePooling2D(name="pool")(top)
-    elif pooling == "avg_max_std":
-        vector = _statistics(top, "pool")
+        pools.append(keras.layers.GlobalAveragePooling2D(name="pool_top")(top))
     else:
-        pool = _statistics if pooling == "multi_level" else _pyramid
-        outputs = {name: backbone.model.get_layer(name).output for name in levels(backbone)}
-        pools = [pool(output, f"{SIDE}{name}") for name, output in outputs.items()]
-        if pooling == "texture":
-            pixels = backbone.model.input
-            pools.insert(0, texture.energies(pixels, f"{SIDE}{pixels._keras_history.operation.name}"))
-        vector = keras.layers.Concatenate(name="pool")([*pools, pool(top, "pool_top")])
-    return keras.Model(backbone.model.input, vector, name="features")
+        pool = _pyramid if pooling in LOCAL else _statistics
+        below = {} if pooling == "avg_max_std" else levels(backbone)
+        pools += [pool(backbone.model.get_layer(name).output, f"{SIDE}{name}") for name in below]
+        pools.append(pool(top, "pool_top"))
+    vector = keras.layers.Concatenate(name="pool")(pools) if len(pools) > 1 else pools[0]
+    return keras.Model(pixels, vector, name="features")
+
+
+def _aside(backbone: Backbone, pooling: str) -> list[keras.KerasTensor]:
+    """What is seen of the pixels beside the backbone; named as if pooled of them, so that each cut has it below."""
+    import keras
+    from keras import layers
+
+    pixels = backbone.model.input
+    found = [texture.energies(pixels, f"{STILL}texture")] if pooling == "texture" else []
+    for number, other in enumerate(backbone.beside, 2):
+        model = pooled(other, "pyramid" if pooling == "texture" else pooling)
+        side = model.input_shape[1]
+        seen = pixels if side == pixels.shape[1] else layers.Resizing(side, side, name=f"{STILL}size_{number}")(pixels)
+        still = keras.Model(model.input, model.output, name=f"{STILL}beside_{number}")
+        still.trainable = False
+        found.append(still(seen))
+    if not found:
+        return []
+    name = f"{SIDE}{pixels._keras_history.operation.name}"
+    return [layers.Concatenate(name=name)(found) if len(found) > 1 else layers.Identity(name=name)(found[0])]
 
 
 def part(pooling: str, channels: int) -> slice:
@@ -57,13 +77,14 @@ def part(pooling: str, channels: int) -> slice:
 
 def parts(backbone: Backbone, pooling: str) -> tuple[int, ...]:
     """How many features each statistic of each map has, in their order: what a head can weigh apart."""
-    channels = backbone.model.output.shape[-1]
-    if pooling in ("avg", "none"):
-        return (math.prod(backbone.model.output.shape[1:] if pooling == "none" else (channels,)),)
-    below = () if pooling == "avg_max_std" else levels(backbone)
+    if pooling == "none":
+        return (math.prod(backbone.model.output.shape[1:]),)
+    below = () if pooling in ("avg", "avg_max_std") else levels(backbone)
     maps = [*(backbone.model.get_layer(name).output for name in below), backbone.model.output]
+    own = [times * output.shape[-1] for output in maps for times in _each(pooling)]
     first = texture.PARTS if pooling == "texture" else ()
-    return (*first, *(times * output.shape[-1] for output in maps for times in _each(pooling)))
+    others = "pyramid" if pooling == "texture" else pooling
+    return (*first, *(width for other in backbone.beside for width in parts(other, others)), *own)
 
 
 def summary(pooling: str, widths: tuple[int, ...]) -> tuple[int, int]:
@@ -75,7 +96,9 @@ def summary(pooling: str, widths: tuple[int, ...]) -> tuple[int, int]:
 
 def _each(pooling: str) -> tuple[int, ...]:
     """How many values each statistic has of a channel; the mean is the first."""
-    return (1, 1, 1, 1, 1, 4) if pooling in ("pyramid", "texture") else (1, 1, 1)
+    if pooling == "avg":
+        return (1,)
+    return (1, 1, 1, 1, 1, 4) if pooling in LOCAL else (1, 1, 1)
 
 
 def levels(backbone: Backbone) -> list[str]:

@@ -66,7 +66,7 @@ def _sample(images: ImagesRef, audited: AuditRef, split: str, most: int, seed: i
 def _random(images: ImagesRef, settings: Extraction, backbone: Backbone, rows: pd.DataFrame, name: str) -> Table:
     """The table of features from random weights, filled with these rows."""
     # Means are compared, whatever is pooled; these numbers may be too small for 16 bits.
-    network = backbone.model_copy(update={"pooling": "avg"})
+    network = backbone.model_copy(update={"pooling": "avg", "beside": ()})
     how = settings.extract.model_copy(update={"dtype": "float32"})
     found = start(images, settings.model_copy(update={"backbone": network, "extract": how}))
     found.fill(images, {"train": (name,), "validation": ("identity",)}, "random weights", rows)

@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -33,16 +34,22 @@ def _batches(images, labels):
     return Batches(lambda positions: images[positions], labels)
 
 
-def _features(pooling="avg"):
+def _backbone(size=8):
     import keras
 
     fit.seed_everything(0)
-    x = pixels = keras.Input((8, 8, 3))
+    x = pixels = keras.Input((size, size, 3))
     for number in range(3):
         x = keras.layers.Conv2D(4, 3, padding="same", name=f"conv_{number}")(x)
         x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
-    backbone = Backbone(keras.Model(pixels, x), ("norm_0", "norm_1", "norm_2"))
-    return pooled(backbone, pooling)
+    return Backbone(keras.Model(pixels, x), ("norm_0", "norm_1", "norm_2"))
+
+
+def _features(pooling="avg"):
+    """`joined`: beside the same network at two sizes."""
+    if pooling == "joined":
+        return pooled(replace(_backbone(), beside=(_backbone(4), _backbone())), "pyramid")
+    return pooled(_backbone(), pooling)
 
 
 def _network(pooling="avg", features=None):
@@ -53,7 +60,7 @@ def _network(pooling="avg", features=None):
 PLAN = fit.Plan(epochs=3, patience=3, learning_rate=0.05, weight_decay=0.0, batch_size=16, seed=0)
 
 
-@pytest.mark.parametrize("pooling", ["avg", "avg_max_std", "multi_level", "pyramid", "texture", "none"])
+@pytest.mark.parametrize("pooling", ["avg", "avg_max_std", "multi_level", "pyramid", "texture", "joined", "none"])
 @pytest.mark.parametrize("layer", ["norm_0", "norm_1"])
 def test_a_cut_network_gives_what_the_whole_gives(data, pooling, layer):
     network = _network(pooling)
@@ -63,7 +70,7 @@ def test_a_cut_network_gives_what_the_whole_gives(data, pooling, layer):
     np.testing.assert_allclose(saving.softmax(logits), network.predict(data[0], verbose=0), atol=1e-5)
 
 
-@pytest.mark.parametrize("pooling", ["avg", "pyramid", "texture", "none"])
+@pytest.mark.parametrize("pooling", ["avg", "pyramid", "texture", "joined", "none"])
 def test_one_pass_gives_the_features_and_what_crosses_a_cut(data, pooling, tmp_path):
     features = _features(pooling)
     network = _network(features=features)
@@ -129,6 +136,25 @@ def _pyramid(maps):
     quarters = [maps[:, a : a + half, b : b + half].mean((1, 2)) for a in (0, half) for b in (0, half)]
     whole = [maps.mean((1, 2)), maps.max((1, 2)), maps.std((1, 2))]
     return np.concatenate([*whole, near.max((1, 2)), near.min((1, 2)), *quarters], axis=1)
+
+
+def test_networks_are_joined_and_only_the_first_is_trained(data):
+    one, other = _backbone(), _backbone(4)
+    both = replace(one, beside=(other,))
+    for pooling in ("avg", "texture"):
+        joined = pooled(both, pooling)
+        small = data[0].reshape(len(data[0]), 4, 2, 4, 2, 3).mean((2, 4))
+        apart = pooled(other, "pyramid" if pooling == "texture" else pooling).predict(small, verbose=0)
+        own = pooled(one, pooling).predict(data[0], verbose=0)
+        first = sum(texture.PARTS) if pooling == "texture" else 0
+        expected = np.concatenate([own[:, :first], apart, own[:, first:]], axis=1)
+        np.testing.assert_allclose(joined.predict(data[0], verbose=0), expected, atol=1e-4)
+        widths = parts(both, pooling)
+        assert sum(widths) == joined.output_shape[1]
+        assert summary(pooling, widths)[1] == (sum(widths) if pooling == "avg" else sum(widths) - 8 * 4)
+        freezing.unfreeze(joined)
+        trained = {variable.path for variable in joined.trainable_variables}
+        assert trained == {f"conv_{n}/{kind}" for n in range(3) for kind in ("kernel", "bias")}
 
 
 def test_a_patch_of_another_grain_stands_out_of_a_texture():
