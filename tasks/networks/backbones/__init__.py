@@ -56,9 +56,8 @@ def label(settings: Candidate) -> str:
     """Kind, options with their defaults, and weights, in characters that MLflow allows in a metric's name."""
     options = plugins.bind("backbones", settings.kind, settings.options, "backbone.options")
     words = [settings.kind, *(str(value) for value in options.values() if value), _named(settings).partition("#")[0]]
-    words += [
-        word for each in beside(settings) for word in ("with", label(each), *([str(each.size)] if each.size else []))
-    ]
+    for each in beside(settings):
+        words += ["with", label(each), *([str(each.size)] if each.size else [])]
     return re.sub(r"[^\w .-]", "_", " ".join(words))[:200]
 
 
