@@ -9,6 +9,7 @@ from flows.parts.backbone import reviewed, with_backbone
 from flows.parts.extraction import checked, extracted
 from flows.parts.head_search import with_head
 from flows.parts.ladder import climb, refitted
+from flows.parts.search import with_choices
 from flows.promote import ask
 from tasks.data import corrections, datasets
 from tasks.evaluation import slices
@@ -40,6 +41,7 @@ def train(recipe: Recipe) -> Outcome:
         facts = ingest(r.source, r.images, r.labels, corrections.from_corrections(r.name))
         dataset = validate(facts, r.split, r.validation, r.name)
         slices.check(datasets.rows(dataset), r.slices)
+        r, search = with_choices(r, dataset)
         images = preprocess(dataset, r.images)
         r, ranking = with_backbone(r, images)
         r, tuned = with_head(r, images)
@@ -64,6 +66,7 @@ def train(recipe: Recipe) -> Outcome:
             report=report,
             verdict=verdict,
             version=version,
+            search=search,
             ranking=ranking,
             tuned=tuned,
             audit=audited,

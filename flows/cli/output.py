@@ -233,8 +233,12 @@ def _audit(s: Session, found: "Outcome", summary: dict[str, Any]) -> None:
 
 
 def _ranking(s: Session, found: "Outcome") -> None:
-    from tasks.reports.sections import ranking
+    from tasks.reports.sections import ranking, search
 
+    if found.search:
+        s.say(search.sentence(found.search))
+        if found.search.trials:
+            _table(s, "What was tried for the features", search.trials(found.search))
     if found.ranking:
         _table(s, "Backbones, the most promising first", ranking.candidates(found.ranking))
     if found.agreement and found.agreement.spearman is not None:

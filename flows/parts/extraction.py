@@ -7,6 +7,7 @@ from prefect import flow, unmapped
 from prefect.futures import wait
 
 from flows.parts.backbone import with_backbone
+from flows.parts.search import with_choices
 from tasks.data import corrections, datasets
 from tasks.evaluation import slices
 from tasks.records import DatasetRef, FeaturesRef, ImagesRef
@@ -28,6 +29,7 @@ def checked(recipe: Recipe) -> DatasetRef:
 
 def prepared(recipe: Recipe, dataset: DatasetRef) -> tuple[Recipe, ImagesRef, FeaturesRef]:
     """The recipe with its backbone chosen, and the data as images and as features."""
+    recipe, _ = with_choices(recipe, dataset)
     images = preprocess(dataset, recipe.images)
     recipe, _ = with_backbone(recipe, images)
     return recipe, images, extracted(recipe, images)

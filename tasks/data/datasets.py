@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 
 from tasks.data import splits
-from tasks.data.images import pipeline
-from tasks.records import AuditRef, DatasetRef, ImagesRef
+from tasks.data.images import pipeline, squares
+from tasks.records import AuditRef, DatasetRef, ImagesRef, digest
+from tasks.runtime import progress
 from tasks.runtime.home import home
 from tasks.runtime.store import folders, photos
 from tasks.runtime.store.tables import Table
+from tasks.settings import Images
 
 
 def rows(dataset: DatasetRef, split: str | None = None) -> pd.DataFrame:
@@ -56,6 +58,26 @@ def contents(rows: pd.DataFrame) -> Iterator[bytes]:
 def labels(rows: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
     """int64[n], positions of the rows' labels in `classes`."""
     return rows["label"].map({name: i for i, name in enumerate(classes)}).to_numpy(np.int64)
+
+
+def images_of(dataset: DatasetRef, images: Images) -> ImagesRef:
+    """The prepared images of a data set, before any of them is."""
+    table = squares.name(images.size, images.fit)
+    address = digest(dataset, table)
+    return ImagesRef(dataset, table, address, images.size, images.fit, images.max_pixels, images.keep, computed=0)
+
+
+def prepare(images: ImagesRef, rows: pd.DataFrame) -> int:
+    """Decode the photos of the rows that the table of prepared images lacks; returns how many."""
+    table = pixel_table(images)
+    new = rows[~rows["key"].isin(table.keys())]
+    keys, files = list(new["key"]), paths(new)
+    if files:
+        formats = set(new["format"])
+        batches = pipeline.prepared(files, images.size, images.fit, images.max_pixels, formats=formats, keys=keys)
+        for positions, pixels in progress.counted(((b, len(b[0])) for b in batches), len(files), "preprocess"):
+            table.append([keys[i] for i in positions], pixels)
+    return len(files)
 
 
 def pixel_table(images: ImagesRef) -> Table:

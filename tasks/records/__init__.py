@@ -25,6 +25,7 @@ from tasks.records.models import LadderRef, ModelRef, ModelScores, Origin, RungS
 from tasks.records.outcome import Findings, Outcome, Retraining
 from tasks.records.release import LedgerEntry, PageRef, ScoresRef, VersionRef
 from tasks.records.retraining import Accuracy, AssessmentRef, ChangesRef, Drift
+from tasks.records.search import SearchRef, Trial
 
 __all__ = [
     "OLDER",
@@ -73,6 +74,7 @@ __all__ = [
     "Retraining",
     "RungScore",
     "ScoresRef",
+    "SearchRef",
     "Shortcut",
     "SliceScore",
     "StageLog",
@@ -80,6 +82,7 @@ __all__ = [
     "TimeSample",
     "TrainingLog",
     "TransferRef",
+    "Trial",
     "TunedRef",
     "Verdict",
     "VersionRef",

@@ -14,6 +14,7 @@ from tasks.records.features import AgreementRef, RankingRef, TransferRef
 from tasks.records.models import LadderRef, ModelRef, TunedRef
 from tasks.records.release import PageRef, VersionRef
 from tasks.records.retraining import AssessmentRef, ChangesRef
+from tasks.records.search import SearchRef
 from tasks.runtime.home import home
 
 
@@ -29,6 +30,8 @@ class Findings:
     report: Report
     verdict: Verdict
     version: VersionRef
+    #: If the recipe has an effort.
+    search: SearchRef | None = None
     #: If the recipe left the backbone open.
     ranking: RankingRef | None = None
     #: If the recipe asked for a search.
@@ -64,6 +67,7 @@ class Outcome(Findings):
             "gates": [dataclasses.asdict(result) for result in self.verdict.gates],
             "test_set": {"worn": self.verdict.worn, "level": self.verdict.level},
             "rung": self.model.rung,
+            "search": self.search.summary() if self.search else None,
             "backbones": [dataclasses.asdict(row) for row in self.ranking.rows] if self.ranking else [],
             "tuned": dataclasses.asdict(self.tuned) if self.tuned else None,
             "ladder": [score.summary() for score in self.ladder.scores],

@@ -10,7 +10,17 @@ from pathlib import Path
 
 from tasks.records import DatasetRef, Findings, LadderRef, ModelRef, StageLog, TunedRef
 from tasks.reports import sentences
-from tasks.reports.sections import audits, calibration, decision, provenance, scores, slices, time_gap, transfers
+from tasks.reports.sections import (
+    audits,
+    calibration,
+    decision,
+    provenance,
+    scores,
+    search,
+    slices,
+    time_gap,
+    transfers,
+)
 from tasks.reports.sections import ranking as backbones
 from tasks.reports.sections.html import table
 from tasks.runtime.home import home
@@ -48,6 +58,7 @@ def write(
         "Data": _data(found.dataset),
         "Problems in the data": audits.section(found.audit, home()) if found.audit else "",
         "Ladder": scores.ladder(found.ladder),
+        "What was chosen": search.section(found.search),
         "Which backbone": backbones.section(found.ranking),
         "Search for a head": _search(found.tuned),
         "Did transfer help?": transfers.section(found.transfer),

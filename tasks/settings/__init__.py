@@ -3,6 +3,7 @@
 from tasks.settings.base import Settings, Share, StageSettings
 from tasks.settings.curves import Compare, Method
 from tasks.settings.data import PROJECT, Audit, Images, Labels, Source, Split, Validation, View
+from tasks.settings.effort import BUDGETS, Budget, FeatureSearch, budget
 from tasks.settings.evaluation import Calibration, Decision, Evaluation, Gates, Slices
 from tasks.settings.features import Backbone, Beside, Candidate, Extract, Extraction, Pooling, Select, TransferCheck
 from tasks.settings.loading import check, check_engine, check_trained, check_tune, check_weights, load
@@ -27,11 +28,13 @@ from tasks.settings.release import Promotion, Release, Scoring
 from tasks.settings.retraining import Retrain
 
 __all__ = [
+    "BUDGETS",
     "PROJECT",
     "TUNED",
     "Audit",
     "Backbone",
     "Beside",
+    "Budget",
     "Calibration",
     "Candidate",
     "Compare",
@@ -39,6 +42,7 @@ __all__ = [
     "Evaluation",
     "Extract",
     "Extraction",
+    "FeatureSearch",
     "FineTune",
     "Gates",
     "Head",
@@ -73,6 +77,7 @@ __all__ = [
     "Validation",
     "View",
     "Whole",
+    "budget",
     "check",
     "check_engine",
     "check_trained",

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from tasks.settings.base import Settings
 from tasks.settings.curves import Compare
 from tasks.settings.data import Audit, Images, Labels, Source, Split, Validation
+from tasks.settings.effort import Effort
 from tasks.settings.evaluation import Calibration, Decision, Evaluation, Gates, Slices
 from tasks.settings.features import Backbone, Extract, Extraction, Select, TransferCheck
 from tasks.settings.models import (
@@ -46,6 +47,12 @@ class Recipe(Settings):
     #: "Default" is the experiment that MLflow makes itself, whose artifacts would lie in the working folder.
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", description="Experiment and registered model")
     seed: int = Field(0, ge=0, lt=2**31, description="Same seed, same machine: same result")
+    effort: Effort = Field(
+        "none",
+        description="What the recipe leaves open is chosen by a search that takes its time: `quick` about one minute, "
+        "`standard` four, `best` twenty, for a whole run; `none`: the defaults, without a search",
+    )
+    minutes: float = Field(0.0, ge=0, description="Minutes for a whole run, in place of the effort's own; 0: those")
     backend: Literal["tensorflow", "torch", "jax"] = Field(
         "tensorflow", description="Backend of Keras; `torch` and `jax` are extras to install"
     )

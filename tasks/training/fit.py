@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,8 @@ class Plan:
     #: Each variable's share of the learning rate, by its path; empty: the full rate.
     shares: Mapping[str, float] = field(default_factory=dict)
     loss: Loss = field(default_factory=Loss)
+    #: After these, training ends with the step under way; 0: no limit.
+    minutes: float = 0.0
 
     def steps(self, rows: int) -> int:
         """Steps in all epochs."""
@@ -97,7 +100,7 @@ def fit(
         epochs = checkpoints.Epochs(address, model, stopping, averaging, train.random)
         keep = callbacks.LambdaCallback(on_train_begin=epochs.restore, on_epoch_end=epochs.add)
         # Early stopping judges and keeps the average; the checkpoint comes last and keeps the result of the others.
-        order = [callbacks.LambdaCallback(on_epoch_end=on_epoch), averaging, stopping, keep]
+        order = [callbacks.LambdaCallback(on_epoch_end=on_epoch), averaging, stopping, _limit(model, plan), keep]
         model.fit(
             _dataset(train, plan.batch_size, plan.seed, plan.loss.balance, epochs.over),
             validation_data=_dataset(validation, plan.batch_size) if validation else None,
@@ -110,6 +113,18 @@ def fit(
     # The optimizer and loss are not saved with the model: its file cannot name a loss that is a function.
     model.compiled, model.optimizer = False, None
     return History(epochs.state.loss, epochs.state.validation_loss)
+
+
+def _limit(model: keras.Model, plan: Plan) -> keras.callbacks.Callback | None:
+    """Ends the training with the step in which the plan's minutes are over."""
+    from keras import callbacks
+
+    ends = time.perf_counter() + 60 * plan.minutes
+
+    def check(step: int, logs: object) -> None:
+        model.stop_training = model.stop_training or time.perf_counter() > ends
+
+    return callbacks.LambdaCallback(on_train_batch_end=check) if plan.minutes else None
 
 
 def losses(
@@ -166,7 +181,8 @@ def plan(
     """A plan from a stage's settings and a learning rate, which falls along a cosine for tuning of the network."""
     values = {name: getattr(settings, name) for name in Training.model_fields}
     cosine = isinstance(settings, Tuning)
-    return Plan(**values, learning_rate=rate, seed=seed, cosine=cosine, loss=loss, shares=shares or {})
+    minutes = settings.minutes if isinstance(settings, Tuning) else 0.0
+    return Plan(**values, learning_rate=rate, seed=seed, cosine=cosine, loss=loss, shares=shares or {}, minutes=minutes)
 
 
 def predict(model: keras.Model, batches: Batches, batch_size: int = 128) -> np.ndarray:

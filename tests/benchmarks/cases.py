@@ -36,7 +36,6 @@ from tasks.networks import backbones, classifiers, cutting, engines, pooling
 from tasks.records import DatasetRef, ImagesRef
 from tasks.runtime.home import home
 from tasks.runtime.store.tables import Table
-from tasks.stages.data import preprocess
 def tell(**values): print(json.dumps(values))
 def elpv(copies=1):
     source = settings.Source(kind="tfds", options={"name": "elpv"})
@@ -84,7 +83,7 @@ import tensorflow
 run, ref = engine(), images(elpv(), f"kept-{os.getpid()}", True)
 table = Table(f"features-kept-{os.getpid()}", run.shape, "float32")
 start = time.perf_counter()
-preprocess.decode_into(datasets.pixel_table(ref), ref)
+datasets.prepare(ref, datasets.rows(ref.dataset))
 count = fill(table, ref, VIEWS, run)
 tell(images=count, seconds=time.perf_counter() - start, engine=run.name)"""
         ),
@@ -201,7 +200,7 @@ from tasks.runtime import plugins
 from tasks.training import fine_tuning, fit
 rows = elpv()[:1280].assign(split=["train"] * 1024 + ["validation"] * 256)
 ref = images(rows, "epochs", True)
-preprocess.decode_into(datasets.pixel_table(ref), ref)
+datasets.prepare(ref, datasets.rows(ref.dataset))
 backbone = backbones.load(settings.Backbone(), 224)
 pooled = pooling.pooled(backbone, "avg")
 head = plugins.entry("heads", "linear")(pooled.output_shape[1:], 2)
@@ -275,7 +274,7 @@ def memory() -> list[dict[str, Any]]:
         code = f"""
 import tensorflow
 run, ref = engine(), images(elpv(8)[:{count}], "many-{count}", True)
-preprocess.decode_into(datasets.pixel_table(ref), ref)
+datasets.prepare(ref, datasets.rows(ref.dataset))
 fill(Table("features-many-{count}", run.shape, "float32"), ref, VIEWS, run)
 tell(peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"""
         rows.append({"images": count, "peak MiB": part(code)["peak"]})

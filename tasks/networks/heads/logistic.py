@@ -146,23 +146,33 @@ def coordinates(examples: Examples, scale: Scale, basis: np.ndarray) -> np.ndarr
 
 def penalty(values: np.ndarray, targets: np.ndarray, examples: Examples) -> float:
     """The penalty with the lowest log loss on held-out units, where values are float32[n, axes]."""
-    from scipy.special import log_softmax
-
     turns = FOLDS if len(values) <= SOME else 3
     folds = cross_validation.folds(examples.labels, examples.units, turns, 0)[: 1 if len(values) > MANY else None]
+    return held_out(values, targets, examples, folds)[0]
+
+
+def held_out(
+    values: np.ndarray, targets: np.ndarray, examples: Examples, folds: tuple[cross_validation.Fold, ...]
+) -> tuple[float, np.ndarray]:
+    """The penalty with the lowest log loss on the folds' held-out rows, and what it says there.
+
+    The latter are logarithms of probabilities, float64[n, classes]: NaN for rows that are in no fold.
+    """
     if not folds:
-        return PENALTY
+        return PENALTY, np.full(targets.shape, np.nan)
     states: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(folds)
+    found: dict[float, np.ndarray] = {}
 
     def loss(strength: float) -> float:
-        total = 0.0
+        total, logs = 0.0, np.full(targets.shape, np.nan)
         for number, (train, judged) in enumerate(folds):
             weights, biases = state = fitted(
                 values[train], targets[train], examples.weights[train], strength, states[number]
             )
             states[number] = state
-            logs = log_softmax(values[judged] @ weights + biases, axis=1)
-            total -= float(examples.weights[judged] @ (targets[judged] * logs).sum(axis=1))
+            logs[judged] = said(values[judged], weights, biases)
+            total -= float(examples.weights[judged] @ (targets[judged] * logs[judged]).sum(axis=1))
+        found[strength] = logs
         return total
 
     losses: dict[float, float] = {}
@@ -172,7 +182,15 @@ def penalty(values: np.ndarray, targets: np.ndarray, examples: Examples) -> floa
             break
     best = min(losses, key=losses.__getitem__)
     losses |= {strength: loss(strength) for strength in (best * 10**0.5, best / 10**0.5)}
-    return min(losses, key=losses.__getitem__)
+    best = min(losses, key=losses.__getitem__)
+    return best, found[best]
+
+
+def said(values: np.ndarray, weights: np.ndarray, biases: np.ndarray) -> np.ndarray:
+    """Logarithms of probabilities, float64[n, classes], of values float32[n, axes]."""
+    from scipy.special import log_softmax
+
+    return log_softmax((values @ weights + biases).astype(np.float64), axis=1)
 
 
 def fitted(

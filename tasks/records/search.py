@@ -1,0 +1,57 @@
+"""Records of the search for features: what was tried, what it gained, what was chosen."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from typing_extensions import override
+
+from tasks.records.base import Gain, Record
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One way to see the photos, judged by logistic regression in cross-validation."""
+
+    name: str
+    #: What it changes: size, fit, network, pooling, beside, views.
+    what: str
+    #: Mean log loss, nats, and share of right answers, on held-out images of the sample.
+    log_loss: float = 0.0
+    accuracy: float = 0.0
+    #: How much lower its log loss is than that of the best one before; None for the first.
+    gain: Gain | None = None
+    #: Whether it became the best one.
+    taken: bool = False
+    images_per_second: float = 0.0
+    #: Time that it took.
+    seconds: float = 0.0
+    #: Why it was not tried, or not taken though it is better; empty otherwise.
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class SearchRef(Record):
+    """A search for features, and the settings that it chose: by table, as in a recipe."""
+
+    digest: str
+    trials: tuple[Trial, ...]
+    chosen: dict[str, dict[str, Any]]
+    #: Training images that were looked at; 0: the choice follows rules.
+    images: int
+    #: What the search took, and what the features of all images will probably take.
+    seconds: float
+    features_seconds: float
+    #: Why it ended.
+    reason: str
+
+    @property
+    @override
+    def numbers(self) -> dict[str, float]:
+        tried = [trial for trial in self.trials if trial.log_loss]
+        best = {"log_loss": min(trial.log_loss for trial in tried)} if tried else {}
+        return best | {"trials": float(len(tried)), "trial_seconds": self.seconds}
+
+    def summary(self) -> dict[str, Any]:
+        """What `headstart train --json` prints of it."""
+        return dataclasses.asdict(self)

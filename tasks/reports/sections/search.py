@@ -1,0 +1,91 @@
+"""The search for features, as a CSV file, a table in the terminal, and a part of the page."""
+
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tasks.records import SearchRef, Trial
+from tasks.reports.sections.html import table
+from tasks.runtime import escapes
+
+
+def write(found: SearchRef, to: Path) -> None:
+    """Write the trials as CSV."""
+    escapes.write_csv(pd.DataFrame(trials(found)), to)
+
+
+def trials(found: SearchRef) -> list[dict[str, Any]]:
+    """A row for each trial, in their order."""
+    return [
+        {
+            "tried": trial.name,
+            "log loss": f"{trial.log_loss:.3f}" if trial.log_loss else "",
+            "accuracy": f"{trial.accuracy:.1%}" if trial.log_loss else "",
+            "lower log loss": _gain(trial),
+            "photos a second": trial.images_per_second or "",
+            "seconds": round(trial.seconds, 1) or "",
+            "": "taken" if trial.taken else trial.reason,
+        }
+        for trial in found.trials
+    ]
+
+
+def sentence(found: SearchRef) -> str:
+    """What was chosen, why, and what it will take."""
+    if not found.images:
+        return f"{_chosen(found)}. These follow from the photos' sizes; nothing was tried, as the time is short."
+    first, last = _ends(found)
+    said = f"{_chosen(found)}. On {found.images} training images, each held out in turn, "
+    if not first or not last:
+        return f"{_chosen(found)}. Nothing could be compared: {found.reason}."
+    if first is last:
+        return said + f"nothing that was tried gained on the first log loss, {first.log_loss:.3f}. {_end(found)}"
+    said += f"the log loss fell from {first.log_loss:.3f} to {last.log_loss:.3f}, and accuracy rose from "
+    return said + f"{first.accuracy:.1%} to {last.accuracy:.1%}. {_end(found)}"
+
+
+def section(found: SearchRef | None) -> str:
+    """HTML: the choice, and every trial; empty without a search."""
+    if found is None:
+        return ""
+    said = f"<p>{escape(sentence(found))}</p>"
+    if not found.trials:
+        return said
+    rows = trials(found)
+    explained = (
+        "<p>Each trial changes one thing of the best before it. How much lower its log loss is comes with its 95 % "
+        "interval. What costs more time must gain more than its standard error.</p>"
+    )
+    columns = {column: False for column in rows[0]}
+    return said + explained + table(columns, ([escape(str(value)) for value in row.values()] for row in rows))
+
+
+def _gain(trial: Trial) -> str:
+    return f"{trial.gain.value:+.3f} ({trial.gain.low:+.3f} to {trial.gain.high:+.3f})" if trial.gain else ""
+
+
+def _ends(found: SearchRef) -> tuple[Trial | None, Trial | None]:
+    """The first trial and the one that was taken last."""
+    taken = [trial for trial in found.trials if trial.taken]
+    return (taken[0], taken[-1]) if taken else (None, None)
+
+
+def _end(found: SearchRef) -> str:
+    return f"The search took {found.seconds:.0f} seconds and ended because {found.reason}."
+
+
+def _chosen(found: SearchRef) -> str:
+    """The settings in words."""
+    words = []
+    images, backbone = found.chosen.get("images", {}), found.chosen.get("backbone", {})
+    if "size" in images:
+        words.append(f"photos of {images['size']} pixels")
+    if "views" in images and len(images["views"]) > 1:
+        words.append("also seen " + " and ".join(view.replace("_", " ") for view in images["views"][1:]))
+    if "pooling" in backbone:
+        words.append(f"pooling {backbone['pooling']}")
+    if backbone.get("beside"):
+        words.append(f"{len(backbone['beside'])} further network{'s' * (len(backbone['beside']) > 1)} joined")
+    return ("Chosen: " + ", ".join(words)) if words else "Nothing was open to choose"

@@ -1,0 +1,59 @@
+"""Search: which features suit the data, by cross-validation on a sample of the training images."""
+
+import time
+from functools import partial
+
+from tasks.features.searching import Search
+from tasks.networks import backbones
+from tasks.records import DatasetRef, SearchRef, Trial, digest
+from tasks.reports.sections import search as report
+from tasks.runtime.errors import HeadstartError
+from tasks.services import tracking
+from tasks.services.orchestration.stage import stage
+from tasks.settings import Candidate, FeatureSearch
+
+
+def _weights(dataset: DatasetRef, settings: FeatureSearch) -> list[str]:
+    return [_digest(network) for network in (settings.backbone, *settings.networks)]
+
+
+def _digest(network: Candidate) -> str:
+    try:
+        return backbones.weights(network)
+    except HeadstartError as error:
+        return str(error)
+
+
+@stage(version=1, reads=_weights)
+def search(dataset: DatasetRef, settings: FeatureSearch) -> SearchRef:
+    """What was tried within the settings' time, and the settings of the best."""
+    began = time.time()
+    found = Search(dataset, settings)
+    reason = found.run()
+    start = began
+    for number, trial in enumerate(found.trials):
+        _log(number, trial, start)
+        start += trial.seconds
+    best = found.best
+    ref = SearchRef(
+        digest=digest("search", dataset, settings, found.chosen(), [trial.name for trial in found.trials]),
+        trials=tuple(found.trials),
+        chosen=found.chosen(),
+        images=len(found.rows),
+        seconds=round(time.time() - began, 3),
+        features_seconds=round(best.slowness * sum(dataset.counts.values()), 1) if best else 0.0,
+        reason=reason,
+    )
+    tracking.log_drawn("search.csv", partial(report.write, ref))
+    return ref
+
+
+def _log(number: int, trial: Trial, start: float) -> None:
+    """A trial as a run in MLflow."""
+    span = (int(start * 1000), int((start + trial.seconds) * 1000))
+    numbers = {"log_loss": trial.log_loss, "accuracy": trial.accuracy, "images_per_second": trial.images_per_second}
+    params = {"what": trial.what, "name": trial.name, "reason": trial.reason}
+    tags = {"headstart.trial": "taken" if trial.taken else "tried" if trial.log_loss else "skipped"}
+    tracking.log_trial(
+        f"search {number}", tags | {"headstart.stage": "trial"}, params, numbers if trial.log_loss else {}, {}, span
+    )
