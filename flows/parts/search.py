@@ -30,6 +30,7 @@ def with_choices(recipe: Recipe, dataset: DatasetRef) -> tuple[Recipe, SearchRef
     for table, values in found.chosen.items():
         r = _with(r, table, values)
     minutes = {"minutes": allowed.minutes * allowed.tuning}
+    r = _with(r, "transfer_check", _unset(r.transfer_check, allowed.transfer_check))
     r = _with(r, "ladder", _unset(r.ladder, allowed.ladder | {"max_minutes": allowed.minutes * allowed.climb}))
     return _with(r, "fine_tune", _unset(r.fine_tune, allowed.fine_tune | minutes)), found
 

@@ -62,14 +62,28 @@ def oblong(rows: pd.DataFrame) -> bool:
 def sides(own: int, most: int) -> tuple[int, ...]:
     """Sides to try, from small to large, up to `most`: the photos' own is one of them if it is in that range."""
     own -= own % 16
-    found = {side for side in SIZES if side <= most and abs(side - own) > CLOSE * own}
-    return tuple(sorted(found | ({own} if SIZES[0] <= own <= most else set()))) or (most,)
+    found = {side for side in SIZES if side <= most}
+    if SIZES[0] <= own <= most:
+        found = {side for side in found if abs(side - own) > CLOSE * own} | {own}
+    return tuple(sorted(found))
 
 
 def first_side(own: int, grid: tuple[int, ...]) -> int:
     """The side to begin with."""
     wanted = own if FIRST[0] <= own <= FIRST[1] else min(max(2 * own, FIRST[0]), 224)
     return min(grid, key=lambda side: abs(np.log(side / wanted)))
+
+
+def by_rules(dataset: DatasetRef, settings: FeatureSearch) -> dict[str, dict[str, Any]]:
+    """The settings, by table, where there is no time to try any."""
+    rows = datasets.rows(dataset, "train")
+    own = own_side(rows)
+    images = {
+        "size": first_side(own, sides(own, settings.size)),
+        "fit": "squash" if oblong(rows) else settings.images.fit,
+        "views": ("identity",),
+    }
+    return {"images": {name: value for name, value in images.items() if name in settings.open}}
 
 
 @dataclass(frozen=True)
@@ -249,7 +263,8 @@ class Search:
         except HeadstartError as error:
             self.trials.append(Trial(name, what, reason=str(error)))
             return False
-        self.start = max(time.perf_counter() - began - len(self.rows) / eye.speed, 1.0)
+        if self.eyes:  # the first one also waits for libraries
+            self.start = max(time.perf_counter() - began - len(self.rows) / eye.speed, 1.0)
         self.eyes.append(eye)
         known = self.best.texture if self.best else "pooling" not in self.settings.open
         over = self._judge(what, name, (eye,), known, began)

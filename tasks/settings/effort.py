@@ -1,6 +1,6 @@
 """How much time a run may take, and what it is spent on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tasks.settings.base import StageSettings
@@ -25,9 +25,10 @@ class Budget:
     fits: tuple[Literal["squash", "crop", "pad"], ...]
     #: How many networks may be joined with the first one.
     joined: int
-    #: Settings of the ladder and of fine-tuning.
+    #: Settings of these tables.
     ladder: dict[str, Any]
     fine_tune: dict[str, Any]
+    transfer_check: dict[str, Any] = field(default_factory=dict)
     #: Shares of the time for the search, for all features, and for fine-tuning.
     search: float = 0.25
     features: float = 0.25
@@ -44,8 +45,9 @@ BUDGETS: dict[str, Budget] = {
         views=(),
         fits=(),
         joined=0,
-        ladder={"start_at": "head", "stop_at": "head"},
+        ladder={"start_at": "head", "stop_at": "head", "folds_below": 0},
         fine_tune={"enabled": False},
+        transfer_check={"enabled": False},
     ),
     "standard": Budget(
         4,
@@ -54,7 +56,7 @@ BUDGETS: dict[str, Budget] = {
         views=("flip_left_right",),
         fits=("squash",),
         joined=1,
-        ladder={"start_at": "head", "confidence": 0.75},
+        ladder={"start_at": "head", "confidence": 0.75, "interpolate": False, "folds_below": 0},
         fine_tune={"learning_rate": 1e-4, "batch_size": 32},
     ),
     "best": Budget(

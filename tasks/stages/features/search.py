@@ -3,7 +3,7 @@
 import time
 from functools import partial
 
-from tasks.features.searching import Search
+from tasks.features.searching import Search, by_rules
 from tasks.networks import backbones
 from tasks.records import DatasetRef, SearchRef, Trial, digest
 from tasks.reports.sections import search as report
@@ -27,6 +27,9 @@ def _digest(network: Candidate) -> str:
 @stage(version=1, reads=_weights)
 def search(dataset: DatasetRef, settings: FeatureSearch) -> SearchRef:
     """What was tried within the settings' time, and the settings of the best."""
+    if not settings.sample:
+        chosen = by_rules(dataset, settings)
+        return SearchRef(digest("search", dataset, settings), (), chosen, 0, 0.0, 0.0, "the time is short")
     began = time.time()
     found = Search(dataset, settings)
     reason = found.run()
