@@ -35,7 +35,7 @@ def retrain(
         tracking.log_result({tracking.RETRAIN: found.decision, "headstart.reason": found.reason}, {})
     message = f"{r.name}: {found.decision}. {found.reason}. Reason for this check: {why}."
     create_markdown_artifact(escapes.markdown(message), description="Result of the data check")
-    outcome = train(r) if found.decision == "train" else None
+    outcome = train(r, repeat=True) if found.decision == "train" else None
     return Retraining(r.name, found.decision, found.reason, why, changes, assessment, outcome)
 
 

@@ -32,8 +32,11 @@ from tasks.stages.release.register import register
 
 
 @flow(name="train", flow_run_name="train {recipe.name}", validate_parameters=True)
-def train(recipe: Recipe) -> Outcome:
-    """Run one recipe; stages whose inputs have not changed are taken from the cache."""
+def train(recipe: Recipe, repeat: bool = False) -> Outcome:
+    """Run one recipe; stages whose inputs have not changed are taken from the cache.
+
+    `repeat`: what a search chose for the newest version is chosen again, while that holds.
+    """
     r, started = recipe, time.perf_counter()
     backend.use(r.backend)
     signing.check_keys()
@@ -41,7 +44,7 @@ def train(recipe: Recipe) -> Outcome:
         facts = ingest(r.source, r.images, r.labels, corrections.from_corrections(r.name))
         dataset = validate(facts, r.split, r.validation, r.name)
         slices.check(datasets.rows(dataset), r.slices)
-        r, search = with_choices(r, dataset)
+        r, search = with_choices(r, dataset, repeat)
         images = preprocess(dataset, r.images)
         r, ranking = with_backbone(r, images)
         r, tuned = with_head(r, images)
@@ -55,7 +58,8 @@ def train(recipe: Recipe) -> Outcome:
         calibration = calibrate(images, features, audited, model, r.calibration)
         report = evaluate(images, features, audited, model, calibration, ladder, r.evaluation)
         verdict = gate(images, audited, model, report, r.judging)
-        version = register(dataset, model, calibration, report, verdict, r.release(model.rung))
+        release = r.release(model.rung, search.memory if search else "")
+        version = register(dataset, model, calibration, report, verdict, release)
         version = versions.refreshed(version)
         findings = Findings(
             dataset=dataset,
@@ -83,6 +87,7 @@ def train(recipe: Recipe) -> Outcome:
         stages=run.stages,
         seconds=time.perf_counter() - started,
         agreement=agreement,
+        recipe=r.model_dump(mode="json", exclude_unset=True, exclude_none=True),
     )
     create_markdown_artifact(markdown(outcome), key=_artifact_key(r.name), description=f"Outcome of {r.name}")
     return outcome

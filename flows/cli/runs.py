@@ -50,21 +50,30 @@ def init(
 def train(
     recipe: RecipeName,
     overrides: Overrides = [],  # noqa: B006
+    effort: Annotated[str, typer.Option("--effort", help="Search for the best: quick, standard or best")] = "",
+    minutes: Annotated[float, typer.Option("--minutes", help="Time for the run and its search", min=0)] = 0.0,
+    write: Annotated[Path | None, typer.Option("--write", help="A file for the recipe with all choices")] = None,
     refresh: Annotated[bool, typer.Option("--refresh", help="Compute every stage again")] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Run a recipe: validate, preprocess, extract, train, evaluate, gate, register."""
     with session("train", home) as s:
-        checked = recipe_of(recipe, overrides)
+        asked = [f"effort={effort}"] if effort else []
+        checked = recipe_of(recipe, [*overrides, *asked, *([f"minutes={minutes}"] if minutes else [])])
         from flows.cli import startup
+        from flows.recipes import draft
         from flows.train import train as flow
         from tasks.networks import backend
         from tasks.services.orchestration.stage import refreshing
 
+        if write:
+            draft.check_free(write)
         backend.use(checked.backend)  # before TensorFlow, which imports Keras
         with startup.up(checked), refreshing(refresh):
             outcome = flow(checked)
+        if write:
+            draft.keep(outcome.recipe, write, f"What {checked.name} version {outcome.version.version} was made with.")
         s.show(outcome.summary(), as_json, lambda: output.outcome(s, outcome))
         raise typer.Exit(1 if outcome.verdict.decision == "keep" else 0)
 

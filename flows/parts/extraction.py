@@ -29,7 +29,7 @@ def checked(recipe: Recipe) -> DatasetRef:
 
 def prepared(recipe: Recipe, dataset: DatasetRef) -> tuple[Recipe, ImagesRef, FeaturesRef]:
     """The recipe with its backbone chosen, and the data as images and as features."""
-    recipe, _ = with_choices(recipe, dataset)
+    recipe, _ = with_choices(recipe, dataset, repeat=True)
     images = preprocess(dataset, recipe.images)
     recipe, _ = with_backbone(recipe, images)
     return recipe, images, extracted(recipe, images)

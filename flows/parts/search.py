@@ -3,7 +3,8 @@
 from typing import Any
 
 from tasks.networks import backbones
-from tasks.records import DatasetRef, SearchRef
+from tasks.records import DatasetRef, SearchRef, digest
+from tasks.services.registry import versions
 from tasks.settings import Budget, FeatureSearch, Recipe, budget
 from tasks.settings.base import Settings
 from tasks.stages.features.search import search
@@ -17,32 +18,46 @@ OPEN = {
     "pooling": ("backbone", "pooling"),
     "beside": ("backbone", "beside"),
 }
+#: With so many times the images that a search was made for, another one pays.
+GROWN = 1.5
 
 
-def with_choices(recipe: Recipe, dataset: DatasetRef) -> tuple[Recipe, SearchRef | None]:
-    """The recipe with everything chosen that it leaves open, and the search; unchanged without an effort."""
+def with_choices(recipe: Recipe, dataset: DatasetRef, repeat: bool = False) -> tuple[Recipe, SearchRef | None]:
+    """The recipe with everything chosen that it leaves open, and the search; unchanged without an effort.
+
+    `repeat`: what was chosen for the newest version is chosen again, unless the recipe asks for something else, or the
+    data have other classes or many more images.
+    """
     r = recipe
     if r.effort == "none" and not r.minutes:
         return r, None
     allowed = budget(r.effort, r.minutes)
-    left = tuple(name for name, (table, setting) in OPEN.items() if setting not in getattr(r, table).model_fields_set)
-    found = search(dataset, _settings(r, allowed, left))
+    settings = _settings(r, allowed)
+    asked = digest(settings, dataset.classes)
+    found = (_repeated(r.name, asked, dataset) if repeat else None) or search(dataset, settings, asked)
     for table, values in found.chosen.items():
         r = _with(r, table, values)
-    minutes = {"minutes": allowed.minutes * allowed.tuning}
     r = _with(r, "transfer_check", _unset(r.transfer_check, allowed.transfer_check))
     r = _with(r, "ladder", _unset(r.ladder, allowed.ladder | {"max_minutes": allowed.minutes * allowed.climb}))
+    minutes = {"minutes": allowed.minutes * allowed.tuning}
     return _with(r, "fine_tune", _unset(r.fine_tune, allowed.fine_tune | minutes)), found
 
 
-def _settings(r: Recipe, allowed: Budget, left: tuple[str, ...]) -> FeatureSearch:
+def _repeated(name: str, asked: str, dataset: DatasetRef) -> SearchRef | None:
+    before = versions.searched(name)
+    if before is None or before.asked != asked or sum(dataset.counts.values()) > GROWN * before.of:
+        return None
+    return before
+
+
+def _settings(r: Recipe, allowed: Budget) -> FeatureSearch:
     return FeatureSearch(
         backbone=r.backbone,
         images=r.images,
         extract=r.extract,
         backend=r.backend,
         seed=r.seed,
-        open=left,
+        open=tuple(name for name, (table, key) in OPEN.items() if key not in getattr(r, table).model_fields_set),
         networks=r.select.candidates or backbones.packaged(),
         sample=allowed.sample,
         size=allowed.size,
@@ -60,4 +75,6 @@ def _unset(given: Settings, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with(r: Recipe, table: str, values: dict[str, Any]) -> Recipe:
-    return r.model_copy(update={table: getattr(r, table).model_copy(update=values)})
+    given = getattr(r, table)
+    changed = type(given).model_validate(given.model_dump(exclude_unset=True) | values)
+    return r.model_copy(update={table: changed})

@@ -61,10 +61,8 @@ def write(path: str, overrides: list[str], out: Path | None, force: bool) -> Dra
     proposal = propose(path, named)
     name = values.get("name", proposal.name)
     file = out or Path(f"{name}.toml")
-    if file.exists() and not force:
-        raise UsageError(
-            f"Expected no file at {file}, found one. Name another one with --out, or overwrite it: --force."
-        )
+    if not force:
+        check_free(file, "with --out, or overwrite it: --force")
     values["source"] = {"kind": proposal.source.kind} | source | {"options": proposal.source.options}
     recipe = loading.check({"name": name} | values, "--set")
     found = look(recipe.source)
@@ -72,13 +70,32 @@ def write(path: str, overrides: list[str], out: Path | None, force: bool) -> Dra
     draft = Draft(file, recipe, found)
     text = writing.toml(_values(name, values, found), proposal.why, _schema(file), f"{draft.title}.")
     loading.check(tomllib.loads(text), str(file))
+    _put(file, text, "--out")
+    return draft
+
+
+def keep(values: dict[str, Any], file: Path, title: str) -> None:
+    """Write the values of a recipe, without a search for what they choose. Raises `UsageError` where that fails."""
+    plain = {name: value for name, value in values.items() if name not in ("effort", "minutes")}
+    text = writing.toml(plain, {}, _schema(file), title)
+    loading.check(tomllib.loads(text), str(file))
+    _put(file, text, "--write")
+
+
+def check_free(file: Path, how: str = "") -> None:
+    """Raise `UsageError` if there is a file."""
+    if file.exists():
+        raise UsageError(f"Expected no file at {file}, found one. Name another one{how and f' {how}'}.")
+
+
+def _put(file: Path, text: str, option: str) -> None:
+    """Write a recipe, and beside all state the schema that editors check it by."""
     try:
         for to, content in ((home() / SCHEMA, writing.schema()), (file, text)):
             with replacing(to) as working:
                 working.write_text(content, encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"--out: expected a file that can be written at {file}, but {error.strerror}.") from None
-    return draft
+        raise UsageError(f"{option}: expected a file that can be written at {file}, but {error.strerror}.") from None
 
 
 #: The schema that recipes name for editors, in the home folder.
@@ -88,12 +105,11 @@ SCHEMA = "recipe.schema.json"
 def _values(name: str, given: dict[str, Any], found: Found) -> dict[str, Any]:
     """The settings that a first recipe shows: what differs from the defaults, and what most people will want to see."""
     defaults = Recipe(name=name, source=Source())
-    shown: dict[str, Any] = {"name": name, "source": {}}
+    shown: dict[str, Any] = {"name": name, "effort": "standard", "source": {}}
     if found.alike:
         shown["labels"] = {"normalise": defaults.labels.normalise}
     drawn = [split for split in ("test", "validation") if not (found.splits or {}).get(split)]
     shown["split"] = {split: getattr(defaults.split, split) for split in drawn}
-    shown["images"] = {"size": defaults.images.size, "fit": defaults.images.fit, "views": defaults.images.views}
     for key, value in given.items():
         both = isinstance(value, dict) and isinstance(shown.get(key), dict)
         shown[key] = shown[key] | value if both else value

@@ -22,7 +22,7 @@ from tasks.networks.heads import logistic
 from tasks.networks.pooling import texture
 from tasks.records import DatasetRef, Gain, ImagesRef, Trial
 from tasks.runtime.errors import HeadstartError
-from tasks.settings import Backbone, Beside, Candidate, Extraction, FeatureSearch
+from tasks.settings import Backbone, Candidate, Extraction, FeatureSearch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -378,8 +378,7 @@ class Search:
         pooling = "texture" if self.best.texture else "pyramid"
         network = first.network.model_dump(include=set(Candidate.model_fields))
         beside = tuple(
-            Beside(**eye.network.model_dump(include=set(Candidate.model_fields)), size=_side(eye, first))
-            for eye in others
+            eye.network.model_dump(include=set(Candidate.model_fields)) | {"size": _side(eye, first)} for eye in others
         )
         backbone = {"pooling": pooling, "beside": beside, **({} if "network" not in self.settings.open else network)}
         there = {"size", "fit", "views", "pooling", "beside"} & set(self.settings.open)

@@ -53,6 +53,8 @@ class Outcome(Findings):
     stages: dict[str, StageLog]
     seconds: float
     agreement: AgreementRef | None = None
+    #: The recipe with everything that was chosen, without its defaults.
+    recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """The JSON object that `headstart train --json` prints."""
@@ -67,6 +69,7 @@ class Outcome(Findings):
             "gates": [dataclasses.asdict(result) for result in self.verdict.gates],
             "test_set": {"worn": self.verdict.worn, "level": self.verdict.level},
             "rung": self.model.rung,
+            "recipe": self.recipe,
             "search": self.search.summary() if self.search else None,
             "backbones": [dataclasses.asdict(row) for row in self.ranking.rows] if self.ranking else [],
             "tuned": dataclasses.asdict(self.tuned) if self.tuned else None,

@@ -1,12 +1,13 @@
 """Records of the search for features: what was tried, what it gained, what was chosen."""
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from typing import Any
 
 from typing_extensions import override
 
-from tasks.records.base import Gain, Record
+from tasks.records.base import Gain, Record, digest
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,9 @@ class SearchRef(Record):
     features_seconds: float
     #: Why it ended.
     reason: str
+    #: Digest of what was asked for, and number of images, for `remembered`.
+    asked: str = ""
+    of: int = 0
 
     @property
     @override
@@ -51,6 +55,21 @@ class SearchRef(Record):
         tried = [trial for trial in self.trials if trial.log_loss]
         best = {"log_loss": min(trial.log_loss for trial in tried)} if tried else {}
         return best | {"trials": float(len(tried)), "trial_seconds": self.seconds}
+
+    @property
+    def memory(self) -> str:
+        """What a version remembers of it, JSON."""
+        return json.dumps({"asked": self.asked, "of": self.of, "chosen": self.chosen})
+
+    @classmethod
+    def remembered(cls, memory: str, version: str) -> "SearchRef":
+        """The choices that a version remembers. Raises `ValueError` for other text."""
+        try:
+            kept = json.loads(memory)
+            asked, of, chosen = str(kept["asked"]), int(kept["of"]), dict(kept["chosen"])
+        except (TypeError, KeyError) as error:
+            raise ValueError("expected the choices of a search") from error
+        return cls(digest("remembered", memory), (), chosen, 0, 0.0, 0.0, f"repeats version {version}", asked, of)
 
     def summary(self) -> dict[str, Any]:
         """What `headstart train --json` prints of it."""

@@ -92,9 +92,7 @@ class Tuning(Training):
         le=1,
         description="Learning rate of a block divided by that of the block above it; the head has the full rate",
     )
-    minutes: float = Field(
-        0.0, ge=0, description="Minutes after which training ends with its step; 0: no limit"
-    )
+    minutes: float = Field(0.0, ge=0, description="Minutes after which training ends with its step; 0: no limit")
     strategy: Literal["auto", "mirrored", "none"] = Field(
         "auto",
         description="`auto`: copies of the network on every GPU if there are several; `mirrored`: always; "

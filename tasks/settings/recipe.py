@@ -141,9 +141,15 @@ class Recipe(Settings):
             seed=self.seed,
         )
 
-    def release(self, rung: str) -> Release:
-        """What registration reads, of a model of this rung."""
-        return Release(name=self.name, images=self.images, backbones=self.backbones_of(rung), promotion=self.promotion)
+    def release(self, rung: str, search: str = "") -> Release:
+        """What registration reads, of a model of this rung; `search`: what the version remembers of it."""
+        return Release(
+            name=self.name,
+            images=self.images,
+            backbones=self.backbones_of(rung),
+            promotion=self.promotion,
+            search=search,
+        )
 
     @property
     def evaluation(self) -> Evaluation:

@@ -34,3 +34,5 @@ class Release(StageSettings):
     images: Images
     backbones: tuple[Backbone, ...]
     promotion: Promotion
+    #: What the version remembers of the search for its features; empty without one.
+    search: str = ""

@@ -34,6 +34,8 @@ def trials(found: SearchRef) -> list[dict[str, Any]]:
 
 def sentence(found: SearchRef) -> str:
     """What was chosen, why, and what it will take."""
+    if found.reason.startswith("repeats"):
+        return f"{_chosen(found)}. This {found.reason}, whose search still holds for these data."
     if not found.images:
         return f"{_chosen(found)}. These follow from the photos' sizes; nothing was tried, as the time is short."
     first, last = _ends(found)

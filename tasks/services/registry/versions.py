@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from tasks.data import changes
-from tasks.records import VersionRef
+from tasks.records import SearchRef, VersionRef
 from tasks.runtime.errors import UsageError
 from tasks.services import tracking
 from tasks.services.registry import registered_models, signing, verification
@@ -27,6 +27,8 @@ DATA = "data.parquet"
 SPLITS = "splits.parquet"
 #: Tag of a model: the newest version when a fresh test set was asked for, and the salt of its draw.
 FRESH = "headstart.fresh_test_set"
+#: Tag of a version: what was chosen for it, and when that is chosen again.
+SEARCH = "headstart.search"
 FINGERPRINT, NOTE = "headstart.fingerprint", "headstart.note"
 
 
@@ -75,6 +77,17 @@ def data_of(name: str, version: str) -> pd.DataFrame | None:
     None if that is not known.
     """
     return tracking.table(version_of(name, version).run_id, DATA)
+
+
+def searched(name: str) -> SearchRef | None:
+    """What the newest version remembers of the search for its features; None if nothing."""
+    newest_one = next((version for version, _ in versions(name)), None) if registered_models.known(name) else None
+    if newest_one is None or SEARCH not in newest_one.tags:
+        return None
+    try:
+        return SearchRef.remembered(newest_one.tags[SEARCH], str(newest_one.version))
+    except ValueError:  # a person has changed it
+        return None
 
 
 def data_before(name: str, now: pd.DataFrame) -> pd.DataFrame | None:

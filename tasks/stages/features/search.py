@@ -13,7 +13,7 @@ from tasks.services.orchestration.stage import stage
 from tasks.settings import Candidate, FeatureSearch
 
 
-def _weights(dataset: DatasetRef, settings: FeatureSearch) -> list[str]:
+def _weights(dataset: DatasetRef, settings: FeatureSearch, asked: str) -> list[str]:
     return [_digest(network) for network in (settings.backbone, *settings.networks)]
 
 
@@ -25,11 +25,13 @@ def _digest(network: Candidate) -> str:
 
 
 @stage(version=1, reads=_weights)
-def search(dataset: DatasetRef, settings: FeatureSearch) -> SearchRef:
-    """What was tried within the settings' time, and the settings of the best."""
+def search(dataset: DatasetRef, settings: FeatureSearch, asked: str) -> SearchRef:
+    """What was tried within the settings' time, and the settings of the best; `asked`: see `SearchRef`."""
+    of = sum(dataset.counts.values())
     if not settings.sample:
         chosen = by_rules(dataset, settings)
-        return SearchRef(digest("search", dataset, settings), (), chosen, 0, 0.0, 0.0, "the time is short")
+        address = digest("search", dataset, settings)
+        return SearchRef(address, (), chosen, 0, 0.0, 0.0, "the time is short", asked, of)
     began = time.time()
     found = Search(dataset, settings)
     reason = found.run()
@@ -44,8 +46,10 @@ def search(dataset: DatasetRef, settings: FeatureSearch) -> SearchRef:
         chosen=found.chosen(),
         images=len(found.rows),
         seconds=round(time.time() - began, 3),
-        features_seconds=round(best.slowness * sum(dataset.counts.values()), 1) if best else 0.0,
+        features_seconds=round(best.slowness * of, 1) if best else 0.0,
         reason=reason,
+        asked=asked,
+        of=of,
     )
     tracking.log_drawn("search.csv", partial(report.write, ref))
     return ref

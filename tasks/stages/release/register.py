@@ -41,6 +41,8 @@ def register(
         "headstart.test_right": str(round(report.metrics["accuracy"] * dataset.counts["test"])),
         "headstart.test_images": str(dataset.counts["test"]),
     } | {f"headstart.gate.{result.gate}": result.outcome for result in verdict.gates}
+    if settings.search:
+        tags[versions.SEARCH] = settings.search
     rows = datasets.rows(dataset)[["key", "label", "group", "split", *FACTS]]
     tracking.log_table(versions.DATA, rows)
     seen = splits.remembered(rows.set_index("key")["split"], versions.splits_before(name))
