@@ -5,7 +5,7 @@ from typing import Any
 from tasks.networks import backbones
 from tasks.records import DatasetRef, SearchRef, digest
 from tasks.services.registry import versions
-from tasks.settings import Budget, FeatureSearch, Recipe, budget
+from tasks.settings import FeatureSearch, Recipe, budget
 from tasks.settings.base import Settings
 from tasks.stages.features.search import search
 
@@ -28,29 +28,36 @@ def with_choices(recipe: Recipe, dataset: DatasetRef, repeat: bool = False) -> t
     `repeat`: what was chosen for the newest version is chosen again, unless the recipe asks for something else, or the
     data have other classes or many more images.
     """
-    r = recipe
-    if r.effort == "none" and not r.minutes:
-        return r, None
-    allowed = budget(r.effort, r.minutes)
-    settings = _settings(r, allowed)
-    asked = digest(settings, dataset.classes)
-    found = (_repeated(r.name, asked, dataset) if repeat else None) or search(dataset, settings, asked)
+    if recipe.effort == "none" and not recipe.minutes:
+        return recipe, None
+    settings = asked(recipe)
+    address = digest(settings, dataset.classes)
+    found = (remembered(recipe.name, address, dataset) if repeat else None) or search(dataset, settings, address)
+    return applied(recipe, found), found
+
+
+def applied(recipe: Recipe, found: SearchRef) -> Recipe:
+    """The recipe with what was found, and with what its effort buys."""
+    r, allowed = recipe, budget(recipe.effort, recipe.minutes)
     for table, values in found.chosen.items():
         r = _with(r, table, values)
     r = _with(r, "transfer_check", _unset(r.transfer_check, allowed.transfer_check))
     r = _with(r, "ladder", _unset(r.ladder, allowed.ladder | {"max_minutes": allowed.minutes * allowed.climb}))
     minutes = {"minutes": allowed.minutes * allowed.tuning}
-    return _with(r, "fine_tune", _unset(r.fine_tune, allowed.fine_tune | minutes)), found
+    return _with(r, "fine_tune", _unset(r.fine_tune, allowed.fine_tune | minutes))
 
 
-def _repeated(name: str, asked: str, dataset: DatasetRef) -> SearchRef | None:
+def remembered(name: str, asked: str, dataset: DatasetRef) -> SearchRef | None:
+    """What was chosen for the newest version of a model, if it still holds: for the same question and like data."""
     before = versions.searched(name)
     if before is None or before.asked != asked or sum(dataset.counts.values()) > GROWN * before.of:
         return None
     return before
 
 
-def _settings(r: Recipe, allowed: Budget) -> FeatureSearch:
+def asked(r: Recipe) -> FeatureSearch:
+    """What the search is asked to choose, and within which time."""
+    allowed = budget(r.effort, r.minutes)
     return FeatureSearch(
         backbone=r.backbone,
         images=r.images,

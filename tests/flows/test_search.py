@@ -1,0 +1,167 @@
+"""The search for features: what it finds, what it leaves alone, what retraining remembers, and where it is seen."""
+
+from dataclasses import replace
+
+import helpers
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from flows.parts.search import applied, asked, remembered
+from flows.recipes import draft
+from flows.train import check, train
+from tasks import settings
+from tasks.data import datasets
+from tasks.features import searching
+from tasks.records import SearchRef
+from tasks.runtime.errors import UsageError
+from tasks.runtime.home import home
+from tasks.services import tracking
+from tasks.settings.effort import BUDGETS
+
+
+@pytest.mark.parametrize(
+    ("own", "most", "found", "first"),
+    [
+        (8, 320, (64, 112, 160, 224, 320), 112),
+        (28, 224, (64, 112, 160, 224), 112),
+        (250, 320, (64, 112, 160, 240, 320), 240),
+        (256, 224, (64, 112, 160, 224), 224),
+        (3000, 448, (64, 112, 160, 224, 320, 448), 224),
+    ],
+)
+def test_sides_to_try_hold_the_photos_own(own, most, found, first):
+    assert searching.sides(own, most) == found
+    assert searching.first_side(own, found) == first
+
+
+def test_minutes_stand_for_an_effort():
+    assert settings.budget("quick", 0) == BUDGETS["quick"]
+    assert settings.budget("none", 1.5) == replace(BUDGETS["quick"], minutes=1.5)
+    assert settings.budget("none", 8) == replace(BUDGETS["standard"], minutes=8)
+    assert settings.budget("quick", 60) == replace(BUDGETS["quick"], minutes=60)
+    with pytest.raises(UsageError, match=r"effort.*'quick', 'standard' or 'best'"):
+        settings.check({"name": "x", "effort": "much"}, "--set")
+
+
+def _recipe(folder, name, words=()):
+    words = ("effort=standard", "minutes=20", 'ladder.stop_at="head"', "fine_tune.enabled=false", *words)
+    file = folder.parent / f"{name}.toml"
+    file.write_text(helpers.recipe(folder, name, "[validation]\nmax_rejected = 0.1"))
+    return settings.load(file, (*words, f"split.salt={name}"))
+
+
+@pytest.fixture(scope="module")
+def recipe(colours, three_layers):
+    return _recipe(colours, "searched", three_layers)
+
+
+@pytest.fixture(scope="module")
+def first(server, recipe):
+    return train(recipe)
+
+
+def test_what_is_open_is_chosen_and_what_is_given_stays(first, recipe):
+    found = first.search
+    assert found is not None and found.images == first.dataset.counts["train"]
+    assert [trial.what for trial in found.trials][:2] == ["size", "pooling"]
+    assert {trial.what for trial in found.trials} <= {"size", "pooling", "views"}
+    assert found.chosen["backbone"].keys() == {"pooling", "beside"}
+    assert found.chosen["images"].keys() == {"fit", "views"}
+        "fit",
+        "views",
+    }
+    # The size, the network and the head are the recipe's own.
+    assert first.recipe["images"]["size"] == 32 and first.recipe["backbone"]["kind"] == "file"
+    assert first.recipe["head"]["kind"] == "linear"
+    assert first.recipe["backbone"]["pooling"] == found.chosen["backbone"]["pooling"] in ("pyramid", "texture")
+    assert first.recipe["images"]["views"] == list(found.chosen["images"]["views"])
+    best = [trial for trial in found.trials if trial.taken][-1]
+    assert best.log_loss == min(trial.log_loss for trial in found.trials if trial.taken)
+    for trial in found.trials:
+        assert trial.gain is None or trial.gain.low <= trial.gain.value <= trial.gain.high
+        assert trial.taken or not trial.log_loss or trial.gain
+
+
+def test_trials_are_runs_in_mlflow_and_told_on_the_page(first):
+    client = tracking.client()
+    experiment = client.get_experiment_by_name("searched").experiment_id
+
+    def children(run_id):
+        return client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run_id}'")
+
+    stage = next(run for run in children(first.run_id) if run.info.run_name == "search")
+    trials = sorted(children(stage.info.run_id), key=lambda run: run.info.run_name)
+    assert [run.data.params["name"] for run in trials] == [trial.name for trial in first.search.trials]
+    assert trials[0].data.metrics["log_loss"] == pytest.approx(first.search.trials[0].log_loss)
+    assert {file.path for file in client.list_artifacts(stage.info.run_id)} == {"search.csv"}
+    page = (home() / first.page.path).read_text()
+    assert "What was chosen" in page and first.search.trials[1].name in page
+
+
+def test_what_was_chosen_is_a_recipe_that_needs_no_search(first, recipe, tmp_path):
+    draft.keep(first.recipe, tmp_path / "plain.toml", "As it was chosen.")
+    again = settings.load(tmp_path / "plain.toml")
+    assert (again.effort, again.minutes) == ("none", 0)
+    chosen = applied(recipe, first.search)
+    for table in ("images", "backbone", "head", "ladder", "fine_tune"):
+        assert getattr(again, table) == getattr(chosen, table)
+    with pytest.raises(UsageError, match="Expected no file"):
+        draft.check_free(tmp_path / "plain.toml")
+
+
+def test_retraining_repeats_what_was_chosen_while_it_holds(first, recipe):
+    few, question = first.dataset, first.search.asked
+    found = remembered("searched", question, few)
+    assert found is not None and not found.trials and found.reason == "repeats version 1"
+    assert applied(recipe, found) == applied(recipe, first.search)
+    assert found.memory == first.search.memory
+    # More images than it was made for, another question, another model: the search is made again.
+    many = replace(few, counts={split: 2 * count for split, count in few.counts.items()})
+    assert remembered("searched", question, many) is None
+    assert remembered("searched", "another", few) is None
+    assert remembered("never trained", question, few) is None
+    with pytest.raises(ValueError, match="choices of a search"):
+        SearchRef.remembered('{"asked": 1}', "1")
+
+
+def _grain(folder):
+    """Classes that differ by a small patch of stripes."""
+    for name in ("plain", "patch"):
+        (folder / name).mkdir(parents=True)
+        for number in range(40):
+            random = np.random.default_rng([number, len(name)])
+            pixels = random.normal(128, 12, (64, 64, 3))
+            if name == "patch":
+                y, x = random.integers(8, 44, 2)
+                pixels[y : y + 12, x : x + 12] += 30 * np.sin(np.arange(12) * 2)[:, None, None]
+            Image.fromarray(pixels.clip(0, 255).astype("uint8")).save(folder / name / f"{number}.png")
+    return folder
+
+
+def test_filters_are_taken_where_grain_tells(server, three_layers, tmp_path):
+    recipe = _recipe(_grain(tmp_path / "grain"), "grain", (*three_layers, "images.size=64", 'images.fit="crop"'))
+    dataset = check(recipe)
+    found = searching.Search(dataset, asked(recipe))
+    assert found.run() == "nothing else was left to try"
+    assert found.best.texture and found.chosen()["backbone"]["pooling"] == "texture"
+    rows = datasets.rows(dataset, "train")
+    assert searching.own_side(rows) == 64 and not searching.oblong(rows)
+    assert searching.oblong(pd.DataFrame({"width": [30, 40], "height": [60, 20]}))
+
+
+def test_a_view_that_turns_one_class_into_another_is_told(server, three_layers, tmp_path):
+    for name, bright in (("left", slice(0, 32)), ("right", slice(32, 64))):
+        (tmp_path / "sides" / name).mkdir(parents=True)
+        for number in range(30):
+            pixels = np.random.default_rng([number, len(name)]).normal(90, 20, (64, 64, 3))
+            pixels[:, bright] += 60
+            Image.fromarray(pixels.clip(0, 255).astype("uint8")).save(tmp_path / "sides" / name / f"{number}.png")
+    recipe = _recipe(tmp_path / "sides", "sides", (*three_layers, "images.size=64"))
+    views = ("flip_left_right", "flip_up_down")
+    found = searching.Search(check(recipe), asked(recipe).model_copy(update={"views": views}))
+    found.run()
+    told = {trial.name: trial.reason for trial in found.trials if trial.what == "views"}
+    assert "answered otherwise" in told["flip left right"]
+    assert "flip_left_right" not in found.best.views
