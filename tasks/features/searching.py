@@ -2,7 +2,8 @@
 
 Each trial changes one thing of the best so far, and is judged on a sample of the training images by the head that will
 be fitted on all of them: logistic regression, in cross-validation. Features of each network are computed once, so that
-poolings and joined networks cost a fit each. What is dearer must gain more than its standard error, and fit the time.
+poolings and joined networks cost a fit each. Features are joined rather than swapped: the head finds out which tell
+something, and a few hundred photos do not. Nothing is taken whose features of all images would not fit the time.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tasks.data import datasets
 from tasks.evaluation.statistics import bootstrap, cross_validation
-from tasks.features import extraction
+from tasks.features import extraction, sides
 from tasks.networks import backbones, heads
 from tasks.networks.heads import logistic
 from tasks.networks.pooling import texture
@@ -24,66 +25,22 @@ from tasks.records import DatasetRef, Gain, ImagesRef, Trial
 from tasks.runtime.errors import HeadstartError
 from tasks.settings import Backbone, Candidate, Extraction, FeatureSearch
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 FOLDS = 4
 #: Principal axes that trials are fitted on.
 AXES = 256
-#: Sides to try, pixels: each has about twice the pixels of the one before.
-SIZES = (64, 112, 160, 224, 320, 448)
-#: The first side to try is twice the photos' own, between these.
-FIRST = (112, 256)
-#: A side this close to the photos' own gives way to it.
-CLOSE = 0.2
-#: Photos of which half are longer than wide by this factor, or the reverse, are not square.
-OBLONG = 1.1
 #: A view of held-out photos may raise their log loss by this share; by surely more, it shows other things.
 HARMLESS = 0.1
 #: What a network takes before its first photo, seconds, until it is measured.
 START = 8.0
+#: How many times larger or smaller photos must be to be seen as well.
+APART = 1.4
 #: The filters' share of an eye's time.
 FILTERS = 0.5
-#: Standard errors that the gain of a dearer trial must exceed.
-SURE = 1.0
-
-
-def own_side(rows: pd.DataFrame) -> int:
-    """The median of the photos' shorter sides, pixels, of rows with `width` and `height`."""
-    return int(np.median(np.minimum(rows["width"], rows["height"])))
-
-
-def oblong(rows: pd.DataFrame) -> bool:
-    """Whether half of the photos are clearly longer than wide, or wider than long."""
-    longer = np.maximum(rows["width"], rows["height"]) / np.minimum(rows["width"], rows["height"])
-    return float(np.median(longer)) > OBLONG
-
-
-def sides(own: int, most: int) -> tuple[int, ...]:
-    """Sides to try, from small to large, up to `most`: the photos' own is one of them if it is in that range."""
-    own -= own % 16
-    found = {side for side in SIZES if side <= most}
-    if SIZES[0] <= own <= most:
-        found = {side for side in found if abs(side - own) > CLOSE * own} | {own}
-    return tuple(sorted(found))
-
-
-def first_side(own: int, grid: tuple[int, ...]) -> int:
-    """The side to begin with."""
-    wanted = own if FIRST[0] <= own <= FIRST[1] else min(max(2 * own, FIRST[0]), 224)
-    return min(grid, key=lambda side: abs(np.log(side / wanted)))
-
-
-def by_rules(dataset: DatasetRef, settings: FeatureSearch) -> dict[str, dict[str, Any]]:
-    """The settings, by table, where there is no time to try any."""
-    rows = datasets.rows(dataset, "train")
-    own = own_side(rows)
-    images = {
-        "size": first_side(own, sides(own, settings.size)),
-        "fit": "squash" if oblong(rows) else settings.images.fit,
-        "views": ("identity",),
-    }
-    return {"images": {name: value for name, value in images.items() if name in settings.open}}
+#: Standard errors that a gain must exceed, where it takes the place of something, or makes every photo dearer. Joined
+#: features and further views do little harm.
+SURE = {"size": 1.0, "network": 1.0, "pooling": 0.5}
+#: Photos that a network's speed is measured on.
+PROBE = 32
 
 
 @dataclass(frozen=True)
@@ -95,11 +52,13 @@ class Eye:
     frozen: extraction.Frozen
     #: Photos per second, of the network with its pooling.
     speed: float
+    #: Seconds until it had seen the sample.
+    took: float
 
     @property
     def name(self) -> str:
         """For people."""
-        return f"{backbones.label(self.network)}, {self.images.size} pixels"
+        return _name(self.network, self.images.size)
 
 
 @dataclass(frozen=True)
@@ -131,9 +90,9 @@ class Search:
         self.units = datasets.units(dataset, None, "train")[[place[key] for key in self.rows["key"]]]
         self.labels = datasets.labels(self.rows, dataset.classes)
         self.folds = cross_validation.folds(self.labels, self.units, FOLDS, settings.seed)
-        self.own = own_side(every)
-        self.oblong = oblong(every)
-        self.grid = sides(self.own, settings.size) if "size" in settings.open else (settings.images.size,)
+        self.own = sides.of_photos(every)
+        self.oblong = sides.oblong(every)
+        self.grid = sides.grid(self.own, settings.size) if "size" in settings.open else (settings.images.size,)
         self.trials: list[Trial] = []
         self.eyes: list[Eye] = []
         self.best: Best | None = None
@@ -149,56 +108,67 @@ class Search:
         """Every trial, the most promising first; returns why there are no more."""
         if len(self.folds) < 2:
             return "a class has too few images in the sample to judge by"
-        for step in (self._sizes, self._networks, self._fits, self._joined, self._views):
+        for step in (self._first, self._fits, self._others, self._views):
             for out_of_time in step():
                 if out_of_time:
                     return f"{self.settings.seconds:.0f} seconds were over"
         return "nothing else was left to try"
 
-    def _sizes(self) -> Iterator[bool]:
-        """Up from the first side as long as it helps, else down."""
-        backbone, fit = self.settings.backbone, self.settings.images.fit
-        first = first_side(self.own, self.grid)
-        yield self._look("size", backbone, first, fit)
-        for step in (1, -1):
-            at, moved = self.grid.index(first) + step, False
-            while 0 <= at < len(self.grid):
-                before = self.best
-                yield self._look("size", backbone, self.grid[at], fit)
-                if self.best is before:
-                    break
-                at, moved = at + step, True
-            if moved:
-                break
-
-    def _networks(self) -> Iterator[bool]:
-        """Each other network at the best side."""
-        if self.best and "network" in self.settings.open:
-            size = self.best.eyes[0].images.size
-            for network in self.settings.networks:
-                if backbones.label(network) != backbones.label(self.settings.backbone):
-                    yield self._look("network", network, size, self.best.eyes[0].images.fit)
+    def _first(self) -> Iterator[bool]:
+        """The recipe's network at the first side, then with the filters."""
+        size = sides.first(self.own, self.grid)
+        eye, over = self._eye(self.settings.backbone, size, self.settings.images.fit)
+        yield over
+        if eye:
+            known = "pooling" not in self.settings.open
+            yield self._judge("size", eye.name, (eye,), known, eye.took)
+            if _textured(eye) and not known:
+                yield self._judge("pooling", "filters on the photo itself", (eye,), True)
 
     def _fits(self) -> Iterator[bool]:
         """Other ways to make photos square, if they are not."""
-        if self.best and self.oblong and "fit" in self.settings.open:
-            eye = self.best.eyes[0]
-            for fit in self.settings.fits:
-                if fit != eye.images.fit:
-                    yield self._look("fit", eye.network, eye.images.size, fit)
-
-    def _joined(self) -> Iterator[bool]:
-        """The features of what was tried, joined with those of the best."""
-        if "beside" not in self.settings.open:
+        if not self.best or not self.oblong or "fit" not in self.settings.open:
             return
-        for _ in range(self.settings.joined):
-            before = self.best
-            for eye in list(self.eyes):
-                if before and eye not in before.eyes and eye.images.fit == before.eyes[0].images.fit:
-                    eyes = tuple(sorted((*before.eyes, eye), key=lambda each: -each.images.size))
-                    yield self._judge("beside", f"joined with {eye.name}", eyes, before.texture)
-            if self.best is before:
-                break
+        first = self.best.eyes[0]
+        for fit in self.settings.fits:
+            if fit != first.images.fit:
+                eye, over = self._eye(first.network, first.images.size, fit)
+                yield over
+                if eye:
+                    yield self._judge("fit", fit, (eye,), self.best.texture, eye.took)
+
+    def _others(self) -> Iterator[bool]:
+        """Networks at other sides: joined with the best, or else in place of it."""
+        if not self.best:
+            return
+        first, fit, texture = self.best.eyes[0], self.best.eyes[0].images.fit, self.best.texture
+        for network, size in self._candidates(first):
+            if len(self.best.eyes) > self.settings.joined:
+                return
+            eye, over = self._eye(network, size, fit)
+            yield over
+            if not eye:
+                continue
+            before, swapped = self.best, "size" if network is first.network else "network"
+            if "beside" in self.settings.open:
+                eyes = tuple(sorted((*before.eyes, eye), key=lambda each: -each.images.size))
+                yield self._judge("beside", f"joined with {eye.name}", eyes, texture, eye.took)
+            if self.best is before and swapped in self.settings.open and len(before.eyes) == 1:
+                yield self._judge(swapped, eye.name, (eye,), texture)
+
+    def _candidates(self, first: Eye) -> Iterator[tuple[Candidate, int]]:
+        """What may see other things than the first: smaller photos, other networks, larger photos."""
+        side, several = first.images.size, {"size", "beside"} & set(self.settings.open)
+        smaller = [each for each in sides.SIZES if each <= side / APART]
+        larger = [each for each in self.grid if each >= side * APART]
+        if smaller and several:
+            yield first.network, smaller[-1]
+        if {"network", "beside"} & set(self.settings.open):
+            for network in reversed(self.settings.networks):
+                if backbones.label(network) != backbones.label(first.network):
+                    yield network, side
+        if larger and several:
+            yield first.network, larger[0]
 
     def _views(self) -> Iterator[bool]:
         """Views that show the same things: all of them, if training on them helps."""
@@ -243,34 +213,26 @@ class Search:
         low = bootstrap.student(rise, bootstrap.CONFIDENCE, self.units)[0]
         return float(rise.mean()), low > HARMLESS * float(-logs[at, self.labels].mean())
 
-    def _look(self, what: str, network: Candidate, size: int, fit: str) -> bool:
-        """Try a network on photos of one size; True if the time is over."""
-        name = f"{backbones.label(network)}, {size} pixels" + (f", {fit}" if what == "fit" else "")
-        own = self.best.eyes[0] if self.best else None
+    def _eye(self, network: Candidate, size: int, fit: str) -> tuple[Eye | None, bool]:
+        """A network that has seen the sample; None if it cannot, and whether the time is over."""
+        name, first = _name(network, size), self.best.eyes[0] if self.best else None
         # Time grows with the number of pixels.
-        slowness = (size / own.images.size) ** 2 / own.speed if own else 0.0
+        slowness = (size / first.images.size) ** 2 / first.speed if first else 0.0
+        reason = ""
         if self.left < self.start + len(self.rows) * slowness:
-            self.trials.append(Trial(name, what, reason="no time was left"))
-            return True
-        if slowness and self._too_dear(slowness):
-            self.trials.append(
-                Trial(name, what, reason=f"the features of all images would take {self._all(slowness):.0f} seconds")
-            )
-            return False
-        began = time.perf_counter()
+            reason = "no time was left"
+        elif slowness and self._all(slowness) > self.settings.features:
+            reason = f"the features of all images would take {self._all(slowness):.0f} seconds"
         try:
-            eye = self._eye(network, size, fit)
+            eye = None if reason else self._seen(network, size, fit)
         except HeadstartError as error:
-            self.trials.append(Trial(name, what, reason=str(error)))
-            return False
-        if self.eyes:  # the first one also waits for libraries
-            self.start = max(time.perf_counter() - began - len(self.rows) / eye.speed, 1.0)
-        self.eyes.append(eye)
-        known = self.best.texture if self.best else "pooling" not in self.settings.open
-        over = self._judge(what, name, (eye,), known, began)
-        if _textured(eye) and not known and not over:
-            over = self._judge("pooling", "with filters on the photo itself", (eye,), True)
-        return over
+            eye, reason = None, str(error)
+        if eye is None:
+            self.trials.append(Trial(name, "network", reason=reason))
+            return None, reason.startswith("no time")
+        if first:  # the first one also waits for libraries
+            self.start = max(eye.took - len(self.rows) / eye.speed, 1.0)
+        return eye, False
 
     @property
     def _pooling(self) -> str:
@@ -279,7 +241,8 @@ class Search:
             return self.settings.backbone.pooling
         return "texture" if not self.best or self.best.texture else "pyramid"
 
-    def _eye(self, network: Candidate, size: int, fit: str) -> Eye:
+    def _seen(self, network: Candidate, size: int, fit: str) -> Eye:
+        began = time.perf_counter()
         images = datasets.images_of(self.dataset, self.settings.images.model_copy(update={"size": size, "fit": fit}))
         if images.kept:
             datasets.prepare(images, self.rows)
@@ -293,11 +256,12 @@ class Search:
         )
         frozen = extraction.start(images, settings)
         frozen.fill(images, {"train": ("identity",)}, backbones.label(network), self.rows)
-        pixels = next(datasets.pixels(images, self.rows, 32))
+        pixels = next(datasets.pixels(images, self.rows, PROBE))
+        list(frozen.engine.run([pixels]))  # warm-up
+        ran = time.perf_counter()
         list(frozen.engine.run([pixels]))
-        began = time.perf_counter()
-        list(frozen.engine.run([pixels]))
-        return Eye(network, images, frozen, len(pixels) / (time.perf_counter() - began))
+        ended = time.perf_counter()
+        return Eye(network, images, frozen, len(pixels) / (ended - ran), ended - began)
 
     def _features(
         self, eyes: tuple[Eye, ...], textured: bool, view: str = "identity"
@@ -309,41 +273,36 @@ class Search:
             values = extraction.tables.vectors(eye.frozen.table, self.rows, view)
             widths = eye.frozen.parts or (values.shape[1],)
             first = len(texture.PARTS) if _textured(eye) else 0
-            skipped = 0 if textured and not found else first
+            skipped = 0 if textured and not found else first  # of one eye they are enough
             found.append(values[:, sum(widths[:skipped]) :])
             parts += widths[skipped:]
         return np.concatenate(found, axis=1), tuple(parts)
 
-    def _judge(self, what: str, name: str, eyes: tuple[Eye, ...], textured: bool, began: float = 0.0) -> bool:
+    def _judge(self, what: str, name: str, eyes: tuple[Eye, ...], textured: bool, took: float = 0.0) -> bool:
         """Compare what these eyes see with the best so far; True if the time is over."""
-        began = began or time.perf_counter()
         views = self.best.views if self.best else ("identity",)
-        features, parts = self._features(eyes, textured and _textured(eyes[0]))
+        features, parts = self._features(eyes, textured)
         empty = np.empty(0)
-        self._compare(what, name, Best(eyes, textured, views, empty, empty), features[:, None], parts, began)
+        self._compare(what, name, Best(eyes, textured, views, empty, empty), features[:, None], parts, took)
         return self.left < 0
 
     def _compare(
-        self, what: str, name: str, other: Best, features: np.ndarray, parts: tuple[int, ...], began: float = 0.0
+        self, what: str, name: str, other: Best, features: np.ndarray, parts: tuple[int, ...], took: float = 0.0
     ) -> None:
         """`features`: float32[n, views, d] of the sample. The other becomes the best if it gains, and fits the time."""
-        began = began or time.perf_counter()
+        began = time.perf_counter() - took
         losses, right = self._held_out(features, parts)
         best, other = self.best, replace(other, losses=losses, right=right)
         gain = bootstrap.gain(best.losses, losses, self.settings.seed, self.units) if best else None
-        cost = other.slowness * len(other.views)
-        dearer = best is not None and cost > best.slowness * len(best.views)
-        taken = gain is None or gain.value > (SURE * _error(gain) if dearer else 0.0)
-        reason = ""
-        if taken and dearer and self._too_dear(cost):
-            taken, reason = False, f"the features of all images would take {self._all(cost):.0f} seconds"
+        taken, reason = gain is None or gain.value > SURE.get(what, 0.0) * _error(gain), ""
+        cost = self._all(other.slowness * len(other.views))
+        if taken and best and cost > self.settings.features:
+            taken, reason = False, f"the features of all images would take {cost:.0f} seconds"
         if taken:
             self.best = other
-        speed = round(1 / other.slowness, 1)
+        found = (float(losses.mean()), float(right.mean()), gain, taken)
         seconds = round(time.perf_counter() - began, 3)
-        self.trials.append(
-            Trial(name, what, float(losses.mean()), float(right.mean()), gain, taken, speed, seconds, reason)
-        )
+        self.trials.append(Trial(name, what, *found, round(1 / other.slowness, 1), seconds, reason))
 
     def _held_out(self, features: np.ndarray, parts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Log loss and whether it is right, float64[n], of each image while it is held out with all its views."""
@@ -366,9 +325,6 @@ class Search:
         """Seconds for the features of all images."""
         return slowness * sum(self.dataset.counts.values())
 
-    def _too_dear(self, slowness: float) -> bool:
-        return self._all(slowness) > self.settings.features
-
     def chosen(self) -> dict[str, dict[str, Any]]:
         """The settings of the best, by table, as in a recipe; only those that it may choose."""
         if not self.best:
@@ -386,6 +342,10 @@ class Search:
             "images": {name: value for name, value in images.items() if name in there},
             "backbone": {name: value for name, value in backbone.items() if name in there or name in network},
         }
+
+
+def _name(network: Candidate, size: int) -> str:
+    return f"{backbones.label(network)}, {size} pixels"
 
 
 def _side(eye: Eye, first: Eye) -> int:

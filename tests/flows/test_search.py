@@ -13,7 +13,7 @@ from flows.recipes import draft
 from flows.train import check, train
 from tasks import settings
 from tasks.data import datasets
-from tasks.features import searching
+from tasks.features import searching, sides
 from tasks.records import SearchRef
 from tasks.runtime.errors import UsageError
 from tasks.runtime.home import home
@@ -32,8 +32,8 @@ from tasks.settings.effort import BUDGETS
     ],
 )
 def test_sides_to_try_hold_the_photos_own(own, most, found, first):
-    assert searching.sides(own, most) == found
-    assert searching.first_side(own, found) == first
+    assert sides.grid(own, most) == found
+    assert sides.first(own, found) == first
 
 
 def test_minutes_stand_for_an_effort():
@@ -69,9 +69,6 @@ def test_what_is_open_is_chosen_and_what_is_given_stays(first, recipe):
     assert {trial.what for trial in found.trials} <= {"size", "pooling", "views"}
     assert found.chosen["backbone"].keys() == {"pooling", "beside"}
     assert found.chosen["images"].keys() == {"fit", "views"}
-        "fit",
-        "views",
-    }
     # The size, the network and the head are the recipe's own.
     assert first.recipe["images"]["size"] == 32 and first.recipe["backbone"]["kind"] == "file"
     assert first.recipe["head"]["kind"] == "linear"
@@ -147,8 +144,8 @@ def test_filters_are_taken_where_grain_tells(server, three_layers, tmp_path):
     assert found.run() == "nothing else was left to try"
     assert found.best.texture and found.chosen()["backbone"]["pooling"] == "texture"
     rows = datasets.rows(dataset, "train")
-    assert searching.own_side(rows) == 64 and not searching.oblong(rows)
-    assert searching.oblong(pd.DataFrame({"width": [30, 40], "height": [60, 20]}))
+    assert sides.of_photos(rows) == 64 and not sides.oblong(rows)
+    assert sides.oblong(pd.DataFrame({"width": [30, 40], "height": [60, 20]}))
 
 
 def test_a_view_that_turns_one_class_into_another_is_told(server, three_layers, tmp_path):

@@ -3,7 +3,8 @@
 import time
 from functools import partial
 
-from tasks.features.searching import Search, by_rules
+from tasks.features.searching import Search
+from tasks.features.sides import by_rules
 from tasks.networks import backbones
 from tasks.records import DatasetRef, SearchRef, Trial, digest
 from tasks.reports.sections import search as report

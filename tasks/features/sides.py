@@ -1,0 +1,62 @@
+"""How large photos are made: sides to try, from the photos' own, and what to do without trying."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tasks.data import datasets
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tasks.records import DatasetRef
+    from tasks.settings import FeatureSearch
+
+#: Sides to try, pixels: each has about twice the pixels of the one before.
+SIZES = (64, 112, 160, 224, 320, 448)
+#: The first side to try is twice the photos' own, between these.
+FIRST = (112, 256)
+#: A side this close to the photos' own gives way to it.
+CLOSE = 0.2
+#: Photos of which half are longer than wide by this factor, or the reverse, are not square.
+OBLONG = 1.1
+
+
+def of_photos(rows: pd.DataFrame) -> int:
+    """The median of the photos' shorter sides, pixels, of rows with `width` and `height`."""
+    return int(np.median(np.minimum(rows["width"], rows["height"])))
+
+
+def oblong(rows: pd.DataFrame) -> bool:
+    """Whether half of the photos are clearly longer than wide, or wider than long."""
+    longer = np.maximum(rows["width"], rows["height"]) / np.minimum(rows["width"], rows["height"])
+    return float(np.median(longer)) > OBLONG
+
+
+def grid(own: int, most: int) -> tuple[int, ...]:
+    """Sides to try, from small to large, up to `most`: the photos' own is one of them if it is in that range."""
+    own -= own % 16
+    found = {side for side in SIZES if side <= most}
+    if SIZES[0] <= own <= most:
+        found = {side for side in found if abs(side - own) > CLOSE * own} | {own}
+    return tuple(sorted(found))
+
+
+def first(own: int, found: tuple[int, ...]) -> int:
+    """The side to begin with."""
+    wanted = own if FIRST[0] <= own <= FIRST[1] else min(max(2 * own, FIRST[0]), 224)
+    return min(found, key=lambda side: abs(np.log(side / wanted)))
+
+
+def by_rules(dataset: DatasetRef, settings: FeatureSearch) -> dict[str, dict[str, Any]]:
+    """The settings, by table, where there is no time to try any."""
+    rows = datasets.rows(dataset, "train")
+    own = of_photos(rows)
+    images = {
+        "size": first(own, grid(own, settings.size)),
+        "fit": "squash" if oblong(rows) else settings.images.fit,
+        "views": ("identity",),
+    }
+    return {"images": {name: value for name, value in images.items() if name in settings.open}}
