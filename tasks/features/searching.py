@@ -32,13 +32,10 @@ AXES = 256
 HARMLESS = 0.1
 #: What a network takes before its first photo, seconds, until it is measured.
 START = 8.0
-#: How many times larger or smaller photos must be to be seen as well.
-APART = 1.4
 #: The filters' share of an eye's time.
 FILTERS = 0.5
-#: Standard errors that a gain must exceed, where it takes the place of something, or makes every photo dearer. Joined
-#: features and further views do little harm.
-SURE = {"size": 1.0, "network": 1.0, "pooling": 0.5}
+#: Standard errors that a gain must exceed, where it takes the place of something, or makes every photo dearer.
+SURE = {"size": 1.0, "network": 1.0, "pooling": 0.5, "beside": 0.5}
 #: Photos that a network's speed is measured on.
 PROBE = 32
 
@@ -157,12 +154,13 @@ class Search:
                 yield self._judge(swapped, eye.name, (eye,), texture)
 
     def _candidates(self, first: Eye) -> Iterator[tuple[Candidate, int]]:
-        """What may see other things than the first: smaller photos, other networks, larger photos."""
+        """What may see other things: ever smaller photos as long as that helps, other networks, larger photos."""
         side, several = first.images.size, {"size", "beside"} & set(self.settings.open)
-        smaller = [each for each in sides.SIZES if each <= side / APART]
-        larger = [each for each in self.grid if each >= side * APART]
-        if smaller and several:
-            yield first.network, smaller[-1]
+        smaller, larger = sides.smaller(side), [each for each in self.grid if each >= side * sides.APART]
+        while smaller and several:
+            before = self.best
+            yield first.network, smaller
+            smaller = 0 if self.best is before else sides.smaller(smaller)
         if {"network", "beside"} & set(self.settings.open):
             for network in reversed(self.settings.networks):
                 if backbones.label(network) != backbones.label(first.network):

@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 
 #: Sides to try, pixels: each has about twice the pixels of the one before.
 SIZES = (64, 112, 160, 224, 320, 448)
-#: The first side to try is twice the photos' own, between these.
-FIRST = (112, 256)
+#: Photos whose own side is between these are seen as they are first.
+FIRST = (160, 288)
+#: Other photos are made so large first; those up to the third side half of it.
+USUAL, SMALL, TINY = 224, 112, 32
 #: A side this close to the photos' own gives way to it.
 CLOSE = 0.2
+#: How many times larger or smaller photos must be to be seen as well.
+APART = 1.6
 #: Photos of which half are longer than wide by this factor, or the reverse, are not square.
 OBLONG = 1.1
 
@@ -45,9 +49,14 @@ def grid(own: int, most: int) -> tuple[int, ...]:
 
 
 def first(own: int, found: tuple[int, ...]) -> int:
-    """The side to begin with."""
-    wanted = own if FIRST[0] <= own <= FIRST[1] else min(max(2 * own, FIRST[0]), 224)
+    """The side to begin with: the photos' own where it is not far from what networks are trained on, else that."""
+    wanted = own if FIRST[0] <= own <= FIRST[1] else SMALL if own <= TINY else USUAL
     return min(found, key=lambda side: abs(np.log(side / wanted)))
+
+
+def smaller(side: int) -> int:
+    """The next side below one at which other things may be seen; 0 if there is none."""
+    return max((each for each in SIZES if each <= side / APART), default=0)
 
 
 def by_rules(dataset: DatasetRef, settings: FeatureSearch) -> dict[str, dict[str, Any]]:

@@ -55,7 +55,7 @@ BUDGETS: dict[str, Budget] = {
         size=320,
         views=("flip_left_right",),
         fits=("squash",),
-        joined=2,
+        joined=1,
         ladder={"start_at": "head", "confidence": 0.75, "interpolate": False, "folds_below": 0},
         fine_tune={"learning_rate": 1e-4, "batch_size": 32},
     ),

@@ -175,6 +175,12 @@ def test_a_patch_of_another_grain_stands_out_of_a_texture():
     np.testing.assert_allclose(bank.predict(photos + 20, verbose=0), before, atol=1e-2)
 
 
+def test_training_ends_when_its_minutes_are_over(data):
+    plan = replace(PLAN, epochs=100_000, patience=100_000, minutes=0.01)
+    history = fit.fit(classifiers.to_logits(_network()), _batches(*data), _batches(*data), plan)
+    assert 0 < history.epochs < 100_000 and history.epochs == len(history.validation_loss)
+
+
 def test_answers_of_networks_are_averaged_over_the_views_also_from_a_file(data, tmp_path):
     pixels, two, views = data[0], {"one": _network(), "other": _network()}, tuple(augment.VIEWS)
     for slope, network in zip((1.0, -2.0), two.values(), strict=True):
