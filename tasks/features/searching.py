@@ -176,8 +176,8 @@ class Search:
         plain, parts = self._features(best.eyes, best.texture)
         kept = []
         for view in self.settings.views:
-            needed = self.start + len(self.rows) * best.slowness
-            if self.left < needed:
+            if self.left < len(self.rows) * best.slowness:
+                self.trials.append(Trial(_words(view), "views", reason="no time was left"))
                 yield True
             for eye in best.eyes:
                 eye.frozen.fill(eye.images, {"train": (view,)}, view, self.rows)

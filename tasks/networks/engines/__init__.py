@@ -59,10 +59,11 @@ def start(wanted: str, build: Callable[[], keras.Model], folder: Path, size: int
     if has_gpu():
         return _tensorflow(build, folder, "auto: a GPU is available")
     try:
-        error = _disagreement(build, folder, size)
+        fast = plugins.entry("engines", "openvino")(build, folder)
+        error = _disagreement(fast, build, folder, size)
         reason = f"OpenVINO differs from TensorFlow by {error:.1e} of the largest output, limit {TOLERANCE:.0e}"
         if error <= TOLERANCE:
-            return replace(plugins.entry("engines", "openvino")(build, folder), reason=f"auto: {reason}")
+            return replace(fast, reason=f"auto: {reason}")
     except Exception as failure:  # a third-party converter can raise anything
         reason = f"OpenVINO failed with {one_line(failure)}"
     return _tensorflow(build, folder, f"auto: {reason}")
@@ -84,13 +85,13 @@ def own(build: Callable[[], keras.Model], folder: Path) -> Engine:
     return replace(plugins.entry("engines", name)(build, folder), reason=f"the recipe's backend is {name}")
 
 
-def _disagreement(build: Callable[[], keras.Model], folder: Path, size: int) -> float:
+def _disagreement(fast: Engine, build: Callable[[], keras.Model], folder: Path, size: int) -> float:
     """Relative error on a probe of noise; measured once per network, then stored with it."""
     memory = folder / "agreement.json"
     with suppress(OSError, ValueError, LookupError, TypeError):  # none yet, or damaged
         return float(json.loads(memory.read_bytes())["relative_error"])
     probe = np.random.default_rng(0).integers(0, 256, (PROBE, size, size, 3), "uint8")
-    mine, theirs = (next(plugins.entry("engines", e)(build, folder).run([probe])) for e in ("openvino", "tensorflow"))
+    mine, theirs = (next(each.run([probe])) for each in (fast, plugins.entry("engines", "tensorflow")(build, folder)))
     error = float(np.abs(mine - theirs).max() / max(float(np.abs(theirs).max()), 1e-12))
     folder.mkdir(parents=True, exist_ok=True)
     memory.write_text(json.dumps({"relative_error": error}))
