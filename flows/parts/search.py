@@ -18,6 +18,8 @@ OPEN = {
     "pooling": ("backbone", "pooling"),
     "beside": ("backbone", "beside"),
 }
+#: The head that finds out which parts of the features tell something.
+WEIGHS = "logistic"
 #: With so many times the images that a search was made for, another one pays.
 GROWN = 1.5
 
@@ -58,14 +60,22 @@ def remembered(name: str, asked: str, dataset: DatasetRef) -> SearchRef | None:
 def asked(r: Recipe) -> FeatureSearch:
     """What the search is asked to choose, and within which time."""
     allowed = budget(r.effort, r.minutes)
+    networks = r.select.candidates or backbones.packaged()
+    left = {name for name, (table, key) in OPEN.items() if key not in getattr(r, table).model_fields_set}
+    backbone = r.backbone
+    if backbone.kind == "auto":
+        left.add("network")
+        backbone = backbone.model_copy(update=networks[0].model_dump())
+    if r.head.kind != WEIGHS or backbone.pooling == "none":  # others need features that they were tuned for
+        left -= {"pooling", "beside"}
     return FeatureSearch(
-        backbone=r.backbone,
+        backbone=backbone,
         images=r.images,
         extract=r.extract,
         backend=r.backend,
         seed=r.seed,
-        open=tuple(name for name, (table, key) in OPEN.items() if key not in getattr(r, table).model_fields_set),
-        networks=r.select.candidates or backbones.packaged(),
+        open=tuple(sorted(left)),
+        networks=networks,
         sample=allowed.sample,
         size=allowed.size,
         views=allowed.views,

@@ -46,15 +46,15 @@ def test_minutes_stand_for_an_effort():
 
 
 def _recipe(folder, name, words=()):
-    words = ("effort=standard", "minutes=20", 'ladder.stop_at="head"', "fine_tune.enabled=false", *words)
+    brief = ("effort=standard", "minutes=20", "ladder.stop_at=head", "fine_tune.enabled=false", "head.kind=logistic")
     file = folder.parent / f"{name}.toml"
     file.write_text(helpers.recipe(folder, name, "[validation]\nmax_rejected = 0.1"))
-    return settings.load(file, (*words, f"split.salt={name}"))
+    return settings.load(file, (*brief, *words, f"split.salt={name}"))
 
 
 @pytest.fixture(scope="module")
 def recipe(colours, three_layers):
-    return _recipe(colours, "searched", three_layers)
+    return _recipe(colours, "searched", (*three_layers, 'select.candidates=[{options={variant="lite1"}}]'))
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +66,12 @@ def test_what_is_open_is_chosen_and_what_is_given_stays(first, recipe):
     found = first.search
     assert found is not None and found.images == first.dataset.counts["train"]
     assert [trial.what for trial in found.trials][:2] == ["size", "pooling"]
-    assert {trial.what for trial in found.trials} <= {"size", "pooling", "views"}
+    assert {trial.what for trial in found.trials} <= {"size", "pooling", "beside", "network", "views"}
     assert found.chosen["backbone"].keys() == {"pooling", "beside"}
     assert found.chosen["images"].keys() == {"fit", "views"}
     # The size, the network and the head are the recipe's own.
     assert first.recipe["images"]["size"] == 32 and first.recipe["backbone"]["kind"] == "file"
-    assert first.recipe["head"]["kind"] == "linear"
+    assert first.recipe["head"]["kind"] == "logistic"
     assert first.recipe["backbone"]["pooling"] == found.chosen["backbone"]["pooling"] in ("pyramid", "texture")
     assert first.recipe["images"]["views"] == list(found.chosen["images"]["views"])
     best = [trial for trial in found.trials if trial.taken][-1]
@@ -146,6 +146,36 @@ def test_filters_are_taken_where_grain_tells(server, three_layers, tmp_path):
     rows = datasets.rows(dataset, "train")
     assert sides.of_photos(rows) == 64 and not sides.oblong(rows)
     assert sides.oblong(pd.DataFrame({"width": [30, 40], "height": [60, 20]}))
+
+
+def test_networks_are_joined_where_that_gains(server, colours, three_layers, tmp_path):
+    lite1 = 'select.candidates=[{options={variant="lite1"}}]'
+    recipe = _recipe(colours, "joined", (*three_layers, "images.size=64", lite1))
+    dataset = check(recipe)
+    found = searching.Search(dataset, asked(recipe).model_copy(update={"views": ()}))
+    found.run()
+    tried = [trial for trial in found.trials if trial.what == "beside"]
+    assert len(tried) == 1 and "lite1" in tried[0].name
+    chosen = found.chosen()["backbone"]
+    assert len(chosen["beside"]) == tried[0].taken
+    if tried[0].taken:
+        assert chosen["beside"][0]["options"] == {"variant": "lite1"} and chosen["beside"][0]["size"] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "closed"),
+    [
+        (("head.kind=linear",), {"pooling", "beside"}),
+        (("images.size=64", 'images.views=["identity"]'), {"size", "views"}),
+        (("backbone.kind=auto",), set()),
+        (("backbone.pooling=none", "head.kind=flatten_mlp"), {"pooling", "beside"}),
+    ],
+)
+def test_what_a_recipe_gives_is_not_chosen(tmp_path, words, closed):
+    (tmp_path / "r.toml").write_text(f'name = "x"\nsource.options.path = "{tmp_path}"')
+    question = asked(settings.load(tmp_path / "r.toml", ("effort=best", *words)))
+    assert set(question.open) == {"size", "fit", "views", "network", "pooling", "beside"} - closed
+    assert question.backbone.kind == "efficientnet_lite"
 
 
 def test_a_view_that_turns_one_class_into_another_is_told(server, three_layers, tmp_path):

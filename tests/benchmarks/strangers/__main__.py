@@ -23,7 +23,9 @@ OTHERS = ("flip", "rotate")
 #: Name, module, and further words of its command.
 METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
     "guide": ("guide", ("--seconds", "480")),
-    "standard": ("ours", ()),
+    "quick": ("ours", ("--effort", "quick")),
+    "standard": ("ours", ("--effort", "standard")),
+    "best": ("ours", ("--effort", "best")),
 }
 METRICS = ("accuracy", "log_loss", "ece")
 
