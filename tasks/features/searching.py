@@ -188,6 +188,10 @@ class Search:
                 self.trials.append(Trial(_words(view), "views", reason=reason))
             else:
                 kept.append((view, seen))
+        while kept and self._all(best.slowness, 1 + len(kept)) > self.settings.features:
+            view, _ = kept.pop()
+            reason = "the features of all images would not fit the time"
+            self.trials.append(Trial(_words(view), "views", reason=reason))
         if kept:
             other = replace(best, views=("identity", *(view for view, _ in kept)))
             features = np.stack([plain, *(seen for _, seen in kept)], axis=1)
@@ -293,7 +297,7 @@ class Search:
         best, other = self.best, replace(other, losses=losses, right=right)
         gain = bootstrap.gain(best.losses, losses, self.settings.seed, self.units) if best else None
         taken, reason = gain is None or gain.value > SURE.get(what, 0.0) * _error(gain), ""
-        cost = self._all(other.slowness * len(other.views))
+        cost = self._all(other.slowness, len(other.views))
         if taken and best and cost > self.settings.features:
             taken, reason = False, f"the features of all images would take {cost:.0f} seconds"
         if taken:
@@ -319,9 +323,15 @@ class Search:
         labels, units = np.repeat(self.labels, views), np.repeat(self.units, views)
         return heads.Examples(lambda rows: features[rows], labels, units, parts)
 
-    def _all(self, slowness: float) -> float:
-        """Seconds for the features of all images."""
-        return slowness * sum(self.dataset.counts.values())
+    def _all(self, slowness: float, views: int = 1) -> float:
+        """Seconds for the features of all images, and of this number of views of those to train on."""
+        counts = self.dataset.counts
+        return slowness * (sum(counts.values()) + (views - 1) * counts["train"])
+
+    @property
+    def features_seconds(self) -> float:
+        """What the features of all images will probably take."""
+        return self._all(self.best.slowness, len(self.best.views)) if self.best else 0.0
 
     def chosen(self) -> dict[str, dict[str, Any]]:
         """The settings of the best, by table, as in a recipe; only those that it may choose."""

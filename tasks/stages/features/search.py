@@ -40,14 +40,13 @@ def search(dataset: DatasetRef, settings: FeatureSearch, asked: str) -> SearchRe
     for number, trial in enumerate(found.trials):
         _log(number, trial, start)
         start += trial.seconds
-    best = found.best
     ref = SearchRef(
         digest=digest("search", dataset, settings, found.chosen(), [trial.name for trial in found.trials]),
         trials=tuple(found.trials),
         chosen=found.chosen(),
         images=len(found.rows),
         seconds=round(time.time() - began, 3),
-        features_seconds=round(best.slowness * of, 1) if best else 0.0,
+        features_seconds=round(found.features_seconds, 1),
         reason=reason,
         asked=asked,
         of=of,
