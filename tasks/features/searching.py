@@ -112,15 +112,28 @@ class Search:
         return "nothing else was left to try"
 
     def _first(self) -> Iterator[bool]:
-        """The recipe's network at the first side, then with the filters."""
-        size = sides.first(self.own, self.grid)
-        eye, over = self._eye(self.settings.backbone, size, self.settings.images.fit)
+        """The recipe's network at the first side that fits the time, then with the filters."""
+        fit, size = self.settings.images.fit, sides.first(self.own, self.grid)
+        eye, over = self._eye(self.settings.backbone, size, fit)
         yield over
+        if eye and (smaller := self._small_enough(eye)):
+            reason = f"the features of all images would take {self._all(1 / eye.speed):.0f} seconds"
+            self.trials.append(Trial(eye.name, "size", seconds=eye.took, reason=reason))
+            eye, over = self._eye(self.settings.backbone, smaller, fit)
+            yield over
         if eye:
             known = "pooling" not in self.settings.open
             yield self._judge("size", eye.name, (eye,), known, eye.took)
             if _textured(eye) and not known:
                 yield self._judge("pooling", "filters on the photo itself", (eye,), True)
+
+    def _small_enough(self, eye: Eye) -> int:
+        """The largest side at which the features of all images fit the time; 0 if the eye's own does."""
+        own, most = eye.images.size, self.settings.features
+        if self._all(1 / eye.speed) <= most:
+            return 0
+        fitting = [side for side in self.grid if side < own and self._all((side / own) ** 2 / eye.speed) <= most]
+        return max(fitting, default=self.grid[0] if self.grid[0] < own else 0)
 
     def _fits(self) -> Iterator[bool]:
         """Other ways to make photos square, if they are not."""

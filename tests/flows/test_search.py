@@ -14,7 +14,7 @@ from flows.train import check, train
 from tasks import settings
 from tasks.data import datasets
 from tasks.features import searching, sides
-from tasks.records import SearchRef
+from tasks.records import DatasetRef, SearchRef
 from tasks.runtime.errors import UsageError
 from tasks.runtime.home import home
 from tasks.services import tracking
@@ -34,6 +34,15 @@ from tasks.settings.effort import BUDGETS
 def test_sides_to_try_hold_the_photos_own(own, most, found, first):
     assert sides.grid(own, most) == found
     assert sides.first(own, found) == first
+
+
+@pytest.mark.parametrize(("photos", "size"), [(800, 224), (3000, 112), (1_000_000, 64)])
+def test_without_a_search_many_photos_are_seen_smaller(monkeypatch, photos, size):
+    table = pd.DataFrame({"width": [900, 1000, 800], "height": [900, 1000, 800]})
+    monkeypatch.setattr(datasets, "rows", lambda *_: table)
+    dataset = DatasetRef("p", "d", ("a", "b"), {"train": photos}, 0, 0, 0, (), "")
+    question = asked(settings.check({"name": "x", "effort": "quick"}, "--set"))
+    assert sides.by_rules(dataset, question)["images"] == {"size": size, "fit": "crop", "views": ("identity",)}
 
 
 def test_minutes_stand_for_an_effort():
