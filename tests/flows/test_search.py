@@ -41,7 +41,7 @@ def test_without_a_search_many_photos_are_seen_smaller(monkeypatch, photos, size
     table = pd.DataFrame({"width": [900, 1000, 800], "height": [900, 1000, 800]})
     monkeypatch.setattr(datasets, "rows", lambda *_: table)
     dataset = DatasetRef("p", "d", ("a", "b"), {"train": photos}, 0, 0, 0, (), "")
-    question = asked(settings.check({"name": "x", "effort": "quick"}, "--set"))
+    question = asked(settings.Recipe(name="x", effort="quick"))
     assert sides.by_rules(dataset, question)["images"] == {"size": size, "fit": "crop", "views": ("identity",)}
 
 
