@@ -64,7 +64,8 @@ def write(path: str, overrides: list[str], out: Path | None, force: bool) -> Dra
     if not force:
         check_free(file, "with --out, or overwrite it: --force")
     values["source"] = {"kind": proposal.source.kind} | source | {"options": proposal.source.options}
-    recipe = loading.check({"name": name} | values, "--set")
+    values = {"name": name, "effort": "standard"} | values
+    recipe = loading.check(values, "--set")
     found = look(recipe.source)
     found = replace(found, notes=tuple(dict.fromkeys((*proposal.notes, *found.notes))))
     draft = Draft(file, recipe, found)
@@ -105,7 +106,7 @@ SCHEMA = "recipe.schema.json"
 def _values(name: str, given: dict[str, Any], found: Found) -> dict[str, Any]:
     """The settings that a first recipe shows: what differs from the defaults, and what most people will want to see."""
     defaults = Recipe(name=name, source=Source())
-    shown: dict[str, Any] = {"name": name, "effort": "standard", "source": {}}
+    shown: dict[str, Any] = {"name": name, "effort": given["effort"], "source": {}}
     if found.alike:
         shown["labels"] = {"normalise": defaults.labels.normalise}
     drawn = [split for split in ("test", "validation") if not (found.splits or {}).get(split)]

@@ -1,7 +1,7 @@
 """The stages, one per file, in the order in which a run meets them.
 
 data        ingest, validate, preprocess, audit
-features    rank_backbones, review_ranking, extract, check_transfer
+features    search, rank_backbones, review_ranking, extract, check_transfer
 models      tune, train_head, fine_tune, interpolate, average, choose
 evaluation  calibrate, evaluate, gate
 release     register, publish, score
