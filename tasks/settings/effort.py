@@ -58,6 +58,10 @@ BUDGETS: dict[str, Budget] = {
         joined=1,
         ladder={"start_at": "head", "confidence": 0.75, "interpolate": False, "folds_below": 0},
         fine_tune={"learning_rate": 1e-4, "batch_size": 32},
+        search=0.2,
+        features=0.2,
+        tuning=0.18,
+        climb=0.65,
     ),
     "best": Budget(
         20,
