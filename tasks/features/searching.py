@@ -36,6 +36,8 @@ START = 8.0
 FILTERS = 0.5
 #: Standard errors that a gain must exceed, where it takes the place of something, or makes every photo dearer.
 SURE = {"size": 1.0, "network": 1.0, "pooling": 0.5, "beside": 0.5}
+#: Share by which a log loss must fall for one more of the same kind to be tried.
+MUCH = 0.1
 #: Photos that a network's speed is measured on.
 PROBE = 32
 
@@ -91,7 +93,6 @@ class Search:
         self.oblong = sides.oblong(every)
         self.grid = sides.grid(self.own, settings.size) if "size" in settings.open else (settings.images.size,)
         self.trials: list[Trial] = []
-        self.eyes: list[Eye] = []
         self.best: Best | None = None
         self.began = time.perf_counter()
         self.start = START
@@ -105,7 +106,7 @@ class Search:
         """Every trial, the most promising first; returns why there are no more."""
         if len(self.folds) < 2:
             return "a class has too few images in the sample to judge by"
-        for step in (self._first, self._fits, self._others, self._views):
+        for step in (self._first, self._fits, self._smaller, self._views, self._further):
             for out_of_time in step():
                 if out_of_time:
                     return f"{self.settings.seconds:.0f} seconds were over"
@@ -147,39 +148,46 @@ class Search:
                 if eye:
                     yield self._judge("fit", fit, (eye,), self.best.texture, eye.took)
 
-    def _others(self) -> Iterator[bool]:
-        """Networks at other sides: joined with the best, or else in place of it."""
+    def _smaller(self) -> Iterator[bool]:
+        """The same network on ever smaller photos beside, as long as that lowers the log loss much."""
+        if not self.best or not {"size", "beside"} & set(self.settings.open):
+            return
+        size = sides.smaller(self.best.eyes[0].images.size)
+        while size:
+            before = self.best.losses.mean()
+            yield self._beside(self.best.eyes[0].network, size)
+            much = self.best.losses.mean() < (1 - MUCH) * before
+            size = sides.smaller(size) if much else 0
+
+    def _further(self) -> Iterator[bool]:
+        """Other networks, then larger photos, beside; as many as the effort allows."""
         if not self.best:
             return
-        first, fit, texture = self.best.eyes[0], self.best.eyes[0].images.fit, self.best.texture
-        for network, size in self._candidates(first):
+        first, left = self.best.eyes[0], set(self.settings.open)
+        name = backbones.label(first.network)
+        others = [each for each in reversed(self.settings.networks) if backbones.label(each) != name]
+        found = [(each, first.images.size) for each in others if {"network", "beside"} & left]
+        if {"size", "beside"} & left:
+            found += [(first.network, side) for side in self.grid if side >= first.images.size * sides.APART][:1]
+        for network, size in found:
             if len(self.best.eyes) > self.settings.joined:
                 return
-            eye, over = self._eye(network, size, fit)
-            yield over
-            if not eye:
-                continue
-            before, swapped = self.best, "size" if network is first.network else "network"
-            if "beside" in self.settings.open:
-                eyes = tuple(sorted((*before.eyes, eye), key=lambda each: -each.images.size))
-                yield self._judge("beside", f"joined with {eye.name}", eyes, texture, eye.took)
-            if self.best is before and swapped in self.settings.open and len(before.eyes) == 1:
-                yield self._judge(swapped, eye.name, (eye,), texture)
+            yield self._beside(network, size)
 
-    def _candidates(self, first: Eye) -> Iterator[tuple[Candidate, int]]:
-        """What may see other things: ever smaller photos as long as that helps, other networks, larger photos."""
-        side, several = first.images.size, {"size", "beside"} & set(self.settings.open)
-        smaller, larger = sides.smaller(side), [each for each in self.grid if each >= side * sides.APART]
-        while smaller and several:
-            before = self.best
-            yield first.network, smaller
-            smaller = 0 if self.best is before else sides.smaller(smaller)
-        if {"network", "beside"} & set(self.settings.open):
-            for network in reversed(self.settings.networks):
-                if backbones.label(network) != backbones.label(first.network):
-                    yield network, side
-        if larger and several:
-            yield first.network, larger[0]
+    def _beside(self, network: Candidate, size: int) -> bool:
+        """A network joined with the best, or else in its place; True if the time is over."""
+        best = self.best
+        assert best
+        eye, over = self._eye(network, size, best.eyes[0].images.fit)
+        if not eye:
+            return over
+        if "beside" in self.settings.open:
+            eyes = tuple(sorted((*best.eyes, eye), key=lambda each: -each.images.size))
+            over = self._judge("beside", f"joined with {eye.name}", eyes, best.texture, eye.took)
+        swapped = "size" if network is best.eyes[0].network else "network"
+        if self.best is best and swapped in self.settings.open and len(best.eyes) == 1 and not over:
+            over = self._judge(swapped, eye.name, (eye,), best.texture)
+        return over
 
     def _views(self) -> Iterator[bool]:
         """Views that show the same things: all of them, if training on them helps."""
@@ -296,9 +304,11 @@ class Search:
     def _judge(self, what: str, name: str, eyes: tuple[Eye, ...], textured: bool, took: float = 0.0) -> bool:
         """Compare what these eyes see with the best so far; True if the time is over."""
         views = self.best.views if self.best else ("identity",)
-        features, parts = self._features(eyes, textured)
-        empty = np.empty(0)
-        self._compare(what, name, Best(eyes, textured, views, empty, empty), features[:, None], parts, took)
+        for eye in eyes:
+            eye.frozen.fill(eye.images, {"train": views}, eye.name, self.rows)
+        seen = [self._features(eyes, textured, view) for view in views]
+        features, empty = np.stack([values for values, _ in seen], axis=1), np.empty(0)
+        self._compare(what, name, Best(eyes, textured, views, empty, empty), features, seen[0][1], took)
         return self.left < 0
 
     def _compare(
