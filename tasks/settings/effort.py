@@ -57,7 +57,7 @@ BUDGETS: dict[str, Budget] = {
         fits=("squash",),
         joined=1,
         ladder={"start_at": "head", "confidence": 0.75, "interpolate": False, "folds_below": 0},
-        fine_tune={"learning_rate": 1e-4, "batch_size": 32},
+        fine_tune={"batch_size": 32},
         search=0.2,
         features=0.2,
         tuning=0.18,
@@ -71,7 +71,7 @@ BUDGETS: dict[str, Budget] = {
         fits=("squash", "pad"),
         joined=4,
         ladder={"start_at": "head", "confidence": 0.55, "average": ("views", "rungs")},
-        fine_tune={"learning_rate": 1e-4, "batch_size": 32, "epochs": 6},
+        fine_tune={"batch_size": 32, "epochs": 6},
     ),
 }
 
