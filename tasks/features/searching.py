@@ -22,7 +22,7 @@ from tasks.networks import backbones, heads
 from tasks.networks.heads import logistic
 from tasks.networks.pooling import texture
 from tasks.records import DatasetRef, Gain, ImagesRef, Trial
-from tasks.runtime.errors import HeadstartError
+from tasks.runtime.errors import HeadstartError, brief
 from tasks.settings import Backbone, Candidate, Extraction, FeatureSearch
 
 FOLDS = 4
@@ -84,13 +84,15 @@ class Search:
     def __init__(self, dataset: DatasetRef, settings: FeatureSearch) -> None:
         every = datasets.rows(dataset, "train")
         self.dataset, self.settings = dataset, settings
-        self.rows = datasets.stratified(every, settings.sample)
-        place = {key: at for at, key in enumerate(every["key"])}
-        self.units = datasets.units(dataset, None, "train")[[place[key] for key in self.rows["key"]]]
-        self.labels = datasets.labels(self.rows, dataset.classes)
-        self.folds = cross_validation.folds(self.labels, self.units, FOLDS, settings.seed)
-        self.own = sides.of_photos(every)
-        self.oblong = sides.oblong(every)
+        every = every.assign(unit=datasets.units(dataset, None, "train"))
+        rows = datasets.stratified(every, settings.sample)
+        # What each fold cannot hold is left out: a rare class shall not keep all others from being judged.
+        rows = rows[rows.groupby("label")["unit"].transform("nunique") >= FOLDS]
+        self.rows = rows.reset_index(drop=True)
+        self.units, self.labels = self.rows["unit"].to_numpy(), datasets.labels(self.rows, dataset.classes)
+        several = len(np.unique(self.labels)) > 1
+        self.folds = cross_validation.folds(self.labels, self.units, FOLDS, settings.seed) if several else ()
+        self.own, self.oblong = sides.of_photos(every), sides.oblong(every)
         self.grid = sides.grid(self.own, settings.size) if "size" in settings.open else (settings.images.size,)
         self.trials: list[Trial] = []
         self.best: Best | None = None
@@ -105,7 +107,7 @@ class Search:
     def run(self) -> str:
         """Every trial, the most promising first; returns why there are no more."""
         if len(self.folds) < 2:
-            return "a class has too few images in the sample to judge by"
+            return f"fewer than two classes have {FOLDS} training images to judge by"
         for step in (self._first, self._fits, self._smaller, self._views, self._further):
             for out_of_time in step():
                 if out_of_time:
@@ -248,8 +250,8 @@ class Search:
             reason = f"the features of all images would take {self._all(slowness):.0f} seconds"
         try:
             eye = None if reason else self._seen(network, size, fit)
-        except HeadstartError as error:
-            eye, reason = None, str(error)
+        except (HeadstartError, ValueError) as error:  # Keras raises the latter for a side that a network does not take
+            eye, reason = None, brief(error)
         if eye is None:
             self.trials.append(Trial(name, "network", reason=reason))
             return None, reason.startswith("no time")

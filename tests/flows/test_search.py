@@ -45,6 +45,21 @@ def test_without_a_search_many_photos_are_seen_smaller(monkeypatch, photos, size
     assert sides.by_rules(dataset, question)["images"] == {"size": size, "fit": "crop", "views": ("identity",)}
 
 
+def test_a_rare_class_does_not_keep_others_from_being_judged(monkeypatch):
+    labels = ["a"] * 20 + ["b"] * 12 + ["c"] * 3 + ["d"] * 8
+    groups = [None] * 35 + ["one"] * 4 + ["two"] * 4
+    table = pd.DataFrame({"key": [f"{n:02}" for n in range(43)], "label": labels, "group": groups, "split": "train"})
+    table = table.assign(uri=table["key"], width=50, height=50)
+    monkeypatch.setattr(datasets, "rows", lambda *_: table)
+    dataset = DatasetRef("p", "d", ("a", "b", "c", "d"), {"train": 43}, 0, 0, 0, (), "")
+    question = asked(settings.Recipe(name="x", effort="standard"))
+    found = searching.Search(dataset, question)
+    assert len(found.folds) == 4 and set(found.rows["label"]) == {"a", "b"}
+    monkeypatch.setattr(datasets, "rows", lambda *_: table[32:].reset_index(drop=True))
+    found = searching.Search(dataset, question)
+    assert found.run() == "fewer than two classes have 4 training images to judge by" and found.chosen() == {}
+
+
 def test_minutes_stand_for_an_effort():
     assert settings.budget("quick", 0) == BUDGETS["quick"]
     assert settings.budget("none", 1.5) == replace(BUDGETS["quick"], minutes=1.5)

@@ -58,7 +58,7 @@ def section(found: SearchRef | None) -> str:
     rows = trials(found)
     explained = (
         "<p>Each trial changes one thing of the best before it. How much lower its log loss is comes with its 95 % "
-        "interval. What costs more time must gain more than its standard error.</p>"
+        "interval. What makes every photo dearer must gain enough to be more than chance.</p>"
     )
     columns = {column: False for column in rows[0]}
     return said + explained + table(columns, ([escape(str(value)) for value in row.values()] for row in rows))
@@ -85,7 +85,7 @@ def _chosen(found: SearchRef) -> str:
     if "size" in images:
         words.append(f"photos of {images['size']} pixels")
     if "views" in images and len(images["views"]) > 1:
-        words.append("also seen " + " and ".join(view.replace("_", " ") for view in images["views"][1:]))
+        words.append("with the views " + " and ".join(view.replace("_", " ") for view in images["views"]))
     if "pooling" in backbone:
         words.append(f"pooling {backbone['pooling']}")
     if backbone.get("beside"):
