@@ -195,7 +195,7 @@ def test_answers_of_networks_are_averaged_over_the_views_also_from_a_file(data, 
     np.testing.assert_allclose(again.predict(pixels, verbose=0), averaged.predict(pixels, verbose=0), atol=1e-6)
 
 
-@pytest.mark.parametrize("pooling", ["avg", "multi_level"])
+@pytest.mark.parametrize("pooling", ["avg", "multi_level", "texture", "joined"])
 def test_what_two_networks_have_in_common_is_computed_once(data, pooling):
     one, other = _network(pooling), _network(pooling)
     other.set_weights(one.get_weights())
