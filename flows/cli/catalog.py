@@ -60,12 +60,12 @@ def settings(
     with session("settings", home) as s:
         from tasks.runtime.errors import UsageError
         from tasks.runtime.store.writing import replacing
-        from tasks.settings import table
+        from tasks.settings import writing
 
-        found = table.rows()
+        found = writing.rows()
         if markdown:
             try:
-                text = table.written_into(markdown.read_text(encoding="utf-8"))
+                text = writing.written_into(markdown.read_text(encoding="utf-8"))
             except OSError as error:
                 raise UsageError(f"--markdown: expected a Markdown file at {markdown}, {error.strerror}.") from None
             except ValueError as error:

@@ -18,12 +18,12 @@ import numpy as np
 from tasks.data import datasets
 from tasks.evaluation.statistics import bootstrap, cross_validation
 from tasks.features import extraction, sides
-from tasks.networks import backbones, heads
+from tasks.networks import backbones, engines, heads
 from tasks.networks.heads import logistic
 from tasks.networks.pooling import texture
 from tasks.records import DatasetRef, Gain, ImagesRef, Trial
 from tasks.runtime.errors import HeadstartError, brief
-from tasks.settings import Backbone, Candidate, Extraction, FeatureSearch
+from tasks.settings import Candidate, Extraction, FeatureSearch, Pooling
 
 FOLDS = 4
 #: Principal axes that trials are fitted on.
@@ -62,14 +62,13 @@ class Eye:
 
 @dataclass(frozen=True)
 class Best:
-    """The best so far, and its log loss and whether it is right, of each image of the sample."""
+    """The best so far, and its log loss of each image of the sample."""
 
     #: The first has the largest photos.
     eyes: tuple[Eye, ...]
     texture: bool
     views: tuple[str, ...]
     losses: np.ndarray
-    right: np.ndarray
 
     @property
     def slowness(self) -> float:
@@ -244,7 +243,8 @@ class Search:
         # Time grows with the number of pixels.
         slowness = (size / first.images.size) ** 2 / first.speed if first else 0.0
         reason = ""
-        if self.left < self.start + len(self.rows) * slowness:
+        over = self.left < self.start + len(self.rows) * slowness
+        if over:
             reason = "no time was left"
         elif slowness and self._all(slowness) > self.settings.features:
             reason = f"the features of all images would take {self._all(slowness):.0f} seconds"
@@ -254,13 +254,13 @@ class Search:
             eye, reason = None, brief(error)
         if eye is None:
             self.trials.append(Trial(name, "network", reason=reason))
-            return None, reason.startswith("no time")
+            return None, over
         if first:  # the first one also waits for libraries
             self.start = max(eye.took - len(self.rows) / eye.speed, 1.0)
         return eye, False
 
     @property
-    def _pooling(self) -> str:
+    def _pooling(self) -> Pooling:
         """What is stored of each network: the bank of filters too, until it has been seen to tell nothing."""
         if "pooling" not in self.settings.open:
             return self.settings.backbone.pooling
@@ -271,22 +271,12 @@ class Search:
         images = datasets.images_of(self.dataset, self.settings.images.model_copy(update={"size": size, "fit": fit}))
         if images.kept:
             datasets.prepare(images, self.rows)
-        backbone = Backbone(**network.model_dump(include=set(Candidate.model_fields)), pooling=self._pooling)
-        settings = Extraction(
-            backbone=backbone,
-            extract=self.settings.extract,
-            views=("identity",),
-            backend=self.settings.backend,
-            refit=False,
-        )
-        frozen = extraction.start(images, settings)
+        how, backend = self.settings.extract, self.settings.backend
+        frozen = extraction.start(images, Extraction.plain(network, self._pooling, how, backend))
         frozen.fill(images, {"train": ("identity",)}, backbones.label(network), self.rows)
         pixels = next(datasets.pixels(images, self.rows, PROBE))
-        list(frozen.engine.run([pixels]))  # warm-up
-        ran = time.perf_counter()
-        list(frozen.engine.run([pixels]))
-        ended = time.perf_counter()
-        return Eye(network, images, frozen, len(pixels) / (ended - ran), ended - began)
+        speed = engines.speed(frozen.engine, pixels)
+        return Eye(network, images, frozen, speed, time.perf_counter() - began)
 
     def _features(
         self, eyes: tuple[Eye, ...], textured: bool, view: str = "identity"
@@ -309,8 +299,8 @@ class Search:
         for eye in eyes:
             eye.frozen.fill(eye.images, {"train": views}, eye.name, self.rows)
         seen = [self._features(eyes, textured, view) for view in views]
-        features, empty = np.stack([values for values, _ in seen], axis=1), np.empty(0)
-        self._compare(what, name, Best(eyes, textured, views, empty, empty), features, seen[0][1], took)
+        features = np.stack([values for values, _ in seen], axis=1)
+        self._compare(what, name, Best(eyes, textured, views, np.empty(0)), features, seen[0][1], took)
         return self.left < 0
 
     def _compare(
@@ -319,7 +309,7 @@ class Search:
         """`features`: float32[n, views, d] of the sample. The other becomes the best if it gains, and fits the time."""
         began = time.perf_counter() - took
         losses, right = self._held_out(features, parts)
-        best, other = self.best, replace(other, losses=losses, right=right)
+        best, other = self.best, replace(other, losses=losses)
         gain = bootstrap.gain(best.losses, losses, self.settings.seed, self.units) if best else None
         taken, reason = gain is None or gain.value > SURE.get(what, 0.0) * _error(gain), ""
         cost = self._all(other.slowness, len(other.views))
@@ -365,10 +355,8 @@ class Search:
         first, *others = self.best.eyes
         images = {"size": first.images.size, "fit": first.images.fit, "views": self.best.views}
         pooling = "texture" if self.best.texture else "pyramid"
-        network = first.network.model_dump(include=set(Candidate.model_fields))
-        beside = tuple(
-            eye.network.model_dump(include=set(Candidate.model_fields)) | {"size": _side(eye, first)} for eye in others
-        )
+        network = first.network.network
+        beside = tuple(eye.network.network | {"size": _side(eye, first)} for eye in others)
         backbone = {"pooling": pooling, "beside": beside, **({} if "network" not in self.settings.open else network)}
         there = {"size", "fit", "views", "pooling", "beside"} & set(self.settings.open)
         return {

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tasks.data import datasets
-from tasks.settings import Candidate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,5 +72,5 @@ def by_rules(dataset: DatasetRef, settings: FeatureSearch) -> dict[str, dict[str
         "fit": "squash" if oblong(rows) else settings.images.fit,
         "views": ("identity",),
     }
-    network = settings.backbone.model_dump(include=set(Candidate.model_fields)) if "network" in settings.open else {}
+    network = settings.backbone.network if "network" in settings.open else {}
     return {"images": {name: value for name, value in images.items() if name in settings.open}, "backbone": network}

@@ -24,6 +24,11 @@ class Candidate(Settings):
         "`package:NAME/FILE`, with an optional `#sha256=…`; `auto`: the backbone's default",
     )
 
+    @property
+    def network(self) -> dict[str, Any]:
+        """Kind, options and weights alone, whatever else the settings hold."""
+        return self.model_dump(include=set(Candidate.model_fields))
+
 
 class Beside(Candidate):
     """A further network, whose features are joined with the backbone's."""
@@ -107,3 +112,9 @@ class Extraction(StageSettings):
     backend: str
     #: Validation images will be trained on too, so they need every view.
     refit: bool
+
+    @classmethod
+    def plain(cls, network: Candidate, pooling: Pooling, extract: Extract, backend: str) -> "Extraction":
+        """From the unchanged photos."""
+        backbone = Backbone(**network.network, pooling=pooling)
+        return cls(backbone=backbone, extract=extract, views=("identity",), backend=backend, refit=False)

@@ -1,12 +1,44 @@
-"""Recipes as files: TOML with a comment beside each choice, and the JSON schema that editors check them against."""
+"""Settings in writing: a table of all, recipes as TOML with a comment beside each choice, their JSON schema."""
 
 import json
 import re
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from tasks.runtime.errors import UsageError
 from tasks.settings.recipe import Recipe
-from tasks.settings.table import rows
+
+#: The table is between these lines of a Markdown file.
+BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
+
+
+def rows() -> list[dict[str, str]]:
+    """Name, default as JSON ("" for a required setting) and meaning of every setting, in the order of a recipe."""
+    found = []
+    for section, field in Recipe.model_fields.items():
+        parts: dict[str, FieldInfo] = getattr(field.annotation, "model_fields", {"": field})
+        for name, part in parts.items():
+            setting = f"{section}.{name}".rstrip(".")
+            found.append({"setting": setting, "default": _default(part), "meaning": part.description or ""})
+    return found
+
+
+def markdown() -> str:
+    """The rows as a Markdown table."""
+    lines = [
+        f"| `{row['setting']}` | {_code(row['default'])} | {row['meaning']} |".replace("|  |", "| |") for row in rows()
+    ]
+    return "\n".join(["| setting | default | meaning |", "|---|---|---|", *lines])
+
+
+def written_into(text: str) -> str:
+    """A document with the current table between its two marks. Raises `ValueError` without marks."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"expected a document with the lines {BEGIN} and {END}, found one without")
+    return f"{before}{BEGIN}\n{markdown()}\n{END}{after}"
 
 
 def schema() -> str:
@@ -59,3 +91,14 @@ def _value(value: Any) -> str:
 def _comment(text: str) -> str:
     """A comment on one line; what cannot be printed is left out."""
     return "# " + "".join(c if c.isprintable() else " " for c in text)
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return ""
+    default: Any = field.get_default()
+    return json.dumps(list(default) if isinstance(default, tuple) else default)
+
+
+def _code(default: str) -> str:
+    return f"`{default}`" if default.startswith(('"', "[", "{")) else default

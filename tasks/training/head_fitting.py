@@ -14,6 +14,7 @@ import numpy as np
 
 from tasks.evaluation.statistics import cross_validation
 from tasks.features.batches import Batches, subset
+from tasks.networks import heads
 from tasks.networks.heads import Examples
 from tasks.runtime import plugins
 from tasks.settings import HeadTraining
@@ -42,7 +43,7 @@ def built(
     head = settings.head
     options = plugins.bind("heads", head.kind, head.options, "head.options")
     module = plugins.load("heads", head.kind)
-    if hasattr(module, "learn"):
+    if heads.at_once(head):
         rows = len(train.labels)
         each = np.arange(rows) if units is None else np.repeat(units, rows // len(units))
         weights = np.ones(rows) if settings.loss.balance == "none" else fit.balanced(train.labels)[train.labels]
@@ -60,7 +61,7 @@ def fitted(
     address: str = "",
 ) -> fit.History:
     """Train a head in place, if it is one that is trained; the rest as in `fit.fit`."""
-    if hasattr(plugins.load("heads", settings.head.kind), "learn"):
+    if heads.at_once(settings.head):
         return fit.History()
     plan = fit.plan(settings.head, settings.head.learning_rate, settings.loss, settings.seed)
     return fit.fit(model, train.in_memory(), validation, plan, only=only, address=address)

@@ -68,6 +68,14 @@ def weights(settings: Candidate) -> str:
     return digest("joined", own, *others) if others else own
 
 
+def weights_or_why(settings: Candidate) -> str:
+    """As `weights`, or why there are none: what a choice among candidates depends on."""
+    try:
+        return weights(settings)
+    except HeadstartError as error:
+        return str(error)
+
+
 def licence(settings: Candidate) -> str:
     """Licence of the weights that a recipe names, or where it is stated."""
     own = plugins.load("backbones", settings.kind).licence(_named(settings), settings.options)

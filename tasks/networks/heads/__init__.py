@@ -23,10 +23,15 @@ if TYPE_CHECKING:
     import keras
 
 
+def at_once(head: Head) -> bool:
+    """Whether a head is fitted at once, not trained in epochs."""
+    return hasattr(plugins.load("heads", head.kind), "learn")
+
+
 def alike(one: Head, other: Head) -> bool:
     """Whether two settings give the same head: for one that is fitted at once, how to train does not matter."""
     same = (one.kind, one.options) == (other.kind, other.options)
-    return one == other or (same and hasattr(plugins.load("heads", one.kind), "learn"))
+    return one == other or (same and at_once(one))
 
 
 def flat_input(feature_shape: tuple[int, ...]) -> tuple[keras.KerasTensor, keras.KerasTensor]:

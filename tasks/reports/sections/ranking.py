@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from tasks.records import AgreementRef, RankingRef
-from tasks.reports.sections.html import table
+from tasks.reports.sections.html import of_rows
 from tasks.runtime import escapes
 
 
@@ -48,11 +48,8 @@ def section(ranking: RankingRef | None) -> str:
     """HTML: the candidates, the most promising first; empty if the recipe names its backbone."""
     if ranking is None:
         return ""
-    found = candidates(ranking)
-    columns = {column.replace("_", " "): False for column in found[0]}
     return (
         f"<p>{escape(ranking.chosen.name)} was chosen. The scores rate the frozen features of {ranking.images} "
         f"training images, higher is better; the rank is the mean of the ranks by each score. It is a prediction, "
-        f"made before any training.</p>"
-        + table(columns, ([escape(str(value)) for value in row.values()] for row in found))
+        f"made before any training.</p>" + of_rows(candidates(ranking))
     )

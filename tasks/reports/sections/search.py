@@ -1,19 +1,10 @@
 """The search for features, as a CSV file, a table in the terminal, and a part of the page."""
 
 from html import escape
-from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from tasks.records import SearchRef, Trial
-from tasks.reports.sections.html import table
-from tasks.runtime import escapes
-
-
-def write(found: SearchRef, to: Path) -> None:
-    """Write the trials as CSV."""
-    escapes.write_csv(pd.DataFrame(trials(found)), to)
+from tasks.reports.sections.html import of_rows
 
 
 def trials(found: SearchRef) -> list[dict[str, Any]]:
@@ -55,13 +46,11 @@ def section(found: SearchRef | None) -> str:
     said = f"<p>{escape(sentence(found))}</p>"
     if not found.trials:
         return said
-    rows = trials(found)
     explained = (
         "<p>Each trial changes one thing of the best before it. How much lower its log loss is comes with its 95 % "
         "interval. What makes every photo dearer must gain enough to be more than chance.</p>"
     )
-    columns = {column: False for column in rows[0]}
-    return said + explained + table(columns, ([escape(str(value)) for value in row.values()] for row in rows))
+    return said + explained + of_rows(trials(found))
 
 
 def _gain(trial: Trial) -> str:

@@ -3,34 +3,25 @@
 import time
 from functools import partial
 
-import numpy as np
 import pandas as pd
 
 from tasks.data import datasets
 from tasks.features import transferability
 from tasks.features.extraction import start
-from tasks.networks import backbones
-from tasks.networks.engines import Engine
+from tasks.networks import backbones, engines
 from tasks.records import ImagesRef, RankedBackbone, RankingRef, digest
 from tasks.reports.sections import ranking as report
 from tasks.runtime.errors import DependencyError, HeadstartError
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
-from tasks.settings import Backbone, Candidate, Extract, Extraction, Select
+from tasks.settings import Candidate, Extract, Extraction, Select
 
 #: Images that a network's speed is measured on.
 PROBE = 64
 
 
 def _weights(images: ImagesRef, select: Select, *others: object) -> list[str]:
-    return [_weights_digest(candidate) for candidate in select.candidates]
-
-
-def _weights_digest(candidate: Candidate) -> str:
-    try:
-        return backbones.weights(candidate)
-    except HeadstartError as error:
-        return str(error)
+    return [backbones.weights_or_why(candidate) for candidate in select.candidates]
 
 
 @stage(version=1, reads=_weights, there=lambda ranking: not any(row.skipped for row in ranking.rows))
@@ -59,27 +50,13 @@ def _tried(
     """Scores and costs of one candidate, or why there are none."""
     started, name = time.perf_counter(), backbones.label(candidate)
     try:
-        found = start(images, _extraction(candidate, settings, backend))
+        found = start(images, Extraction.plain(candidate, "avg", settings, backend))
         parameters = int(found.build().count_params())
     except HeadstartError as error:
         return RankedBackbone(name, candidate.model_dump(), skipped=str(error))
     found.fill(images, {"train": ("identity",)}, name, rows)
     labels = datasets.labels(rows, images.dataset.classes)
     scores = transferability.evaluate(found.table.read(list(rows["key"])), labels)
-    speed = _speed(found.engine, next(datasets.pixels(images, rows, PROBE)))
+    speed = round(engines.speed(found.engine, next(datasets.pixels(images, rows, PROBE))), 1)
     seconds = round(time.perf_counter() - started, 3)
     return RankedBackbone(name, candidate.model_dump(), scores, 0.0, parameters, speed, seconds)
-
-
-def _extraction(candidate: Candidate, settings: Extract, backend: str) -> Extraction:
-    """Extraction from the unchanged photos, averaged over the feature map."""
-    backbone = Backbone(**candidate.model_dump(), pooling="avg")
-    return Extraction(backbone=backbone, extract=settings, views=("identity",), backend=backend, refit=False)
-
-
-def _speed(engine: Engine, pixels: np.ndarray) -> float:
-    """Images per second, of the network alone."""
-    list(engine.run([pixels]))  # warm-up
-    started = time.perf_counter()
-    list(engine.run([pixels]))
-    return round(len(pixels) / (time.perf_counter() - started), 1)

@@ -7,22 +7,15 @@ from tasks.features.searching import Search
 from tasks.features.sides import by_rules
 from tasks.networks import backbones
 from tasks.records import DatasetRef, SearchRef, Trial, digest
+from tasks.reports.sections import ranking as csv
 from tasks.reports.sections import search as report
-from tasks.runtime.errors import HeadstartError
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
-from tasks.settings import Candidate, FeatureSearch
+from tasks.settings import FeatureSearch
 
 
 def _weights(dataset: DatasetRef, settings: FeatureSearch, asked: str) -> list[str]:
-    return [_digest(network) for network in (settings.backbone, *settings.networks)]
-
-
-def _digest(network: Candidate) -> str:
-    try:
-        return backbones.weights(network)
-    except HeadstartError as error:
-        return str(error)
+    return [backbones.weights_or_why(network) for network in (settings.backbone, *settings.networks)]
 
 
 @stage(version=1, reads=_weights)
@@ -51,7 +44,7 @@ def search(dataset: DatasetRef, settings: FeatureSearch, asked: str) -> SearchRe
         asked=asked,
         of=of,
     )
-    tracking.log_drawn("search.csv", partial(report.write, ref))
+    tracking.log_drawn("search.csv", partial(csv.write, report.trials(ref)))
     return ref
 
 

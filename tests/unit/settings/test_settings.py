@@ -9,7 +9,7 @@ from flows import recipes
 from flows.recipes import find, shipped
 from tasks import settings
 from tasks.runtime.errors import UsageError
-from tasks.settings import table
+from tasks.settings import writing
 
 
 def _load(tmp_path, text, *overrides):
@@ -107,8 +107,8 @@ def test_an_unknown_recipe_is_refused_with_the_ones_that_exist():
 
 def test_the_document_beside_the_recipes_lists_every_setting_with_its_default():
     text = (Path(recipes.__file__).parent / "README.md").read_text()
-    assert text == table.written_into(text)
-    rows = {row["setting"]: row for row in table.rows()}
+    assert text == writing.written_into(text)
+    rows = {row["setting"]: row for row in writing.rows()}
     assert rows["head.learning_rate"] == {
         "setting": "head.learning_rate",
         "default": "0.001",
