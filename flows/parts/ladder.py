@@ -29,10 +29,14 @@ def climb(images: ImagesRef, features: FeaturesRef, audited: AuditRef, recipe: R
     rungs: dict[str, ModelRef] = {}
     reason = f"the recipe stops at {recipe.ladder.stop_at}"
     for rung, step in _steps(images, features, audited, recipe, rungs):
-        minutes = (time.perf_counter() - started) / 60
-        if rungs and 0 < recipe.ladder.max_minutes < minutes:
-            reason = f"{minutes:.1f} of {recipe.ladder.max_minutes:g} minutes had passed"
-            break
+        minutes, most = (time.perf_counter() - started) / 60, recipe.ladder.max_minutes
+        needed = recipe.tuning(rung).tuning.minutes if rung in TUNED else 0.0
+        if rungs and 0 < most < minutes + needed:
+            reason = f"{minutes:.1f} of {most:g} minutes had passed"
+            if most < minutes:
+                break
+            reason += f" before {rung}, which may take {needed:.1f}"
+            continue
         rungs[rung] = step()
     return choose(images.dataset, audited, tuple(rungs.values()), recipe.ladder, reason, recipe.seed)
 

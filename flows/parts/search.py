@@ -35,18 +35,21 @@ def with_choices(recipe: Recipe, dataset: DatasetRef, repeat: bool = False) -> t
     settings = asked(recipe)
     address = digest(settings, dataset.classes)
     found = (remembered(recipe.name, address, dataset) if repeat else None) or search(dataset, settings, address)
-    return applied(recipe, found), found
+    return applied(recipe, found, dataset.counts["train"]), found
 
 
-def applied(recipe: Recipe, found: SearchRef) -> Recipe:
-    """The recipe with what was found, and with what its effort buys."""
+def applied(recipe: Recipe, found: SearchRef, images: int) -> Recipe:
+    """The recipe with what was found, and with what its effort buys for a number of training images."""
     r, allowed = recipe, budget(recipe.effort, recipe.minutes)
     for table, values in found.chosen.items():
         r = _with(r, table, values)
     r = _with(r, "transfer_check", _unset(r.transfer_check, allowed.transfer_check))
-    r = _with(r, "ladder", _unset(r.ladder, allowed.ladder | {"max_minutes": allowed.minutes * allowed.climb}))
-    minutes = {"minutes": allowed.minutes * allowed.tuning}
-    return _with(r, "fine_tune", _unset(r.fine_tune, allowed.fine_tune | minutes))
+    most = {"max_minutes": round(allowed.climb(found.features_seconds), 2)}
+    r = _with(r, "ladder", _unset(r.ladder, allowed.ladder | most))
+    tuned = {"epochs": allowed.epochs(images * len(r.images.views)), "minutes": allowed.minutes * allowed.blocks}
+    r = _with(r, "fine_tune", _unset(r.fine_tune, allowed.fine_tune | tuned))
+    every = {"epochs": allowed.epochs(images), "minutes": allowed.minutes * allowed.every}
+    return _with(r, "whole", _unset(r.whole, allowed.whole | every))
 
 
 def remembered(name: str, asked: str, dataset: DatasetRef) -> SearchRef | None:

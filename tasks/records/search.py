@@ -59,7 +59,9 @@ class SearchRef(Record):
     @property
     def memory(self) -> str:
         """What a version remembers of it, JSON."""
-        return json.dumps({"asked": self.asked, "of": self.of, "chosen": self.chosen})
+        return json.dumps(
+            {"asked": self.asked, "of": self.of, "chosen": self.chosen, "features_seconds": self.features_seconds}
+        )
 
     @classmethod
     def remembered(cls, memory: str, version: str) -> "SearchRef":
@@ -67,9 +69,10 @@ class SearchRef(Record):
         try:
             kept = json.loads(memory)
             asked, of, chosen = str(kept["asked"]), int(kept["of"]), dict(kept["chosen"])
+            takes = float(kept.get("features_seconds", 0.0))
         except (TypeError, KeyError) as error:
             raise ValueError("expected the choices of a search") from error
-        return cls(digest("remembered", memory), (), chosen, 0, 0.0, 0.0, f"repeats version {version}", asked, of)
+        return cls(digest("remembered", memory), (), chosen, 0, 0.0, takes, f"repeats version {version}", asked, of)
 
     def summary(self) -> dict[str, Any]:
         """What `headstart train --json` prints of it."""

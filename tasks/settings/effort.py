@@ -9,6 +9,13 @@ from tasks.settings.features import Backbone, Candidate, Extract
 
 Effort = Literal["none", "quick", "standard", "best"]
 
+#: What a run does after its last rung, seconds: it calibrates, evaluates, registers and draws.
+END = 35.0
+#: Calibration and evaluation see photos again, on a slower engine: their time over that of all features.
+AGAIN = 1.5
+#: Epochs of fine-tuning.
+FEWEST, MOST = 3, 12
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -29,12 +36,22 @@ class Budget:
     ladder: dict[str, Any]
     fine_tune: dict[str, Any]
     transfer_check: dict[str, Any] = field(default_factory=dict)
-    #: Shares of the time for the search, for all features, and for fine-tuning.
+    whole: dict[str, Any] = field(default_factory=dict)
+    #: Photos that fine-tuning sees in all its epochs together.
+    photos: int = 0
+    #: Shares of the time for the search, for all features, for fine-tuning of the last blocks, and of all.
     search: float = 0.25
     features: float = 0.25
-    tuning: float = 0.25
-    #: Share after which no further rung is begun.
-    climb: float = 0.75
+    blocks: float = 0.2
+    every: float = 0.3
+
+    def epochs(self, rows: int) -> int:
+        """Epochs of fine-tuning on a number of rows: photos in all their views."""
+        return min(max(round(self.photos / max(rows, 1)), FEWEST), MOST)
+
+    def climb(self, features: float) -> float:
+        """Minutes when all rungs shall be there; `features`: seconds for the features of all images."""
+        return max(self.minutes - (END + AGAIN * features) / 60, self.minutes / 2)
 
 
 BUDGETS: dict[str, Budget] = {
@@ -58,10 +75,10 @@ BUDGETS: dict[str, Budget] = {
         joined=1,
         ladder={"start_at": "head", "confidence": 0.75, "interpolate": False, "folds_below": 0},
         fine_tune={"batch_size": 32},
+        photos=6000,
         search=0.2,
         features=0.2,
-        tuning=0.18,
-        climb=0.65,
+        blocks=0.18,
     ),
     "best": Budget(
         20,
@@ -70,8 +87,10 @@ BUDGETS: dict[str, Budget] = {
         views=("flip_left_right", "flip_up_down", "rotate_180"),
         fits=("squash", "pad"),
         joined=4,
-        ladder={"start_at": "head", "confidence": 0.55, "average": ("views", "rungs")},
-        fine_tune={"batch_size": 32, "epochs": 6},
+        ladder={"start_at": "head", "stop_at": "whole", "confidence": 0.55, "average": ("views", "rungs")},
+        fine_tune={"batch_size": 32},
+        whole={"batch_size": 32},
+        photos=20_000,
     ),
 }
 

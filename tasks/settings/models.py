@@ -173,7 +173,12 @@ class Ladder(Settings):
         description="Further backbones for the average, trained like the recipe's own: tables of `kind`, `options` and "
         "`weights`",
     )
-    max_minutes: float = Field(0.0, ge=0, description="Minutes after which no further rung starts; 0: no limit")
+    max_minutes: float = Field(
+        0.0,
+        ge=0,
+        description="Minutes after which no further rung starts, nor one whose own `minutes` would end later; "
+        "0: no limit",
+    )
     metric: Literal["log_loss", "accuracy", "balanced_accuracy", "macro_f1", "roc_auc"] = Field(
         "log_loss", description="What rungs are compared by, after temperature scaling"
     )

@@ -69,6 +69,13 @@ def test_minutes_stand_for_an_effort():
         settings.check({"name": "x", "effort": "much"}, "--set")
 
 
+def test_the_end_of_a_run_keeps_its_time():
+    standard = BUDGETS["standard"]
+    assert standard.climb(20) == pytest.approx(4 - 65 / 60)
+    assert standard.climb(1000) == 2
+    assert [standard.epochs(rows) for rows in (100, 1000, 100_000)] == [12, 6, 3]
+
+
 def _recipe(folder, name, words=()):
     brief = ("effort=standard", "minutes=20", "ladder.stop_at=head", "fine_tune.enabled=false", "head.kind=logistic")
     file = folder.parent / f"{name}.toml"
@@ -126,8 +133,8 @@ def test_what_was_chosen_is_a_recipe_that_needs_no_search(first, recipe, tmp_pat
     draft.keep(first.recipe, tmp_path / "plain.toml", "As it was chosen.")
     again = settings.load(tmp_path / "plain.toml")
     assert (again.effort, again.minutes) == ("none", 0)
-    chosen = applied(recipe, first.search)
-    for table in ("images", "backbone", "head", "ladder", "fine_tune"):
+    chosen = applied(recipe, first.search, first.dataset.counts["train"])
+    for table in ("images", "backbone", "head", "ladder", "fine_tune", "whole"):
         assert getattr(again, table) == getattr(chosen, table)
     with pytest.raises(UsageError, match="Expected no file"):
         draft.check_free(tmp_path / "plain.toml")
@@ -137,7 +144,7 @@ def test_retraining_repeats_what_was_chosen_while_it_holds(first, recipe):
     few, question = first.dataset, first.search.asked
     found = remembered("searched", question, few)
     assert found is not None and not found.trials and found.reason == "repeats version 1"
-    assert applied(recipe, found) == applied(recipe, first.search)
+    assert applied(recipe, found, 60) == applied(recipe, first.search, 60)
     assert found.memory == first.search.memory
     # More images than it was made for, another question, another model: the search is made again.
     many = replace(few, counts={split: 2 * count for split, count in few.counts.items()})
