@@ -13,10 +13,12 @@ from tasks.stages.models.average import average
 from tasks.stages.models.choose import choose
 from tasks.stages.models.fine_tune import fine_tune
 from tasks.stages.models.interpolate import interpolate
+from tasks.stages.models.soup import soup
 from tasks.stages.models.train_head import train_head
+from tasks.training import soups
 
 #: Rungs that are named after their stage in MLflow and Prefect.
-OWN = ("head", "blocks", "interpolated", "averaged")
+OWN = ("head", "blocks", "interpolated", "souped", "averaged")
 #: Nearest neighbours store every image; with more than this many the rung is not cheap.
 KNN_IMAGES = 20_000
 
@@ -56,9 +58,12 @@ def refitted(images: ImagesRef, features: FeaturesRef, recipe: Recipe, ladder: L
             return _averaged(images, _repeated(images, members, r, partial(again, "head"), rungs), r, rung)
         if name in r.heads:
             return _head(images, features, r, name, rung)
+        last = _last_tuned(rungs)
+        if name == "souped":
+            members = [again(last), *_trainings(images, again("head"), r, last, rungs[last])]
+            return _souped(images, members, None, r, last, rung)
         if name != "interpolated":
             return _tuned(images, again("head"), r, name, rung)
-        last = _last_tuned(rungs)
         return _between(images, again("head"), again(last), None, r, last, rung)
 
     return again(ladder.chosen.rung)
@@ -76,8 +81,14 @@ def _steps(
     for rung in ("blocks", "whole"):
         if rung in r.rungs:
             yield rung, partial(_tuned, images, rungs["head"], r, rung)
-    if "interpolated" in r.rungs and (last := _last_tuned(rungs)):
+    last = _last_tuned(rungs)
+    if "interpolated" in r.rungs and last:
         yield "interpolated", partial(_between, images, rungs["head"], rungs[last], audited, r, last)
+    if "souped" in r.rungs and last:
+        yield (
+            "souped",
+            lambda: _souped(images, [rungs[last], *_trainings(images, rungs["head"], r, last)], audited, r, last),
+        )
     if "averaged" not in r.rungs:
         return
     so_far = choose.labelled("choose_to_average")
@@ -116,6 +127,26 @@ def _tuned(
     return stage(images, head, r.tuning(rung).model_copy(update={"seed": _seed(r, number)}), again)
 
 
+def _trainings(
+    images: ImagesRef, head: ModelRef, r: Recipe, rung: str, again: ModelRef | None = None
+) -> Iterator[ModelRef]:
+    """The rung trained further times for a soup, each time with another seed and learning rate."""
+    for number in range(1, r.ladder.soup + 1):
+        yield _tuned(images, head, r.at_rate(rung, soups.rate(number)), rung, again, number, f"_soup_{number + 1}")
+
+
+def _souped(
+    images: ImagesRef,
+    members: list[ModelRef],
+    audited: AuditRef | None,
+    r: Recipe,
+    rung: str,
+    again: ModelRef | None = None,
+) -> ModelRef:
+    """`again` and `audited`: as in `_between`."""
+    return _labelled(soup, "souped", again)(images, tuple(members), r.tuning(rung), audited, again)
+
+
 def _between(
     images: ImagesRef,
     head: ModelRef,
@@ -148,7 +179,7 @@ def _repeated(
     again = before[rung] if before else None
     seeds = range(1, r.ladder.seeds) if rung in TUNED else ()
     trainings = [_tuned(images, head(), r, rung, again, number, f"_{number + 1}") for number in seeds]
-    if rung == "interpolated":
+    if rung in ("interpolated", "souped"):
         rung = _last_tuned(r.rungs)
     others = [r.model_copy(update={"backbone": each}) for each in r.backbones_of("averaged")[1:]]
     elsewhere = [_elsewhere(images, o, rung, f"_backbone_{n}", before is not None) for n, o in enumerate(others, 2)]

@@ -14,7 +14,7 @@ fifth of the groups is fitted on the others, so that no row is judged by a tempe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -59,18 +59,30 @@ def variants(
 ) -> tuple[int, np.ndarray]:
     """The best of several variants of a model, each float[n, classes], and answers that this choice does not flatter.
 
-    The best has the lowest log loss after temperature scaling. The answers, float[n, classes], are in each half of the
-    groups those of the variant that is best in the other half.
+    The best has the lowest log loss after temperature scaling. The answers, float[n, classes], are `unflattered`.
     """
     soft = np.array([bootstrap.losses(labels, tempered(labels, some, seed, groups)) for some in each])
-    code = clusters.codes(groups, len(labels))
+
+    def best(rows: np.ndarray) -> int:
+        return int(soft[:, rows].mean(axis=1).argmin())
+
+    answers = unflattered(len(labels), lambda rows: each[best(rows)], seed, groups)
+    return best(np.ones(len(labels), bool)), answers
+
+
+def unflattered(
+    count: int, best: Callable[[np.ndarray], np.ndarray], seed: int, groups: np.ndarray | None = None
+) -> np.ndarray:
+    """Answers that the choice of a model does not flatter, float[n, classes].
+
+    `best(rows)`: answers for all rows, float[n, classes], of the model that is best on some, bool[n]. Each half of the
+    groups is answered by the one that is best in the other half.
+    """
+    code = clusters.codes(groups, count)
     first = np.random.default_rng([seed, 1]).permutation(code.max(initial=-1) + 1)[code] % 2 == 0
-    answers = np.empty(each[0].shape)
-    for half in (first, ~first):
-        if half.any():
-            others = ~half if (~half).any() else half
-            answers[half] = each[int(soft[:, others].mean(axis=1).argmin())][half]
-    return int(soft.mean(axis=1).argmin()), answers
+    if first.all() or not first.any():
+        return best(np.ones(count, bool))
+    return np.where(first[:, None], best(~first), best(first))
 
 
 def compared(

@@ -157,6 +157,13 @@ class Ladder(Settings):
         "`blocks` (the last blocks too), `whole` (every block)",
     )
     interpolate: bool = Field(True, description="Also try weights between the frozen and the fine-tuned ones")
+    soup: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="How many further times the last fine-tuned rung is trained, with other seeds and with half and "
+        "twice the learning rate, for a mean of the weights of those that help (a greedy soup); 0: none",
+    )
     average: tuple[Literal["views", "rungs"], ...] = Field(
         (),
         description="Also try the mean of several predictions: of all `views` of a photo, of two `rungs` (the best on "
@@ -194,7 +201,7 @@ class Ladder(Settings):
         lt=1,
         description="How certain it must be that a cheaper rung is worse before a more expensive one is taken",
     )
-    ship: Literal["", Rung, "interpolated", "averaged"] = Field(
+    ship: Literal["", Rung, "interpolated", "souped", "averaged"] = Field(
         "", description="Ship this rung in any case; empty: the cheapest that no other one is certainly better than"
     )
     refit: bool = Field(False, description="Train the chosen rung again, on the validation images too")

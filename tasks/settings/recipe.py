@@ -129,6 +129,15 @@ class Recipe(Settings):
             seed=self.seed,
         )
 
+    def at_rate(self, rung: str, factor: float) -> "Recipe":
+        """The recipe with another learning rate of a rung of `TUNED`, unless the rate is found by a trial run."""
+        table = "fine_tune" if rung == "blocks" else "whole"
+        given = getattr(self, table)
+        if given.learning_rate == "find":
+            return self
+        changed = given.model_copy(update={"learning_rate": given.learning_rate * factor})
+        return self.model_copy(update={table: changed})
+
     @property
     def search(self) -> HeadSearch:
         """What the search for a head reads."""
@@ -170,6 +179,8 @@ class Recipe(Settings):
             rungs = [rung for rung in rungs if rung not in TUNED]
         if ladder.interpolate and any(rung in TUNED for rung in rungs):
             rungs.append("interpolated")
+        if ladder.soup and any(rung in TUNED for rung in rungs):
+            rungs.append("souped")
         several = ladder.average or ladder.seeds > 1 or ladder.backbones
         return (*rungs, "averaged") if several else tuple(rungs)
 

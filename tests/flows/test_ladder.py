@@ -217,6 +217,22 @@ def test_the_whole_network_and_a_refit_of_the_rung_that_was_chosen(server, colou
     assert all(log.cached for log in again.stages.values())
 
 
+def test_weights_of_several_trainings_are_averaged_and_refitted(server, colours, three_layers, tmp_path):
+    (tmp_path / "r.toml").write_text(helpers.recipe(colours, "soup", "[validation]\nmax_rejected = 0.1"))
+    words = ("ladder.start_at=head", "ladder.soup=2", "ladder.ship=souped", "ladder.interpolate=false")
+    words += ("ladder.refit=true", "head.epochs=1", *three_layers, *BRIEF)
+    done = train(settings.load(tmp_path / "r.toml", words))
+    assert [score.rung for score in done.ladder.scores] == ["head", "blocks", "souped"]
+    trained = {"fine_tune", "fine_tune_soup_2", "fine_tune_soup_3", "soup"}
+    assert trained | {f"refit_{name}" for name in trained} <= done.stages.keys()
+    members = done.ladder.chosen.origin.soup
+    assert members == done.model.origin.soup and set(members) <= {0, 1, 2}
+    # The soup is the mean of its members' weights, of the same size as one of them.
+    souped, blocks = (load(home() / rung.path) for rung in (done.ladder.chosen, done.ladder.rungs[1]))
+    assert souped.count_params() == blocks.count_params()
+    assert "Mean of the weights of several fine-tunings" in (home() / done.page.path).read_text()
+
+
 def test_answers_averaged_over_views_and_backbones_are_a_rung_and_are_refitted(server, colours, tmp_path):
     (tmp_path / "r.toml").write_text(helpers.recipe(colours, "averaged", "[validation]\nmax_rejected = 0.1"))
     words = ("ladder.start_at=head", "ladder.stop_at=head", 'ladder.average=["views"]', "ladder.refit=true")

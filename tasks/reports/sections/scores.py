@@ -14,6 +14,7 @@ RUNGS = {
     "blocks": "The network with its last blocks fine-tuned",
     "whole": "The network fine-tuned as a whole",
     "interpolated": "Weights between the frozen and the fine-tuned network",
+    "souped": "Mean of the weights of several fine-tunings",
     "averaged": "Answers of the best of these, averaged",
 }
 
