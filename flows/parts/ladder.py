@@ -9,8 +9,10 @@ from tasks.networks import heads
 from tasks.records import AuditRef, FeaturesRef, ImagesRef, LadderRef, ModelRef, digest
 from tasks.services.orchestration.stage import Stage
 from tasks.settings import TUNED, Recipe
+from tasks.stages.data.ingest import ingest
 from tasks.stages.models.average import average
 from tasks.stages.models.choose import choose
+from tasks.stages.models.distill import distill
 from tasks.stages.models.fine_tune import fine_tune
 from tasks.stages.models.interpolate import interpolate
 from tasks.stages.models.soup import soup
@@ -18,7 +20,7 @@ from tasks.stages.models.train_head import train_head
 from tasks.training import soups
 
 #: Rungs that are named after their stage in MLflow and Prefect.
-OWN = ("head", "blocks", "interpolated", "souped", "averaged")
+OWN = ("head", "blocks", "interpolated", "souped", "distilled", "averaged")
 #: Nearest neighbours store every image; with more than this many the rung is not cheap.
 KNN_IMAGES = 20_000
 
@@ -40,7 +42,8 @@ def climb(images: ImagesRef, features: FeaturesRef, audited: AuditRef, recipe: R
             reason += f" before {rung}, which may take {needed:.1f}"
             continue
         rungs[rung] = step()
-    return choose(images.dataset, audited, tuple(rungs.values()), recipe.ladder, reason, recipe.seed)
+    by_cost = tuple(sorted(rungs.values(), key=lambda each: recipe.rungs.index(each.rung)))
+    return choose(images.dataset, audited, by_cost, recipe.ladder, reason, recipe.seed)
 
 
 def refitted(images: ImagesRef, features: FeaturesRef, recipe: Recipe, ladder: LadderRef) -> ModelRef:
@@ -59,6 +62,8 @@ def refitted(images: ImagesRef, features: FeaturesRef, recipe: Recipe, ladder: L
         if name in r.heads:
             return _head(images, features, r, name, rung)
         last = _last_tuned(rungs)
+        if name == "distilled":
+            return _distilled(images, again("head"), again("averaged"), r, rung)
         if name == "souped":
             members = [again(last), *_trainings(images, again("head"), r, last, rungs[last])]
             return _souped(images, members, None, r, last, rung)
@@ -96,6 +101,8 @@ def _steps(
     several = len(best) * len(_views(r)) > 1 or r.ladder.backbones or (r.ladder.seeds > 1 and best[-1].rung in TUNED)
     if several:
         yield "averaged", lambda: _averaged(images, _repeated(images, best, r, lambda: rungs["head"]), r)
+        if "distilled" in r.rungs:
+            yield "distilled", lambda: _distilled(images, rungs["head"], rungs["averaged"], r)
 
 
 def _head(
@@ -158,6 +165,15 @@ def _between(
 ) -> ModelRef:
     """`again`: a rung to train again, at its share; else `audited` says which images are alike, to choose one."""
     return _labelled(interpolate, "interpolated", again)(images, head, tuned, r.tuning(rung), audited, again)
+
+
+def _distilled(
+    images: ImagesRef, head: ModelRef, teacher: ModelRef, r: Recipe, again: ModelRef | None = None
+) -> ModelRef:
+    """The network of the last rung that trains it, or of the last blocks, taught by the average."""
+    settings, others = r.tuning(_last_tuned(r.rungs) or "blocks"), r.ladder.unlabelled
+    facts = ingest.labelled("ingest_unlabelled")(others, r.images, r.labels) if others else None
+    return _labelled(distill, "distilled", again)(images, head, teacher, settings, facts, again)
 
 
 def _averaged(images: ImagesRef, models: list[ModelRef], r: Recipe, again: ModelRef | None = None) -> ModelRef:

@@ -24,7 +24,8 @@ class Batches:
     """Rows to train on: `read(positions)` gives their inputs, float32, so that they need not fit in memory."""
 
     read: Callable[[np.ndarray], np.ndarray]
-    labels: np.ndarray  # int[n]
+    #: int[n], or the share of each class in each row, float32[n, classes].
+    labels: np.ndarray
     #: Random generator of `read`, if it changes rows at random.
     random: np.random.Generator | None = None
 
@@ -91,6 +92,20 @@ def subset(batches: Batches, chosen: np.ndarray, images: int) -> Batches:
     """All rows of the chosen images out of `images`, where each image's rows (views) follow each other."""
     each = len(batches.labels) // images
     return _taken(batches, (chosen[:, None] * each + np.arange(each)).ravel())
+
+
+def joined(first: Batches, second: Batches) -> Batches:
+    """The rows of both, one after the other; their labels are of one kind."""
+    count = len(first.labels)
+
+    def read(positions: np.ndarray) -> np.ndarray:
+        early = positions < count
+        ours, theirs = first.read(positions[early]), second.read(positions[~early] - count)
+        found = np.empty((len(positions), *ours.shape[1:]), ours.dtype)
+        found[early], found[~early] = ours, theirs
+        return found
+
+    return Batches(read, np.concatenate([first.labels, second.labels]), first.random)
 
 
 def repeated(batches: Batches, least: int) -> Batches:

@@ -68,6 +68,8 @@ class Origin:
     share: float = 1.0
     #: And whether batch normalisation's statistics were computed again.
     renewed: bool = False
+    #: Photos without labels that it was trained on too.
+    unlabelled: int = 0
     #: The trainings whose weights are averaged, by their number, if any.
     soup: tuple[int, ...] = ()
     #: The rungs whose predictions are averaged, if any.

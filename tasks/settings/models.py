@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from tasks.settings.base import Settings, Share, StageSettings
-from tasks.settings.data import View
+from tasks.settings.data import Source, View
 from tasks.settings.features import Backbone, Candidate, Extract
 
 
@@ -180,6 +180,13 @@ class Ladder(Settings):
         description="Further backbones for the average, trained like the recipe's own: tables of `kind`, `options` and "
         "`weights`",
     )
+    distill: bool = Field(
+        False,
+        description="Also train one network towards the answers of the average",
+    )
+    unlabelled: Source | None = Field(
+        None, description="Further photos for `distill`, a table like `source`: their labels, if any, are not read"
+    )
     max_minutes: float = Field(
         0.0,
         ge=0,
@@ -201,7 +208,7 @@ class Ladder(Settings):
         lt=1,
         description="How certain it must be that a cheaper rung is worse before a more expensive one is taken",
     )
-    ship: Literal["", Rung, "interpolated", "souped", "averaged"] = Field(
+    ship: Literal["", Rung, "interpolated", "souped", "distilled", "averaged"] = Field(
         "", description="Ship this rung in any case; empty: the cheapest that no other one is certainly better than"
     )
     refit: bool = Field(False, description="Train the chosen rung again, on the validation images too")

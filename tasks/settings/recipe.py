@@ -181,8 +181,14 @@ class Recipe(Settings):
             rungs.append("interpolated")
         if ladder.soup and any(rung in TUNED for rung in rungs):
             rungs.append("souped")
-        several = ladder.average or ladder.seeds > 1 or ladder.backbones
-        return (*rungs, "averaged") if several else tuple(rungs)
+        if ladder.distill:
+            rungs.append("distilled")
+        return (*rungs, "averaged") if self.averages else tuple(rungs)
+
+    @property
+    def averages(self) -> bool:
+        """Whether there is an average of several answers."""
+        return bool(self.ladder.average or self.ladder.seeds > 1 or self.ladder.backbones)
 
     def backbones_of(self, rung: str) -> tuple[Backbone, ...]:
         """The backbones in a rung's model: the recipe's own and, in the average, the others, with the same pooling."""
@@ -201,6 +207,18 @@ class Recipe(Settings):
             raise ValueError(
                 f"ladder.ship = {self.ladder.ship!r} is not one of the rungs that are tried: {', '.join(self.rungs)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def distills_an_average(self) -> "Recipe":
+        """There is something to learn from, and a network may be trained; photos without labels are for that."""
+        if self.ladder.distill and not (self.averages and self.fine_tune.enabled):
+            raise ValueError(
+                "ladder.distill = true needs an average to learn from (ladder.average, seeds or backbones) and "
+                "fine_tune.enabled"
+            )
+        if self.ladder.unlabelled and not self.ladder.distill:
+            raise ValueError("ladder.unlabelled is only used by ladder.distill = true, found false")
         return self
 
     @model_validator(mode="after")

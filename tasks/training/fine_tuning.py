@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tasks.features import extraction
-from tasks.features.batches import Batches, batches_of, jittered
+from tasks.features.batches import Batches, batches_of, jittered, joined, pixel_batches, table_batches
 from tasks.networks import classifiers, cutting, freezing
 from tasks.records import ImagesRef
 from tasks.settings import FineTune, NetworkTraining
@@ -18,6 +20,7 @@ from tasks.training import fit, lr_finder, optimizers, precision
 
 if TYPE_CHECKING:
     import keras
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class TrainablePart:
     tables: tuple[str, ...]
     #: What computed them; empty if they were stored already.
     engine: str
+    #: Views of each photo, one after the other among the rows to train on.
+    views: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,17 @@ class Trained:
 
 
 def part_above_cut(
-    network: keras.Model, blocks: tuple[str, ...], settings: NetworkTraining, images: ImagesRef, refit: bool = False
+    network: keras.Model,
+    blocks: tuple[str, ...],
+    settings: NetworkTraining,
+    images: ImagesRef,
+    refit: bool = False,
+    further: pd.DataFrame | None = None,
 ) -> TrainablePart:
     """The part of the network that `settings` train, thawed, with everything below it frozen.
 
-    `refit`: validation images are among the rows to train on. Raises `UsageError` if there are not enough blocks.
+    `refit`: validation images are among the rows to train on. `further`: photos that follow them, whose labels are 0
+    here. Raises `UsageError` if there are not enough blocks.
     """
     splits, tuning = ("train", "validation") if refit else ("train",), settings.tuning
     if isinstance(tuning, FineTune):
@@ -59,19 +70,29 @@ def part_above_cut(
         freezing.unfreeze(top)
         if tuning.trunk == "cached":
             found, engine = extraction.trunk(images, trunk, layer, settings.extract), ""
-            views: dict[str, tuple[str, ...]] = {
+            needed: dict[str, tuple[str, ...]] = {
                 split: settings.views if split in splits else ("identity",) for split in ("train", "validation")
             }
-            if found.lacks(images, views | extraction.UNTRAINED):  # extract stores them if it knows the cut
+            if found.lacks(images, needed | extraction.UNTRAINED):  # extract stores them if it knows the cut
                 engine = f"{found.engine.name}: {found.engine.reason}"
-                found.fill(images, views | extraction.UNTRAINED, "activations")
+                found.fill(images, needed | extraction.UNTRAINED, "activations")
             train = batches_of(images, splits, settings.views, found.table)
+            if further is not None:
+                found.fill(images, {"train": settings.views}, "activations", further)
+                train = joined(train, table_batches(further, _none(further), found.table, settings.views))
             validation = batches_of(images, ("validation",), ("identity",), found.table)
-            return TrainablePart(top, train, validation, (found.table.name,), engine)
+            return TrainablePart(top, train, validation, (found.table.name,), engine, settings.views)
     else:
         freezing.unfreeze(network)
-    train, validation = _live(images, splits, settings), batches_of(images, ("validation",), ("identity",))
-    return TrainablePart(classifiers.to_logits(network), train, validation, (), "")
+    random = not isinstance(tuning, FineTune) or tuning.jitter > 0
+    views: tuple[str, ...] = ("identity",) if random else settings.views
+    train = batches_of(images, splits, views)
+    if further is not None:
+        train = joined(train, pixel_batches(images, further, _none(further), views))
+    if random:
+        train = jittered(train, settings.views, tuning.jitter, settings.seed)
+    validation = batches_of(images, ("validation",), ("identity",))
+    return TrainablePart(classifiers.to_logits(network), train, validation, (), "", views)
 
 
 def train(
@@ -104,9 +125,5 @@ def train(
     return Trained(history, len(frozen), found)
 
 
-def _live(images: ImagesRef, splits: tuple[str, ...], settings: NetworkTraining) -> Batches:
-    """Rows as pixels: every view; with jitter, or for the whole network, a random view each time."""
-    tuning = settings.tuning
-    if isinstance(tuning, FineTune) and not tuning.jitter:
-        return batches_of(images, splits, settings.views)
-    return jittered(batches_of(images, splits, ("identity",)), settings.views, tuning.jitter, settings.seed)
+def _none(rows: pd.DataFrame) -> np.ndarray:
+    return np.zeros(len(rows), np.int64)

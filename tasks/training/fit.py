@@ -159,18 +159,22 @@ def _compile(model: keras.Model, plan: Plan, steps: int) -> None:
 
 
 def _cross_entropy(smoothing: float) -> Callable[[Any, Any], Any]:
-    """The loss of labels int[n] and logits float[n, classes], in nats.
+    """The loss of labels, int[n] or shares of the classes float[n, classes], and logits float[n, classes], in nats.
 
     Label smoothing: Szegedy et al. 2016, https://arxiv.org/abs/1512.00567, section 7.
     """
     import keras
 
-    if not smoothing:
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    smoothed = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+    sparse = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    shared = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
 
     def loss(labels: Any, logits: Any) -> Any:
-        return smoothed(keras.ops.one_hot(keras.ops.cast(labels, "int32"), logits.shape[-1]), logits)
+        shares = len(labels.shape) == 2 and labels.shape[-1] == logits.shape[-1]
+        if not (shares or smoothing):
+            return sparse(labels, logits)
+        if not shares:
+            labels = keras.ops.one_hot(keras.ops.cast(labels, "int32"), logits.shape[-1])
+        return shared(labels, logits)
 
     return loss
 
@@ -214,13 +218,16 @@ def _dataset(
     """
     import tensorflow as tf
 
-    shape, labels = batches.read(np.arange(1)).shape[1:], batches.labels.astype(np.int64)
-    weights = balanced(labels)
+    shape, shares = batches.read(np.arange(1)).shape[1:], batches.labels.ndim == 2
+    labels = (batches.labels.argmax(axis=1) if shares else batches.labels).astype(np.int64)
+    weights, said = balanced(labels), batches.labels.astype(np.float32) if shares else labels
 
     def load(positions: tf.Tensor) -> tuple[tf.Tensor, ...]:
         inputs = tf.ensure_shape(tf.numpy_function(batches.read, [positions], tf.float32), [None, *shape])
-        targets = tf.gather(labels, positions)
-        return (inputs, targets, tf.gather(weights, targets)) if balance == "weights" else (inputs, targets)
+        targets = tf.gather(said, positions)
+        if balance != "weights":
+            return inputs, targets
+        return inputs, targets, tf.gather(weights, tf.gather(labels, positions))
 
     order = tf.data.Dataset.range(len(labels))
     if seed is not None:

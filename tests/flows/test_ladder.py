@@ -233,6 +233,38 @@ def test_weights_of_several_trainings_are_averaged_and_refitted(server, colours,
     assert "Mean of the weights of several fine-tunings" in (home() / done.page.path).read_text()
 
 
+def test_one_network_learns_what_the_average_answers_also_for_photos_without_labels(
+    server, colours, three_layers, tmp_path
+):
+    # Of 28 photos of each colour the data set has 24 already.
+    further = helpers.photos(tmp_path / "further", each=28)
+    (tmp_path / "r.toml").write_text(helpers.recipe(colours, "distilled", "[validation]\nmax_rejected = 0.1"))
+    words = ("ladder.start_at=head", 'ladder.average=["rungs"]', "ladder.distill=true", "ladder.ship=distilled")
+    words += (f'ladder.unlabelled={{kind="files", options={{path="{further}"}}}}', "ladder.interpolate=false")
+    words += ("ladder.refit=true", "head.epochs=1", *three_layers, *BRIEF)
+    done = train(settings.load(tmp_path / "r.toml", words))
+    assert [score.rung for score in done.ladder.scores] == ["head", "blocks", "distilled", "averaged"]
+    assert {"ingest_unlabelled", "average", "distill", "refit_average", "refit_distill"} <= done.stages.keys()
+    assert done.model.rung == "distilled" and done.model.origin.unlabelled == 12
+    student, average = (load(home() / rung.path) for rung in done.ladder.rungs[-2:])
+    assert student.count_params() < average.count_params()
+    assert "One network that learned the answers of the average" in (home() / done.page.path).read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("ladder.distill=true",), "needs an average to learn from"),
+        (("ladder.distill=true", "ladder.seeds=2", "fine_tune.enabled=false"), "needs an average to learn from"),
+        (('ladder.unlabelled={kind="files"}',), "only used by ladder.distill"),
+    ],
+)
+def test_distillation_needs_something_to_learn_from(tmp_path, words, said):
+    (tmp_path / "r.toml").write_text(helpers.recipe(tmp_path))
+    with pytest.raises(UsageError, match=said):
+        settings.load(tmp_path / "r.toml", words)
+
+
 def test_answers_averaged_over_views_and_backbones_are_a_rung_and_are_refitted(server, colours, tmp_path):
     (tmp_path / "r.toml").write_text(helpers.recipe(colours, "averaged", "[validation]\nmax_rejected = 0.1"))
     words = ("ladder.start_at=head", "ladder.stop_at=head", 'ladder.average=["views"]', "ladder.refit=true")

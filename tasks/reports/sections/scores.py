@@ -15,6 +15,7 @@ RUNGS = {
     "whole": "The network fine-tuned as a whole",
     "interpolated": "Weights between the frozen and the fine-tuned network",
     "souped": "Mean of the weights of several fine-tunings",
+    "distilled": "One network that learned the answers of the average",
     "averaged": "Answers of the best of these, averaged",
 }
 

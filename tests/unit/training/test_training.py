@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tasks.data.images import augment
-from tasks.features.batches import Batches
+from tasks.features.batches import Batches, joined
 from tasks.networks import classifiers, cutting, ensembles, files, freezing
 from tasks.networks.cutting import Backbone
 from tasks.networks.pooling import levels, parts, pooled, summary, texture
@@ -341,3 +341,20 @@ def test_a_network_mirrored_on_two_devices_trains_as_on_one():
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.split() == ["none", "1", "mirrored", "2"]
+
+
+def test_a_network_learns_shares_of_the_classes(data):
+    """Towards equal shares every photo is answered with the same probability; a mixture of kinds of rows is read."""
+    images, labels = data
+    shares = np.full((len(labels), 2), 0.5, "float32")
+    both = joined(Batches(lambda at: images[at], shares), Batches(lambda at: images[at] + 1, shares[:8]))
+    np.testing.assert_array_equal(both.read(np.array([97, 3]))[0], images[1] + 1)
+    np.testing.assert_array_equal(both.read(np.array([97, 3]))[1], images[3])
+    network = _network()
+    taught, told = classifiers.to_logits(network), classifiers.to_logits(_network())
+    fit.fit(taught, both, _batches(images, labels), replace(PLAN, epochs=5, patience=9), only=5)
+    fit.fit(told, _batches(images, labels), None, PLAN)
+    unsure, sure = (
+        np.abs(saving.softmax(fit.predict(each, _batches(images, labels))) - 0.5) for each in (taught, told)
+    )
+    assert unsure.mean() < 0.1 < sure.mean()

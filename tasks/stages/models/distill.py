@@ -1,0 +1,58 @@
+"""Distill: one network learns the answers of the average, also for photos without labels."""
+
+import time
+
+import pandas as pd
+
+from tasks.data import datasets
+from tasks.networks import files
+from tasks.records import FactsRef, ImagesRef, ModelRef, Origin, TrainingLog, digest
+from tasks.runtime.home import home
+from tasks.runtime.store import folders
+from tasks.services import tracking
+from tasks.services.orchestration.stage import stage
+from tasks.settings import NetworkTraining
+from tasks.training import distillation, distribution, fine_tuning, fit, saving
+
+
+@stage(version=1)
+def distill(
+    images: ImagesRef,
+    head: ModelRef,
+    teacher: ModelRef,
+    settings: NetworkTraining,
+    unlabelled: FactsRef | None,
+    again: ModelRef | None = None,
+) -> ModelRef:
+    """The network of the trained head, fine-tuned towards the teacher's answers.
+
+    `unlabelled`: facts of further photos. `again`: see `fine_tune`.
+    """
+    started = time.perf_counter()
+    how = (settings.tuning, settings.loss, settings.views, settings.seed)
+    address = digest("distill", head, teacher, how, unlabelled, again)
+    fit.seed_everything(settings.seed)
+    further = distillation.unlabelled(images, folders.frame(unlabelled.path)) if unlabelled else None
+    with distribution.scope(settings.tuning.strategy):
+        network = files.load(home() / head.path)
+        part = fine_tuning.part_above_cut(network, head.blocks, settings, images, again is not None, further)
+    every = datasets.rows(images.dataset)
+    rows = every[every["split"].isin(("train", "validation") if again else ("train",))]
+    part = distillation.towards(part, files.load(home() / teacher.path), images, pd.concat([rows, further]))
+    trained = fine_tuning.train(part, network, head.blocks, settings, again.training.epochs if again else 0, address)
+    tracking.log_series("loss", trained.history.loss)
+    tracking.log_series("validation_loss", trained.history.validation_loss)
+    validation = part.validation
+    return ModelRef(
+        **saving.keep(address, network, lambda: fit.predict(part.model, validation), validation.labels, again),
+        digest=address,
+        rung="distilled",
+        blocks=head.blocks,
+        training=TrainingLog(
+            seconds=round(time.perf_counter() - started, 3),
+            epochs=trained.history.best,
+            frozen_variables=trained.frozen,
+            trained_variables=len(part.model.trainable_variables),
+        ),
+        origin=Origin(tables=head.origin.tables + part.tables, unlabelled=0 if further is None else len(further)),
+    )
