@@ -26,8 +26,11 @@ class Batches:
     read: Callable[[np.ndarray], np.ndarray]
     #: int[n], or the share of each class in each row, float32[n, classes].
     labels: np.ndarray
-    #: Random generator of `read`, if it changes rows at random.
+    #: Random generator of `read` and `mix`, if they change rows at random.
     random: np.random.Generator | None = None
+    #: Mixes the rows of a batch with each other: inputs and shares of the classes, float32, to the same. Labels are
+    #: shares then.
+    mix: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None
 
     def in_memory(self) -> Batches:
         """The same rows, read once."""
@@ -105,7 +108,7 @@ def joined(first: Batches, second: Batches) -> Batches:
         found[early], found[~early] = ours, theirs
         return found
 
-    return Batches(read, np.concatenate([first.labels, second.labels]), first.random)
+    return Batches(read, np.concatenate([first.labels, second.labels]), first.random, first.mix)
 
 
 def repeated(batches: Batches, least: int) -> Batches:
@@ -115,4 +118,4 @@ def repeated(batches: Batches, least: int) -> Batches:
 
 
 def _taken(batches: Batches, positions: np.ndarray) -> Batches:
-    return Batches(lambda at: batches.read(positions[at]), batches.labels[positions], batches.random)
+    return Batches(lambda at: batches.read(positions[at]), batches.labels[positions], batches.random, batches.mix)

@@ -9,6 +9,7 @@ from tasks.settings.features import Backbone, Beside, Candidate, Extract, Extrac
 from tasks.settings.loading import check, check_engine, check_trained, check_tune, check_weights, load
 from tasks.settings.models import (
     TUNED,
+    Augment,
     FineTune,
     Head,
     HeadSearch,
@@ -32,6 +33,7 @@ __all__ = [
     "PROJECT",
     "TUNED",
     "Audit",
+    "Augment",
     "Backbone",
     "Beside",
     "Budget",

@@ -79,6 +79,26 @@ class Loss(Settings):
     label_smoothing: Share = Field(0.0, description="Share of a label that is spread over all classes")
 
 
+class Augment(Settings):
+    """Random changes of pixels, anew each time a photo is seen. None shall change what a photo's label is."""
+
+    crop: Share = Field(0.0, description="Largest share of a side that is cut away at random; the rest is enlarged")
+    turn: float = Field(0.0, ge=0, le=180, description="Largest random turn either way, degrees")
+    rand_augment: Share = Field(0.0, description="Strength of two random changes of shape or colour (RandAugment)")
+    erase: Share = Field(0.0, description="Probability that a random rectangle is painted over")
+    mix_up: float = Field(
+        0.0, ge=0, le=10, description="Two photos and their labels are mixed: alpha of the shares' beta distribution"
+    )
+    cut_mix: float = Field(
+        0.0, ge=0, le=10, description="A rectangle of another photo, with its share of the label: alpha, as in `mix_up`"
+    )
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is changed."""
+        return any(self.model_dump().values())
+
+
 class Tuning(Training):
     """Training of the network itself, after the head."""
 
@@ -105,6 +125,16 @@ class Tuning(Training):
         0.0,
         description="With a live trunk: largest random change of brightness and contrast; views are then random too",
     )
+    augment: Augment = Field(
+        Augment(),
+        description="With a live trunk: further random changes by Keras' layers, a table of `crop`, `turn`, "
+        "`rand_augment`, `erase`, `mix_up`, `cut_mix`",
+    )
+
+    @property
+    def random(self) -> bool:
+        """Whether pixels change at random."""
+        return self.jitter > 0 or self.augment.any
 
 
 class FineTune(Tuning):
@@ -120,8 +150,8 @@ class FineTune(Tuning):
     @model_validator(mode="after")
     def jitters_live(self) -> "FineTune":
         """Cached activations cannot be changed at random."""
-        if self.jitter and self.trunk == "cached":
-            raise ValueError('jitter changes pixels at random, which needs trunk = "live"')
+        if self.random and self.trunk == "cached":
+            raise ValueError('jitter and augment change pixels at random, which needs trunk = "live"')
         return self
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from tasks.runtime.errors import UsageError
+from tasks.settings.base import Settings
 from tasks.settings.recipe import Recipe
 
 #: The table is between these lines of a Markdown file.
@@ -97,6 +98,8 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return ""
     default: Any = field.get_default()
+    if isinstance(default, Settings):
+        default = default.model_dump(exclude_defaults=True)
     return json.dumps(list(default) if isinstance(default, tuple) else default)
 
 

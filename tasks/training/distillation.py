@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tasks.data import datasets
-from tasks.features.batches import Batches, pixel_batches
+from tasks.features.batches import pixel_batches
 from tasks.training import fit
 from tasks.training.fine_tuning import TrainablePart
 
@@ -41,7 +41,7 @@ def towards(part: TrainablePart, teacher: keras.Model, images: ImagesRef, rows: 
     targets = said.astype(np.float32)
     own = np.eye(said.shape[1], dtype=np.float32)[np.repeat(labels.fillna(0).to_numpy(np.int64), len(views))]
     targets[known] = HARD * own[known] + (1 - HARD) * targets[known]
-    return replace(part, train=Batches(part.train.read, targets, part.train.random))
+    return replace(part, train=replace(part.train, labels=targets))
 
 
 def unlabelled(images: ImagesRef, facts: pd.DataFrame) -> pd.DataFrame:

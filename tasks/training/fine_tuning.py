@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tasks.features import extraction
+from tasks.features.augmentation import augmented
 from tasks.features.batches import Batches, batches_of, jittered, joined, pixel_batches, table_batches
 from tasks.networks import classifiers, cutting, freezing
 from tasks.records import ImagesRef
@@ -84,13 +85,14 @@ def part_above_cut(
             return TrainablePart(top, train, validation, (found.table.name,), engine, settings.views)
     else:
         freezing.unfreeze(network)
-    random = not isinstance(tuning, FineTune) or tuning.jitter > 0
+    random = not isinstance(tuning, FineTune) or tuning.random
     views: tuple[str, ...] = ("identity",) if random else settings.views
     train = batches_of(images, splits, views)
     if further is not None:
         train = joined(train, pixel_batches(images, further, _none(further), views))
     if random:
         train = jittered(train, settings.views, tuning.jitter, settings.seed)
+        train = augmented(train, tuning.augment, settings.seed, len(images.dataset.classes))
     validation = batches_of(images, ("validation",), ("identity",))
     return TrainablePart(classifiers.to_logits(network), train, validation, (), "", views)
 

@@ -222,9 +222,13 @@ def _dataset(
     labels = (batches.labels.argmax(axis=1) if shares else batches.labels).astype(np.int64)
     weights, said = balanced(labels), batches.labels.astype(np.float32) if shares else labels
 
+    def read(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        inputs = batches.read(positions)
+        return batches.mix(inputs, said[positions]) if batches.mix else (inputs, said[positions])
+
     def load(positions: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        inputs = tf.ensure_shape(tf.numpy_function(batches.read, [positions], tf.float32), [None, *shape])
-        targets = tf.gather(said, positions)
+        inputs, targets = tf.numpy_function(read, [positions], (tf.float32, said.dtype))
+        inputs, targets = tf.ensure_shape(inputs, [None, *shape]), tf.ensure_shape(targets, [None, *said.shape[1:]])
         if balance != "weights":
             return inputs, targets
         return inputs, targets, tf.gather(weights, tf.gather(labels, positions))
