@@ -44,9 +44,11 @@ def applied(recipe: Recipe, found: SearchRef, images: int) -> Recipe:
     for table, values in found.chosen.items():
         r = _with(r, table, values)
     r = _with(r, "transfer_check", _unset(r.transfer_check, allowed.transfer_check))
-    most = {"max_minutes": round(allowed.climb(found.features_seconds), 2)}
+    views = len(r.images.views)
+    once = found.features_seconds * found.of / max(found.of + (views - 1) * images, 1)
+    most = {"max_minutes": round(allowed.climb(once), 2)}
     r = _with(r, "ladder", _unset(r.ladder, allowed.ladder | most))
-    tuned = {"epochs": allowed.epochs(images * len(r.images.views)), "minutes": allowed.minutes * allowed.blocks}
+    tuned = {"epochs": allowed.epochs(images * views), "minutes": allowed.minutes * allowed.blocks}
     r = _with(r, "fine_tune", _unset(r.fine_tune, allowed.fine_tune | tuned))
     every = {"epochs": allowed.epochs(images), "minutes": allowed.minutes * allowed.every}
     return _with(r, "whole", _unset(r.whole, allowed.whole | every))

@@ -35,7 +35,8 @@ START = 8.0
 #: The filters' share of an eye's time.
 FILTERS = 0.5
 #: Standard errors that a gain must exceed, where it takes the place of something, or makes every photo dearer.
-SURE = {"size": 1.0, "network": 1.0, "pooling": 0.5, "beside": 0.5}
+#: Views must only not cost much: fine-tuning gains more by them than the head by which they are judged.
+SURE = {"size": 1.0, "network": 1.0, "pooling": 0.5, "beside": 0.5, "views": -1.0}
 #: Share by which a log loss must fall for one more of the same kind to be tried.
 MUCH = 0.1
 #: Photos that a network's speed is measured on.

@@ -14,7 +14,9 @@ END = 35.0
 #: Calibration and evaluation see photos again, on a slower engine: their time over that of all features.
 AGAIN = 1.5
 #: Epochs of fine-tuning.
-FEWEST, MOST = 3, 12
+FEWEST, MOST = 1, 12
+#: The most harmless first.
+EVERY_VIEW: tuple[View, ...] = ("flip_left_right", "flip_up_down", "rotate_180", "rotate_90", "rotate_270")
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Budget:
         return min(max(round(self.photos / max(rows, 1)), FEWEST), MOST)
 
     def climb(self, features: float) -> float:
-        """Minutes when all rungs shall be there; `features`: seconds for the features of all images."""
+        """Minutes when all rungs shall be there; `features`: seconds for those of all images, without views."""
         return max(self.minutes - (END + AGAIN * features) / 60, self.minutes / 2)
 
 
@@ -70,21 +72,21 @@ BUDGETS: dict[str, Budget] = {
         4,
         sample=400,
         size=320,
-        views=("flip_left_right",),
+        views=EVERY_VIEW,
         fits=("squash",),
         joined=1,
         ladder={"start_at": "head", "confidence": 0.75, "interpolate": False, "folds_below": 0},
         fine_tune={"batch_size": 32},
         photos=6000,
-        search=0.2,
-        features=0.2,
+        search=0.18,
+        features=0.18,
         blocks=0.18,
     ),
     "best": Budget(
         20,
         sample=1000,
         size=448,
-        views=("flip_left_right", "flip_up_down", "rotate_180"),
+        views=EVERY_VIEW,
         fits=("squash", "pad"),
         joined=4,
         ladder={"start_at": "head", "stop_at": "whole", "confidence": 0.55, "average": ("views", "rungs")},
