@@ -159,22 +159,19 @@ def _compile(model: keras.Model, plan: Plan, steps: int) -> None:
 
 
 def _cross_entropy(smoothing: float) -> Callable[[Any, Any], Any]:
-    """The loss of labels, int[n] or shares of the classes float[n, classes], and logits float[n, classes], in nats.
+    """The loss of each row: labels int[n] or shares of the classes float[n, classes], logits float[n, classes]; nats.
 
     Label smoothing: Szegedy et al. 2016, https://arxiv.org/abs/1512.00567, section 7.
     """
     import keras
 
-    sparse = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    shared = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
-
     def loss(labels: Any, logits: Any) -> Any:
         shares = len(labels.shape) == 2 and labels.shape[-1] == logits.shape[-1]
         if not (shares or smoothing):
-            return sparse(labels, logits)
+            return keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
         if not shares:
             labels = keras.ops.one_hot(keras.ops.cast(labels, "int32"), logits.shape[-1])
-        return shared(labels, logits)
+        return keras.losses.categorical_crossentropy(labels, logits, from_logits=True, label_smoothing=smoothing)
 
     return loss
 

@@ -10,7 +10,7 @@ from tasks import settings
 from tasks.evaluation.statistics import bootstrap
 from tasks.features.batches import Batches
 from tasks.networks import classifiers, files
-from tasks.networks.heads import Examples, cosine, flatten_mlp, knn, lda, logistic
+from tasks.networks.heads import Examples, cosine, flatten_mlp, knn, lda, logistic, nearest_mean
 from tasks.runtime import plugins
 from tasks.runtime.errors import UsageError
 from tasks.settings import Loss
@@ -68,6 +68,25 @@ def test_a_discriminant_takes_the_nearest_mean_of_single_images_and_any_feature(
     assert (said.argmax(1) == np.arange(400) % 2).mean() > 0.9
 
 
+def test_the_nearest_class_mean_does_not_favour_classes_with_many_photos():
+    random = np.random.default_rng(0)
+    # Photos of one class differ most along two directions, which tell nothing of the class.
+    long, centres = np.r_[8.0, 8.0, np.ones(38)], np.r_["1", np.zeros((3, 2)), 0.4 * random.normal(size=(3, 38))]
+
+    def drawn(counts):
+        labels = np.repeat(np.arange(3), counts)
+        return (centres[labels] + long * random.normal(size=(len(labels), 40))).astype("float32"), labels
+
+    (features, labels), (asked, truth) = drawn((150, 12, 12)), drawn((300, 300, 300))
+    ours, theirs = (
+        saving.softmax(np.asarray(head.learn(_examples(features, labels), 3)(asked))) for head in (nearest_mean, lda)
+    )
+    assert (ours.argmax(1) == truth).mean() > 0.6
+    assert bootstrap.losses(truth, ours).mean() < bootstrap.losses(truth, theirs).mean()
+    often = [(said.argmax(1) == 0).mean() for said in (ours, theirs)]
+    assert often[0] < often[1] - 0.05
+
+
 def _parts(rows, told):
     """Two parts of 5 and 200 features, of which the first tells the three classes apart by `told` deviations."""
     random = np.random.default_rng(rows)
@@ -110,7 +129,7 @@ def test_copies_of_a_photo_do_not_weaken_the_penalty():
     assert unsure < 0.65 < 0.8 < sure
 
 
-@pytest.mark.parametrize("head", [lda, logistic])
+@pytest.mark.parametrize("head", [lda, logistic, nearest_mean])
 def test_what_is_fitted_at_once_takes_anything(head):
     one_each = head.learn(_examples(np.eye(3, dtype="float32"), np.arange(3)), 3)
     assert np.asarray(one_each(np.eye(3, dtype="float32"))).argmax(1).tolist() == [0, 1, 2]
@@ -155,8 +174,9 @@ def _fitted(loss):
 
 def test_balance_finds_the_rare_class():
     plain, weighted, sampled = (_fitted(Loss(balance=balance))[0] for balance in ("none", "weights", "sampling"))
+    smoothed = _fitted(Loss(balance="weights", label_smoothing=0.05))[0]
     assert plain[1] < 0.3 < plain[0]
-    for balanced in (weighted, sampled):
+    for balanced in (weighted, sampled, smoothed):
         assert balanced[1] > plain[1] + 0.3
         assert balanced[0] > 0.6
 

@@ -42,6 +42,25 @@ def flat_input(feature_shape: tuple[int, ...]) -> tuple[keras.KerasTensor, keras
     return features, keras.layers.Flatten()(features) if len(feature_shape) > 1 else features
 
 
+def linear_graph(feature_shape: tuple[int, ...], weights: np.ndarray, biases: np.ndarray) -> keras.Model:
+    """A linear head with these weights [d, classes] and biases [classes]."""
+    import keras
+
+    features, x = flat_input(feature_shape)
+    logits = keras.layers.Dense(len(biases), name="logits")
+    head = keras.Model(features, logits(x), name="head")
+    logits.set_weights([weights, biases])
+    return head
+
+
+def class_means(flat: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """The mean of each class' features [n, d], float64[classes, d]; of a class without rows the mean of all."""
+    means = np.repeat(flat.mean(axis=0, dtype=np.float64)[None], classes, axis=0)
+    for label in np.unique(labels):
+        means[label] = flat[labels == label].mean(axis=0, dtype=np.float64)
+    return means
+
+
 @dataclass(frozen=True)
 class Examples:
     """What a head is fitted on: n rows of features, which are read when they are needed."""

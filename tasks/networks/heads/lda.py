@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 def build(feature_shape: tuple[int, ...], num_classes: int) -> keras.Model:
     """The graph before `learn`, without training images: every class is equally likely."""
-    return _graph(feature_shape, np.zeros((int(np.prod(feature_shape)), num_classes)), np.zeros(num_classes))
+    return heads.linear_graph(
+        feature_shape, np.zeros((int(np.prod(feature_shape)), num_classes)), np.zeros(num_classes)
+    )
 
 
 def learn(examples: Examples, num_classes: int) -> keras.Model:
@@ -32,9 +34,7 @@ def learn(examples: Examples, num_classes: int) -> keras.Model:
 
     flat, labels = examples.everything(), examples.labels
     counts = np.bincount(labels, minlength=num_classes)
-    means = np.repeat(flat.mean(axis=0, dtype=np.float64)[None], num_classes, axis=0)
-    for label in np.unique(labels):
-        means[label] = flat[labels == label].mean(axis=0, dtype=np.float64)
+    means = heads.class_means(flat, labels, num_classes)
     apart = flat - means[labels].astype(flat.dtype)
     scale = apart.std(axis=0, dtype=np.float64)
     # A feature that differs between classes alone would decide everything.
@@ -46,15 +46,4 @@ def learn(examples: Examples, num_classes: int) -> keras.Model:
     covariance *= len(flat) / max(len(flat) - num_classes, 1)
     weights = np.linalg.solve(covariance, (means / scale).T) / scale[:, None]
     shares = np.log((counts + 0.5) / (counts + 0.5).sum())
-    return _graph(examples.shape, weights, shares - 0.5 * (means * weights.T).sum(axis=1))
-
-
-def _graph(feature_shape: tuple[int, ...], weights: np.ndarray, biases: np.ndarray) -> keras.Model:
-    import keras
-    from keras import layers
-
-    features, x = heads.flat_input(feature_shape)
-    logits = layers.Dense(len(biases), name="logits")
-    head = keras.Model(features, logits(x), name="head")
-    logits.set_weights([weights, biases])
-    return head
+    return heads.linear_graph(examples.shape, weights, shares - 0.5 * (means * weights.T).sum(axis=1))

@@ -38,7 +38,11 @@ def test_overrides_take_toml_values_and_bare_words(tmp_path):
     ("text", "overrides", "says"),
     [
         ('name = "x"\n[head]\nkindd = "linear"', (), r"head\.kindd: there is no such setting.*Did you mean kind"),
-        ('name = "x"\n[head]\nkind = "lineer"', (), r"expected one of .*linear, logistic, mlp.*found 'lineer'"),
+        (
+            'name = "x"\n[head]\nkind = "lineer"',
+            (),
+            r"expected one of .*linear, logistic, mlp.*found 'lineer'",
+        ),
         (
             'name = "x"\n[head]\noptions = { unit = 3 }\nkind = "mlp"',
             (),
