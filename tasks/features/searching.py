@@ -121,7 +121,7 @@ class Search:
         yield over
         if eye and (smaller := self._small_enough(eye)):
             reason = f"the features of all images would take {self._all(1 / eye.speed):.0f} seconds"
-            self.trials.append(Trial(eye.name, "size", seconds=eye.took, reason=reason))
+            self.trials.append(Trial(eye.name, "size", seconds=eye.took, reason=reason, late=True))
             eye, over = self._eye(self.settings.backbone, smaller, fit)
             yield over
         if eye:
@@ -200,7 +200,7 @@ class Search:
         kept = []
         for view in self.settings.views:
             if self.left < len(self.rows) * best.slowness:
-                self.trials.append(Trial(_words(view), "views", reason="no time was left"))
+                self.trials.append(Trial(_words(view), "views", reason="no time was left", late=True))
                 yield True
             for eye in best.eyes:
                 eye.frozen.fill(eye.images, {"train": (view,)}, view, self.rows)
@@ -214,7 +214,7 @@ class Search:
         while kept and self._all(best.slowness, 1 + len(kept)) > self.settings.features:
             view, _ = kept.pop()
             reason = "the features of all images would not fit the time"
-            self.trials.append(Trial(_words(view), "views", reason=reason))
+            self.trials.append(Trial(_words(view), "views", reason=reason, late=True))
         if kept:
             other = replace(best, views=("identity", *(view for view, _ in kept)))
             features = np.stack([plain, *(seen for _, seen in kept)], axis=1)
@@ -249,12 +249,13 @@ class Search:
             reason = "no time was left"
         elif slowness and self._all(slowness) > self.settings.features:
             reason = f"the features of all images would take {self._all(slowness):.0f} seconds"
+        late = bool(reason)
         try:
             eye = None if reason else self._seen(network, size, fit)
         except (HeadstartError, ValueError) as error:  # Keras raises the latter for a side that a network does not take
             eye, reason = None, brief(error)
         if eye is None:
-            self.trials.append(Trial(name, "network", reason=reason))
+            self.trials.append(Trial(name, "network", reason=reason, late=late))
             return None, over
         if first:  # the first one also waits for libraries
             self.start = max(eye.took - len(self.rows) / eye.speed, 1.0)
@@ -320,7 +321,7 @@ class Search:
             self.best = other
         found = (float(losses.mean()), float(right.mean()), gain, taken)
         seconds = round(time.perf_counter() - began, 3)
-        self.trials.append(Trial(name, what, *found, round(1 / other.slowness, 1), seconds, reason))
+        self.trials.append(Trial(name, what, *found, round(1 / other.slowness, 1), seconds, reason, bool(reason)))
 
     def _held_out(self, features: np.ndarray, parts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Log loss and whether it is right, float64[n], of each image while it is held out with all its views."""

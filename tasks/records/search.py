@@ -29,6 +29,8 @@ class Trial:
     seconds: float = 0.0
     #: Why it was not tried, or not taken though it is better; empty otherwise.
     reason: str = ""
+    #: Whether more time might have let it be taken.
+    late: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from flows.train import check, train
 from tasks import settings
 from tasks.data import datasets
 from tasks.features import searching, sides
-from tasks.records import DatasetRef, SearchRef
+from tasks.records import DatasetRef, Gain, SearchRef, Trial
+from tasks.reports.sections import search as report
 from tasks.runtime.errors import UsageError
 from tasks.runtime.home import home
 from tasks.services import tracking
@@ -127,6 +128,15 @@ def test_trials_are_runs_in_mlflow_and_told_on_the_page(first):
     assert {file.path for file in client.list_artifacts(stage.info.run_id)} == {"search.csv"}
     page = (home() / first.page.path).read_text()
     assert "What was chosen" in page and first.search.trials[1].name in page
+    # What more time would probably give.
+    assert "for want of time" in page.lower() and "expect no more" in report.sentence(_late(first.search))
+
+
+def _late(found):
+    """The search, if one of its trials had not been reached."""
+    missed = Trial("photos of 999 pixels", "size", reason="no time was left", late=True)
+    gained = Trial("joined", "beside", 0.4, 0.9, Gain(0.1, 0.05, 0.15), taken=True)
+    return replace(found, trials=(*found.trials, gained, missed))
 
 
 def test_what_was_chosen_is_a_recipe_that_needs_no_search(first, recipe, tmp_path):

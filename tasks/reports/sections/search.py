@@ -64,7 +64,19 @@ def _ends(found: SearchRef) -> tuple[Trial | None, Trial | None]:
 
 
 def _end(found: SearchRef) -> str:
-    return f"The search took {found.seconds:.0f} seconds and ended because {found.reason}."
+    return f"The search took {found.seconds:.0f} seconds and ended because {found.reason}. {_more(found)}"
+
+
+def _more(found: SearchRef) -> str:
+    """What more time would probably give: it rarely gives more than what was taken last."""
+    late = list(dict.fromkeys(trial.name for trial in found.trials if trial.late))
+    gains = [trial.gain.value for trial in found.trials if trial.taken and trial.gain]
+    if not late:
+        return "Nothing was left out for want of time: more of it would gain only by what a larger effort adds."
+    left = f"For want of time it left out {', '.join(late)}."
+    if not gains:
+        return left
+    return f"{left} What was taken last lowered the log loss by {max(gains[-1], 0):.3f}: expect no more of these."
 
 
 def _chosen(found: SearchRef) -> str:
