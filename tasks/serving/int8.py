@@ -3,7 +3,7 @@
 Post-training quantization by NNCF: training photos show the range of each activation (Nagel et al. 2021, A White Paper
 on Neural Network Quantization, https://arxiv.org/abs/2106.08295). Weights are symmetric, activations are not. The
 statistics of the poolings stay in float32: in 8 bits, standard deviations become so coarse that more photos are called
-novel.
+novel. The limit of novelty is fitted again, on validation photos.
 
 Both networks then answer photos that neither was fitted to. INT8 may be worse by a margin: that it is not is shown by
 the intervals of the differences, of accuracy, of log loss, and of the share that is called novel (non-inferiority;
@@ -13,13 +13,14 @@ each must hold, so none needs a stricter level: Berger 1982, https://doi.org/10.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tasks.evaluation import calibration
 from tasks.evaluation.gates import LEAST
 from tasks.evaluation.statistics import bootstrap, clusters, equivalence, paired
 from tasks.records import Gain
@@ -42,11 +43,15 @@ STATISTICS = {
 CARD = "README.md"
 
 
+#: Gives prepared photos, uint8[n, side, side, 3] at a time.
+Pixels = Callable[[], Iterator[np.ndarray]]
+
+
 @dataclass(frozen=True)
 class Judged:
-    """Photos that neither network was fitted to: `pixels()` gives uint8[n, side, side, 3] at a time, in their order."""
+    """Photos that neither network was fitted to."""
 
-    pixels: Callable[[], Iterator[np.ndarray]]
+    pixels: Pixels
     #: int[n], positions in the classes; and which are no independent evidence, as `clusters` has it.
     labels: np.ndarray
     groups: np.ndarray
@@ -76,11 +81,14 @@ def check() -> None:
     _library()
 
 
-def replace(folder: Path, training: np.ndarray, judged: Judged, margin: float) -> dict[str, Any]:
+def replace(
+    folder: Path, training: np.ndarray, validation: Pixels, judged: Judged, margin: float, false_alarms: float
+) -> dict[str, Any]:
     """Put the INT8 network in the place of the exported `model.xml`, if it answers about as well; returns the figures.
 
-    `training`: uint8[n, side, side, 3], training photos. Raises `DataError` with the figures if it is not shown that
-    INT8 is not worse by more than the margin, or if NNCF cannot quantize the network.
+    `training`: uint8[n, side, side, 3]. `false_alarms`: the largest share of photos like the training photos that are
+    called novel, by the validation photos. Raises `DataError` with the figures if it is not shown that INT8 is not
+    worse by more than the margin, or if NNCF cannot quantize the network.
     """
     import openvino as ov
 
@@ -89,13 +97,17 @@ def replace(folder: Path, training: np.ndarray, judged: Judged, margin: float) -
     if (units := clusters.number(judged.groups, len(judged.labels))) < LEAST:
         raise DataError(f"Expected {LEAST} independent test photos to judge INT8 on, found {units}. Nothing was kept.")
     try:
-        ov.save_model(quantized(core.read_model(before), training), after, compress_to_fp16=False)
+        made = quantized(core.read_model(before), training)
+        limit_novelty(made, validation, false_alarms)
+        ov.save_model(made, after, compress_to_fp16=False)
     except Exception as error:  # a library that rewrites networks may raise anything
         raise DataError(
             f"Expected a network that NNCF can quantize, found one that it cannot: {brief(error)}"
         ) from error
     both = [core.read_model(file) for file in (before, after)]
-    answers = _answers([core.compile_model(model, "CPU", PRECISION) for model in both], judged)
+    compiled = [core.compile_model(model, "CPU", PRECISION) for model in both]
+    batches = ((batch, len(batch)) for batch in judged.pixels())
+    answers = _answers(compiled, progress.counted(batches, len(judged.labels), "compare"))
     found = compared(judged, answers[0], answers[1], margin)
     refuse(found, len(judged.labels))
     for model in both:
@@ -129,6 +141,27 @@ def quantized(model: Any, training: np.ndarray) -> Any:
         model_type=nncf.ModelType.TRANSFORMER if attends else None,
         ignored_scope=None if attends else nncf.IgnoredScope(names=_poolings(model)),
     )
+
+
+def limit_novelty(model: Any, validation: Pixels, false_alarms: float) -> None:
+    """Change a model's output `novelty`, if it has one, so that 1 is the limit again, as `calibrate` fits it.
+
+    Rounding moves all photos away from the features of the training photos that novelty is the distance to.
+    """
+    import openvino as ov
+    from openvino import opset13
+
+    output = next((each for each in model.outputs if calibrated.NOVELTY in each.get_names()), None)
+    if output is None:
+        return
+    found = _answers([ov.Core().compile_model(model, "CPU", PRECISION)], validation())
+    limit = calibration.limit(found[0][calibrated.NOVELTY], false_alarms)
+    result = output.get_node()
+    before = result.input_value(0)
+    scaled = opset13.multiply(before, np.float32(1 / limit))
+    before.get_tensor().set_names(set())
+    scaled.output(0).get_tensor().set_names({calibrated.NOVELTY})
+    result.input(0).replace_source_output(scaled.output(0))
 
 
 def compared(
@@ -208,11 +241,10 @@ def _change(
     return Change(theirs, ours, by.value, by.low, by.high, margin, lower_is_better)
 
 
-def _answers(compiled: list[Any], judged: Judged) -> list[dict[str, np.ndarray]]:
-    """What each network says of the photos, by the name of the output."""
+def _answers(compiled: list[Any], photos: Iterable[np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """What each network says of the photos, uint8[n, side, side, 3] at a time, by the name of the output."""
     parts: list[list[dict[str, np.ndarray]]] = [[] for _ in compiled]
-    batches = ((batch, len(batch)) for batch in judged.pixels())
-    for batch in progress.counted(batches, len(judged.labels), "compare"):
+    for batch in photos:
         pixels = batch.astype(np.float32)
         for model, own in zip(compiled, parts, strict=True):
             outputs = model(pixels)

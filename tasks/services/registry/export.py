@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,14 +12,16 @@ import pandas as pd
 
 from tasks.data import datasets, splits
 from tasks.data.images import pipeline, squares
+from tasks.records import SPLITS
 from tasks.runtime import plugins
 from tasks.runtime.errors import DataError, UsageError
 from tasks.runtime.store import folders
 from tasks.services.registry import verification, versions
 from tasks.serving import exports, int8
 
-#: Training photos that show INT8 the range of the activations, and the largest number of test photos that judge it.
-CALIBRATE, JUDGE = 300, 5000
+#: The largest numbers of training photos that show INT8 the range of the activations, of validation photos that it fits
+#: the limit of novelty to, and of test photos that judge it.
+CALIBRATE, LIMIT, JUDGE = 300, 1000, 5000
 #: Photos per step.
 BATCH = 32
 
@@ -64,13 +67,14 @@ def export(address: str, format: str, to: Path | None, margin: float | None = No
 def _in_int8(rows: pd.DataFrame, files: Path, facts: dict[str, Any], margin: float) -> dict[str, Any]:
     """Replace the exported float32 network by INT8, and write the figures down; returns them."""
     spec = json.loads((files / exports.SPEC).read_text(encoding="utf-8"))
-    train, tested = (
+    parts = [
         datasets.stratified(rows[rows["split"] == split], most)
-        for split, most in (("train", CALIBRATE), ("test", JUDGE))
-    )
-    labels = datasets.labels(tested, tuple(spec["classes"]))
-    judged = int8.Judged(lambda: _pixels(tested, spec["images"]), labels, splits.units(tested))
-    figures = int8.replace(files, np.concatenate(list(_pixels(train, spec["images"]))), judged, margin)
+        for split, most in zip(SPLITS, (CALIBRATE, LIMIT, JUDGE), strict=True)
+    ]
+    train, validation, test = (partial(_pixels, part, spec["images"]) for part in parts)
+    judged = int8.Judged(test, datasets.labels(parts[2], tuple(spec["classes"])), splits.units(parts[2]))
+    training, false_alarms = np.concatenate(list(train())), spec["terms"]["false_alarms"]
+    figures = int8.replace(files, training, validation, judged, margin, false_alarms)
     (files / exports.SPEC).write_text(json.dumps(spec | {"int8": figures}, indent=1), encoding="utf-8")
     (files / int8.CARD).write_text(int8.card(facts, figures), encoding="utf-8")
     return figures
