@@ -78,7 +78,7 @@ class ModelCost:
 
     #: Of its file.
     megabytes: float
-    #: Median time for one prepared image, by the backend itself, on the machine that trained it.
+    #: Shortest time for one prepared image, by the backend itself, on the machine that trained it.
     milliseconds: float
 
 

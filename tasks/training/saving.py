@@ -65,7 +65,8 @@ def _cost(network: keras.Model, file: Path) -> ModelCost:
     """What its file takes, and how long it takes for one image, whatever that shows."""
     engine = engines.own(lambda: network, home())
     pixels = np.zeros((1, *network.input_shape[1:]), np.uint8)
-    return ModelCost(files.size(file) / 1e6, engines.milliseconds(engine, pixels, BRIEFLY))
+    # Rungs are saved at different times: the shortest time depends least on what else the machine does.
+    return ModelCost(files.size(file) / 1e6, float(engines.milliseconds(engine, pixels, BRIEFLY).min()))
 
 
 def write_probabilities(folder: Path, logits: np.ndarray) -> str:

@@ -139,7 +139,7 @@ def costs(found: LadderRef) -> str:
     ]
     numbers = dict.fromkeys(("accuracy", "milliseconds a photo", "megabytes"), True)
     return (
-        f"<p>What each rung costs. Accuracy is read on {_counted(found)}; the time is the median for one prepared "
+        f"<p>What each rung costs. Accuracy is read on {_counted(found)}; the time is the shortest for one prepared "
         "photo on the machine that trained it, when it was saved; the size is that of the network's file. On the "
         "Pareto front are the rungs that no other one beats in one of the three without losing in another.</p>"
         f"{table({'rung': False} | numbers | {'Pareto front': False}, rows)}"

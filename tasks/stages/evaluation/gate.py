@@ -74,4 +74,4 @@ def _keep(address: str, rows: pd.DataFrame, probabilities: np.ndarray) -> str:
 def _milliseconds(model: ModelRef, images: ImagesRef, rows: pd.DataFrame) -> float:
     """Median time for one prepared image, after warm-up."""
     engine = engines.own(lambda: files.load(home() / model.path), home())
-    return engines.milliseconds(engine, next(datasets.pixels(images, rows[:1], 1)))
+    return float(np.median(engines.milliseconds(engine, next(datasets.pixels(images, rows[:1], 1)))))
