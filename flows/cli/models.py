@@ -93,6 +93,12 @@ def export(
     model: Model,
     format: Annotated[str, typer.Option("--format", help="saved_model, onnx, openvino or tflite")],
     to: Annotated[Path | None, typer.Option("--to", help="A new folder [default: NAME-VERSION-FORMAT, here]")] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="openvino in 8-bit integers, if it answers the test photos about as well")
+    ] = False,
+    margin: Annotated[
+        float, typer.Option("--margin", min=0.001, max=0.5, help="By how much INT8's accuracy may be lower")
+    ] = 0.02,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -100,15 +106,8 @@ def export(
     with session("export", home) as s:
         from tasks.services.registry.export import export as written
 
-        found = written(model, format, to)
-        s.show(
-            found,
-            as_json,
-            lambda: s.say(
-                f"{found['model']} version {found['version']} as {format} is in {found['folder']}; its answers differ "
-                f"from the version's by at most {found['largest_difference']:.1e}."
-            ),
-        )
+        found = written(model, format, to, margin if int8 else None)
+        s.show(found, as_json, lambda: output.exported(s, found))
 
 
 def predict(

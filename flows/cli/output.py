@@ -207,6 +207,29 @@ def _table(s: Session, title: str, rows: list[dict[str, Any]]) -> None:
     s.answers.print(table)
 
 
+def exported(s: Session, found: dict[str, Any]) -> None:
+    """What an export has written, and what INT8 costs and loses."""
+    s.say(
+        f"{found['model']} version {found['version']} as {found['format']} is in {found['folder']}; its answers differ "
+        f"from the version's by at most {found['largest_difference']:.1e}{' before INT8' if 'int8' in found else ''}."
+    )
+    if not (int8 := found.get("int8")):
+        return
+    forms = {"accuracy": ".4f", "log_loss": ".4f", "novel": ".4f", "milliseconds": ".2f", "megabytes": ".1f"}
+    rows = [
+        {"": name.replace("_", " ")}
+        | {kind: f"{int8[name][kind]:{form}}" for kind in ("float32", "int8")}
+        | {"change, 95 % interval": _change(int8[name]) if "low" in int8[name] else ""}
+        for name, form in forms.items()
+        if name in int8
+    ]
+    _table(s, f"INT8 beside float32, on {int8['photos']:,} test photos", rows)
+
+
+def _change(found: dict[str, float]) -> str:
+    return f"{found['change']:+.4f} ({found['low']:+.4f} to {found['high']:+.4f})"
+
+
 def _scores(s: Session, summary: dict[str, Any]) -> None:
     """Each metric with its interval; where images are alike also with the one as if each stood alone."""
     alone, grouped = summary["intervals_by_images"], summary["intervals"]

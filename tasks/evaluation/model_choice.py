@@ -143,6 +143,17 @@ def cheapest(models: Sequence[Compared]) -> int:
     return next(at for at, model in enumerate(models) if model.gap_interval[0] <= 0)
 
 
+def front(values: np.ndarray) -> np.ndarray:
+    """Which models are on the Pareto front: bool[n], of float[n, k], where more is better in every column.
+
+    No other one is at least as good in everything and better in something. Equal ones are both on it; one with a value
+    that is not known (NaN) is not.
+    """
+    no_worse = (values[:, None] >= values[None]).all(axis=2)
+    better = (values[:, None] > values[None]).any(axis=2)
+    return np.asarray(~np.isnan(values).any(axis=1) & ~(no_worse & better).any(axis=0))
+
+
 def _behind(
     gaps: np.ndarray, changes: np.ndarray, told: Sequence[Evidence], confidence: float
 ) -> tuple[float, tuple[float, float]]:

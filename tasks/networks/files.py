@@ -32,6 +32,11 @@ def save(network: keras.Model, folder: Path) -> str:
     return "network.keras"
 
 
+def size(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    return sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file())
+
+
 def load(path: Path) -> keras.Model:
     """Read a `.keras` file, refusing code inside (Lambda layers), or the folder of a SavedModel as one layer."""
     import keras

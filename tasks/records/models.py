@@ -77,6 +77,16 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class ModelCost:
+    """What a model costs where it is used."""
+
+    #: Of its file.
+    megabytes: float
+    #: Shortest time for one prepared image, by the backend itself, on the machine that trained it.
+    milliseconds: float
+
+
+@dataclass(frozen=True)
 class ModelRef(Record):
     """A whole network from prepared pixels to class probabilities, saved in Keras' format or as a SavedModel."""
 
@@ -88,6 +98,8 @@ class ModelRef(Record):
     validation: ModelScores
     training: TrainingLog
     origin: Origin
+    #: None in records of older releases.
+    cost: ModelCost | None = None
 
     @property
     def on_frozen(self) -> bool:
@@ -103,12 +115,16 @@ class ModelRef(Record):
     @override
     def numbers(self) -> dict[str, float]:
         training = self.training
-        return {f"validation_{name}": value for name, value in self.validation.scores.items()} | {
-            "epochs": training.epochs,
-            "training_seconds": training.seconds,
-            "frozen_variables": training.frozen_variables,
-            "trained_variables": training.trained_variables,
-        }
+        return (
+            {f"validation_{name}": value for name, value in self.validation.scores.items()}
+            | {
+                "epochs": training.epochs,
+                "training_seconds": training.seconds,
+                "frozen_variables": training.frozen_variables,
+                "trained_variables": training.trained_variables,
+            }
+            | (dataclasses.asdict(self.cost) if self.cost else {})
+        )
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def write(
         "The model": _summary(found.model, found.ladder),
         "Data": _data(found.dataset),
         "Problems in the data": audits.section(found.audit, home()) if found.audit else "",
-        "Ladder": scores.ladder(found.ladder),
+        "Ladder": scores.ladder(found.ladder) + scores.costs(found.ladder),
         "What was chosen": search.section(found.search),
         "Which backbone": backbones.section(found.ranking),
         "Search for a head": _search(found.tuned),

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 
 from tasks.features.batches import Batches
-from tasks.networks import files
-from tasks.records import ModelScores
+from tasks.networks import engines, files
+from tasks.records import ModelCost, ModelScores
+from tasks.runtime.home import home
 from tasks.runtime.store import folders
 from tasks.training import fit
 
@@ -22,11 +23,16 @@ if TYPE_CHECKING:
     from tasks.records import ModelRef
 
 
+#: A network's time for an image is measured within this time, seconds, but for its first images.
+BRIEFLY = 0.5
+
+
 class Saved(TypedDict):
     """The fields of a `ModelRef` that saving gives."""
 
     path: str
     validation: ModelScores
+    cost: ModelCost
 
 
 def keep(
@@ -43,15 +49,24 @@ def keep(
     has seen the labels. `out_of_fold`: probabilities of cross-fitting, float[n, classes].
     """
     with folders.folder("models", address) as (working, path):
-        file = f"{path}/{files.save(network, working)}"
+        name = files.save(network, working)
+        file, cost = f"{path}/{name}", _cost(network, working / name)
         if again:
-            return Saved(path=file, validation=again.validation)
+            return Saved(path=file, validation=again.validation, cost=cost)
         found = logits()
         scores = ModelScores(fit.scores(found, labels), f"{path}/{write_probabilities(working, found)}")
         if out_of_fold is not None:
             np.save(working / "out_of_fold.npy", out_of_fold.astype(np.float32))
             scores = replace(scores, out_of_fold=f"{path}/out_of_fold.npy")
-        return Saved(path=file, validation=scores)
+        return Saved(path=file, validation=scores, cost=cost)
+
+
+def _cost(network: keras.Model, file: Path) -> ModelCost:
+    """What its file takes, and how long it takes for one image, whatever that shows."""
+    engine = engines.own(lambda: network, home())
+    pixels = np.zeros((1, *network.input_shape[1:]), np.uint8)
+    # Rungs are saved at different times: the shortest time depends least on what else the machine does.
+    return ModelCost(files.size(file) / 1e6, float(engines.milliseconds(engine, pixels, BRIEFLY).min()))
 
 
 def write_probabilities(folder: Path, logits: np.ndarray) -> str:

@@ -1,18 +1,24 @@
 """A version taken along: in each format it answers as it did, and what does not is not kept."""
 
+import hashlib
 import json
 import shutil
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import helpers
 import numpy as np
 import pandas as pd
 import pytest
+import tiny_versions
 from tiny_networks import calibration_of, classifier
 
 from tasks.runtime import plugins
 from tasks.runtime.errors import DataError
-from tasks.serving import exports, package, pyfunc
+from tasks.runtime.store import folders
+from tasks.services.registry import predict
+from tasks.serving import exports, int8, package, pyfunc
 from tasks.settings import Images
 
 FACTS = {"model": "colours", "version": "1"}
@@ -119,3 +125,96 @@ def test_a_version_that_shows_no_sure_answers_does_not_say_when_it_abstains(vers
     found = tf.saved_model.load(str(tmp_path / "saved_model")).signatures["serving_default"](image=tf.constant(images))
     assert "abstain" not in found
     assert "novel" in found
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """75 photos of each of two colours that the tiny network tells apart."""
+    folder = tmp_path_factory.mktemp("exported") / "photos"
+    folder.mkdir()
+    for number in range(75):
+        for name, colour in (("dark", (240, 60, 5)), ("light", (235, 250, 190))):
+            helpers.photo(colour, number).save(folder / f"{number} {name}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def quantizable(server, photos):
+    """A version with the list of the photos that it was made from; the labels are its own answers."""
+    files = sorted(photos.glob("*.png"))
+    tiny_versions.real("quantized", files[:4], data="photos")
+    labels = [answer["label"] for answer in predict.answers("quantized/1", files)]
+    assert set(labels) == {"blue", "green"}
+    keys = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    rows = pd.DataFrame({"key": keys, "uri": [str(file) for file in files], "label": labels, "group": None})
+    rows = rows.assign(format="PNG", split=["train", "validation", "test", "test", "test"] * 30)
+    with folders.folder("datasets", "photos") as (working, _):
+        rows.to_parquet(working / "images.parquet")
+    return "quantized/1"
+
+
+def test_int8_answers_about_as_the_version_and_says_what_it_costs(quantizable, photos, command, tmp_path, monkeypatch):
+    # The features of a network that was not trained are almost the same for all photos: some are novel by a hair.
+    monkeypatch.setattr(int8, "NOVEL_MARGIN", 0.5)
+    done = command(
+        "export", quantizable, "--format", "openvino", "--int8", "--margin", "0.05", "--to", str(tmp_path / "x")
+    )
+    assert done.code == 0, done.err
+    assert "INT8 beside float32, on 90 test photos" in done.out
+    spec = json.loads((tmp_path / "x" / "spec.json").read_text())
+    found = spec["int8"]
+    assert (found["training_photos"], found["photos"], spec["images"]["size"]) == (30, 90, 32)
+    assert found["accuracy"]["float32"] == 1
+    assert found["accuracy"]["low"] >= -0.05
+    card = (tmp_path / "x" / "README.md").read_text()
+    assert all(f"| {name} |" in card for name in ("accuracy", "log loss", "novel", "milliseconds", "megabytes"))
+    assert {file.name for file in (tmp_path / "x").iterdir()} == {"model.xml", "model.bin", "spec.json", "README.md"}
+    assert "FakeQuantize" in (tmp_path / "x" / "model.xml").read_text()
+    files = sorted(photos.glob("*.png"))[:8]
+    pixels = np.stack([np.array(helpers.Image.open(file).resize((32, 32))) for file in files]).astype(np.float32)
+    answers = plugins.load("exports", "openvino").answer(tmp_path / "x", [], pixels)
+    expected = [answer["probability"] for answer in predict.answers(quantizable, files)]
+    np.testing.assert_allclose(answers["probabilities"].max(axis=1), expected, atol=0.1)
+
+
+def test_int8_that_answers_worse_is_refused_and_nothing_is_kept(quantizable, command, tmp_path, monkeypatch):
+    quantized = int8.quantized
+    # Photos that show nothing of what the network will see.
+    monkeypatch.setattr(int8, "quantized", lambda model, photos: quantized(model, np.zeros_like(photos)))
+    done = command(
+        "export", quantizable, "--format", "openvino", "--int8", "--margin", "0.05", "--to", str(tmp_path / "x")
+    )
+    assert done.code == 1
+    assert "Expected INT8 to answer 90 test photos about as well as float32, found accuracy 0." in done.err
+    assert "instead of 1.0000" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_int8_asks_for_openvino_for_nncf_and_for_the_photos(quantizable, photos, command, tmp_path, monkeypatch):
+    words = ("--int8", "--to", str(tmp_path / "x"))
+    done = command("export", quantizable, "--format", "onnx", *words)
+    assert (done.code, "--int8: expected --format openvino, found onnx" in done.err) == (2, True)
+    tiny_versions.real("elsewhere", sorted(photos.glob("1*.png")))
+    done = command("export", "elsewhere/1", "--format", "openvino", *words)
+    assert (done.code, "no list of the photos that elsewhere version 1 was made from" in done.err) == (2, True)
+    with monkeypatch.context() as patch:
+        moved = photos.rename(photos.with_name("moved"))
+        done = command("export", quantizable, "--format", "openvino", *words)
+        moved.rename(photos)
+        assert done.code == 2, done.err
+        assert "put the photos back" in done.err
+        patch.setitem(sys.modules, "nncf", None)
+        done = command("export", quantizable, "--format", "openvino", *words)
+        assert done.code == 3
+        assert "pip install 'headstart[export]'" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nncf_sends_nothing_about_its_use():
+    # NNCF itself is silent inside pytest.
+    code = (
+        "from tasks.serving import int8; int8.check(); from nncf.telemetry.wrapper import telemetry; print(telemetry)"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120)
+    assert "MagicMock" in done.stdout, done.stderr
+    assert done.stderr == ""

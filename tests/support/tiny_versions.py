@@ -33,8 +33,11 @@ def register(name: str, weight: float = 4.0, **tags: str) -> str:
     return version
 
 
-def real(name: str, photos: list[Path]) -> str:
-    """A version with a real network of random weights, calibrated; some of the photos are its golden images."""
+def real(name: str, photos: list[Path], **tags: str) -> str:
+    """A version with a real network of random weights, calibrated; some of the photos are its golden images.
+
+    The tags are without `headstart.`.
+    """
     from tiny_networks import calibration_of, classifier
 
     from tasks.serving import package, pyfunc
@@ -56,7 +59,8 @@ def real(name: str, photos: list[Path]) -> str:
         answers = said[["label", "probabilities"]].assign(key=keys, uri=[str(photo) for photo in photos])
         golden.write(folder / "golden", answers, classes, 4, 1e-3)
         with tracking.run(name, "train", {}), tracking.stage("register", "digest", {}):
-            version = registration.add(name, folder / "served", folder / "golden", {}, classes)
+            named = {f"headstart.{tag}": value for tag, value in tags.items()}
+            version = registration.add(name, folder / "served", folder / "golden", named, classes)
     promotion.introduce(name, version, "promote", "", False)
     return version
 

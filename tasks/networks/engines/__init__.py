@@ -34,6 +34,8 @@ T = TypeVar("T")
 TOLERANCE = 1e-3
 PROBE = 4
 AHEAD = 4
+#: Images predicted for warm-up, and images that are timed one by one.
+WARM, TIMED = 3, 20
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,19 @@ def speed(engine: Engine, pixels: np.ndarray) -> float:
     started = time.perf_counter()
     list(engine.run([pixels]))
     return len(pixels) / (time.perf_counter() - started)
+
+
+def milliseconds(engine: Engine, pixels: np.ndarray, most: float = np.inf) -> np.ndarray:
+    """Times of an engine for one image, uint8[1, side, side, 3], again and again after warm-up: float64[at most 20].
+
+    It stops after `most` seconds.
+    """
+    taken = [time.perf_counter()]
+    for _ in engine.run(pixels for _ in range(WARM + TIMED)):
+        taken.append(time.perf_counter())
+        if len(taken) > WARM + 2 and taken[-1] - taken[0] > most:
+            break
+    return np.diff(taken)[WARM:] * 1000
 
 
 def _disagreement(fast: Engine, build: Callable[[], keras.Model], folder: Path, size: int) -> float:

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from html import escape
 from math import isfinite
 
+import numpy as np
+
+from tasks.evaluation import model_choice
 from tasks.records import ClassScore, LadderRef, Report
 from tasks.reports.sections.html import table
 
@@ -110,6 +113,38 @@ def ladder(found: LadderRef) -> str:
         f"<p>Scores on {_counted(found)}. Rungs are compared by {metric} after temperature scaling. The chosen rung is "
         f"{rule}. The ladder ended because {escape(found.reason)}.</p>"
         f"{table({'rung': False, 'what it is': False} | dict.fromkeys(numbers, True), rows)}"
+    )
+
+
+def costs(found: LadderRef) -> str:
+    """Accuracy, milliseconds and megabytes of each rung, and the Pareto front; empty if none was measured."""
+    if not all(rung.cost for rung in found.rungs):
+        return ""
+    # As they are shown: smaller differences of times are noise.
+    each = np.array(
+        [
+            (round(score.accuracy, 4), float(f"{rung.cost.milliseconds:.2g}"), round(rung.cost.megabytes, 1))
+            for rung, score in zip(found.rungs, found.scores, strict=True)
+            if rung.cost
+        ]
+    )
+    best = model_choice.front(each * [1, -1, -1])
+    rows = [
+        (
+            f"{escape(score.rung)}{' (chosen)' if score.shipped else ''}",
+            f"{accuracy:.4f}",
+            f"{milliseconds:g}",
+            f"{megabytes:.1f}",
+            "on it" if on_it else "",
+        )
+        for score, (accuracy, milliseconds, megabytes), on_it in zip(found.scores, each, best, strict=True)
+    ]
+    numbers = dict.fromkeys(("accuracy", "milliseconds a photo", "megabytes"), True)
+    return (
+        f"<p>What each rung costs. Accuracy is read on {_counted(found)}; the time is the shortest for one prepared "
+        "photo on the machine that trained it, when it was saved; the size is that of the network's file. On the "
+        "Pareto front are the rungs that no other one beats in one of the three without losing in another.</p>"
+        f"{table({'rung': False} | numbers | {'Pareto front': False}, rows)}"
     )
 
 

@@ -1,6 +1,5 @@
 """Gate: may this model replace the champion? Both are scored on the same test images, now."""
 
-import time
 from dataclasses import replace
 from functools import partial
 
@@ -18,9 +17,6 @@ from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 from tasks.services.registry import predict, registered_models, versions
 from tasks.settings import Gates
-
-#: Images predicted for warm-up, and images that are timed one by one.
-WARM, TIMED = 3, 20
 
 
 @stage(
@@ -78,8 +74,4 @@ def _keep(address: str, rows: pd.DataFrame, probabilities: np.ndarray) -> str:
 def _milliseconds(model: ModelRef, images: ImagesRef, rows: pd.DataFrame) -> float:
     """Median time for one prepared image, after warm-up."""
     engine = engines.own(lambda: files.load(home() / model.path), home())
-    pixels = next(datasets.pixels(images, rows[:1], 1))
-    taken = []
-    for _ in engine.run(pixels for _ in range(WARM + TIMED)):
-        taken.append(time.perf_counter())
-    return float(np.median(np.diff(taken)[WARM:]) * 1000)
+    return float(np.median(engines.milliseconds(engine, next(datasets.pixels(images, rows[:1], 1)))))

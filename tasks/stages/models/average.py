@@ -18,7 +18,7 @@ from tasks.services.orchestration.stage import stage
 from tasks.training import fit, saving
 
 
-@stage(version=3)
+@stage(version=4)
 def average(
     images: ImagesRef, models: tuple[ModelRef, ...], views: tuple[str, ...], again: ModelRef | None = None
 ) -> ModelRef:

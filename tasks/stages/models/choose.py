@@ -11,7 +11,7 @@ from tasks.services.orchestration.stage import stage
 from tasks.settings import Ladder
 
 
-@stage(version=5)
+@stage(version=6)
 def choose(
     dataset: DatasetRef, audited: AuditRef, rungs: tuple[ModelRef, ...], settings: Ladder, reason: str, seed: int
 ) -> LadderRef:

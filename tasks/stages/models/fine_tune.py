@@ -16,7 +16,7 @@ from tasks.settings import FineTune, NetworkTraining
 from tasks.training import distribution, fine_tuning, fit, saving
 
 
-@stage(version=6)
+@stage(version=7)
 def fine_tune(images: ImagesRef, head: ModelRef, settings: NetworkTraining, again: ModelRef | None = None) -> ModelRef:
     """The fine-tuned network, with the weights of the best epoch on the validation images.
 

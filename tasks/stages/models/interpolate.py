@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import keras
 
 
-@stage(version=5)
+@stage(version=6)
 def interpolate(
     images: ImagesRef,
     head: ModelRef,

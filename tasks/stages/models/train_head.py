@@ -15,7 +15,7 @@ from tasks.settings import HeadTraining
 from tasks.training import fit, head_fitting, saving
 
 
-@stage(version=8)
+@stage(version=9)
 def train_head(
     images: ImagesRef,
     features: FeaturesRef,

@@ -23,7 +23,7 @@ FILES = {
 }
 
 
-@stage(version=2, reads=lambda found, images, recipe: tracking.newest("compare", found.dataset.digest))
+@stage(version=3, reads=lambda found, images, recipe: tracking.newest("compare", found.dataset.digest))
 def publish(found: Findings, images: ImagesRef, recipe: Recipe, *, stages: dict[str, StageLog]) -> PageRef:
     """One HTML page with all findings, and a card, which becomes the version's description with a link to the page."""
     address = digest("page", found, recipe, tracking.newest("compare", found.dataset.digest))

@@ -112,3 +112,18 @@ def test_having_tried_many_variants_does_not_flatter_the_best():
     flattered, honest = np.mean(gained, axis=0)
     assert flattered > 0.55
     assert abs(honest - 0.5) < 0.03
+
+
+def test_the_pareto_front_has_what_no_other_model_beats_in_everything():
+    each = [
+        [0.9, -5, -10],  # the fastest
+        [0.9, -6, -10],  # as good, slower
+        [0.95, -9, -20],
+        [0.95, -9, -20],  # the same again
+        [0.94, -9, -20],
+        [0.99, np.nan, -1],
+        [0.5, -50, -1],  # the smallest that is known
+    ]
+    assert model_choice.front(np.array(each)).tolist() == [True, False, True, True, False, False, True]
+    assert model_choice.front(np.array(each[:1])).tolist() == [True]
+    assert model_choice.front(np.empty((0, 3))).tolist() == []

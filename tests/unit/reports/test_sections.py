@@ -78,3 +78,31 @@ def test_what_time_changes_follows_from_the_interval():
     assert "cannot be told yet: 110 independent newest images and 60 older ones" in few
     assert "<table" not in few
     assert time_gap.section(None) == ""
+
+
+def _ladder(*costs):
+    rungs = tuple(
+        r.ModelRef("p", name, name, (), r.ModelScores({}, ""), r.TrainingLog(1.0, 1, 0, 0), r.Origin(()), cost)
+        for name, cost in zip(("probe", "head", "blocks"), costs, strict=True)
+    )
+    each = tuple(
+        r.RungScore(rung.rung, 0.3, (0.2, 0.4), accuracy, 0, (0, 0), 1.0, rung.rung == "head", 0.3, 60, 60)
+        for rung, accuracy in zip(rungs, (0.8, 0.9, 0.9), strict=True)
+    )
+    return r.LadderRef("l", rungs, each, rungs[1], "that was all")
+
+
+def test_the_table_of_costs_marks_the_pareto_front():
+    text = scores.costs(_ladder(r.ModelCost(14.31, 8.04), r.ModelCost(14.32, 8.01), r.ModelCost(14.3, 12.345)))
+    assert "Accuracy is read on 60 validation images" in text
+    cells = [row.split("<td")[1:] for row in text.split("<tr>")[2:]]
+    shown = [[cell.partition(">")[2].partition("<")[0] for cell in row] for row in cells]
+    assert shown == [
+        ["probe", "0.8000", "8", "14.3", ""],
+        ["head (chosen)", "0.9000", "8", "14.3", "on it"],
+        ["blocks", "0.9000", "12", "14.3", ""],
+    ]
+
+
+def test_there_is_no_table_of_costs_that_older_releases_did_not_measure():
+    assert scores.costs(_ladder(r.ModelCost(14.3, 8.0), None, None)) == ""
