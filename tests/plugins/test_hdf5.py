@@ -70,7 +70,7 @@ def test_it_is_refused_wherever_weights_are_read(hostile, tmp_path):
     with zipfile.ZipFile(tmp_path / "evil.keras", "w") as archive:
         archive.writestr("config.json", "{}")
         archive.write(hostile, "model.weights.h5")
-    with pytest.raises(DependencyError, match=r"evil\.keras: expected a network in a \.keras file, without code: '?"):
+    with pytest.raises(DependencyError, match=r"evil\.keras: expected a network in a .keras or .h5 file, without code"):
         file.build(32, str(tmp_path / "evil.keras"))
 
 

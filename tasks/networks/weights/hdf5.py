@@ -81,6 +81,27 @@ def check_keras(path: Path) -> int:
     return numbers
 
 
+def check_whole(path: Path) -> int:
+    """As `check`, for a `.h5` file of a whole network. Raises `ValueError` where its configuration names code, too."""
+    import h5py
+
+    numbers = check(path)
+    with h5py.File(path) as opened:
+        text = opened.attrs.get("model_config")
+        if not isinstance(text, str | bytes):
+            raise ValueError("it has weights, but no network: save it with model.save()")
+        json.loads(text, object_hook=_no_code)
+    return numbers
+
+
+def _no_code(configuration: dict[str, Any]) -> dict[str, Any]:
+    """Of Keras' own classes alone, and none that holds a function."""
+    name, package = configuration.get("class_name"), str(configuration.get("module") or "keras").partition(".")[0]
+    if name == "Lambda" or package not in ("keras", "keras_hub"):
+        raise ValueError(f"it has a {few([str(name)], 1)}, which can be code")
+    return _no_state(configuration)
+
+
 def _no_state(configuration: dict[str, Any]) -> dict[str, Any]:
     """A layer that keeps a state makes one of the size that its file asks for; images have no use for it."""
     if configuration.get("stateful") is True:
