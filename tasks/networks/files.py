@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from tasks.networks import saved_models
@@ -39,7 +40,10 @@ def load(path: Path) -> keras.Model:
     if not path.is_dir():
         # An .h5 names operations such as a division without their module, and Keras looks among layers alone.
         known = _operations() if path.suffix in (".h5", ".hdf5") else None
-        return keras.saving.load_model(path, custom_objects=known, compile=False, safe_mode=True)
+        with warnings.catch_warnings():
+            # Of layers of KerasHub that are built when they are called.
+            warnings.filterwarnings("ignore", message=r"`build\(\)` was called on layer")
+            return keras.saving.load_model(path, custom_objects=known, compile=False, safe_mode=True)
     layer = saved_models.load(path)
     pixels = keras.Input(saved_models.shape(layer))
     return keras.Model(pixels, layer(pixels), name="classifier")

@@ -1,7 +1,7 @@
 """Any network from a `.keras` or `.h5` file of `model.save()`, or a SavedModel, up to its last feature map.
 
-https://keras.io/guides/serialization_and_saving/. Of a whole classifier, the layers above that map and those that change
-photos at random are dropped; networks inside it are opened. Code inside a file, as in Lambda layers, is refused.
+https://keras.io/guides/serialization_and_saving/. Of a whole classifier, the layers above that map and those that
+alter photos at random are dropped; networks inside it are opened. Code inside a file, as in Lambda layers, is refused.
 A SavedModel is a fixed graph: it has no blocks to train.
 """
 
