@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from tasks.networks import pooling
 from tasks.networks.backbones import _hub_graphs, hub
 from tasks.networks.weights import presets
 from tasks.runtime.errors import DependencyError, UsageError
@@ -167,6 +168,8 @@ def test_a_family_gives_a_feature_map_and_comes_back_from_a_file(family, tmp_pat
     assert features.std() > 0
     assert len(set(built.blocks)) == len(built.blocks)
     assert len(built.blocks) > 1 or family in WHOLE
+    # Every block can be pooled.
+    assert pooling.pooled(built, "pyramid").output_shape[1] >= 9 * features.shape[-1]
     built.model.save(tmp_path / "network.keras")
     again = keras.saving.load_model(tmp_path / "network.keras", safe_mode=True)
     np.testing.assert_array_equal(_features(again), features)

@@ -67,7 +67,7 @@ def flat(
         x = _transformer(x, parts, _wanted(tokens, family, backbone))
         return files.anew(keras.Model(pixels, x)), tuple(f"block_{i}" for i in range(len(parts.blocks)))
     laid_out = _laid_out(pixels, x, backbone, tokens)
-    return laid_out or (_whole(pixels, x, backbone, tokens), ("network",))
+    return laid_out or (_whole(pixels, x, backbone, tokens), ("whole",))
 
 
 def _laid_out(
@@ -97,11 +97,15 @@ def _laid_out(
 
 
 def _whole(pixels: keras.KerasTensor, x: keras.KerasTensor, backbone: keras.Model, tokens: Tokens) -> keras.Model:
-    """The network as one layer: KerasHub saves and restores its own classes."""
+    """The network as one layer: KerasHub saves and restores its own classes.
+
+    What the layer `network` itself calls its output is in the graph inside it, so that another one is the block.
+    """
     import keras
 
     backbone.name = "network"
-    return keras.Model(pixels, _features(backbone(_given(backbone, x)), backbone, tokens))
+    features = _features(backbone(_given(backbone, x)), backbone, tokens)
+    return keras.Model(pixels, keras.layers.Identity(name="whole")(features))
 
 
 def _called(backbone: keras.Model, x: keras.KerasTensor) -> Any:
