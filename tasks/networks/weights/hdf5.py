@@ -6,6 +6,7 @@ nothing of that.
 """
 
 import json
+import math
 import re
 import struct
 import zipfile
@@ -40,6 +41,7 @@ def check(file: Path | IO[bytes]) -> int:
     with file.open("rb") if isinstance(file, Path) else nullcontext(file) as raw:
         _check_heaps(raw)
     with h5py.File(file) as opened:
+        _check_texts(opened)
         waiting: list[Any] = [opened]
         seen: set[Any] = set()
         grown = numbers = 0
@@ -55,6 +57,7 @@ def check(file: Path | IO[bytes]) -> int:
                 seen.add(place)
                 if isinstance(item, h5py.Group):
                     waiting.append(item)
+                    _check_texts(item)
                 elif isinstance(item, h5py.Dataset):
                     grown += _growth(item)
                     numbers += item.size or 0
@@ -138,6 +141,22 @@ def _places(file: IO[bytes], mark: bytes) -> Iterator[int]:
         text = before + chunk
         yield from (at - len(before) + found.start() for found in re.finditer(re.escape(mark), text))
         at, before = at + len(chunk), text[1 - len(mark) :]
+
+
+def _check_texts(group: Any) -> None:
+    """Raise `ValueError` for texts of a group that are lists, or differ from their space: a reader ends or worse."""
+    import h5py
+
+    for number in range(h5py.h5a.get_num_attrs(group.id)):
+        text = h5py.h5a.open(group.id, index=number)
+        kind, count = text.get_type(), math.prod(text.shape or ())
+        if isinstance(kind, h5py.h5t.TypeVlenID):
+            raise ValueError("it has lists beside its arrays: expected texts")
+        if not isinstance(kind, h5py.h5t.TypeStringID) or not count:
+            continue
+        size = 16 if kind.is_variable_str() else kind.get_size()  # of any length: a pointer to a heap
+        if (kind.is_variable_str() and kind.get_size() != 8) or text.get_storage_size() != size * count:
+            raise ValueError("its texts are damaged")
 
 
 def _growth(array: Any) -> int:
