@@ -17,13 +17,15 @@ def block_ends(model: keras.Model, levels: set[str]) -> list[str]:
     """Names of the layers at the end of a block that every path passes through, from input to output.
 
     These are blocks that are one layer, layers where paths split, and the last at each resolution, which `levels` names
-    if known. Between any two of them there are layers with weights.
+    if known. Between any two of them there are layers with weights that do not only normalise.
     """
     import keras
 
+    norms = (keras.layers.BatchNormalization, keras.layers.LayerNormalization)
+
     found, weights, farthest = [], False, 0
     for i, (operation, users) in enumerate(_uses(model)):
-        weights = weights or bool(getattr(operation, "weights", ()))
+        weights = weights or (bool(getattr(operation, "weights", ())) and not isinstance(operation, norms))
         passage = farthest <= i and isinstance(operation, keras.Layer)  # no path leads around it
         if weights and passage and _ends(operation, [model.operations[j] for j in users], levels):
             found.append(operation.name)
@@ -45,12 +47,21 @@ def _uses(model: keras.Model) -> list[tuple[Any, list[int]]]:
 
 
 def _ends(layer: keras.Layer, users: list[Any], levels: set[str]) -> bool:
+    import keras
+
     if len(users) > 1:
         # Squeeze-and-excitation splits the path inside a block: one branch has no height and width.
-        return all(len(user.output.shape) == 4 and user.output.shape[1:3] != (1, 1) for user in users)
-    if type(layer).__name__.endswith("Block") or not users:
+        shapes = [tensor.shape for user in users for tensor in keras.tree.flatten(user.output)]
+        return all(len(shape) == 4 and shape[1:3] != (1, 1) for shape in shapes)
+    if not users or type(layer).__name__.endswith("Block") or _holds_layers(layer):
         return True
     return layer.name in levels if levels else users[0].output.shape[1:-1] != layer.output.shape[1:-1]
+
+
+def _holds_layers(layer: keras.Layer) -> bool:
+    """Whether it is a block in one piece: made of layers, and none of Keras' own, such as attention."""
+    own = type(layer).__module__.partition(".")[0] == "keras"
+    return not own and any(each.weights for each in layer._flatten_layers(include_self=False))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import warnings
+from typing import TYPE_CHECKING, Any
 
 from tasks.networks import saved_models
 
@@ -38,11 +39,38 @@ def size(path: Path) -> int:
 
 
 def load(path: Path) -> keras.Model:
-    """Read a `.keras` file, refusing code inside (Lambda layers), or the folder of a SavedModel as one layer."""
+    """Read a `.keras` or `.h5` file, refusing code inside (Lambda layers), or a SavedModel's folder as one layer."""
     import keras
 
     if not path.is_dir():
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        # An .h5 names operations such as a division without their module, and Keras looks among layers alone.
+        known = _operations() if path.suffix in (".h5", ".hdf5") else None
+        with warnings.catch_warnings():
+            # Of layers of KerasHub that are built when they are called.
+            warnings.filterwarnings("ignore", message=r"`build\(\)` was called on layer")
+            return keras.saving.load_model(path, custom_objects=known, compile=False, safe_mode=True)
     layer = saved_models.load(path)
     pixels = keras.Input(saved_models.shape(layer))
     return keras.Model(pixels, layer(pixels), name="classifier")
+
+
+def _operations() -> dict[str, type]:
+    """Keras' operations on arrays by name; one that is called like a layer is told from it by its settings."""
+    import keras
+    from keras.src.ops import core, image, math, nn, numpy
+
+    found = {}
+    for module in (core, image, math, nn, numpy):
+        for name, kind in vars(module).items():
+            if isinstance(kind, type) and issubclass(kind, keras.Operation) and kind.__module__ == module.__name__:
+                found[name] = _either(getattr(keras.layers, name), kind) if hasattr(keras.layers, name) else kind
+    return found
+
+
+def _either(layer: type[keras.Layer], operation: type[keras.Operation]) -> type:
+    class Either:
+        @classmethod
+        def from_config(cls, config: dict[str, Any]) -> keras.Operation:
+            return (layer if "trainable" in config else operation).from_config(config)
+
+    return Either

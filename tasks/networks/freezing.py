@@ -8,6 +8,7 @@ still: `fit` overrides `training` and the moving statistics drift. `trainable = 
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 #: Names of layers that are never trained begin so.
 STILL = "still_"
+
+
+#: What Keras and KerasHub call the layers of queries and values in an attention, alone or together with the keys.
+ATTENTION = re.compile(r"_?(q|v|query|value|qkv)(_dense|_proj|_layer)?")
 
 
 class FrozenChanged(RuntimeError):
@@ -32,6 +37,38 @@ def unfreeze(model: keras.Model) -> None:
     model.trainable = True
     for layer in [*norms(model), *(each for each in model._flatten_layers() if each.name.startswith(STILL))]:
         layer.trainable = False
+
+
+def low_rank(model: keras.Model, rank: int) -> int:
+    """Only updates of a rank to queries and values are trained, and the layer `head`; returns how many such layers.
+
+    LoRA: Hu et al. 2021, https://arxiv.org/abs/2106.09685, section 4. At first the updates are 0.
+    """
+    import keras
+
+    found = {
+        id(layer): layer
+        for attention in model._flatten_layers()
+        for name, layer in vars(attention).items()
+        if isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense) and ATTENTION.fullmatch(name)
+    }
+    unfreeze(model)
+    for variable in others(model, model.get_layer("head").variables):
+        variable.trainable = False
+    for layer in found.values():
+        layer.enable_lora(rank)
+    return len(found)
+
+
+def merged(model: keras.Model, plain: keras.Model) -> keras.Model:
+    """`plain`, the network as it was before `low_rank`, with the model's weights and their updates."""
+    for old, new in zip(plain._flatten_layers(), model._flatten_layers(), strict=True):
+        updated = getattr(new, "lora_enabled", False)
+        values = [new.kernel, *([] if new.bias is None else [new.bias])] if updated else new._trainable_variables
+        own = old._trainable_variables
+        for variable, value in zip(own, values, strict=True):
+            variable.assign(value)
+    return plain
 
 
 def norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:

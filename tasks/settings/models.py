@@ -158,6 +158,14 @@ class FineTune(Tuning):
 class Whole(Tuning):
     """Training of the whole network after the head, from pixels; batch normalisation is unchanged."""
 
+    lora_rank: int = Field(
+        0,
+        ge=0,
+        le=512,
+        description="Of a transformer, train only updates of this rank to the queries and values of its attention, and "
+        "the head; `layer_decay` does not apply; 0: all weights",
+    )
+
     epochs: int = Field(
         10, ge=1, description="Largest number of epochs over the training images, in a random view each time"
     )
@@ -277,6 +285,13 @@ class NetworkTraining(StageSettings):
     extract: Extract
     views: tuple[View, ...]
     seed: int
+
+    @property
+    def merged(self) -> "NetworkTraining":
+        """For a trained network, in whose weights updates of low rank are already."""
+        if not isinstance(self.tuning, Whole):
+            return self
+        return self.model_copy(update={"tuning": self.tuning.model_copy(update={"lora_rank": 0})})
 
 
 class ScratchTraining(StageSettings):

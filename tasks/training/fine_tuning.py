@@ -6,6 +6,7 @@ epoch; with a live trunk the whole network runs from pixels, which can then be c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,8 @@ from tasks.features.augmentation import augmented
 from tasks.features.batches import Batches, batches_of, jittered, joined, pixel_batches, table_batches
 from tasks.networks import classifiers, cutting, freezing
 from tasks.records import ImagesRef
-from tasks.settings import FineTune, NetworkTraining
+from tasks.runtime.errors import UsageError
+from tasks.settings import FineTune, NetworkTraining, Whole
 from tasks.training import fit, lr_finder, optimizers, precision
 
 if TYPE_CHECKING:
@@ -83,6 +85,12 @@ def part_above_cut(
                 train = joined(train, table_batches(further, _none(further), found.table, settings.views))
             validation = batches_of(images, ("validation",), ("identity",), found.table)
             return TrainablePart(top, train, validation, (found.table.name,), engine, settings.views)
+    elif tuning.lora_rank:
+        if not freezing.low_rank(network, tuning.lora_rank):
+            raise UsageError(
+                f"whole.lora_rank: expected 0 for a network without attention whose queries and values are known, "
+                f"found {tuning.lora_rank}."
+            )
     else:
         freezing.unfreeze(network)
     random = not isinstance(tuning, FineTune) or tuning.random
@@ -119,12 +127,21 @@ def train(
             plan = fit.plan(tuning, lr_finder.LOWEST, settings.loss, settings.seed)
             found = lr_finder.rate(part.model, part.train, plan)
             rate = found.rate
-        shares = optimizers.layer_wise(network, blocks, tuning.layer_decay)
+        shares = {} if _updates(tuning) else optimizers.layer_wise(network, blocks, tuning.layer_decay)
         plan = fit.plan(tuning, rate, settings.loss, settings.seed, shares)
         stop = None if only else part.validation
         history = fit.fit(part.model, part.train, stop, plan, only=only, address=address)
     freezing.check_frozen(before, frozen)
     return Trained(history, len(frozen), found)
+
+
+def merged(network: keras.Model, tuning: FineTune | Whole, load: Callable[[], keras.Model]) -> keras.Model:
+    """The trained network with the layers that `load` gives: updates of low rank are added to their weights."""
+    return freezing.merged(network, load()) if _updates(tuning) else network
+
+
+def _updates(tuning: FineTune | Whole) -> bool:
+    return isinstance(tuning, Whole) and tuning.lora_rank > 0
 
 
 def _none(rows: pd.DataFrame) -> np.ndarray:

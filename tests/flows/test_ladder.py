@@ -15,7 +15,7 @@ from tasks.runtime import plugins
 from tasks.runtime.errors import UsageError
 from tasks.runtime.home import home
 from tasks.services import tracking
-from tasks.training import fit, interpolation, lr_finder, optimizers, precision
+from tasks.training import fine_tuning, fit, interpolation, lr_finder, optimizers, precision
 
 BRIEF = ("audit.enabled=false", "transfer_check.enabled=false")
 
@@ -283,3 +283,38 @@ def test_answers_averaged_over_views_and_backbones_are_a_rung_and_are_refitted(s
     network = load(home() / done.model.path)
     photos = np.random.default_rng(0).uniform(0, 255, (4, *network.input_shape[1:])).astype("float32")
     np.testing.assert_allclose(network.predict(photos[:, :, ::-1]), network.predict(photos), atol=1e-5)
+
+
+def test_updates_of_low_rank_are_trained_and_end_in_the_weights(server, colours, tmp_path):
+    """LoRA: of the network only queries and values change, by matrices of that rank, and it has no further layers."""
+    import keras
+
+    fit.seed_everything(0)
+    pixels = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(4, 2, 2, activation="relu")(keras.layers.Rescaling(1 / 255)(pixels))
+    x = keras.layers.Reshape((16, 12))(keras.layers.Conv2D(12, 4, 4)(x))
+    x = keras.layers.LayerNormalization()(x + keras.layers.MultiHeadAttention(1, 12, name="attention")(x, x))
+    keras.Model(pixels, keras.layers.Reshape((4, 4, 12))(x)).save(tmp_path / "network.keras")
+    (tmp_path / "r.toml").write_text(helpers.recipe(colours, "low_rank", "[validation]\nmax_rejected = 0.1"))
+    words = ("ladder.start_at=head", "ladder.stop_at=whole", "ladder.ship=whole", "ladder.soup=1")
+    words += ("whole.lora_rank=2", "whole.epochs=2", 'ladder.average=["rungs"]', "ladder.distill=true", *BRIEF)
+    words += ("backbone.kind=file", f"backbone.weights={tmp_path / 'network.keras'}")
+    done = train(settings.load(tmp_path / "r.toml", words))
+    # What goes on from a rung takes its weights as they are.
+    rungs = [rung.rung for rung in done.ladder.rungs]
+    assert rungs == ["head", "blocks", "whole", "interpolated", "souped", "distilled", "averaged"]
+    head, tuned = (
+        load(home() / next(r for r in done.ladder.rungs if r.rung == rung).path) for rung in ("head", "whole")
+    )
+    assert [v.path for v in head.variables] == [v.path for v in tuned.variables]
+    changes = {w.path: w.numpy() - v.numpy() for v, w in zip(head.variables, tuned.variables, strict=True)}
+    changed = {path for path, change in changes.items() if np.abs(change).max() > 0}
+    of_attention = {"attention/query/kernel", "attention/value/kernel"}
+    assert {path for path in changed if "logits" not in path} == of_attention
+    assert {np.linalg.matrix_rank(changes[path].reshape(12, 12), 1e-5) for path in of_attention} == {2}
+
+
+def test_low_rank_is_refused_for_a_network_without_attention():
+    recipe = settings.Recipe.model_validate({"name": "x", "source": {"kind": "folder"}, "whole": {"lora_rank": 4}})
+    with pytest.raises(UsageError, match=r"whole.lora_rank: expected 0 for a network without attention"):
+        fine_tuning.part_above_cut(_network(), BLOCKS, recipe.tuning("whole"), None)

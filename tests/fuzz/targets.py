@@ -131,6 +131,11 @@ def _backbone(folder: Path) -> Reader:
     return read
 
 
+def _whole(folder: Path) -> Iterable[bytes]:
+    _network().save(folder / "a.h5")
+    yield (folder / "a.h5").read_bytes()
+
+
 def _keras(folder: Path) -> Iterable[bytes]:
     from helpers import hostile_keras
 
@@ -318,6 +323,7 @@ TARGETS = {
     "safetensors": Target("weights.safetensors", _state, _safetensors),
     "h5": Target("network.weights.h5", _filled, _h5),
     "keras": Target("network.keras", _backbone, _keras, archived),
+    "whole_h5": Target("network.h5", _backbone, _whole),
     "saved_model": Target("saved_model.pb", _graph, _graphs, _graph_changed),
     "image": Target("image", _image, _images),
     "recipe": Target("recipe.toml", _recipe, _recipes, reworded),

@@ -43,6 +43,65 @@ def test_a_keras_file_is_a_backbone_that_can_be_cut(saved):
     assert other.model.output_shape == (None, 12, 12, 5)
 
 
+def _tutorial(nested):
+    """A classifier as Keras' guide to transfer learning writes it, and the map below its pooling."""
+    import keras
+    from keras import layers
+
+    backend.seed(0)
+    trained = keras.Input((32, 32, 3))
+    x = layers.Conv2D(6, 3, 2, padding="same", activation="relu", name="dense" if nested else None)(trained)
+    scale = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    x = layers.Multiply()([x, layers.Conv2D(6, 1, activation="sigmoid")(scale)])
+    x = layers.BatchNormalization()(layers.Conv2D(8, 3, 2, padding="same")(x))
+    base = keras.Model(trained, layers.ReLU()(x), name="base")
+    augmentation = keras.Sequential([layers.RandomFlip("horizontal"), layers.RandomRotation(0.2)], name="augmentation")
+    pixels = keras.Input((32, 32, 3))
+    scaled = layers.Rescaling(1 / 127.5, -1)(augmentation(pixels)) / 2.0 - 0.1  # operations, as preprocess_input has
+    features = base(scaled, training=False) if nested else base.call(scaled)
+    pooled = layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(features))
+    answers = layers.Dense(3, activation="softmax", name="dense")(pooled)
+    return keras.Model(pixels, answers), keras.Model(pixels, features)
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+@pytest.mark.parametrize("nested", [True, False], ids=["nested", "flat"])
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_a_whole_classifier_is_a_backbone_without_its_head_and_its_randomness(nested, suffix, tmp_path):
+    network, features = _tutorial(nested)
+    network.compile("adam", "sparse_categorical_crossentropy")
+    network.save(tmp_path / f"classifier.{suffix}")
+    built = file.build(32, str(tmp_path / f"classifier.{suffix}"))
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    expected = features(pixels, training=False)
+    np.testing.assert_allclose(built.model(pixels, training=False), expected, atol=1e-5)
+    assert not [layer for layer in built.model._flatten_layers() if "random" in layer.name]
+    assert len(built.blocks) >= 2
+    # It is trained, saved and read again like any other.
+    again = files.load(_saved(built.model, tmp_path))
+    np.testing.assert_allclose(again(pixels, training=False), expected, atol=1e-5)
+    assert file.build(64, str(tmp_path / f"classifier.{suffix}")).model.output_shape == (None, 16, 16, 8)
+
+
+def _saved(network, folder):
+    network.save(folder / "again.keras")
+    return folder / "again.keras"
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_an_h5_with_code_or_without_a_network_is_refused(tmp_path):
+    import keras
+
+    pixels = keras.Input((32, 32, 3))
+    code = keras.layers.Lambda(lambda x: x / 255, output_shape=(32, 32, 3))(pixels)
+    keras.Model(pixels, keras.layers.Conv2D(2, 3)(code)).save(tmp_path / "code.h5")
+    with pytest.raises(DependencyError, match=r"code\.h5: .*it has a 'Lambda'.*Use Rescaling or operations instead"):
+        file.build(32, str(tmp_path / "code.h5"))
+    keras.Model(pixels, keras.layers.Conv2D(2, 3)(pixels)).save_weights(tmp_path / "net.weights.h5")
+    with pytest.raises(DependencyError, match=r"it has weights, but no network: save it with model\.save"):
+        file.build(32, str(tmp_path / "net.weights.h5"))
+
+
 def test_what_is_no_network_for_images_is_refused(saved, tmp_path):
     import keras
 
@@ -50,7 +109,7 @@ def test_what_is_no_network_for_images_is_refused(saved, tmp_path):
     with pytest.raises(UsageError, match=r"expected a layer of .*relu_2.*found 'relu_9'"):
         file.build(32, path, layer="relu_9")
     (tmp_path / "text.keras").write_text("no network")
-    with pytest.raises(DependencyError, match=r"text\.keras: expected a network in a \.keras file"):
+    with pytest.raises(DependencyError, match=r"text\.keras: expected a network in a \.keras or \.h5 file"):
         file.build(32, str(tmp_path / "text.keras"))
     keras.Sequential([keras.Input((7,)), keras.layers.Dense(2)]).save(tmp_path / "flat.keras")
     with pytest.raises(UsageError, match=r"flat\.keras"):

@@ -17,3 +17,8 @@ IMAGENET: Range = (
     [1 / 255 / d for d in DEVIATION],
     [-m / d for m, d in zip(MEAN, DEVIATION, strict=True)],
 )
+#: As `IMAGENET`, with the mean and deviation of CLIP (https://github.com/openai/CLIP/blob/main/clip/clip.py).
+CLIP: Range = (
+    [1 / 255 / d for d in (0.26862954, 0.26130258, 0.27577711)],
+    [-m / d for m, d in ((0.48145466, 0.26862954), (0.4578275, 0.26130258), (0.40821073, 0.27577711))],
+)

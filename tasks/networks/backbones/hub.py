@@ -1,44 +1,39 @@
 """Networks of KerasHub: presets with their weights, or families built from their own arguments.
 
-Presets: https://keras.io/keras_hub/presets/. Files of a preset are searched in `HEADSTART_HOME/hub/NAME`, then
-downloaded from Kaggle. Needs the extra `hub`.
+Presets: https://keras.io/keras_hub/presets/. Every class of the installed KerasHub that takes images works, and the
+encoder of images of one that takes text too. A preset is a folder, a name, or an address. Files of a named one are
+searched in `HEADSTART_HOME/hub/NAME`, then downloaded from Kaggle. Needs the extra `hub`.
 """
 
 from __future__ import annotations
 
 import difflib
 import inspect
+import warnings
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.data.images.ranges import IMAGENET, SYMMETRIC, Range
+from tasks.data.images.ranges import CLIP, IMAGENET, SYMMETRIC, UNIT, Range
 from tasks.networks import backend
 from tasks.networks.backbones import Choice, _hub_graphs
 from tasks.networks.cutting import Backbone
 from tasks.networks.weights import arrays, files, presets
-from tasks.runtime.errors import DependencyError, UsageError
+from tasks.runtime.errors import DependencyError, UsageError, brief
 
 if TYPE_CHECKING:
     import keras
 
-#: The supported families, and the pixel range that they were trained with.
-FAMILIES = {
-    "CSPNet": IMAGENET,
-    "DINOV2": IMAGENET,
-    "DeiT": IMAGENET,
-    "DenseNet": IMAGENET,
-    "EfficientNet": IMAGENET,
-    "MobileNet": IMAGENET,
-    "ResNet": IMAGENET,
+#: The pixel range that a family was trained with, where its preset does not say and it is not ImageNet's.
+RANGES = {
+    "CLIP": CLIP,
+    "MetaCLIP2": CLIP,
+    "MobileNetV5": UNIT,
     "SigLIP": SYMMETRIC,
-    "VGG": IMAGENET,
     "ViT": SYMMETRIC,
     "Xception": SYMMETRIC,
 }
-
-#: Families with a trained position for each patch, so for one image size. DINOv2 interpolates.
-FIXED = {"DeiT", "SigLIP", "ViT"}
+#: Networks of images inside networks that take more than images.
+TOWERS = ("vision_encoder", "image_encoder")
 #: The preset's own weights.
 OWN = "preset"
 
@@ -68,7 +63,9 @@ def build(
 ) -> Backbone:
     """The network up to its last feature map, [n, size, size, 3] to [n, h, w, c]; for a transformer, after its norm.
 
-    `preset`: a name or a folder. `family` and `config`: a KerasHub class without "Backbone", and its arguments.
+    `preset`: a name of KerasHub, a folder in the format of KerasHub, timm or transformers, `hf://USER/NAME` with or
+    without `@REVISION`, or `kaggle://OWNER/MODEL/keras/VARIATION`. `family` and `config`: a KerasHub class without
+    "Backbone" or "VisionEncoder", and its arguments.
     `weights`: `preset`, `random`, or the path of a `.weights.h5` of KerasHub's class. `tokens`: for a transformer, the
     class token as a map [n, 1, 1, c], or the map of the patches. Raises `UsageError`, `DependencyError`.
     """
@@ -97,7 +94,7 @@ def weights_digest(weights: str, options: dict[str, Any]) -> str:
 
 
 def choices() -> list[Choice]:
-    """Presets of eight families, and whether their files are here. KerasHub's other presets of `FAMILIES` work too."""
+    """Presets of eight families, and whether their files are here. KerasHub's other presets for images work too."""
     return [Choice({"preset": name}, count, size, presets.state(name)) for name, (size, count) in CHOICES.items()]
 
 
@@ -116,8 +113,8 @@ def _check(preset: str, family: str, weights: str) -> None:
         raise DependencyError("Expected KerasHub for the backbone hub, found none: pip install 'headstart[hub]'.")
     if bool(preset) == bool(family):
         raise UsageError(f"backbone.options: expected preset or family, found {'both' if preset else 'none of them'}.")
-    if family and family not in FAMILIES:
-        close = difflib.get_close_matches(family, FAMILIES) or FAMILIES
+    if family and family not in (known := presets.families()):
+        close = difflib.get_close_matches(family, known) or known
         raise UsageError(f"backbone.options.family: expected a name such as {', '.join(close)}, found {family!r}.")
     if family and weights == OWN:
         raise UsageError(f"backbone.weights: expected random or a path for family {family}, found {weights}.")
@@ -125,33 +122,53 @@ def _check(preset: str, family: str, weights: str) -> None:
 
 def _preset(preset: str, size: int, weights: str) -> tuple[keras.Model, Range]:
     folder = presets.find(preset)
-    family, config = _described(folder)
-    if family in FIXED and size != config["image_shape"][0]:
-        raise UsageError(
-            f"images.size: expected {config['image_shape'][0]}, the size that {preset} has positions for, found {size}."
-        )
-    shape = {key: (size, size, 3) for key in ("image_shape", "input_shape") if key in config and family != "SigLIP"}
+    made = presets.backbone_class(folder)
+    shape, own = _shape_argument(made), presets.side(folder)
     backend.seed(0)
-    network = presets.read(folder, weights == OWN, **shape)
-    return getattr(network, "vision_encoder", network), presets.pixel_range(folder) or FAMILIES[family]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of layers that KerasHub builds when they are called
+            network = presets.read(folder, weights == OWN, **({shape: (size, size, 3)} if shape else {}))
+    except DependencyError as error:
+        if shape and own not in (0, size):
+            raise UsageError(
+                f"images.size: expected {own}, the size that {preset} was trained with, or another that it takes, "
+                f"found {size}: {brief(error)}"
+            ) from None
+        raise
+    network = next((getattr(network, name) for name in TOWERS if hasattr(network, name)), network)
+    _check_images(network, preset, size)
+    return network, presets.pixel_range(folder) or _range(network)
 
 
-def _described(folder: Path) -> tuple[str, dict[str, Any]]:
-    """Family and arguments of the image network in a preset's folder. Raises `UsageError` for other families."""
-    found = presets.config(folder)
-    family = str(found.get("class_name", "nothing")).removesuffix("Backbone")
-    if family not in FAMILIES:
-        raise UsageError(f"{folder}: expected a preset of {', '.join(FAMILIES)}, found one of {family}.")
-    config = found["config"]
-    return family, config["vision_encoder"]["config"] if family == "SigLIP" else config
+def _check_images(network: keras.Model, name: str, size: int) -> None:
+    import keras
+
+    inputs = [tensor.shape for tensor in keras.tree.flatten(network.input)]
+    if len(inputs) != 1 or len(inputs[0]) != 4 or inputs[0][-1] != 3:
+        raise UsageError(f"{name}: expected a network for images [n, height, width, 3], found one for {inputs}.")
+    if inputs[0][1] not in (None, size):
+        raise UsageError(f"images.size: expected {inputs[0][1]}, the size that {name} was trained with, found {size}.")
+
+
+def _range(network: keras.Model) -> Range:
+    family = type(network).__name__.removesuffix("Backbone").removesuffix("VisionEncoder")
+    return RANGES.get(family, IMAGENET)
+
+
+def _shape_argument(made: type) -> str:
+    """The argument that sets the size of the images; empty for a network that takes more than images."""
+    arguments = inspect.signature(made).parameters
+    return next((name for name in presets.SHAPES if name in arguments), "")
 
 
 def _family(family: str, size: int, config: dict[str, Any]) -> tuple[keras.Model, Range]:
     import keras_hub
 
-    name = "SigLIPVisionEncoder" if family == "SigLIP" else f"{family}Backbone"
-    shape = {"input_shape" if family == "EfficientNet" else "image_shape": (size, size, 3)}
-    made = getattr(keras_hub.models, name)
+    name = presets.families()[family]
+    made = getattr(keras_hub.models, name, None)
+    if made is None:
+        raise UsageError(f"backbone.options.family: expected a class of keras_hub.models, found {name}, which is not.")
     # KerasHub ignores arguments that it does not know.
     known = [p.name for p in inspect.signature(made).parameters.values() if p.kind is not p.VAR_KEYWORD]
     if unknown := set(config) - set(known):
@@ -161,9 +178,13 @@ def _family(family: str, size: int, config: dict[str, Any]) -> tuple[keras.Model
         )
     backend.seed(0)
     try:
-        return made(**(config | shape)), FAMILIES[family]
-    except (TypeError, ValueError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of layers that KerasHub builds when they are called
+            network = made(**(config | {_shape_argument(made): (size, size, 3)}))
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise UsageError(f"backbone.options.config: expected the arguments of {name}, found others: {error}") from None
+    _check_images(network, name, size)
+    return network, _range(network)
 
 
 def _load(network: keras.Model, weights: str) -> None:

@@ -6,6 +6,7 @@ nothing of that.
 """
 
 import json
+import math
 import re
 import struct
 import zipfile
@@ -40,6 +41,7 @@ def check(file: Path | IO[bytes]) -> int:
     with file.open("rb") if isinstance(file, Path) else nullcontext(file) as raw:
         _check_heaps(raw)
     with h5py.File(file) as opened:
+        _check_texts(opened)
         waiting: list[Any] = [opened]
         seen: set[Any] = set()
         grown = numbers = 0
@@ -55,6 +57,7 @@ def check(file: Path | IO[bytes]) -> int:
                 seen.add(place)
                 if isinstance(item, h5py.Group):
                     waiting.append(item)
+                    _check_texts(item)
                 elif isinstance(item, h5py.Dataset):
                     grown += _growth(item)
                     numbers += item.size or 0
@@ -79,6 +82,27 @@ def check_keras(path: Path) -> int:
     except files.DAMAGE as error:
         raise ValueError(str(error)) from None
     return numbers
+
+
+def check_whole(path: Path) -> int:
+    """As `check`, for a `.h5` file of a whole network. Raises `ValueError` where its configuration names code, too."""
+    import h5py
+
+    numbers = check(path)
+    with h5py.File(path) as opened:
+        text = opened.attrs.get("model_config")
+        if not isinstance(text, str | bytes):
+            raise ValueError("it has weights, but no network: save it with model.save()")
+        json.loads(text, object_hook=_no_code)
+    return numbers
+
+
+def _no_code(configuration: dict[str, Any]) -> dict[str, Any]:
+    """Of Keras' own classes alone, and none that holds a function."""
+    name, package = configuration.get("class_name"), str(configuration.get("module") or "keras").partition(".")[0]
+    if name == "Lambda" or package not in ("keras", "keras_hub"):
+        raise ValueError(f"it has a {few([str(name)], 1)}, which can be code")
+    return _no_state(configuration)
 
 
 def _no_state(configuration: dict[str, Any]) -> dict[str, Any]:
@@ -117,6 +141,22 @@ def _places(file: IO[bytes], mark: bytes) -> Iterator[int]:
         text = before + chunk
         yield from (at - len(before) + found.start() for found in re.finditer(re.escape(mark), text))
         at, before = at + len(chunk), text[1 - len(mark) :]
+
+
+def _check_texts(group: Any) -> None:
+    """Raise `ValueError` for texts of a group that are lists, or differ from their space: a reader ends or worse."""
+    import h5py
+
+    for number in range(h5py.h5a.get_num_attrs(group.id)):
+        text = h5py.h5a.open(group.id, index=number)
+        kind, count = text.get_type(), math.prod(text.shape or ())
+        if isinstance(kind, h5py.h5t.TypeVlenID):
+            raise ValueError("it has lists beside its arrays: expected texts")
+        if not isinstance(kind, h5py.h5t.TypeStringID) or not count:
+            continue
+        size = 16 if kind.is_variable_str() else kind.get_size()  # of any length: a pointer to a heap
+        if (kind.is_variable_str() and kind.get_size() != 8) or text.get_storage_size() != size * count:
+            raise ValueError("its texts are damaged")
 
 
 def _growth(array: Any) -> int:

@@ -1,8 +1,9 @@
-"""KerasHub's presets: folders with a network's configuration and weights, here or on Kaggle.
+"""Presets that KerasHub reads: folders with a network's configuration and weights, here, on Kaggle or on Hugging Face.
 
 A preset's files (https://keras.io/keras_hub/presets/): `config.json`, the network's class and arguments;
-`model.weights.h5`; `image_converter.json`, the range of its pixels. This module does not import Keras before
-a network is read.
+`model.weights.h5`; `image_converter.json`, the range of its pixels. KerasHub also converts folders of timm and of
+transformers: `config.json`, whose architecture it has a class for, and `model.safetensors`. This module does not import
+Keras before a network is read.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import ast
 import difflib
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator
 from functools import cache
@@ -30,11 +32,16 @@ KNOWN = {"keras", "keras_hub", "keras_nlp"}
 #: Numbers of a network whose folder has no weights: a ViT-g has as many.
 LARGEST = 10**9
 PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".joblib"}
+#: Files that are downloaded: none that can hold code.
+WANTED = ["*.json", "*.h5", "*.safetensors"]
+HUGGING_FACE, KAGGLE = "hf://", "kaggle://"
+#: How classes of KerasHub call the shape of their images.
+SHAPES = ("image_shape", "input_shape")
 
 
 def digest(preset: str) -> str:
-    """SHA-256 over the files of a folder; for a name, Kaggle's handle, which pins the version."""
-    folder = local(preset)
+    """SHA-256 over the files of a folder or an address; for a name, Kaggle's handle, which pins the version."""
+    folder = local(preset) or (find(preset) if "://" in preset else None)
     if folder is None:
         return handle(preset)
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -52,7 +59,9 @@ def state(preset: str) -> str:
 
 
 def page(preset: str) -> str:
-    """The web page with a named preset's files and licence."""
+    """The web page with the files and the licence of a named preset or an address."""
+    if preset.startswith(HUGGING_FACE):
+        return f"https://huggingface.co/{preset.removeprefix(HUGGING_FACE).partition('@')[0]}"
     return f"https://www.kaggle.com/models/{handle(preset)}"
 
 
@@ -66,17 +75,20 @@ def local(preset: str) -> Path | None:
 
 def find(preset: str) -> Path:
     """The folder with a preset's files, downloaded where they are not here. Raises `DependencyError`, `UsageError`."""
-    return local(preset) or _download(preset)
+    return local(preset) or (_from_hugging_face if preset.startswith(HUGGING_FACE) else _download)(preset)
 
 
 @cache
 def handle(preset: str) -> str:
     """Kaggle's handle of a named preset, owner/model/framework/variation/version, as the installed KerasHub pins it."""
+    if preset.startswith(KAGGLE):
+        return preset.removeprefix(KAGGLE)
     known = _handles()
     if preset not in known:
         close = ", ".join(difflib.get_close_matches(preset, known)) or "https://keras.io/keras_hub/presets/"
         raise UsageError(
-            f"backbone.options.preset: expected a folder or the name of a KerasHub preset, found {preset!r}. "
+            f"backbone.options.preset: expected a folder, the name of a KerasHub preset, hf://USER/NAME or "
+            f"kaggle://OWNER/MODEL/keras/VARIATION, found {preset!r}. "
             f"See {close}."
         )
     return known[preset]
@@ -91,10 +103,55 @@ def read(folder: Path, with_weights: bool, **changes: Any) -> keras.Model:
 
     _check_classes(folder)
     try:
-        with limit.at_most(sum(map(hdf5.check, folder.glob("*.h5"))) or LARGEST):
+        numbers = sum(map(hdf5.check, folder.glob("*.h5"))) + sum(map(_numbers, folder.glob("*.safetensors")))
+        with limit.at_most(numbers or LARGEST):
             return keras_hub.models.Backbone.from_preset(str(folder), load_weights=with_weights, **changes)
     except files.DAMAGE as error:
         raise DependencyError(f"{folder}: expected a KerasHub preset, found a mistake: {error}") from None
+
+
+def backbone_class(folder: Path) -> type:
+    """KerasHub's class for a preset's folder. Raises `DependencyError` where it has none."""
+    from keras_hub.src.utils.preset_utils import get_preset_loader
+
+    config(folder)
+    _check_classes(folder)
+    try:
+        return get_preset_loader(str(folder)).check_backbone_class()
+    except files.DAMAGE as error:
+        raise DependencyError(
+            f"{folder}: expected a preset that KerasHub reads, found another: {brief(error)}"
+        ) from None
+
+
+def side(folder: Path) -> int:
+    """Side of the images in training, pixels; 0 where the preset does not say."""
+    found = config(folder)
+    own = found.get("config")
+    tags = found.get("pretrained_cfg")
+    sizes = [own.get(name) for name in SHAPES] if isinstance(own, dict) else []
+    sizes += [[found.get("image_size")], list(tags.get("input_size") or ())[1:] if isinstance(tags, dict) else []]
+    return next((each[0] for each in sizes if isinstance(each, list) and each and isinstance(each[0], int)), 0)
+
+
+@cache
+def families() -> dict[str, str]:
+    """Classes of KerasHub that take images alone, by their family, from its source as text."""
+    found: dict[str, str] = {}
+    for tree in _sources("*_backbone.py", "*_vision_encoder.py"):
+        for node in tree.body:
+            name = getattr(node, "name", "")
+            family = name.removesuffix("Backbone").removesuffix("VisionEncoder")
+            if isinstance(node, ast.ClassDef) and family and family != name and _takes_images(node):
+                found[family] = name
+    return found
+
+
+def _takes_images(made: ast.ClassDef) -> bool:
+    starts = [each for each in made.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"]
+    names = {argument.arg for start in starts for argument in (*start.args.args, *start.args.kwonlyargs)}
+    others = {"vision_encoder", "image_encoder", "text_encoder", "backbone", "vae", "vocabulary_size", "num_frames"}
+    return bool(names & set(SHAPES)) and not names & others and "x_shape" not in names and "text_shape" not in names
 
 
 def config(folder: Path, name: str = "config.json") -> dict[str, Any]:
@@ -117,7 +174,7 @@ def pixel_range(folder: Path) -> tuple[list[float], list[float]] | None:
 
     serialized = config(folder, "image_converter.json")
     if not serialized:
-        return None
+        return _of_others(folder)
     path = folder / "image_converter.json"
     _check(serialized, path)
     try:
@@ -126,6 +183,35 @@ def pixel_range(folder: Path) -> tuple[list[float], list[float]] | None:
         return _channels(converter.scale, 1.0), _channels(converter.offset, 0.0)
     except files.DAMAGE as error:
         raise DependencyError(f"{path}: expected a converter of images, found a mistake: {brief(error)}") from None
+
+
+def _of_others(folder: Path) -> tuple[list[float], list[float]] | None:
+    """As timm and transformers state it: mean and deviation of pixels 0 to 1."""
+    tags, processor = config(folder).get("pretrained_cfg"), config(folder, "preprocessor_config.json")
+    given = (tags.get("mean"), tags.get("std")) if isinstance(tags, dict) else ()
+    mean, deviation = given or (processor.get("image_mean"), processor.get("image_std"))
+    if not mean or not deviation:
+        return None
+    try:
+        pairs = [(float(m), float(d)) for m, d in zip(mean, deviation, strict=True)]
+        scaling = [1 / 255 / d for _, d in pairs], [-m / d for m, d in pairs]
+    except files.DAMAGE as error:
+        raise DependencyError(f"{folder}: expected mean and deviation of red, green and blue: {error}") from None
+    if len(pairs) != 3:
+        raise DependencyError(f"{folder}: expected mean and deviation of red, green and blue, found {len(pairs)}.")
+    return scaling
+
+
+def _numbers(path: Path) -> int:
+    """How many numbers a safetensors file holds, by its header."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > min(path.stat().st_size, 2**26):
+            raise ValueError(f"{path.name} is no safetensors file")
+        header = json.loads(file.read(length))
+    return min(
+        sum(math.prod(each["shape"]) for name, each in header.items() if name != "__metadata__"), path.stat().st_size
+    )
 
 
 def _channels(value: Any, default: float) -> list[float]:
@@ -146,6 +232,8 @@ def _check_classes(folder: Path) -> None:
         )
     found = config(folder)
     _check(found, folder / "config.json")
+    if "registered_name" not in found and {"architecture", "model_type"} & found.keys():
+        return  # of timm or transformers: numbers and names, for which KerasHub chooses the class
     name = found.get("registered_name") or ""
     if not issubclass(keras.saving.get_registered_object(name) or object, keras_hub.models.Backbone):
         raise DependencyError(f"{folder}/config.json: expected a backbone of KerasHub, found {name or 'none'!r}.")
@@ -171,13 +259,19 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
 
 @cache
 def _handles() -> dict[str, str]:
-    """Handles of all presets, from KerasHub's source as text: importing it takes seconds."""
+    """Handles of all presets."""
+    found = (pair for tree in _sources("*_presets.py") for pair in _pairs(tree))
+    return {name: handle.removeprefix(KAGGLE) for name, handle in found}
+
+
+def _sources(*patterns: str) -> Iterator[ast.Module]:
+    """KerasHub's modules of models whose names match, as text: importing it takes seconds."""
     spec = find_spec("keras_hub")
     if spec is None or not spec.submodule_search_locations:
         raise DependencyError("Expected KerasHub for backbone hub, found none: pip install 'headstart[hub]'.")
-    tables = Path(spec.submodule_search_locations[0]).glob("src/models/*/*_presets.py")
-    found = (pair for path in sorted(tables) for pair in _pairs(ast.parse(path.read_text(encoding="utf-8"))))
-    return {name: handle.removeprefix("kaggle://") for name, handle in found}
+    for pattern in patterns:
+        for path in sorted(Path(spec.submodule_search_locations[0]).glob(f"src/models/*/{pattern}")):
+            yield ast.parse(path.read_text(encoding="utf-8"))
 
 
 def _pairs(tree: ast.Module) -> Iterator[tuple[str, str]]:
@@ -208,3 +302,21 @@ def _download(preset: str) -> Path:
             f"Expected the preset {preset}, found no files, and the download from {page(preset)} failed: "
             f"{str(error)[:200]}. Put the files into {home() / 'hub' / preset}."
         ) from None
+
+
+def _from_hugging_face(preset: str) -> Path:
+    """A snapshot below `HEADSTART_HOME/hub`; the one that is there, where the hub cannot be asked for a newer one."""
+    import huggingface_hub
+
+    name, _, revision = preset.removeprefix(HUGGING_FACE).partition("@")
+    folder = home() / "hub" / "huggingface"
+    try:
+        found = huggingface_hub.snapshot_download(
+            name, revision=revision or None, cache_dir=folder, allow_patterns=WANTED
+        )
+    except Exception as error:  # from httpx, huggingface_hub or the network: all mean a failed download
+        raise DependencyError(
+            f"Expected the preset {preset}, found no files, and the download from {page(preset)} failed: "
+            f"{str(error)[:200]}. Put the files into a folder, and name that as the preset."
+        ) from None
+    return Path(found)

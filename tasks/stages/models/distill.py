@@ -1,6 +1,7 @@
 """Distill: one network learns the answers of the average, also for photos without labels."""
 
 import time
+from functools import partial
 
 import pandas as pd
 
@@ -42,6 +43,7 @@ def distill(
     trained = fine_tuning.train(part, network, head.blocks, settings, again.training.epochs if again else 0, address)
     tracking.log_series("loss", trained.history.loss)
     tracking.log_series("validation_loss", trained.history.validation_loss)
+    network = fine_tuning.merged(network, settings.tuning, partial(files.load, home() / head.path))
     validation = part.validation
     return ModelRef(
         **saving.keep(address, network, lambda: fit.predict(part.model, validation), validation.labels, again),

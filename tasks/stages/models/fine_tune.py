@@ -36,6 +36,7 @@ def fine_tune(images: ImagesRef, head: ModelRef, settings: NetworkTraining, agai
     tracking.log_series("validation_loss", trained.history.validation_loss)
     if found := trained.found:
         tracking.log_drawn("learning_rate.png", partial(figures.learning_rate, found.rates, found.losses, found.rate))
+    network = fine_tuning.merged(network, settings.tuning, partial(files.load, home() / head.path))
     validation = part.validation
     return ModelRef(
         **saving.keep(address, network, lambda: fit.predict(part.model, validation), validation.labels, again),
