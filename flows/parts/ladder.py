@@ -6,7 +6,7 @@ from functools import cache, partial
 
 from flows.parts.extraction import extracted
 from tasks.networks import heads
-from tasks.records import AuditRef, FeaturesRef, ImagesRef, LadderRef, ModelRef, digest
+from tasks.records import AuditRef, FeaturesRef, ImagesRef, LadderRef, ModelRef, WarmRef, digest
 from tasks.services.orchestration.stage import Stage
 from tasks.settings import TUNED, Recipe
 from tasks.stages.models.average import average
@@ -14,6 +14,7 @@ from tasks.stages.models.choose import choose
 from tasks.stages.models.fine_tune import fine_tune
 from tasks.stages.models.interpolate import interpolate
 from tasks.stages.models.train_head import train_head
+from tasks.stages.models.warm_start import warm_start
 
 #: Rungs that are named after their stage in MLflow and Prefect.
 OWN = ("head", "blocks", "interpolated", "averaged")
@@ -21,19 +22,29 @@ OWN = ("head", "blocks", "interpolated", "averaged")
 KNN_IMAGES = 20_000
 
 
-def climb(images: ImagesRef, features: FeaturesRef, audited: AuditRef, recipe: Recipe, started: float) -> LadderRef:
+def climb(
+    images: ImagesRef, features: FeaturesRef, audited: AuditRef, recipe: Recipe, started: float, repeat: bool = False
+) -> LadderRef:
     """Train the recipe's rungs within its time limit, and choose one.
 
-    `started`: start of the run, by `time.perf_counter()`.
+    `started`: start of the run, by `time.perf_counter()`. `repeat`: a warm start from the champion is a rung too.
     """
     rungs: dict[str, ModelRef] = {}
-    reason = f"the recipe stops at {recipe.ladder.stop_at}"
-    for rung, step in _steps(images, features, audited, recipe, rungs):
+    reason, note = f"the recipe stops at {recipe.ladder.stop_at}", ""
+    for rung, step in _steps(images, features, audited, recipe, rungs, repeat):
         minutes = (time.perf_counter() - started) / 60
         if rungs and 0 < recipe.ladder.max_minutes < minutes:
             reason = f"{minutes:.1f} of {recipe.ladder.max_minutes:g} minutes had passed"
             break
-        rungs[rung] = step()
+        made = step()
+        model = made.model if isinstance(made, WarmRef) else made
+        note += f". {made.reason}" if isinstance(made, WarmRef) else ""
+        if model:
+            rungs[rung] = model
+    else:
+        if "warm" in rungs and any(rung in TUNED for rung in recipe.rungs) and not _last_tuned(rungs):
+            reason = "the warm start is not surely worse than the rungs before it"
+    reason += note
     return choose(images.dataset, audited, tuple(rungs.values()), recipe.ladder, reason, recipe.seed)
 
 
@@ -61,16 +72,24 @@ def refitted(images: ImagesRef, features: FeaturesRef, recipe: Recipe, ladder: L
 
 
 def _steps(
-    images: ImagesRef, features: FeaturesRef, audited: AuditRef, r: Recipe, rungs: dict[str, ModelRef]
-) -> Iterator[tuple[str, Callable[[], ModelRef]]]:
+    images: ImagesRef,
+    features: FeaturesRef,
+    audited: AuditRef,
+    r: Recipe,
+    rungs: dict[str, ModelRef],
+    repeat: bool = False,
+) -> Iterator[tuple[str, Callable[[], ModelRef | WarmRef]]]:
     """Name of each of the recipe's rungs, and a function that trains it once those before exist."""
     for rung, head in r.heads.items():
         repeated = rung != "head" and "head" in r.rungs and heads.alike(head, r.head)
         crowded = rung == "knn" and images.dataset.counts["train"] > KNN_IMAGES
         if rung in r.rungs and not repeated and not crowded:
             yield rung, partial(_head, images, features, r, rung, audited=audited)
-    for rung in ("blocks", "whole"):
-        if rung in r.rungs:
+    if repeat and r.ladder.warm != "never" and "blocks" in r.rungs:
+        yield "warm", lambda: warm_start(images, rungs["head"], audited, r.warm_start)
+    enough = r.ladder.warm == "first" and "warm" in rungs and _enough(images, audited, r, rungs)
+    for rung in TUNED:
+        if rung in r.rungs and not enough:
             yield rung, partial(_tuned, images, rungs["head"], r, rung)
     if "interpolated" in r.rungs and (last := _last_tuned(rungs)):
         yield "interpolated", partial(_between, images, rungs["head"], rungs[last], audited, r, last)
@@ -81,6 +100,13 @@ def _steps(
     several = len(best) * len(_views(r)) > 1 or r.ladder.backbones or (r.ladder.seeds > 1 and best[-1].rung in TUNED)
     if several:
         yield "averaged", lambda: _averaged(images, _repeated(images, best, r, lambda: rungs["head"]), r)
+
+
+def _enough(images: ImagesRef, audited: AuditRef, r: Recipe, rungs: dict[str, ModelRef]) -> bool:
+    """Whether the warm start is not surely worse than the rungs on the frozen network."""
+    so_far = choose.labelled("choose_warm_start")
+    found = so_far(images.dataset, audited, tuple(rungs.values()), r.ladder, "the warm start", r.seed)
+    return any(score.rung == "warm" and score.gap_interval[0] <= 0 for score in found.scores)
 
 
 def _head(
@@ -144,7 +170,7 @@ def _repeated(
     again = before[rung] if before else None
     seeds = range(1, r.ladder.seeds) if rung in TUNED else ()
     trainings = [_tuned(images, head(), r, rung, again, number, f"_{number + 1}") for number in seeds]
-    if rung == "interpolated":
+    if rung in ("warm", "interpolated"):
         rung = _last_tuned(r.rungs)
     others = [r.model_copy(update={"backbone": each}) for each in r.backbones_of("averaged")[1:]]
     elsewhere = [_elsewhere(images, o, rung, f"_backbone_{n}", before is not None) for n, o in enumerate(others, 2)]

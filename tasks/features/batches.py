@@ -27,11 +27,13 @@ class Batches:
     labels: np.ndarray  # int[n]
     #: Random generator of `read`, if it changes rows at random.
     random: np.random.Generator | None = None
+    #: float[n]: each row's weight in training, 1 on average; None: all weigh the same.
+    weights: np.ndarray | None = None
 
     def in_memory(self) -> Batches:
         """The same rows, read once."""
         inputs = self.everything()
-        return Batches(lambda positions: inputs[positions], self.labels)
+        return Batches(lambda positions: inputs[positions], self.labels, weights=self.weights)
 
     def everything(self) -> np.ndarray:
         """The inputs of all rows, float32."""
@@ -84,7 +86,7 @@ def jittered(batches: Batches, views: tuple[str, ...], strength: float, seed: in
         turned = np.stack([view(image, name) for image, name in zip(pixels, names, strict=True)])
         return ((turned - 127.5) * contrast + 127.5 * brightness).clip(0, 255).astype(np.float32)
 
-    return Batches(changed, batches.labels, random)
+    return Batches(changed, batches.labels, random, batches.weights)
 
 
 def subset(batches: Batches, chosen: np.ndarray, images: int) -> Batches:
@@ -100,4 +102,5 @@ def repeated(batches: Batches, least: int) -> Batches:
 
 
 def _taken(batches: Batches, positions: np.ndarray) -> Batches:
-    return Batches(lambda at: batches.read(positions[at]), batches.labels[positions], batches.random)
+    weights = None if batches.weights is None else batches.weights[positions]
+    return Batches(lambda at: batches.read(positions[at]), batches.labels[positions], batches.random, weights)

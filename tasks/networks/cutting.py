@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,37 @@ def block_ends(model: keras.Model, levels: set[str]) -> list[str]:
             weights = False
         farthest = max([farthest, *users])
     return found
+
+
+#: Parts of a layer's configuration that do not change what it computes, or that name other layers.
+NAMES = {"name", "trainable", "dtype", "inbound_nodes", "input_layers", "output_layers", "build_config", "module"}
+
+
+def structure(model: keras.Model, apart: str = "") -> list[tuple[Any, ...]]:
+    """What each operation of the graph is, in order, with the shapes of its weights and who uses its output.
+
+    Equal for networks that differ in names and values alone. `apart`: name of a layer whose width does not matter.
+    """
+    import keras
+
+    found = []
+    for operation, users in _uses(model):
+        same = operation.name != apart
+        config = _plain(operation.get_config()) if same and isinstance(operation, keras.Layer) else ""
+        shapes = [tuple(weight.shape) for weight in getattr(operation, "weights", ()) if same]
+        found.append((type(operation).__name__, config, shapes, users))
+    return found
+
+
+def _plain(config: Any) -> str:
+    """A layer's configuration as text, without names; a tuple is a list, as in a file."""
+
+    def without(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: without(each) for key, each in value.items() if key not in NAMES}
+        return [without(each) for each in value] if isinstance(value, list | tuple) else value
+
+    return json.dumps(without(config), sort_keys=True, default=str)
 
 
 def _uses(model: keras.Model) -> list[tuple[Any, list[int]]]:
@@ -107,6 +139,12 @@ def boundary(blocks: tuple[str, ...], last: int) -> str:
         most = f"expected at most {len(blocks) - 1}" if len(blocks) > 1 else "expected fine_tune.enabled = false"
         raise UsageError(f"fine_tune.blocks: {most} for this backbone, found {last}.")
     return blocks[-last - 1]
+
+
+def same_places(names: tuple[str, ...], ours: keras.Model, theirs: keras.Model) -> tuple[str, ...]:
+    """What the named layers of a network are called in another one of the same structure."""
+    called = {one.name: other.name for one, other in zip(ours.operations, theirs.operations, strict=True)}
+    return tuple(called[name] for name in names)
 
 
 def features_of(network: keras.Model) -> keras.KerasTensor | None:

@@ -21,6 +21,7 @@ from tasks.settings.models import (
     Training,
     Tune,
     Tuning,
+    WarmStart,
     Whole,
 )
 from tasks.settings.recipe import Observe, Recipe
@@ -76,6 +77,7 @@ __all__ = [
     "Tuning",
     "Validation",
     "View",
+    "WarmStart",
     "Whole",
     "budget",
     "check",

@@ -9,8 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
+from tasks.data import datasets
 from tasks.features import extraction
-from tasks.features.batches import Batches, batches_of, jittered
+from tasks.features.batches import Batches, batches_of, jittered, table_batches
 from tasks.networks import classifiers, cutting, freezing
 from tasks.records import ImagesRef
 from tasks.settings import FineTune, NetworkTraining
@@ -45,11 +48,17 @@ class Trained:
 
 
 def part_above_cut(
-    network: keras.Model, blocks: tuple[str, ...], settings: NetworkTraining, images: ImagesRef, refit: bool = False
+    network: keras.Model,
+    blocks: tuple[str, ...],
+    settings: NetworkTraining,
+    images: ImagesRef,
+    refit: bool = False,
+    only: pd.DataFrame | None = None,
 ) -> TrainablePart:
     """The part of the network that `settings` train, thawed, with everything below it frozen.
 
-    `refit`: validation images are among the rows to train on. Raises `UsageError` if there are not enough blocks.
+    `refit`: validation images are among the rows to train on. `only`: with a cached trunk, the images to train on out
+    of those. Raises `UsageError` if there are not enough blocks.
     """
     splits, tuning = ("train", "validation") if refit else ("train",), settings.tuning
     if isinstance(tuning, FineTune):
@@ -62,10 +71,13 @@ def part_above_cut(
             views: dict[str, tuple[str, ...]] = {
                 split: settings.views if split in splits else ("identity",) for split in ("train", "validation")
             }
-            if found.lacks(images, views | extraction.UNTRAINED):  # extract stores them if it knows the cut
+            rows = _rows(images, splits) if only is None else only
+            needed = pd.concat([rows, _rows(images, ("validation",))]).drop_duplicates("key")
+            if found.lacks(images, views, needed):  # extract stores them if it knows the cut
                 engine = f"{found.engine.name}: {found.engine.reason}"
-                found.fill(images, views | extraction.UNTRAINED, "activations")
-            train = batches_of(images, splits, settings.views, found.table)
+                found.fill(images, views, "activations", needed)
+            labels = datasets.labels(rows, images.dataset.classes)
+            train = table_batches(rows, labels, found.table, settings.views)
             validation = batches_of(images, ("validation",), ("identity",), found.table)
             return TrainablePart(top, train, validation, (found.table.name,), engine)
     else:
@@ -102,6 +114,11 @@ def train(
         history = fit.fit(part.model, part.train, stop, plan, only=only, address=address)
     freezing.check_frozen(before, frozen)
     return Trained(history, len(frozen), found)
+
+
+def _rows(images: ImagesRef, parts: tuple[str, ...]) -> pd.DataFrame:
+    every = datasets.rows(images.dataset)
+    return every[every["split"].isin(parts)].reset_index(drop=True)
 
 
 def _live(images: ImagesRef, splits: tuple[str, ...], settings: NetworkTraining) -> Batches:

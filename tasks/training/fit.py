@@ -209,18 +209,19 @@ def _dataset(
 ) -> tf.data.Dataset:
     """Batches of (inputs, labels), read ahead of the training step; in a new order each pass if there is a seed.
 
-    With `balance` "weights" a third part is each row's weight, 1 on average. `over`: number of finished epochs, whose
-    orders are skipped.
+    With weights, or `balance` "weights", a third part is each row's weight, 1 on average. `over`: number of finished
+    epochs, whose orders are skipped.
     """
     import tensorflow as tf
 
     shape, labels = batches.read(np.arange(1)).shape[1:], batches.labels.astype(np.int64)
-    weights = balanced(labels)
+    weights = balanced(labels)[labels] if balance == "weights" else batches.weights
+    each = None if weights is None else weights.astype(np.float32)
 
     def load(positions: tf.Tensor) -> tuple[tf.Tensor, ...]:
         inputs = tf.ensure_shape(tf.numpy_function(batches.read, [positions], tf.float32), [None, *shape])
         targets = tf.gather(labels, positions)
-        return (inputs, targets, tf.gather(weights, targets)) if balance == "weights" else (inputs, targets)
+        return (inputs, targets) if each is None else (inputs, targets, tf.gather(each, positions))
 
     order = tf.data.Dataset.range(len(labels))
     if seed is not None:
