@@ -38,19 +38,42 @@ NAMES = {"name", "trainable", "dtype", "inbound_nodes", "input_layers", "output_
 
 
 def structure(model: keras.Model, apart: str = "") -> list[tuple[Any, ...]]:
-    """What each operation of the graph is, in order, with the shapes of its weights and who uses its output.
+    """What each operation is, from the output to the input, with the shapes of its weights and what it works on.
 
     Equal for networks that differ in names and values alone. `apart`: name of a layer whose width does not matter.
     """
     import keras
 
+    calls = _calls(model)
+    place = {call: at for at, call in enumerate(calls)}
     found = []
-    for operation, users in _uses(model):
+    for operation, node in calls:
         same = operation.name != apart
         config = _plain(operation.get_config()) if same and isinstance(operation, keras.Layer) else ""
         shapes = [tuple(weight.shape) for weight in getattr(operation, "weights", ()) if same]
-        found.append((type(operation).__name__, config, shapes, users))
+        history = [tensor._keras_history for tensor in operation._inbound_nodes[node].input_tensors]
+        sources = [(place[each.operation, each.node_index], each.tensor_index) for each in history]
+        found.append((type(operation).__name__, config, shapes, sources))
     return found
+
+
+def same_places(names: tuple[str, ...], ours: keras.Model, theirs: keras.Model) -> tuple[str, ...]:
+    """What the named layers of a network are called in another one of the same structure."""
+    pairs = zip(_calls(ours), _calls(theirs), strict=True)
+    called = {one.name: other.name for (one, _), (other, _) in pairs}
+    return tuple(called[name] for name in names)
+
+
+def _calls(model: keras.Model) -> list[tuple[keras.Operation, int]]:
+    """Each operation with the number of its node in the graph, from the output to the input, breadth first."""
+    found: dict[tuple[keras.Operation, int], None] = {}
+    waiting = [model.output]
+    for tensor in waiting:  # grows
+        history = tensor._keras_history
+        if (history.operation, history.node_index) not in found:
+            found[history.operation, history.node_index] = None
+            waiting += _sources(tensor)
+    return list(found)
 
 
 def _plain(config: Any) -> str:
@@ -139,12 +162,6 @@ def boundary(blocks: tuple[str, ...], last: int) -> str:
         most = f"expected at most {len(blocks) - 1}" if len(blocks) > 1 else "expected fine_tune.enabled = false"
         raise UsageError(f"fine_tune.blocks: {most} for this backbone, found {last}.")
     return blocks[-last - 1]
-
-
-def same_places(names: tuple[str, ...], ours: keras.Model, theirs: keras.Model) -> tuple[str, ...]:
-    """What the named layers of a network are called in another one of the same structure."""
-    called = {one.name: other.name for one, other in zip(ours.operations, theirs.operations, strict=True)}
-    return tuple(called[name] for name in names)
 
 
 def features_of(network: keras.Model) -> keras.KerasTensor | None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 #: Old images of each class that are replayed at least.
 REPLAYED = 8
-#: Rows that the weights of new classes are fitted on at most.
+#: Rows that the head's last layer is fitted on at most.
 ROWS = 2048
 #: Rungs from which no training goes on.
 APART = {
@@ -135,9 +135,8 @@ def _trained(
     groups = datasets.units(images.dataset, audited, "validation")
     old = datasets.rows(images.dataset, "validation")["label"].isin(start.classes).to_numpy()
     if (independent := clusters.number(groups[old], int(old.sum()))) < gates.LEAST:
-        raise Unfit(
-            f"its classes have {independent} independent validation images, {gates.LEAST} are needed to compare"
-        )
+        few = f"its classes have {independent} independent validation images"
+        raise Unfit(f"{few}, {gates.LEAST} are needed to compare")
     fit.seed_everything(training.seed)
     network = _widened(start, classes, settings)
     part, units = _part(network, start, images, audited, fresh, training)
@@ -208,7 +207,7 @@ def _fitted_in(
     classes: tuple[str, ...],
     training: NetworkTraining,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fit the weights of new classes; returns what champion and network say of the validation images, before training.
+    """Fit the head's last layer; returns what champion and network say of the validation images, before training.
 
     The champion's probabilities, float[n, classes], 0 for a class that it does not know; the network's logits.
     """
@@ -220,25 +219,25 @@ def _fitted_in(
     places = np.array(start.places(classes))
     seen = fit.predict(features, part.validation)
     champion = np.where(places < 0, 0, saving.softmax(start.head.predict(seen, verbose=0))[:, places])
-    if (places >= 0).all():
-        return champion, head.predict(seen, verbose=0)
     some = subsets.at_most(part.train.labels[:: len(training.views)], ROWS // len(training.views), training.seed)
     rows = subset(part.train, some, len(units))
     found = fit.predict(features, rows)
     logits = head.get_layer(heads.LOGITS)
     given = rows.weights if training.loss.balance == "none" else None
-    new = head_fitting.NewClasses(
+    wide = head_fitting.Widened(
         keras.Model(head.input, logits.input).predict(found, verbose=0),
         head.predict(found, verbose=0),
         rows.labels,
-        places < 0,
         fit.balanced(rows.labels)[rows.labels] if given is None else given,
         np.repeat(units[some], len(training.views)),
     )
-    values = logits.get_weights()
-    for value, own in zip(values, new.fitted() if logits.use_bias else (new.directions(),), strict=True):
-        value[..., places < 0] = own
-    logits.set_weights(values)
+    if logits.use_bias:
+        pairs = zip(logits.get_weights(), wide.correction(), strict=True)
+        logits.set_weights([value + more for value, more in pairs])
+    elif (places < 0).any():
+        (directions,) = logits.get_weights()
+        directions[:, places < 0] = wide.directions(places < 0)
+        logits.set_weights([directions])
     return champion, head.predict(seen, verbose=0)
 
 

@@ -112,3 +112,17 @@ def test_having_tried_many_variants_does_not_flatter_the_best():
     flattered, honest = np.mean(gained, axis=0)
     assert flattered > 0.55
     assert abs(honest - 0.5) < 0.03
+
+
+def test_old_classes_are_judged_together_and_each_alone():
+    labels = np.repeat(np.arange(3), 40)
+    old, new = np.eye(3)[labels], np.eye(3)[labels]
+    assert model_choice.on_old_classes(labels, (new, old), "abc")[1] == ""
+    new[:12] = np.eye(3)[1]  # 30 % of class a
+    gain, worse = model_choice.on_old_classes(labels, (new, old), "abc")
+    assert gain.value == -0.1
+    assert "all of them -10.00%" in worse and "a -30.00%" in worse and "b " not in worse
+    assert model_choice.on_old_classes(labels, (old, new), "abc")[1] == ""
+    # Twelve photos of one group are one.
+    groups = np.r_[np.zeros(12, int), np.arange(1, 109)]
+    assert model_choice.on_old_classes(labels, (new, old), "abc", groups)[1] == ""
