@@ -28,8 +28,8 @@ from tasks.training import fine_tuning, fit, head_fitting, saving
 if TYPE_CHECKING:
     import keras
 
-#: Old images of each class that are replayed at least.
-REPLAYED = 8
+#: Old images that are replayed at least, of all classes and of each.
+REPLAYED, OF_EACH = 1000, 25
 #: Rows that the head's last layer is fitted on at most.
 ROWS = 2048
 #: Rungs from which no training goes on.
@@ -189,7 +189,7 @@ def _part(
     rows = datasets.rows(images.dataset)
     labels = datasets.labels(rows, images.dataset.classes)
     old = np.flatnonzero((rows["split"] == "train").to_numpy() & ~fresh)
-    again = old[subsets.replayed(labels[old], int(fresh.sum()), REPLAYED, training.seed)]
+    again = old[subsets.replayed(labels[old], max(int(fresh.sum()), REPLAYED), OF_EACH, training.seed)]
     stands = np.bincount(labels[old]) / np.maximum(np.bincount(labels[again]), 1)
     weights = np.ones(len(rows))
     weights[again] = stands[labels[again]]
