@@ -35,7 +35,8 @@ from tasks.stages.release.register import register
 def train(recipe: Recipe, repeat: bool = False) -> Outcome:
     """Run one recipe; stages whose inputs have not changed are taken from the cache.
 
-    `repeat`: what a search chose for the newest version is chosen again, while that holds.
+    `repeat`: what a search chose for the newest version is chosen again, while that holds, and training that goes on
+    from the champion is a rung of the ladder.
     """
     r, started = recipe, time.perf_counter()
     backend.use(r.backend)
@@ -50,7 +51,7 @@ def train(recipe: Recipe, repeat: bool = False) -> Outcome:
         r, tuned = with_head(r, images)
         features = extracted(r, images)
         audited = audit(images, features, r.audit, r.name, r.seed)
-        ladder = climb(images, features, audited, r, started)
+        ladder = climb(images, features, audited, r, started, repeat)
         agreement = reviewed(r, ranking, images, ladder)
         model = refitted(images, features, r, ladder)
         transfer_check = check_transfer.labelled("transfer_check")

@@ -6,7 +6,7 @@ from functools import cache, partial
 
 from flows.parts.extraction import extracted
 from tasks.networks import heads
-from tasks.records import AuditRef, FeaturesRef, ImagesRef, LadderRef, ModelRef, digest
+from tasks.records import AuditRef, FeaturesRef, ImagesRef, LadderRef, ModelRef, WarmRef, digest
 from tasks.services.orchestration.stage import Stage
 from tasks.settings import TUNED, Recipe
 from tasks.stages.data.ingest import ingest
@@ -17,6 +17,7 @@ from tasks.stages.models.fine_tune import fine_tune
 from tasks.stages.models.interpolate import interpolate
 from tasks.stages.models.soup import soup
 from tasks.stages.models.train_head import train_head
+from tasks.stages.models.warm_start import warm_start
 from tasks.training import soups
 
 #: Rungs that are named after their stage in MLflow and Prefect.
@@ -25,14 +26,16 @@ OWN = ("head", "blocks", "interpolated", "souped", "distilled", "averaged")
 KNN_IMAGES = 20_000
 
 
-def climb(images: ImagesRef, features: FeaturesRef, audited: AuditRef, recipe: Recipe, started: float) -> LadderRef:
+def climb(
+    images: ImagesRef, features: FeaturesRef, audited: AuditRef, recipe: Recipe, started: float, repeat: bool = False
+) -> LadderRef:
     """Train the recipe's rungs within its time limit, and choose one.
 
-    `started`: start of the run, by `time.perf_counter()`.
+    `started`: start of the run, by `time.perf_counter()`. `repeat`: a warm start from the champion is a rung too.
     """
     rungs: dict[str, ModelRef] = {}
-    reason = f"the recipe stops at {recipe.ladder.stop_at}"
-    for rung, step in _steps(images, features, audited, recipe, rungs):
+    reason, note = f"the recipe stops at {recipe.ladder.stop_at}", ""
+    for rung, step in _steps(images, features, audited, recipe, rungs, repeat):
         minutes, most = (time.perf_counter() - started) / 60, recipe.ladder.max_minutes
         needed = recipe.tuning(rung).tuning.minutes if rung in TUNED else 0.0
         if rungs and 0 < most < minutes + needed:
@@ -41,9 +44,18 @@ def climb(images: ImagesRef, features: FeaturesRef, audited: AuditRef, recipe: R
                 break
             reason += f" before {rung}, which may take {needed:.1f}"
             continue
-        rungs[rung] = step()
-    by_cost = tuple(sorted(rungs.values(), key=lambda each: recipe.rungs.index(each.rung)))
-    return choose(images.dataset, audited, by_cost, recipe.ladder, reason, recipe.seed)
+        made = step()
+        model = made.model if isinstance(made, WarmRef) else made
+        note += f". {made.reason}" if isinstance(made, WarmRef) else ""
+        if model:
+            rungs[rung] = model
+    else:
+        if "warm" in rungs and any(rung in TUNED for rung in recipe.rungs) and not _last_tuned(rungs):
+            reason = "the warm start is not surely worse than the rungs before it"
+    reason += note
+    by_cost = [*recipe.heads, "warm", *recipe.rungs]
+    found = tuple(sorted(rungs.values(), key=lambda each: by_cost.index(each.rung)))
+    return choose(images.dataset, audited, found, recipe.ladder, reason, recipe.seed)
 
 
 def refitted(images: ImagesRef, features: FeaturesRef, recipe: Recipe, ladder: LadderRef) -> ModelRef:
@@ -75,16 +87,24 @@ def refitted(images: ImagesRef, features: FeaturesRef, recipe: Recipe, ladder: L
 
 
 def _steps(
-    images: ImagesRef, features: FeaturesRef, audited: AuditRef, r: Recipe, rungs: dict[str, ModelRef]
-) -> Iterator[tuple[str, Callable[[], ModelRef]]]:
+    images: ImagesRef,
+    features: FeaturesRef,
+    audited: AuditRef,
+    r: Recipe,
+    rungs: dict[str, ModelRef],
+    repeat: bool = False,
+) -> Iterator[tuple[str, Callable[[], ModelRef | WarmRef]]]:
     """Name of each of the recipe's rungs, and a function that trains it once those before exist."""
     for rung, head in r.heads.items():
         repeated = rung != "head" and "head" in r.rungs and heads.alike(head, r.head)
         crowded = rung == "knn" and images.dataset.counts["train"] > KNN_IMAGES
         if rung in r.rungs and not repeated and not crowded:
             yield rung, partial(_head, images, features, r, rung, audited=audited)
-    for rung in ("blocks", "whole"):
-        if rung in r.rungs:
+    if repeat and r.ladder.warm != "never" and "blocks" in r.rungs:
+        yield "warm", lambda: warm_start(images, rungs["head"], audited, r.warm_start)
+    enough = r.ladder.warm == "first" and "warm" in rungs and _enough(images, audited, r, rungs)
+    for rung in TUNED:
+        if rung in r.rungs and not enough:
             yield rung, partial(_tuned, images, rungs["head"], r, rung)
     last = _last_tuned(rungs)
     if "interpolated" in r.rungs and last:
@@ -103,6 +123,13 @@ def _steps(
         yield "averaged", lambda: _averaged(images, _repeated(images, best, r, lambda: rungs["head"]), r)
         if "distilled" in r.rungs:
             yield "distilled", lambda: _distilled(images, rungs["head"], rungs["averaged"], r)
+
+
+def _enough(images: ImagesRef, audited: AuditRef, r: Recipe, rungs: dict[str, ModelRef]) -> bool:
+    """Whether the warm start is not surely worse than the rungs on the frozen network."""
+    so_far = choose.labelled("choose_warm_start")
+    found = so_far(images.dataset, audited, tuple(rungs.values()), r.ladder, "the warm start", r.seed)
+    return any(score.rung == "warm" and score.gap_interval[0] <= 0 for score in found.scores)
 
 
 def _head(
@@ -195,7 +222,7 @@ def _repeated(
     again = before[rung] if before else None
     seeds = range(1, r.ladder.seeds) if rung in TUNED else ()
     trainings = [_tuned(images, head(), r, rung, again, number, f"_{number + 1}") for number in seeds]
-    if rung in ("interpolated", "souped"):
+    if rung in ("warm", "interpolated", "souped"):
         rung = _last_tuned(r.rungs)
     others = [r.model_copy(update={"backbone": each}) for each in r.backbones_of("averaged")[1:]]
     elsewhere = [_elsewhere(images, o, rung, f"_backbone_{n}", before is not None) for n, o in enumerate(others, 2)]

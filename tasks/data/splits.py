@@ -142,6 +142,20 @@ def unseen(rows: pd.DataFrame, unit: np.ndarray, earlier: pd.DataFrame | None, p
     return (rows["split"] == part).to_numpy() & ~np.isin(unit, unit[seen.to_numpy()])
 
 
+def leaks(rows: pd.DataFrame, earlier: pd.DataFrame, seen: pd.Series) -> int:
+    """How many rows of (key, group, split) a network that goes on from an earlier model's may not be judged by.
+
+    Validation images that the model was trained on, and others that it was trained or steered on. `earlier`: the
+    (key, group, split) of its images; `seen`: the split by key of these and of those of the models before it.
+    """
+    known = rows["key"].map(seen)
+    for part in STEERED:
+        of_part = earlier.loc[earlier["split"] == part, "group"].dropna()
+        known = known.mask(rows["group"].isin(of_part) & (known != "train"), part)
+    judges = rows["split"] != "train"
+    return int((judges & ((known == "train") | ((known == "validation") & (rows["split"] != "validation")))).sum())
+
+
 def _free(rows: pd.DataFrame) -> pd.Series:
     """Whether the source has not given the row to validation or test."""
     return ~rows["split"].isin(ORDER[1:])

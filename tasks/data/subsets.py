@@ -32,6 +32,11 @@ def at_most(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
     return rows(labels, Part(share=min(1.0, most / len(labels))), seed)
 
 
+def replayed(labels: np.ndarray, most: int, least: int, seed: int) -> np.ndarray:
+    """Ascending positions of about `most` rows, as many of each class as there are, but `least` or more of each."""
+    return rows(labels, Part(per_class=max(least, -(-most // len(np.unique(labels))))), seed)
+
+
 def parts(shares: Sequence[float], per_class: Sequence[int], counts: Sequence[int]) -> dict[int, Part]:
     """Parts of classes of `counts` images by their number of images, ascending; one part for each number."""
     every = [Part(share=share) for share in shares] + [Part(per_class=count) for count in per_class]

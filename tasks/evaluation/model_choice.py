@@ -23,10 +23,13 @@ import numpy as np
 from tasks.evaluation import calibration
 from tasks.evaluation.statistics import bootstrap, clusters, paired, resampled
 from tasks.evaluation.statistics.clusters import Evidence
+from tasks.records import Gain
 
 #: Parts of the groups, each with a temperature that is fitted on the others.
 PARTS = 5
 DRAWS = 10_000
+#: Of both ends of the interval of a difference between two models.
+LEVEL = 0.05
 #: The mean variance of a model's gaps counts as that of so many more groups.
 PRIOR = 4
 
@@ -152,6 +155,27 @@ def front(values: np.ndarray) -> np.ndarray:
     no_worse = (values[:, None] >= values[None]).all(axis=2)
     better = (values[:, None] > values[None]).any(axis=2)
     return np.asarray(~np.isnan(values).any(axis=1) & ~(no_worse & better).any(axis=0))
+
+
+def on_old_classes(
+    labels: np.ndarray, models: tuple[np.ndarray, np.ndarray], names: Sequence[str], groups: np.ndarray | None = None
+) -> tuple[Gain, str]:
+    """The gain in accuracy of a new model over an old one on rows of classes that both know, and what is surely worse.
+
+    The latter is "" if nothing is: neither all rows together, nor, corrected for their number (Bonferroni), a class.
+    `labels`: int[n]; `models`: float[n, classes] of the new and the old one; `names`: of the classes.
+    """
+    gains = paired.gains(labels, *models)
+    found = paired.shares(gains, LEVEL, groups)
+    parts = {"all of them": (np.ones(len(labels), bool), LEVEL)}
+    known = np.unique(labels)
+    parts |= {names[at]: (labels == at, LEVEL / len(known)) for at in known}
+    worse = []
+    for name, (rows, level) in parts.items():
+        part = paired.shares(gains[rows], level, None if groups is None else groups[rows])
+        if part.high < 0:
+            worse.append(f"{name} {part.value:+.2%} ({part.low:+.2%} to {part.high:+.2%})")
+    return Gain(found.value, found.low, found.high), ", ".join(worse)
 
 
 def _behind(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,11 +31,13 @@ class Batches:
     #: Mixes the rows of a batch with each other: inputs and shares of the classes, float32, to the same. Labels are
     #: shares then.
     mix: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None
+    #: float[n]: each row's weight in training, 1 on average; None: all weigh the same.
+    weights: np.ndarray | None = None
 
     def in_memory(self) -> Batches:
         """The same rows, read once."""
         inputs = self.everything()
-        return Batches(lambda positions: inputs[positions], self.labels)
+        return Batches(lambda positions: inputs[positions], self.labels, weights=self.weights)
 
     def everything(self) -> np.ndarray:
         """The inputs of all rows, float32."""
@@ -88,7 +90,7 @@ def jittered(batches: Batches, views: tuple[str, ...], strength: float, seed: in
         turned = np.stack([view(image, name) for image, name in zip(pixels, names, strict=True)])
         return ((turned - 127.5) * contrast + 127.5 * brightness).clip(0, 255).astype(np.float32)
 
-    return Batches(changed, batches.labels, random)
+    return replace(batches, read=changed, random=random)
 
 
 def subset(batches: Batches, chosen: np.ndarray, images: int) -> Batches:
@@ -98,7 +100,7 @@ def subset(batches: Batches, chosen: np.ndarray, images: int) -> Batches:
 
 
 def joined(first: Batches, second: Batches) -> Batches:
-    """The rows of both, one after the other; their labels are of one kind."""
+    """The rows of both, one after the other; their labels are of one kind, and they have no weights."""
     count = len(first.labels)
 
     def read(positions: np.ndarray) -> np.ndarray:
@@ -108,7 +110,7 @@ def joined(first: Batches, second: Batches) -> Batches:
         found[early], found[~early] = ours, theirs
         return found
 
-    return Batches(read, np.concatenate([first.labels, second.labels]), first.random, first.mix)
+    return replace(first, read=read, labels=np.concatenate([first.labels, second.labels]))
 
 
 def repeated(batches: Batches, least: int) -> Batches:
@@ -118,4 +120,7 @@ def repeated(batches: Batches, least: int) -> Batches:
 
 
 def _taken(batches: Batches, positions: np.ndarray) -> Batches:
-    return Batches(lambda at: batches.read(positions[at]), batches.labels[positions], batches.random, batches.mix)
+    weights = None if batches.weights is None else batches.weights[positions]
+    return replace(
+        batches, read=lambda at: batches.read(positions[at]), labels=batches.labels[positions], weights=weights
+    )

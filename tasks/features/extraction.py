@@ -56,9 +56,10 @@ class Frozen:
         """The engine, the same each time."""
         return self.started()
 
-    def lacks(self, images: ImagesRef, views: Views) -> bool:
+    def lacks(self, images: ImagesRef, views: Views, rows: pd.DataFrame | None = None) -> bool:
         """Whether `fill` would have anything to compute."""
-        return not tables.missing(self.table, datasets.rows(images.dataset), views)[0].empty
+        every = datasets.rows(images.dataset) if rows is None else rows
+        return not tables.missing(self.table, every, views)[0].empty
 
     def fill(
         self,

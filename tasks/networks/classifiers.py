@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tasks.networks import cutting
+
 if TYPE_CHECKING:
     import keras
 
@@ -22,6 +24,20 @@ def to_logits(network: keras.Model) -> keras.Model:
     import keras
 
     return keras.Model(network.input, network.get_layer("probabilities").input, name="to_logits")
+
+
+def uncalibrated(version: keras.Model) -> keras.Model:
+    """The classifier in a version's network, which also has a temperature and novelty, on the same variables."""
+    import keras
+
+    return keras.Model(version.input, version.get_layer("probabilities").output, name="classifier")
+
+
+def below_head(network: keras.Model) -> keras.Model:
+    """The network up to the input of its head, on the same variables."""
+    import keras
+
+    return keras.Model(network.input, cutting.features_of(network), name="features")
 
 
 def answers(network: keras.Model, feature_shape: tuple[int, ...]) -> keras.Model:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,60 @@ def block_ends(model: keras.Model, levels: set[str]) -> list[str]:
             weights = False
         farthest = max([farthest, *users])
     return found
+
+
+#: Parts of a layer's configuration that do not change what it computes, or that name other layers.
+NAMES = {"name", "trainable", "dtype", "inbound_nodes", "input_layers", "output_layers", "build_config", "module"}
+
+
+def structure(model: keras.Model, apart: str = "") -> list[tuple[Any, ...]]:
+    """What each operation is, from the output to the input, with the shapes of its weights and what it works on.
+
+    Equal for networks that differ in names and values alone. `apart`: name of a layer whose width does not matter.
+    """
+    import keras
+
+    calls = _calls(model)
+    place = {call: at for at, call in enumerate(calls)}
+    found = []
+    for operation, node in calls:
+        same = operation.name != apart
+        config = _plain(operation.get_config()) if same and isinstance(operation, keras.Layer) else ""
+        shapes = [tuple(weight.shape) for weight in getattr(operation, "weights", ()) if same]
+        history = [tensor._keras_history for tensor in operation._inbound_nodes[node].input_tensors]
+        sources = [(place[each.operation, each.node_index], each.tensor_index) for each in history]
+        found.append((type(operation).__name__, config, shapes, sources))
+    return found
+
+
+def same_places(names: tuple[str, ...], ours: keras.Model, theirs: keras.Model) -> tuple[str, ...]:
+    """What the named layers of a network are called in another one of the same structure."""
+    pairs = zip(_calls(ours), _calls(theirs), strict=True)
+    called = {one.name: other.name for (one, _), (other, _) in pairs}
+    return tuple(called[name] for name in names)
+
+
+def _calls(model: keras.Model) -> list[tuple[keras.Operation, int]]:
+    """Each operation with the number of its node in the graph, from the output to the input, breadth first."""
+    found: dict[tuple[keras.Operation, int], None] = {}
+    waiting = [model.output]
+    for tensor in waiting:  # grows
+        history = tensor._keras_history
+        if (history.operation, history.node_index) not in found:
+            found[history.operation, history.node_index] = None
+            waiting += _sources(tensor)
+    return list(found)
+
+
+def _plain(config: Any) -> str:
+    """A layer's configuration as text, without names; a tuple is a list, as in a file."""
+
+    def without(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: without(each) for key, each in value.items() if key not in NAMES}
+        return [without(each) for each in value] if isinstance(value, list | tuple) else value
+
+    return json.dumps(without(config), sort_keys=True, default=str)
 
 
 def _uses(model: keras.Model) -> list[tuple[Any, list[int]]]:

@@ -21,7 +21,17 @@ from tasks.records.evaluation import (
     TimeSample,
 )
 from tasks.records.features import AgreementRef, FeaturesRef, Predicted, RankedBackbone, RankingRef, TransferRef
-from tasks.records.models import LadderRef, ModelCost, ModelRef, ModelScores, Origin, RungScore, TrainingLog, TunedRef
+from tasks.records.models import (
+    LadderRef,
+    ModelCost,
+    ModelRef,
+    ModelScores,
+    Origin,
+    RungScore,
+    TrainingLog,
+    TunedRef,
+    WarmRef,
+)
 from tasks.records.outcome import Findings, Outcome, Retraining
 from tasks.records.release import LedgerEntry, PageRef, ScoresRef, VersionRef
 from tasks.records.retraining import Accuracy, AssessmentRef, ChangesRef, Drift
@@ -87,5 +97,6 @@ __all__ = [
     "TunedRef",
     "Verdict",
     "VersionRef",
+    "WarmRef",
     "digest",
 ]

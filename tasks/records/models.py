@@ -6,7 +6,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from tasks.records.base import Record
+from tasks.records.base import Gain, Record
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ class Origin:
     soup: tuple[int, ...] = ()
     #: The rungs whose predictions are averaged, if any.
     averages: tuple[str, ...] = ()
+    #: The version whose network training went on from; empty if it was the pretrained one.
+    started_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,31 @@ class ModelRef(Record):
             }
             | (dataclasses.asdict(self.cost) if self.cost else {})
         )
+
+
+@dataclass(frozen=True)
+class WarmRef(Record):
+    """A network that was trained on from the champion's, or the reason why there is none."""
+
+    digest: str
+    #: The champion's version; empty if there is none to go on from.
+    version: str
+    #: A sentence, without a full stop.
+    reason: str
+    model: ModelRef | None = None
+    #: How much more accurate it is than the champion on the validation images of the champion's classes.
+    gain: Gain | None = None
+
+    @property
+    @override
+    def numbers(self) -> dict[str, float]:
+        gain = {"old_classes_gain": self.gain.value} if self.gain else {}
+        return gain | (self.model.numbers if self.model else {})
+
+    @property
+    @override
+    def files(self) -> tuple[str, ...]:
+        return self.model.files if self.model else ()
 
 
 @dataclass(frozen=True)

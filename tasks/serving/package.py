@@ -56,14 +56,24 @@ def write(folder: Path, network: Path, classes: tuple[str, ...], images: Images,
     (folder / SPEC).write_text(json.dumps(asdict(spec), indent=1), encoding="utf-8")
 
 
+def network(folder: Path) -> tuple[keras.Model | None, Spec]:
+    """The network that `write` wrote and the spec; no network if it is a SavedModel."""
+    file = folder / "network.keras"
+    return files.load(file) if file.is_file() else None, _spec(folder)
+
+
 def read(folder: Path) -> Served:
     """What `write` wrote."""
     import tensorflow as tf
 
-    network = folder / "network"
+    graph = folder / "network"
     return Served(
-        files.load(network if network.is_dir() else folder / "network.keras"),
+        files.load(graph if graph.is_dir() else folder / "network.keras"),
         tf.saved_model.load(str(folder / "decoder")),
-        Spec(**json.loads((folder / SPEC).read_text(encoding="utf-8"))),
-        network.is_dir(),
+        _spec(folder),
+        graph.is_dir(),
     )
+
+
+def _spec(folder: Path) -> Spec:
+    return Spec(**json.loads((folder / SPEC).read_text(encoding="utf-8")))

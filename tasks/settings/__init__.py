@@ -22,6 +22,7 @@ from tasks.settings.models import (
     Training,
     Tune,
     Tuning,
+    WarmStart,
     Whole,
 )
 from tasks.settings.recipe import Observe, Recipe
@@ -78,6 +79,7 @@ __all__ = [
     "Tuning",
     "Validation",
     "View",
+    "WarmStart",
     "Whole",
     "budget",
     "check",

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from tasks.settings.base import Settings, Share, StageSettings
-from tasks.settings.data import Source, View
+from tasks.settings.data import Images, Source, View
 from tasks.settings.features import Backbone, Candidate, Extract
 
 
@@ -154,6 +154,15 @@ class FineTune(Tuning):
             raise ValueError('jitter and augment change pixels at random, which needs trunk = "live"')
         return self
 
+    @property
+    def brief(self) -> "FineTune":
+        """For a network that has been trained so before: a third of the epochs, at half the learning rate."""
+        usual = FineTune().learning_rate if self.learning_rate == "find" else self.learning_rate
+        assert usual != "find"
+        update = {"epochs": max(1, self.epochs // 3), "learning_rate": usual / 2, "trunk": "cached", "jitter": 0.0}
+        update |= {"augment": Augment()}
+        return self.model_copy(update=update)
+
 
 class Whole(Tuning):
     """Training of the whole network after the head, from pixels; batch normalisation is unchanged."""
@@ -250,10 +259,23 @@ class Ladder(Settings):
         "", description="Ship this rung in any case; empty: the cheapest that no other one is certainly better than"
     )
     refit: bool = Field(False, description="Train the chosen rung again, on the validation images too")
+    warm: Literal["beside", "first", "never"] = Field(
+        "beside",
+        description="In `headstart retrain`, where the champion was fine-tuned: also try a short training that goes on "
+        "from it, on the new images and as many old ones, with classes added or removed. `beside`: as one more rung; "
+        "`first`: `blocks`, `whole` and weights in between are left out unless it is surely worse than `head`; `never`",
+    )
 
     def turns(self, counts: dict[str, int]) -> int:
         """Folds of cross-fitting for a data set with this number of images in each split; 0: none."""
         return FOLDS if counts["train"] + counts["validation"] < self.folds_below else 0
+
+    @model_validator(mode="after")
+    def ships_what_is_not_left_out(self) -> "Ladder":
+        """A rung that a warm start may replace cannot be the one to ship."""
+        if self.warm == "first" and self.ship in (*TUNED, "interpolated"):
+            raise ValueError(f"warm = 'first' may leave out the rung that ship = {self.ship!r} names; use 'beside'")
+        return self
 
     @model_validator(mode="after")
     def goes_up(self) -> "Ladder":
@@ -292,6 +314,18 @@ class NetworkTraining(StageSettings):
         if not isinstance(self.tuning, Whole):
             return self
         return self.model_copy(update={"tuning": self.tuning.model_copy(update={"lora_rank": 0})})
+
+
+class WarmStart(StageSettings):
+    """What training that goes on from the champion reads."""
+
+    #: Name of the registered model.
+    model: str
+    images: Images
+    head: Head
+    training: NetworkTraining
+    #: Whether the recipe trains on validation images too.
+    refit: bool
 
 
 class ScratchTraining(StageSettings):

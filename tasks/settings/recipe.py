@@ -21,6 +21,7 @@ from tasks.settings.models import (
     NetworkTraining,
     Rung,
     Tune,
+    WarmStart,
     Whole,
 )
 from tasks.settings.release import Promotion, Release
@@ -139,6 +140,17 @@ class Recipe(Settings):
         return self.model_copy(update={table: changed})
 
     @property
+    def warm_start(self) -> WarmStart:
+        """What training that goes on from the champion reads."""
+        return WarmStart(
+            model=self.name,
+            images=self.images,
+            head=self.head,
+            training=self.tuning("blocks").model_copy(update={"tuning": self.fine_tune.brief}),
+            refit=self.ladder.refit,
+        )
+
+    @property
     def search(self) -> HeadSearch:
         """What the search for a head reads."""
         return HeadSearch(
@@ -158,6 +170,7 @@ class Recipe(Settings):
             backbones=self.backbones_of(rung),
             promotion=self.promotion,
             search=search,
+            refit=self.ladder.refit,
         )
 
     @property

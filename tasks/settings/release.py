@@ -36,3 +36,5 @@ class Release(StageSettings):
     promotion: Promotion
     #: What the version remembers of the search for its features; empty without one.
     search: str = ""
+    #: Whether the model was trained on the validation images too.
+    refit: bool = False

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
+from tasks.data import datasets
 from tasks.features import extraction
 from tasks.features.augmentation import augmented
 from tasks.features.batches import Batches, batches_of, jittered, joined, pixel_batches, table_batches
@@ -58,12 +60,14 @@ def part_above_cut(
     settings: NetworkTraining,
     images: ImagesRef,
     refit: bool = False,
+    only: pd.DataFrame | None = None,
     further: pd.DataFrame | None = None,
 ) -> TrainablePart:
     """The part of the network that `settings` train, thawed, with everything below it frozen.
 
-    `refit`: validation images are among the rows to train on. `further`: photos that follow them, whose labels are 0
-    here. Raises `UsageError` if there are not enough blocks.
+    `refit`: validation images are among the rows to train on. `only`: with a cached trunk, the images to train on out
+    of those. `further`: photos that follow them, whose labels are 0 here. Raises `UsageError` if there are not enough
+    blocks.
     """
     splits, tuning = ("train", "validation") if refit else ("train",), settings.tuning
     if isinstance(tuning, FineTune):
@@ -76,10 +80,13 @@ def part_above_cut(
             needed: dict[str, tuple[str, ...]] = {
                 split: settings.views if split in splits else ("identity",) for split in ("train", "validation")
             }
-            if found.lacks(images, needed | extraction.UNTRAINED):  # extract stores them if it knows the cut
+            rows = _rows(images, splits) if only is None else only
+            seen = pd.concat([rows, _rows(images, ("validation",))]).drop_duplicates("key")
+            if found.lacks(images, needed, seen):  # extract stores them if it knows the cut
                 engine = f"{found.engine.name}: {found.engine.reason}"
-                found.fill(images, needed | extraction.UNTRAINED, "activations")
-            train = batches_of(images, splits, settings.views, found.table)
+                found.fill(images, needed, "activations", seen)
+            labels = datasets.labels(rows, images.dataset.classes)
+            train = table_batches(rows, labels, found.table, settings.views)
             if further is not None:
                 found.fill(images, {"train": settings.views}, "activations", further)
                 train = joined(train, table_batches(further, _none(further), found.table, settings.views))
@@ -146,3 +153,8 @@ def _updates(tuning: FineTune | Whole) -> bool:
 
 def _none(rows: pd.DataFrame) -> np.ndarray:
     return np.zeros(len(rows), np.int64)
+
+
+def _rows(images: ImagesRef, parts: tuple[str, ...]) -> pd.DataFrame:
+    every = datasets.rows(images.dataset)
+    return every[every["split"].isin(parts)].reset_index(drop=True)

@@ -210,14 +210,16 @@ def _dataset(
 ) -> tf.data.Dataset:
     """Batches of (inputs, labels), read ahead of the training step; in a new order each pass if there is a seed.
 
-    With `balance` "weights" a third part is each row's weight, 1 on average. `over`: number of finished epochs, whose
-    orders are skipped.
+    With weights, or `balance` "weights", a third part is each row's weight, 1 on average. `over`: number of finished
+    epochs, whose orders are skipped.
     """
     import tensorflow as tf
 
     shape, shares = batches.read(np.arange(1)).shape[1:], batches.labels.ndim == 2
     labels = (batches.labels.argmax(axis=1) if shares else batches.labels).astype(np.int64)
-    weights, said = balanced(labels), batches.labels.astype(np.float32) if shares else labels
+    said = batches.labels.astype(np.float32) if shares else labels
+    weights = balanced(labels)[labels] if balance == "weights" else batches.weights
+    each = None if weights is None else weights.astype(np.float32)
 
     def read(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         inputs = batches.read(positions)
@@ -226,9 +228,7 @@ def _dataset(
     def load(positions: tf.Tensor) -> tuple[tf.Tensor, ...]:
         inputs, targets = tf.numpy_function(read, [positions], (tf.float32, said.dtype))
         inputs, targets = tf.ensure_shape(inputs, [None, *shape]), tf.ensure_shape(targets, [None, *said.shape[1:]])
-        if balance != "weights":
-            return inputs, targets
-        return inputs, targets, tf.gather(weights, tf.gather(labels, positions))
+        return (inputs, targets) if each is None else (inputs, targets, tf.gather(each, positions))
 
     order = tf.data.Dataset.range(len(labels))
     if seed is not None:

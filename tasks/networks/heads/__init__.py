@@ -10,7 +10,7 @@ without it is tried with the options that it has.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,23 @@ def alike(one: Head, other: Head) -> bool:
     """Whether two settings give the same head: for one that is fitted at once, how to train does not matter."""
     same = (one.kind, one.options) == (other.kind, other.options)
     return one == other or (same and at_once(one))
+
+
+#: Name of the layer that gives each class its logit; in most heads a `Dense`.
+LOGITS = "logits"
+
+
+def widen(head: keras.Model, before: keras.Model, places: Sequence[int]) -> None:
+    """Give a head the weights of one like it that knows other classes.
+
+    `places`: of each of its classes among those before; -1 for a new one, whose weights are 0.
+    """
+    for layer, other in zip(head.layers, before.layers, strict=True):
+        if layer.name != LOGITS:
+            layer.set_weights(other.get_weights())
+    new = np.array(places) < 0
+    weights = [np.where(new, 0, value[..., places]) for value in before.get_layer(LOGITS).get_weights()]
+    head.get_layer(LOGITS).set_weights(weights)
 
 
 def flat_input(feature_shape: tuple[int, ...]) -> tuple[keras.KerasTensor, keras.KerasTensor]:

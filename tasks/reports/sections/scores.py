@@ -14,6 +14,7 @@ RUNGS = {
     "knn": "Nearest neighbours on the frozen network",
     "probe": "A linear head on the frozen network",
     "head": "The recipe's head on the frozen network",
+    "warm": "The champion, trained on for new images and classes",
     "blocks": "The network with its last blocks fine-tuned",
     "whole": "The network fine-tuned as a whole",
     "interpolated": "Weights between the frozen and the fine-tuned network",

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,10 @@ import pandas as pd
 from tasks.data.images.bounded import bounded
 from tasks.runtime.errors import DataError, UsageError
 from tasks.services.registry import verification, versions
+from tasks.serving import package
+
+if TYPE_CHECKING:
+    import keras
 
 
 @contextmanager
@@ -21,6 +25,15 @@ def opened(name: str, version: str) -> Iterator[Any]:
 
     with verification.opened(name, version, versions.seal(name, version)) as folder:
         yield mlflow.pyfunc.load_model(str(folder))
+
+
+def network(name: str, version: str) -> "tuple[keras.Model | None, package.Spec]":
+    """A version's network, with its calibration, and its spec; no network if that is a SavedModel.
+
+    Raises `DataError` if a file is not as it was registered.
+    """
+    with verification.opened(name, version, versions.seal(name, version)) as folder:
+        return package.network(verification.served(folder))
 
 
 def predict(model: Any, images: Iterable[bytes], batch: int = 256) -> Iterator[pd.DataFrame]:

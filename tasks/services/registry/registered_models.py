@@ -15,6 +15,8 @@ Entity = TypeVar("Entity")
 
 CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
 ALIASES = (CHALLENGER, CHAMPION, PREVIOUS)
+#: Tag of a version: digest of the data set that it was made from.
+DATA = "headstart.data"
 
 
 def known(name: str) -> bool:
@@ -136,6 +138,17 @@ def opponent(name: str, digest: str) -> str:
     if champion is None:
         return ""
     return champion.tags.get("headstart.opponent", "") if _is(champion, digest) else str(champion.version)
+
+
+def forerunner(name: str, data: str) -> str:
+    """The version that a training on the data set with this digest may go on from; "" if there is none.
+
+    It is the champion, or what that replaced if it was made from the same data: a repeated run begins at the same one.
+    """
+    champion = alias(name, CHAMPION)
+    if champion is None:
+        return ""
+    return champion.tags.get("headstart.opponent", "") if champion.tags.get(DATA) == data else str(champion.version)
 
 
 def is_champion(name: str, digest: str) -> bool:

@@ -29,6 +29,8 @@ SPLITS = "splits.parquet"
 FRESH = "headstart.fresh_test_set"
 #: Tag of a version: what was chosen for it, and when that is chosen again.
 SEARCH = "headstart.search"
+#: Others: whether it was trained on validation images too, and the version that its training went on from.
+REFIT, STARTED_FROM = "headstart.refit", "headstart.started_from"
 FINGERPRINT, NOTE = "headstart.fingerprint", "headstart.note"
 
 
@@ -77,6 +79,15 @@ def data_of(name: str, version: str) -> pd.DataFrame | None:
     None if that is not known.
     """
     return tracking.table(version_of(name, version).run_id, DATA)
+
+
+def seen_by(name: str, version: str) -> pd.Series | None:
+    """The split, by key, of every image that a version or one before it was made from, as `register` remembers it.
+
+    None if that is not known.
+    """
+    data = tracking.table(version_of(name, version).run_id, SPLITS)
+    return None if data is None else data.drop_duplicates("key").set_index("key")["split"]
 
 
 def searched(name: str) -> SearchRef | None:

@@ -36,7 +36,7 @@ def distill(
     further = distillation.unlabelled(images, folders.frame(unlabelled.path)) if unlabelled else None
     with distribution.scope(settings.tuning.strategy):
         network = files.load(home() / head.path)
-        part = fine_tuning.part_above_cut(network, head.blocks, settings, images, again is not None, further)
+        part = fine_tuning.part_above_cut(network, head.blocks, settings, images, again is not None, further=further)
     every = datasets.rows(images.dataset)
     rows = every[every["split"].isin(("train", "validation") if again else ("train",))]
     part = distillation.towards(part, files.load(home() / teacher.path), images, pd.concat([rows, further]))

@@ -12,7 +12,7 @@ from tasks.serving import golden, package
 from tasks.settings import Release
 
 
-@stage(version=5, there=versions.exists)
+@stage(version=6, there=versions.exists)
 def register(
     dataset: DatasetRef,
     model: ModelRef,
@@ -41,6 +41,7 @@ def register(
         "headstart.test_right": str(round(report.metrics["accuracy"] * dataset.counts["test"])),
         "headstart.test_images": str(dataset.counts["test"]),
     } | {f"headstart.gate.{result.gate}": result.outcome for result in verdict.gates}
+    tags |= {versions.REFIT: str(settings.refit).lower(), versions.STARTED_FROM: model.origin.started_from}
     if settings.search:
         tags[versions.SEARCH] = settings.search
     rows = datasets.rows(dataset)[["key", "label", "group", "split", *FACTS]]

@@ -282,3 +282,16 @@ def test_images_and_copies_and_groups_that_a_model_was_trained_on_are_not_unseen
     assert [key for key, new in zip(rows["key"], alone, strict=True) if new] == ["c", "d", "e", "g"]
     older = splits.unseen(rows, splits.units(rows, alike), earlier.drop(columns="group"))
     assert [key for key, new in zip(rows["key"], older, strict=True) if new] == ["d", "e", "g"]
+
+
+def test_what_an_earlier_model_was_trained_or_steered_on_may_not_judge_one_that_goes_on_from_it():
+    parts = ["train", "validation", "test", "validation", "test", "test"]
+    now = _rows(list("abcdef"), split=parts, group=list("uvwxyz"))
+    then = _rows(list("abcg"), split=["train", "validation", "test", "train"], group=list("uvwx"))
+    seen = then.set_index("key")["split"]
+    assert splits.leaks(now, then.assign(group=None), seen) == 0
+    assert splits.leaks(now, then, seen) == 1  # d, of the group of g
+    leaks = (("b", "train"), ("c", "validation"), ("c", "train"), ("f", "train"))
+    for key, part, found in (*((*leak, 1) for leak in leaks), ("b", "test", 0), ("a", "test", 0)):
+        moved = pd.concat([seen.drop(key, errors="ignore"), pd.Series({key: part})])
+        assert splits.leaks(now, then.assign(group=None), moved) == found, (key, part)

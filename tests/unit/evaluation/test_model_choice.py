@@ -127,3 +127,17 @@ def test_the_pareto_front_has_what_no_other_model_beats_in_everything():
     assert model_choice.front(np.array(each)).tolist() == [True, False, True, True, False, False, True]
     assert model_choice.front(np.array(each[:1])).tolist() == [True]
     assert model_choice.front(np.empty((0, 3))).tolist() == []
+
+
+def test_old_classes_are_judged_together_and_each_alone():
+    labels = np.repeat(np.arange(3), 40)
+    old, new = np.eye(3)[labels], np.eye(3)[labels]
+    assert model_choice.on_old_classes(labels, (new, old), "abc")[1] == ""
+    new[:12] = np.eye(3)[1]  # 30 % of class a
+    gain, worse = model_choice.on_old_classes(labels, (new, old), "abc")
+    assert gain.value == -0.1
+    assert "all of them -10.00%" in worse and "a -30.00%" in worse and "b " not in worse
+    assert model_choice.on_old_classes(labels, (old, new), "abc")[1] == ""
+    # Twelve photos of one group are one.
+    groups = np.r_[np.zeros(12, int), np.arange(1, 109)]
+    assert model_choice.on_old_classes(labels, (new, old), "abc", groups)[1] == ""

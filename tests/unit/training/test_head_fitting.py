@@ -1,6 +1,7 @@
 """Heads: in cross-fitting none answers what it has seen."""
 
 import numpy as np
+import pytest
 
 from tasks.settings import Ladder
 from tasks.training import head_fitting
@@ -33,3 +34,33 @@ def test_a_class_with_two_groups_has_too_few_to_cross_fit():
 def test_few_images_are_cross_fitted_and_many_are_not():
     few, many = {"train": 80, "validation": 20, "test": 999}, {"train": 900, "validation": 200, "test": 9}
     assert (Ladder().turns(few), Ladder().turns(many), Ladder(folds_below=0).turns(few)) == (5, 0, 0)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_new_class_is_learnt_and_the_others_are_not_forgotten(wide):
+    random = np.random.default_rng(0)
+    centres = random.normal(size=(3, 400 if wide else 8)) * (0.3 if wide else 2)
+    labels = np.repeat(np.arange(3), 40)
+
+    def drawn():
+        return (random.normal(size=(120, centres.shape[1])) + centres[labels]).astype(np.float32)
+
+    known = np.stack([centres[0], centres[1], np.zeros_like(centres[0])], axis=1)
+    known[:, :2] -= known[:, :2].mean(axis=1, keepdims=True)
+    rows = drawn()
+    wide_head = head_fitting.Widened(rows, rows @ known, labels, np.ones(120), np.arange(120))
+    kernel, biases = wide_head.correction()
+    new = drawn()
+    right = (new @ (known + kernel) + biases).argmax(axis=1) == labels
+    assert (kernel.dtype, biases.dtype) == (np.float32, np.float32)
+    assert all(right[labels == at].mean() > 0.9 for at in range(3))
+    assert ((new @ known).argmax(axis=1) == labels)[labels == 2].mean() < 0.9
+    # Rows that the head is right and sure about change little.
+    sure = head_fitting.Widened(rows, 50 * np.eye(3)[labels], labels, np.ones(120), np.arange(120))
+    assert np.abs(sure.correction()[0]).max() < 1e-3
+
+
+def test_in_a_head_of_directions_a_new_class_is_its_mean():
+    rows, labels = np.array([[3.0, 0], [1, 0], [0, 2]]), np.array([1, 1, 0])
+    wide = head_fitting.Widened(rows, np.zeros((3, 2)), labels, np.ones(3), np.arange(3))
+    np.testing.assert_allclose(wide.directions(np.array([False, True])), [[1], [0]])

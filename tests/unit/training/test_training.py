@@ -358,3 +358,25 @@ def test_a_network_learns_shares_of_the_classes(data):
         np.abs(saving.softmax(fit.predict(each, _batches(images, labels))) - 0.5) for each in (taught, told)
     )
     assert unsure.mean() < 0.1 < sure.mean()
+
+
+def test_networks_that_differ_in_names_and_values_alone_have_one_structure(tmp_path):
+    one, other = (_network("pyramid") for _ in range(2))
+    other.set_weights([value + 1 for value in other.get_weights()])
+    other.get_layer("conv_1").trainable = False
+    loaded = files.load(tmp_path / files.save(other, tmp_path))
+    assert cutting.structure(one) == cutting.structure(other) == cutting.structure(loaded)
+    assert cutting.same_places(("norm_0",), one, loaded) == ("norm_0",)
+    for different in (_network("avg"), _network(features=pooled(_backbone(16), "pyramid"))):
+        assert cutting.structure(one) != cutting.structure(different)
+
+
+def test_a_row_with_more_weight_pulls_more(data):
+    """Weights make two copies of one image with different labels a matter of which weighs more."""
+    images, _ = data
+    images, labels = np.repeat(images[:16], 2, axis=0), np.tile([0, 1], 16)
+    for heavy in (0, 1):
+        batches = replace(_batches(images, labels), weights=np.where(labels == heavy, 1.9, 0.1))
+        model = classifiers.to_logits(_network())
+        fit.fit(model, batches, None, replace(PLAN, epochs=20))
+        assert (fit.predict(model, batches).argmax(axis=1) == heavy).all()
