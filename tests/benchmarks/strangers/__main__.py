@@ -85,6 +85,8 @@ def _gains(ours: list[answers.Answers], theirs: list[answers.Answers]) -> tuple[
         a, b = answers.paired(one, other)
         right.append(bootstrap.correct(a.labels, a.probabilities) * 1.0 - bootstrap.correct(b.labels, b.probabilities))
         loss.append(bootstrap.losses(b.labels, b.probabilities) - bootstrap.losses(a.labels, a.probabilities))
+    if not right:
+        return "", ""
     return _interval(np.mean(right, axis=0)), _interval(np.mean(loss, axis=0))
 
 
