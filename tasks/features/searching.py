@@ -9,7 +9,7 @@ something, and a few hundred photos do not. Nothing is taken whose features of a
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -108,7 +108,7 @@ class Search:
         """Every trial, the most promising first; returns why there are no more."""
         if len(self.folds) < 2:
             return f"fewer than two classes have {FOLDS} training images to judge by"
-        for step in (self._first, self._fits, self._smaller, self._views, self._further):
+        for step in (self._first, self._fits, self._views, self._smaller, self._further):
             for out_of_time in step():
                 if out_of_time:
                     return f"{self.settings.seconds:.0f} seconds were over"
@@ -197,46 +197,54 @@ class Search:
         if not best or "views" not in self.settings.open:
             return
         plain, parts = self._features(best.eyes, best.texture)
-        kept = []
+        rise = self._rise(plain, parts)
+        kept: list[tuple[str, np.ndarray]] = []
         for view in self.settings.views:
+            name, reason, late = _words(view), "", True
             if self.left < len(self.rows) * best.slowness:
-                self.trials.append(Trial(_words(view), "views", reason="no time was left", late=True))
-                yield True
-            for eye in best.eyes:
-                eye.frozen.fill(eye.images, {"train": (view,)}, view, self.rows)
-            seen = self._features(best.eyes, best.texture, view)[0]
-            change, told = self._shows_others(plain, seen, parts)
-            if told:
-                reason = f"photos seen so are answered otherwise: their log loss rises by {change:.3f}"
-                self.trials.append(Trial(_words(view), "views", reason=reason))
+                reason = "no time was left"
+            elif self._all(best.slowness, 2 + len(kept)) > self.settings.features:
+                reason = "the features of all images would not fit the time"
             else:
-                kept.append((view, seen))
-        while kept and self._all(best.slowness, 1 + len(kept)) > self.settings.features:
-            view, _ = kept.pop()
-            reason = "the features of all images would not fit the time"
-            self.trials.append(Trial(_words(view), "views", reason=reason, late=True))
+                for eye in best.eyes:
+                    eye.frozen.fill(eye.images, {"train": (view,)}, view, self.rows)
+                seen = self._features(best.eyes, best.texture, view)[0]
+                change, told = rise(seen)
+                if told:
+                    late, reason = False, f"photos seen so are answered otherwise: their log loss rises by {change:.3f}"
+                else:
+                    kept.append((view, seen))
+            if reason:
+                self.trials.append(Trial(name, "views", reason=reason, late=late))
         if kept:
             other = replace(best, views=("identity", *(view for view, _ in kept)))
             features = np.stack([plain, *(seen for _, seen in kept)], axis=1)
             self._compare("views", " and ".join(_words(view) for view, _ in kept), other, features, parts)
-        yield False
+        yield self.left < 0
 
-    def _shows_others(self, plain: np.ndarray, seen: np.ndarray, parts: tuple[int, ...]) -> tuple[float, bool]:
-        """How much the log loss of held-out photos rises in a view, and whether surely by more than is harmless."""
-        examples = self._examples(plain, parts)
-        classes = len(self.dataset.classes)
+    def _rise(self, plain: np.ndarray, parts: tuple[int, ...]) -> Callable[[np.ndarray], tuple[float, bool]]:
+        """A function from the features of held-out photos in a view to how much their log loss rises in it.
+
+        It also tells whether that is surely more than is harmless.
+        """
+        examples, classes = self._examples(plain, parts), len(self.dataset.classes)
         scale, basis = logistic.prepared(examples, classes, AXES)
-        values, others = logistic.coordinates(examples, scale, basis), scale(seen) @ basis
-        targets = examples.targets(classes)
+        values, targets = logistic.coordinates(examples, scale, basis), examples.targets(classes)
         strength, logs = logistic.held_out(values, targets, examples, self.folds)
-        there = np.full_like(logs, np.nan)
-        for train, judged in self.folds:
-            weights, biases = logistic.fitted(values[train], targets[train], examples.weights[train], strength)
-            there[judged] = logistic.said(others[judged], weights, biases)
+        heads_of = [
+            logistic.fitted(values[train], targets[train], examples.weights[train], strength) for train, _ in self.folds
+        ]
         at = np.arange(len(self.labels))
-        rise = logs[at, self.labels] - there[at, self.labels]
-        low = bootstrap.student(rise, bootstrap.CONFIDENCE, self.units)[0]
-        return float(rise.mean()), low > HARMLESS * float(-logs[at, self.labels].mean())
+
+        def rise(seen: np.ndarray) -> tuple[float, bool]:
+            others, there = scale(seen) @ basis, np.full_like(logs, np.nan)
+            for (_, judged), (weights, biases) in zip(self.folds, heads_of, strict=True):
+                there[judged] = logistic.said(others[judged], weights, biases)
+            found = logs[at, self.labels] - there[at, self.labels]
+            low = bootstrap.student(found, bootstrap.CONFIDENCE, self.units)[0]
+            return float(found.mean()), low > HARMLESS * float(-logs[at, self.labels].mean())
+
+        return rise
 
     def _eye(self, network: Candidate, size: int, fit: str) -> tuple[Eye | None, bool]:
         """A network that has seen the sample; None if it cannot, and whether the time is over."""

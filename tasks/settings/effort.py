@@ -10,9 +10,9 @@ from tasks.settings.features import Backbone, Candidate, Extract
 Effort = Literal["none", "quick", "standard", "best"]
 
 #: What a run does after its last rung, seconds: it calibrates, evaluates, registers and draws.
-END = 35.0
+END = 30.0
 #: Calibration and evaluation see photos again, on a slower engine: their time over that of all features.
-AGAIN = 1.5
+AGAIN = 1.0
 #: Epochs of fine-tuning.
 FEWEST, MOST = 1, 12
 #: The most harmless first.
@@ -77,10 +77,10 @@ BUDGETS: dict[str, Budget] = {
         joined=1,
         ladder={"start_at": "head", "confidence": 0.75, "interpolate": False, "folds_below": 0},
         fine_tune={"batch_size": 32, "learning_rate": 5e-4},
-        photos=6000,
-        search=0.18,
+        photos=7500,
+        search=0.19,
         features=0.18,
-        blocks=0.18,
+        blocks=0.22,
     ),
     "best": Budget(
         20,
