@@ -22,6 +22,8 @@ from tasks.training import soups
 
 #: Rungs that are named after their stage in MLflow and Prefect.
 OWN = ("head", "blocks", "interpolated", "souped", "distilled", "averaged")
+#: A rung that trains the network is begun if this share of its minutes is left.
+ENOUGH = 0.5
 #: Nearest neighbours store every image; with more than this many the rung is not cheap.
 KNN_IMAGES = 20_000
 
@@ -34,16 +36,19 @@ def climb(
     `started`: start of the run, by `time.perf_counter()`. `repeat`: a warm start from the champion is a rung too.
     """
     rungs: dict[str, ModelRef] = {}
+    limits: dict[str, float] = {}
     reason, note = f"the recipe stops at {recipe.ladder.stop_at}", ""
-    for rung, step in _steps(images, features, audited, recipe, rungs, repeat):
+    for rung, step in _steps(images, features, audited, recipe, rungs, limits, repeat):
         minutes, most = (time.perf_counter() - started) / 60, recipe.ladder.max_minutes
-        needed = recipe.tuning(rung).tuning.minutes if rung in TUNED else 0.0
-        if rungs and 0 < most < minutes + needed:
+        wanted = recipe.tuning(rung).tuning.minutes if rung in TUNED else 0.0
+        if rungs and 0 < most < minutes + wanted * ENOUGH:
             reason = f"{minutes:.1f} of {most:g} minutes had passed"
             if most < minutes:
                 break
-            reason += f" before {rung}, which may take {needed:.1f}"
+            reason += f" before {rung}, which may take {wanted:.1f}"
             continue
+        if 0 < most < minutes + wanted:
+            limits[rung] = round(most - minutes, 1)
         made = step()
         model = made.model if isinstance(made, WarmRef) else made
         note += f". {made.reason}" if isinstance(made, WarmRef) else ""
@@ -92,9 +97,13 @@ def _steps(
     audited: AuditRef,
     r: Recipe,
     rungs: dict[str, ModelRef],
+    limits: dict[str, float],
     repeat: bool = False,
 ) -> Iterator[tuple[str, Callable[[], ModelRef | WarmRef]]]:
-    """Name of each of the recipe's rungs, and a function that trains it once those before exist."""
+    """Name of each of the recipe's rungs, and a function that trains it once those before exist.
+
+    `limits`: minutes of a rung for which its own are no longer left.
+    """
     for rung, head in r.heads.items():
         repeated = rung != "head" and "head" in r.rungs and heads.alike(head, r.head)
         crowded = rung == "knn" and images.dataset.counts["train"] > KNN_IMAGES
@@ -102,10 +111,15 @@ def _steps(
             yield rung, partial(_head, images, features, r, rung, audited=audited)
     if repeat and r.ladder.warm != "never" and "blocks" in r.rungs:
         yield "warm", lambda: warm_start(images, rungs["head"], audited, r.warm_start)
+
+    def begun(rung: str) -> ModelRef:
+        """What limits it is only known then."""
+        return _tuned(images, rungs["head"], r.within(rung, limits.get(rung, 0.0)), rung)
+
     enough = r.ladder.warm == "first" and "warm" in rungs and _enough(images, audited, r, rungs)
     for rung in TUNED:
         if rung in r.rungs and not enough:
-            yield rung, partial(_tuned, images, rungs["head"], r, rung)
+            yield rung, partial(begun, rung)
     last = _last_tuned(rungs)
     if "interpolated" in r.rungs and last:
         yield "interpolated", partial(_between, images, rungs["head"], rungs[last], audited, r, last)

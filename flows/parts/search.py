@@ -48,9 +48,11 @@ def applied(recipe: Recipe, found: SearchRef, images: int) -> Recipe:
     once = found.features_seconds * found.of / max(found.of + (views - 1) * images, 1)
     most = {"max_minutes": round(allowed.climb(once), 2)}
     r = _with(r, "ladder", _unset(r.ladder, allowed.ladder | most))
-    tuned = {"epochs": allowed.epochs(images * views), "minutes": allowed.minutes * allowed.blocks}
+    epochs = allowed.epochs(images * views, r.images.size, allowed.photos)
+    tuned = {"epochs": epochs, "minutes": allowed.minutes * allowed.blocks}
     r = _with(r, "fine_tune", _unset(r.fine_tune, allowed.fine_tune | tuned))
-    every = {"epochs": allowed.epochs(images), "minutes": allowed.minutes * allowed.every}
+    epochs = allowed.epochs(images, r.images.size, allowed.photos_of_every)
+    every = {"epochs": epochs, "minutes": allowed.minutes * allowed.every}
     return _with(r, "whole", _unset(r.whole, allowed.whole | every))
 
 

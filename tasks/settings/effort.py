@@ -13,6 +13,8 @@ Effort = Literal["none", "quick", "standard", "best"]
 END = 30.0
 #: Calibration and evaluation see photos again, on a slower engine: their time over that of all features.
 AGAIN = 1.0
+#: The side of photos, pixels, that numbers of photos are for.
+USUAL = 224
 #: Epochs of fine-tuning.
 FEWEST, MOST = 1, 12
 #: The most harmless first.
@@ -39,17 +41,21 @@ class Budget:
     fine_tune: dict[str, Any]
     transfer_check: dict[str, Any] = field(default_factory=dict)
     whole: dict[str, Any] = field(default_factory=dict)
-    #: Photos that fine-tuning sees in all its epochs together.
+    #: Photos of the usual side that fine-tuning sees in all its epochs together: of the last blocks, and of all.
     photos: int = 0
+    photos_of_every: int = 0
     #: Shares of the time for the search, for all features, for fine-tuning of the last blocks, and of all.
     search: float = 0.25
     features: float = 0.25
     blocks: float = 0.2
     every: float = 0.3
 
-    def epochs(self, rows: int) -> int:
-        """Epochs of fine-tuning on a number of rows: photos in all their views."""
-        return min(max(round(self.photos / max(rows, 1)), FEWEST), MOST)
+    def epochs(self, rows: int, size: int, photos: int) -> int:
+        """Epochs of fine-tuning on a number of rows, photos in their views, of this side; `photos`: one of the above.
+
+        They follow from numbers, not from a clock: the same recipe has the same epochs on every machine.
+        """
+        return min(max(round(photos * (USUAL / size) ** 2 / max(rows, 1)), FEWEST), MOST)
 
     def climb(self, features: float) -> float:
         """Minutes when all rungs shall be there; `features`: seconds for those of all images, without views."""
@@ -77,10 +83,10 @@ BUDGETS: dict[str, Budget] = {
         joined=1,
         ladder={"start_at": "head", "confidence": 0.75, "interpolate": False, "folds_below": 0},
         fine_tune={"batch_size": 32, "learning_rate": 5e-4},
-        photos=7500,
+        photos=9500,
         search=0.19,
         features=0.18,
-        blocks=0.22,
+        blocks=0.28,
     ),
     "best": Budget(
         20,
@@ -90,9 +96,10 @@ BUDGETS: dict[str, Budget] = {
         fits=("squash", "pad"),
         joined=4,
         ladder={"start_at": "head", "stop_at": "whole", "confidence": 0.55, "average": ("views", "rungs")},
-        fine_tune={"batch_size": 32, "learning_rate": 5e-4},
+        fine_tune={"batch_size": 32, "learning_rate": 5e-4, "blocks": 8},
         whole={"batch_size": 32},
-        photos=20_000,
+        photos=15_000,
+        photos_of_every=7000,
     ),
 }
 

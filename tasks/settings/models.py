@@ -237,8 +237,8 @@ class Ladder(Settings):
     max_minutes: float = Field(
         0.0,
         ge=0,
-        description="Minutes after which no further rung starts, nor one whose own `minutes` would end later; "
-        "0: no limit",
+        description="Minutes after which no further rung starts, nor one of whose own `minutes` less than half is "
+        "left; 0: no limit",
     )
     metric: Literal["log_loss", "accuracy", "balanced_accuracy", "macro_f1", "roc_auc"] = Field(
         "log_loss", description="What rungs are compared by, after temperature scaling"

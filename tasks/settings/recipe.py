@@ -132,12 +132,16 @@ class Recipe(Settings):
 
     def at_rate(self, rung: str, factor: float) -> "Recipe":
         """The recipe with another learning rate of a rung of `TUNED`, unless the rate is found by a trial run."""
+        rate = self.tuning(rung).tuning.learning_rate
+        return self if rate == "find" else self._tuned(rung, learning_rate=rate * factor)
+
+    def within(self, rung: str, minutes: float) -> "Recipe":
+        """The recipe with fewer minutes for a rung of `TUNED`; 0: with its own."""
+        return self._tuned(rung, minutes=minutes) if minutes else self
+
+    def _tuned(self, rung: str, **values: Any) -> "Recipe":
         table = "fine_tune" if rung == "blocks" else "whole"
-        given = getattr(self, table)
-        if given.learning_rate == "find":
-            return self
-        changed = given.model_copy(update={"learning_rate": given.learning_rate * factor})
-        return self.model_copy(update={table: changed})
+        return self.model_copy(update={table: getattr(self, table).model_copy(update=values)})
 
     @property
     def warm_start(self) -> WarmStart:

@@ -74,7 +74,8 @@ def test_the_end_of_a_run_keeps_its_time():
     standard = BUDGETS["standard"]
     assert standard.climb(20) == pytest.approx(4 - 50 / 60)
     assert standard.climb(1000) == 2
-    assert [standard.epochs(rows) for rows in (100, 1000, 100_000)] == [12, 8, 1]
+    assert [standard.epochs(rows, 224, 8000) for rows in (100, 1000, 100_000)] == [12, 8, 1]
+    assert standard.epochs(4000, 112, 8000) == 8
 
 
 def _recipe(folder, name, words=()):

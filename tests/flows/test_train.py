@@ -262,10 +262,13 @@ def test_no_rung_is_begun_when_the_time_is_over(server, colours, three_layers, t
     done = train(settings.load(tmp_path / "r.toml", ("ladder.max_minutes=0.001", *three_layers, *BRIEF)))
     assert [score.rung for score in done.ladder.scores] == ["probe"]
     assert "of 0.001 minutes had passed" in done.ladder.reason
-    later = ("ladder.max_minutes=60", "fine_tune.minutes=60", *three_layers, *BRIEF)
+    later = ("ladder.max_minutes=60", "fine_tune.minutes=130", *three_layers, *BRIEF)
     done = train(settings.load(tmp_path / "r.toml", later))
     assert "head" in {score.rung for score in done.ladder.scores} and "blocks" not in done.stages
-    assert "of 60 minutes had passed before blocks, which may take 60.0" in done.ladder.reason
+    assert "of 60 minutes had passed before blocks, which may take 130.0" in done.ladder.reason
+    # Where more than half of its minutes are left, it has those.
+    less = ("ladder.max_minutes=60", "fine_tune.minutes=100", *three_layers, *BRIEF)
+    assert "blocks" in {score.rung for score in train(settings.load(tmp_path / "r.toml", less)).ladder.scores}
 
 
 def test_the_documented_idiom_fails_the_stage_and_registers_nothing(
