@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 #: Sides to try, pixels: each has about twice the pixels of the one before.
 SIZES = (64, 112, 160, 224, 320, 448)
-#: Photos whose own side is between these are seen as they are first.
-FIRST = (160, 288)
+#: Photos whose own side is between these are seen as they are first; networks see smaller ones better enlarged.
+FIRST = (224, 288)
 #: Other photos are made so large first; those up to the third side half of it.
 USUAL, SMALL, TINY = 224, 112, 32
-#: A side this close to the photos' own gives way to it.
+#: A side this close to the photos' own gives way to it, but for the usual one to a smaller one.
 CLOSE = 0.2
 #: Seconds that the packaged networks take for a photo of the usual side on two cores, where nothing is measured.
 TAKES = 0.015
@@ -45,7 +45,8 @@ def grid(own: int, most: int) -> tuple[int, ...]:
     """Sides to try, from small to large, up to `most`: the photos' own is one of them if it is in that range."""
     own -= own % 16
     found = {side for side in SIZES if side <= most}
-    if SIZES[0] <= own <= most:
+    enlarged = own < USUAL <= min((1 + CLOSE) * own, most)
+    if SIZES[0] <= own <= most and not enlarged:
         found = {side for side in found if abs(side - own) > CLOSE * own} | {own}
     return tuple(sorted(found))
 
