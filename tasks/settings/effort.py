@@ -84,7 +84,7 @@ BUDGETS: dict[str, Budget] = {
         ladder={"start_at": "head", "confidence": 0.75, "interpolate": False, "folds_below": 0},
         fine_tune={"batch_size": 32, "learning_rate": 5e-4},
         photos=9500,
-        search=0.19,
+        search=0.26,
         features=0.18,
         blocks=0.28,
     ),
