@@ -9,7 +9,7 @@ something, and a few hundred photos do not. Nothing is taken whose features of a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from tasks.data import datasets
 from tasks.evaluation.statistics import bootstrap, cross_validation
-from tasks.features import extraction, sides
+from tasks.features import extraction, sides, views
 from tasks.networks import backbones, engines, heads
 from tasks.networks.heads import logistic
 from tasks.networks.pooling import texture
@@ -28,8 +28,6 @@ from tasks.settings import Candidate, Extraction, FeatureSearch, Pooling
 FOLDS = 4
 #: Principal axes that trials are fitted on.
 AXES = 256
-#: A view of held-out photos may raise their log loss by this share; by surely more, it shows other things.
-HARMLESS = 0.1
 #: What a network takes before its first photo, seconds, until it is measured.
 START = 8.0
 #: The filters' share of an eye's time.
@@ -197,7 +195,7 @@ class Search:
         if not best or "views" not in self.settings.open:
             return
         plain, parts = self._features(best.eyes, best.texture)
-        rise = self._rise(plain, parts)
+        changed = views.rise(self._examples(plain, parts), self.folds, len(self.dataset.classes))
         kept: list[tuple[str, np.ndarray]] = []
         for view in self.settings.views:
             name, reason, late = _words(view), "", True
@@ -209,7 +207,7 @@ class Search:
                 for eye in best.eyes:
                     eye.frozen.fill(eye.images, {"train": (view,)}, view, self.rows)
                 seen = self._features(best.eyes, best.texture, view)[0]
-                change, told = rise(seen)
+                change, told = changed(seen)
                 if told:
                     late, reason = False, f"photos seen so are answered otherwise: their log loss rises by {change:.3f}"
                 else:
@@ -221,30 +219,6 @@ class Search:
             features = np.stack([plain, *(seen for _, seen in kept)], axis=1)
             self._compare("views", " and ".join(_words(view) for view, _ in kept), other, features, parts)
         yield self.left < 0
-
-    def _rise(self, plain: np.ndarray, parts: tuple[int, ...]) -> Callable[[np.ndarray], tuple[float, bool]]:
-        """A function from the features of held-out photos in a view to how much their log loss rises in it.
-
-        It also tells whether that is surely more than is harmless.
-        """
-        examples, classes = self._examples(plain, parts), len(self.dataset.classes)
-        scale, basis = logistic.prepared(examples, classes, AXES)
-        values, targets = logistic.coordinates(examples, scale, basis), examples.targets(classes)
-        strength, logs = logistic.held_out(values, targets, examples, self.folds)
-        heads_of = [
-            logistic.fitted(values[train], targets[train], examples.weights[train], strength) for train, _ in self.folds
-        ]
-        at = np.arange(len(self.labels))
-
-        def rise(seen: np.ndarray) -> tuple[float, bool]:
-            others, there = scale(seen) @ basis, np.full_like(logs, np.nan)
-            for (_, judged), (weights, biases) in zip(self.folds, heads_of, strict=True):
-                there[judged] = logistic.said(others[judged], weights, biases)
-            found = logs[at, self.labels] - there[at, self.labels]
-            low = bootstrap.student(found, bootstrap.CONFIDENCE, self.units)[0]
-            return float(found.mean()), low > HARMLESS * float(-logs[at, self.labels].mean())
-
-        return rise
 
     def _eye(self, network: Candidate, size: int, fit: str) -> tuple[Eye | None, bool]:
         """A network that has seen the sample; None if it cannot, and whether the time is over."""

@@ -178,3 +178,11 @@ def search(tuned: TunedRef) -> str:
 def _short(value: Any) -> str:
     """A setting for people: three digits of a number."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def view(name: str, rise: float) -> str:
+    """A view that is trained on, and in which held-out photos are answered otherwise: their log loss rises, in nats."""
+    return (
+        f"In the view {name.replace('_', ' ')} held-out photos are answered otherwise (log loss +{rise:.2f}): it may "
+        "show another class. Leave it out of images.views if it does."
+    )

@@ -11,7 +11,19 @@ from tasks.settings.base import Settings, Share
 
 #: The configuration of a project of Great Expectations.
 PROJECT = "great_expectations.yml"
-View = Literal["identity", "flip_left_right", "flip_up_down", "rotate_180", "rotate_90", "rotate_270"]
+View = Literal[
+    "identity",
+    "flip_left_right",
+    "flip_up_down",
+    "rotate_180",
+    "rotate_90",
+    "rotate_270",
+    "crop_centre",
+    "crop_top_left",
+    "crop_top_right",
+    "crop_bottom_left",
+    "crop_bottom_right",
+]
 
 
 class Source(Settings):

@@ -92,7 +92,7 @@ BUDGETS: dict[str, Budget] = {
         20,
         sample=1000,
         size=448,
-        views=EVERY_VIEW,
+        views=(*EVERY_VIEW, "crop_centre"),
         fits=("squash", "pad"),
         joined=4,
         ladder={"start_at": "head", "stop_at": "whole", "confidence": 0.55, "average": ("views", "rungs")},

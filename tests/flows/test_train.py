@@ -10,6 +10,7 @@ import helpers
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from flows.train import check, train
 from tasks import settings
@@ -379,3 +380,19 @@ def test_the_report_is_one_file_that_loads_nothing(first):
 def test_records_are_made_of_plain_values(first):
     for record in (first.dataset, first.model, first.report, first.verdict, first.version):
         assert json.dumps(dataclasses.asdict(record))
+
+
+def test_a_view_that_changes_what_a_photo_is_is_told(server, tmp_path):
+    """Photos that are bright on the left, or on the right: mirrored, each is one of the other class."""
+    for name, columns in (("left", slice(0, 16)), ("right", slice(16, 32))):
+        (tmp_path / "sides" / name).mkdir(parents=True)
+        for number in range(30):
+            pixels = np.random.default_rng([number, len(name)]).normal(90, 20, (32, 32, 3))
+            pixels[:, columns] += 90
+            Image.fromarray(pixels.clip(0, 255).astype("uint8")).save(tmp_path / "sides" / name / f"{number}.png")
+    (tmp_path / "r.toml").write_text(helpers.recipe(tmp_path / "sides", "sides"))
+    views = ("identity", "flip_left_right", "flip_up_down")
+    words = (f"images.views={list(views)}", "ladder.start_at=head", "ladder.stop_at=head", "audit.enabled=false")
+    done = train(settings.load(tmp_path / "r.toml", (*words, "backbone.pooling=pyramid", "head.kind=logistic")))
+    assert "In the view flip left right held-out photos are answered otherwise" in done.transfer.sentence
+    assert "flip up down" not in done.transfer.sentence

@@ -1,20 +1,25 @@
 """Check transfer: are the features of pretrained weights better here than those of random ones?"""
 
+from collections.abc import Iterator
+
 import pandas as pd
 
 from tasks.data import datasets, subsets
-from tasks.evaluation.statistics import clusters
-from tasks.features import probes, tables
+from tasks.evaluation.statistics import clusters, cross_validation
+from tasks.features import probes, tables, views
 from tasks.features.extraction import start
-from tasks.networks import backbones
+from tasks.networks import backbones, heads
 from tasks.records import AuditRef, FeaturesRef, ImagesRef, TransferRef, digest
 from tasks.reports import sentences
 from tasks.runtime.store.tables import Table
 from tasks.services.orchestration.stage import stage
 from tasks.settings import Backbone, Extraction, TransferCheck
 
+#: Parts of the sample; each is seen in other views by a head that was fitted on the rest.
+FOLDS = 4
 
-@stage(version=4)
+
+@stage(version=5)
 def check_transfer(
     images: ImagesRef,
     trained: FeaturesRef,
@@ -45,8 +50,25 @@ def check_transfer(
     labels, truth = datasets.labels(train, classes), datasets.labels(validation, classes)
     groups = validation["unit"].to_numpy()
     scores, gained = probes.compared(found, labels, truth, len(classes), settings.margin, seed, groups)
-    said = sentences.weights(scores, gained, settings.margin)
+    said = " ".join(
+        (sentences.weights(scores, gained, settings.margin), *_telling(images, trained, train, extraction.views, seed))
+    )
     return TransferRef(address, said, len(train), scores, gained, len(validation), clusters.number(groups, len(groups)))
+
+
+def _telling(
+    images: ImagesRef, trained: FeaturesRef, rows: pd.DataFrame, wanted: tuple[str, ...], seed: int
+) -> Iterator[str]:
+    """A sentence for each view that is trained on and shows other things than the unchanged photos."""
+    labels, units = datasets.labels(rows, images.dataset.classes), rows["unit"].to_numpy()
+    folds = cross_validation.folds(labels, units, FOLDS, seed) if len(wanted) > 1 and "identity" in wanted else ()
+    if len(folds) < 2:
+        return
+    plain = tables.summaries(trained, rows)
+    changed = views.rise(heads.Examples(lambda at: plain[at], labels, units), folds, len(images.dataset.classes))
+    for name in wanted:
+        if name != "identity" and (found := changed(tables.summaries(trained, rows, name)))[1]:
+            yield sentences.view(name, found[0])
 
 
 def _why_not(backbone: Backbone, settings: TransferCheck) -> str:

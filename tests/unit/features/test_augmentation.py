@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tasks.data.images import augment
 from tasks.features.augmentation import augmented
 from tasks.features.batches import Batches, jittered
 from tasks.runtime.errors import UsageError
@@ -71,3 +72,18 @@ def test_stored_activations_cannot_be_changed():
     with pytest.raises(UsageError, match='needs trunk = "live"'):
         check({"name": "x", "fine_tune": {"augment": {"crop": 0.2}}}, "--set")
     assert FineTune(trunk="live", augment=Augment(crop=0.2)).random
+
+
+@pytest.mark.parametrize(("name", "corner"), [("crop_top_left", (0, 0)), ("crop_bottom_right", (1, 1))])
+def test_a_crop_shows_a_part_enlarged_the_same_in_a_network_as_in_a_table(name, corner):
+    import keras
+
+    side = 31
+    places = np.stack(np.meshgrid(*[np.arange(side) * 8.0] * 2, indexing="ij"), axis=-1).astype("uint8")
+    seen = augment.view(places[None], name)[0]
+    assert seen.dtype == np.uint8 and seen.shape == places.shape
+    for axis, end in enumerate(corner):
+        shown = np.linspace(0, 0.8 * 240, side) + end * 0.2 * 240
+        np.testing.assert_allclose(np.moveaxis(seen[..., axis], axis, 0)[:, 0], shown, atol=0.51)
+    there = augment.VIEWS[name](keras.ops.convert_to_tensor(places[None].astype("float32")), keras.ops)
+    np.testing.assert_array_equal(np.asarray(there)[0], seen)
