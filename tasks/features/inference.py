@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
     from tasks.records import FeaturesRef, ImagesRef, ModelRef
 
-#: Images per step.
-BATCH = 32
+#: Images per step. An average sees each in several views by several networks at once, which takes much memory.
+BATCH = 8
+#: Rows of stored features per step.
+ROWS = 256
 
 
 def stored(model: ModelRef) -> bool:
@@ -31,7 +33,7 @@ def stored(model: ModelRef) -> bool:
 def from_features(network: keras.Model, features: FeaturesRef, rows: pd.DataFrame) -> np.ndarray:
     """Outputs of a network on features for the rows' images, float32[n, …]."""
     table = Table(features.table, features.shape, features.dtype)
-    parts = table.batches(list(rows["key"]), BATCH)
+    parts = table.batches(list(rows["key"]), ROWS)
     return np.concatenate([network.predict_on_batch(part.astype(np.float32)) for part in parts])
 
 

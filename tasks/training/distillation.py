@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tasks.data import datasets
+from tasks.features import inference
 from tasks.features.batches import pixel_batches
 from tasks.training import fit
 from tasks.training.fine_tuning import TrainablePart
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 #: The label's share in what a labelled photo is trained towards; the rest is the teacher's answer.
 HARD = 0.5
-#: Images per step of the teacher.
-BATCH = 32
 
 
 def towards(part: TrainablePart, teacher: keras.Model, images: ImagesRef, rows: pd.DataFrame) -> TrainablePart:
@@ -37,7 +36,7 @@ def towards(part: TrainablePart, teacher: keras.Model, images: ImagesRef, rows: 
     views = part.views
     labels = rows["label"].map({name: at for at, name in enumerate(images.dataset.classes)})
     known = np.repeat(labels.notna().to_numpy(), len(views))
-    said = fit.predict(teacher, pixel_batches(images, rows, np.zeros(len(rows), np.int64), views), BATCH)
+    said = fit.predict(teacher, pixel_batches(images, rows, np.zeros(len(rows), np.int64), views), inference.BATCH)
     targets = said.astype(np.float32)
     own = np.eye(said.shape[1], dtype=np.float32)[np.repeat(labels.fillna(0).to_numpy(np.int64), len(views))]
     targets[known] = HARD * own[known] + (1 - HARD) * targets[known]

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from tasks.features import inference
 from tasks.features.batches import batches_of
 from tasks.networks import ensembles, files
 from tasks.records import ImagesRef, ModelRef, digest
@@ -33,7 +34,8 @@ def average(
     validation = batches_of(images, ("validation",), ("identity",))
 
     def logits() -> np.ndarray:
-        return np.log(np.maximum(fit.predict(network, validation), np.finfo(np.float32).tiny))
+        found = fit.predict(network, validation, inference.BATCH)
+        return np.log(np.maximum(found, np.finfo(np.float32).tiny))
 
     address = digest("averaged", models, views, again)
     return replace(
