@@ -6,6 +6,7 @@ reads the images.
 
 import os
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from random import Random
 from typing import Any
@@ -65,3 +66,12 @@ def seed(value: int) -> None:
 
     keras.utils.set_random_seed(value)
     seed_generator.python_random = Random(value)  # noqa: S311 - no secret
+
+
+def compiled(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A function of one array, run as a graph with TensorFlow, which keeps no more of it in memory than it needs."""
+    if current() != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    return tf.function(function, reduce_retracing=True)

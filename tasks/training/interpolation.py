@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tasks.features.batches import Batches
-from tasks.networks import freezing
+from tasks.networks import backend, freezing
 
 if TYPE_CHECKING:
     import keras
@@ -48,16 +48,22 @@ def renew_statistics(model: keras.Model, rows: Batches, seed: int) -> None:
 
     The rows are inputs of the model. Batches are normalised as in training, all weights are unchanged.
     """
-    norms = freezing.norms(model)
+    norms, moving = freezing.norms(model), freezing.statistics(model)
     count = min(ROWS, len(rows.labels))
     chosen = np.random.default_rng(seed).permutation(len(rows.labels))[:count]
     momenta = [layer.momentum for layer in norms]
     for layer in norms:
-        layer.trainable = True
-    for number, part in enumerate(np.array_split(chosen, max(1, count // BATCH))):
-        for layer in norms:
-            # The average of all batches so far.
-            layer.momentum = number / (number + 1)
-        model(rows.read(np.sort(part)), training=True)
+        # The statistics of one batch are those that are there after it.
+        layer.trainable, layer.momentum = True, 0.0
+    # Not step by step: each layer's outputs would stay in memory until the last one's are there.
+    seen = backend.compiled(lambda inputs: model(inputs, training=True))
+    parts = np.array_split(chosen, max(1, count // BATCH))
+    total = [np.zeros(variable.shape) for variable in moving]
+    for part in parts:
+        seen(rows.read(np.sort(part)))
+        for values, variable in zip(total, moving, strict=True):
+            values += variable.numpy() / len(parts)
+    for values, variable in zip(total, moving, strict=True):
+        variable.assign(values)
     for layer, momentum in zip(norms, momenta, strict=True):
         layer.momentum, layer.trainable = momentum, False
