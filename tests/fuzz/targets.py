@@ -131,6 +131,38 @@ def _backbone(folder: Path) -> Reader:
     return read
 
 
+def _onnx(folder: Path) -> Reader:
+    import keras
+
+    from tasks.networks.backbones import onnx
+
+    def read(path: Path) -> None:
+        try:
+            onnx.build(SIZE, str(path))
+        finally:
+            keras.utils.clear_session(free_memory=False)
+
+    return read
+
+
+def _onnx_files(folder: Path) -> Iterable[bytes]:
+    from onnx import TensorProto, helper, numpy_helper
+
+    kernel = numpy_helper.from_array(np.ones((4, 3, 3, 3), "float32"), "w")
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
+        helper.make_node("MaxPool", ["c"], ["p"], kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1]),
+        helper.make_node("Transpose", ["p"], ["t"], perm=[0, 2, 3, 1]),
+        helper.make_node("Concat", ["t", "t"], ["y"], axis=3),
+    ]
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("x", [1, 3, SIZE, SIZE]), ("y", None))
+    ]
+    model = helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:], [kernel]))
+    yield model.SerializeToString()
+
+
 def _whole(folder: Path) -> Iterable[bytes]:
     _network().save(folder / "a.h5")
     yield (folder / "a.h5").read_bytes()
@@ -324,6 +356,7 @@ TARGETS = {
     "h5": Target("network.weights.h5", _filled, _h5),
     "keras": Target("network.keras", _backbone, _keras, archived),
     "whole_h5": Target("network.h5", _backbone, _whole),
+    "onnx": Target("network.onnx", _onnx, _onnx_files),
     "saved_model": Target("saved_model.pb", _graph, _graphs, _graph_changed),
     "image": Target("image", _image, _images),
     "recipe": Target("recipe.toml", _recipe, _recipes, reworded),
