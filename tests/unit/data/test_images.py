@@ -82,8 +82,9 @@ def test_a_missing_file_has_a_reason(tmp_path):
 def test_views_are_permutations_of_the_pixels_and_differ():
     image = np.arange(4 * 4 * 3, dtype="uint8").reshape(4, 4, 3)
     seen = {name: augment.view(image, name) for name in augment.VIEWS}
-    for view in seen.values():
-        assert sorted(view.ravel()) == sorted(image.ravel())
+    for name, view in seen.items():
+        # A crop shows some of them, enlarged.
+        assert name.startswith("crop") or sorted(view.ravel()) == sorted(image.ravel())
     assert len({view.tobytes() for view in seen.values()}) == len(seen)
     np.testing.assert_array_equal(seen["identity"], image)
 
