@@ -95,7 +95,13 @@ BUDGETS: dict[str, Budget] = {
         views=(*EVERY_VIEW, "crop_centre"),
         fits=("squash", "pad"),
         joined=4,
-        ladder={"start_at": "head", "stop_at": "whole", "confidence": 0.55, "average": ("views", "rungs")},
+        ladder={
+            "start_at": "head",
+            "stop_at": "whole",
+            "confidence": 0.55,
+            "average": ("views", "rungs"),
+            "interpolate": False,  # of the whole network it takes minutes
+        },
         fine_tune={"batch_size": 32, "learning_rate": 5e-4, "blocks": 8},
         whole={"batch_size": 32},
         photos=15_000,

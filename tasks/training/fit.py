@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,10 @@ from tasks.training import checkpoints, distribution, optimizers
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
+
+
+#: Values of the inputs that are predicted at a time: 32 photos of 224 pixels; and the fewest rows.
+VALUES, FEWEST = 32 * 224 * 224 * 3, 8
 
 
 @dataclass(frozen=True)
@@ -186,9 +191,13 @@ def plan(
     return Plan(**values, learning_rate=rate, seed=seed, cosine=cosine, loss=loss, shares=shares or {}, minutes=minutes)
 
 
-def predict(model: keras.Model, batches: Batches, batch_size: int = 128) -> np.ndarray:
-    """The model's outputs, usually logits, float32[n, classes], in the order of the rows."""
-    return model.predict(_dataset(batches, batch_size), verbose=0)
+def predict(model: keras.Model, batches: Batches, most: int = 128) -> np.ndarray:
+    """The model's outputs, usually logits, float32[n, classes], in the order of the rows; at most `most` at a time.
+
+    Of large inputs fewer: a network on 128 photos of 448 pixels takes more than 10 GB.
+    """
+    fitting = VALUES // max(math.prod(batches.read(np.arange(1)).shape[1:]), 1)
+    return model.predict(_dataset(batches, min(max(fitting, FEWEST), most)), verbose=0)
 
 
 def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
