@@ -3,6 +3,8 @@
 For `keras.layers.Rescaling`: pixel times scale plus offset.
 """
 
+from typing import Literal
+
 Range = tuple[list[float], list[float]]
 
 #: Mean and standard deviation of ImageNet's red, green and blue, of pixels 0 to 1.
@@ -22,3 +24,6 @@ CLIP: Range = (
     [1 / 255 / d for d in (0.26862954, 0.26130258, 0.27577711)],
     [-m / d for m, d in ((0.48145466, 0.26862954), (0.4578275, 0.26130258), (0.40821073, 0.27577711))],
 )
+#: What a person who has only a file says of the pixels that its network wants.
+Named = Literal["0 to 255", "0 to 1", "-1 to 1", "imagenet"]
+NAMED: dict[Named, Range] = {"0 to 255": BYTES, "0 to 1": UNIT, "-1 to 1": SYMMETRIC, "imagenet": IMAGENET}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from tasks.data.images import ranges
 from tasks.networks import saved_models
@@ -24,19 +24,12 @@ if TYPE_CHECKING:
 
     import keras
 
-RANGES = {
-    "0 to 255": ranges.BYTES,
-    "0 to 1": ranges.UNIT,
-    "-1 to 1": ranges.SYMMETRIC,
-    "imagenet": ranges.IMAGENET,
-}
-
 
 def build(
     size: int,
     weights: str,
     *,
-    values: Literal["0 to 255", "0 to 1", "-1 to 1", "imagenet"] = "0 to 255",
+    values: ranges.Named = "0 to 255",
     layer: str = "",
 ) -> Backbone:
     """The network of the file `weights`: [n, size, size, 3] to the output of `layer`, [n, h, w, c].
@@ -49,7 +42,7 @@ def build(
 
     path, _ = files.from_path(weights)
     pixels = keras.Input((size, size, 3), name="pixels")
-    x = keras.layers.Rescaling(*RANGES[values], name="to_range")(pixels)
+    x = keras.layers.Rescaling(*ranges.NAMED[values], name="to_range")(pixels)
     if path.is_dir():
         return Backbone(keras.Model(pixels, _graph(path, x, layer), name="file"), ())
     model, maps = _opened(_read(path), size, path)

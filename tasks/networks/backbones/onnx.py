@@ -6,7 +6,7 @@ read: tensors that lie beside it are refused. Needs the extra `export`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from tasks.data.images import ranges
 from tasks.networks.backbones import Choice, _onnx_graphs
@@ -18,12 +18,6 @@ from tasks.runtime.errors import DependencyError, UsageError, brief
 if TYPE_CHECKING:
     from pathlib import Path
 
-RANGES = {
-    "0 to 255": ranges.BYTES,
-    "0 to 1": ranges.UNIT,
-    "-1 to 1": ranges.SYMMETRIC,
-    "imagenet": ranges.IMAGENET,
-}
 #: Largest file that is read, bytes; the format itself ends at 2 GiB.
 LARGEST = 2**31
 
@@ -32,7 +26,7 @@ def build(
     size: int,
     weights: str,
     *,
-    values: Literal["0 to 255", "0 to 1", "-1 to 1", "imagenet"] = "imagenet",
+    values: ranges.Named = "imagenet",
     layer: str = "",
 ) -> Backbone:
     """The network of the file `weights`: [n, size, size, 3] to a feature map, [n, h, w, c].
@@ -45,7 +39,7 @@ def build(
     path, _ = files.from_path(weights)
     graph = _read(path)
     pixels = keras.Input((size, size, 3), name="pixels")
-    x = keras.layers.Rescaling(*RANGES[values], name="to_range")(pixels)
+    x = keras.layers.Rescaling(*ranges.NAMED[values], name="to_range")(pixels)
     try:
         model = keras.Model(pixels, _onnx_graphs.features(graph, x, layer), name="onnx")
         made = anew(model)
