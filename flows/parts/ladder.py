@@ -18,7 +18,7 @@ from tasks.stages.models.interpolate import interpolate
 from tasks.stages.models.soup import soup
 from tasks.stages.models.train_head import train_head
 from tasks.stages.models.warm_start import warm_start
-from tasks.training import soups
+from tasks.training.weights import soups
 
 #: Rungs that are named after their stage in MLflow and Prefect.
 OWN = ("head", "blocks", "interpolated", "souped", "distilled", "averaged")

@@ -15,7 +15,8 @@ from tasks.runtime import plugins
 from tasks.runtime.errors import UsageError
 from tasks.runtime.home import home
 from tasks.services import tracking
-from tasks.training import fine_tuning, fit, interpolation, lr_finder, optimizers, precision
+from tasks.training import fine_tuning, fit, lr_finder, optimizers, precision
+from tasks.training.weights import interpolation
 
 BRIEF = ("audit.enabled=false", "transfer_check.enabled=false")
 

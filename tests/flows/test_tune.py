@@ -19,7 +19,7 @@ from tasks.runtime import plugins
 from tasks.runtime.errors import DataError, UsageError
 from tasks.runtime.home import home
 from tasks.services import tracking
-from tasks.training import head_search
+from tasks.training.heads import head_search
 
 HEAD = settings.Head(epochs=12, batch_size=32)
 

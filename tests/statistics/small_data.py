@@ -26,7 +26,8 @@ from tasks.features.batches import Batches
 from tasks.records import DatasetRef, ImagesRef
 from tasks.runtime.home import configure, home
 from tasks.settings import Head
-from tasks.training import fit, head_fitting, saving
+from tasks.training import fit, saving
+from tasks.training.heads import head_fitting
 
 SIZES = {"digits": (60, 120, 250), "elpv": (150, 300)}
 HEADS = {"knn": Head(kind="knn"), "linear": Head(), "mlp": Head(kind="mlp")}

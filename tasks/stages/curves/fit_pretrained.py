@@ -13,7 +13,8 @@ from tasks.records import FeaturesRef, ImagesRef, PointRef, digest
 from tasks.runtime.store.tables import Table
 from tasks.services.orchestration.stage import stage
 from tasks.settings import Backbone, HeadTraining, NetworkTraining
-from tasks.training import fine_tuning, fit, from_scratch, head_fitting, saving
+from tasks.training import fine_tuning, fit, from_scratch, saving
+from tasks.training.heads import head_fitting
 
 if TYPE_CHECKING:
     import keras

@@ -16,7 +16,7 @@ from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 from tasks.settings import NetworkTraining
 from tasks.training import fine_tuning, fit, saving
-from tasks.training import interpolation as between
+from tasks.training.weights import interpolation as between
 
 if TYPE_CHECKING:
     import keras

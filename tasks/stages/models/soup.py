@@ -14,7 +14,8 @@ from tasks.records import AuditRef, ImagesRef, ModelRef, digest
 from tasks.runtime.home import home
 from tasks.services.orchestration.stage import stage
 from tasks.settings import NetworkTraining
-from tasks.training import fine_tuning, fit, saving, soups
+from tasks.training import fine_tuning, fit, saving
+from tasks.training.weights import soups
 
 
 @stage(version=1)

@@ -12,7 +12,8 @@ from tasks.runtime.store.tables import Table
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 from tasks.settings import HeadTraining
-from tasks.training import fit, head_fitting, saving
+from tasks.training import fit, saving
+from tasks.training.heads import head_fitting
 
 
 @stage(version=9)

@@ -16,7 +16,7 @@ from tasks.runtime.store.tables import Table
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 from tasks.settings import HeadSearch, Tune
-from tasks.training import head_search
+from tasks.training.heads import head_search
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -23,7 +23,8 @@ from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 from tasks.services.registry import predict, registered_models, versions
 from tasks.settings import FineTune, NetworkTraining, WarmStart
-from tasks.training import fine_tuning, fit, head_fitting, saving
+from tasks.training import fine_tuning, fit, saving
+from tasks.training.heads import head_fitting
 
 if TYPE_CHECKING:
     import keras

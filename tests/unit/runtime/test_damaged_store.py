@@ -12,7 +12,7 @@ from trouble.damage import cut, flip
 from tasks.runtime.errors import Lost
 from tasks.runtime.store import commits, folders, photos
 from tasks.runtime.store.tables import Rows, Table
-from tasks.training import head_search
+from tasks.training.heads import head_search
 
 KEYS = list("abcdef")
 VALUES = np.random.default_rng(0).normal(0, 1, (6, 40)).astype("float32")

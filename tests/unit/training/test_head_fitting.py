@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tasks.settings import Ladder
-from tasks.training import head_fitting
+from tasks.training.heads import head_fitting
 
 
 def test_no_image_is_answered_by_a_model_that_has_seen_it_or_one_like_it():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tasks.evaluation import model_choice
-from tasks.training import soups
+from tasks.training.weights import soups
 
 
 def _losses(values):

@@ -1,0 +1,1 @@
+"""Heads on stored features: fitting one, and the search for its settings."""
