@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 import typer
 
 from tasks.runtime import escapes, home, outages, processes, progress
-from tasks.runtime.errors import HeadstartError, disk_full, not_writable, without_secrets
+from tasks.runtime.errors import HeadstartError, causes, disk_full, not_writable, without_secrets
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -123,20 +123,27 @@ def session(command: str, folder: Path | None = None) -> Iterator[Session]:
         except BrokenPipeError:
             # Who reads the answer, such as head, has seen enough.
             _discard(streams.out)
-        except HeadstartError as error:
-            # What looks like bad data may be a file that could not be written.
-            full = disk_full(error) and (home.full() or disk_full(error))
-            _fail(console, file, full or str(error), 3 if full else error.exit_code)
         except (Exception, KeyboardInterrupt) as error:
-            # A library that is waiting may turn the interrupt into an error of its own.
-            if interrupted.is_set() or isinstance(error, KeyboardInterrupt):
+            # A library that is at work may turn the interrupt into an error of its own.
+            if interrupted.is_set() or _by_signal(error):
                 _fail(console, file, f"Interrupted. Run the same command again to continue. Log: {log}", 130)
+            if isinstance(error, HeadstartError):
+                # What looks like bad data may be a file that could not be written.
+                full = disk_full(error) and (home.full() or disk_full(error))
+                _fail(console, file, full or str(error), 3 if full else error.exit_code)
             text = home.full() or disk_full(error) or outages.message(error) or not_writable(error)
             text = text or home.wrong_setting(error) or _unexpected(error)
             _fail(console, file, f"{text} The trace is in {log}" if log.exists() else text, 3)
         finally:
             progress.console = None
             _flush(streams, console)
+
+
+def _by_signal(error: BaseException) -> bool:
+    """Whether a signal has led to this error; within a flow run, Prefect raises one of its own for SIGTERM."""
+    prefect = sys.modules.get("prefect.exceptions")
+    kinds = (KeyboardInterrupt, prefect.TerminationSignal) if prefect else KeyboardInterrupt
+    return any(isinstance(each, kinds) for each in causes(error))
 
 
 @contextmanager
