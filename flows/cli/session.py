@@ -221,7 +221,7 @@ def _fail(console: "Console", log: TextIO | None, text: str, code: int) -> NoRet
     raise typer.Exit(code)
 
 
-def _unexpected(error: Exception) -> str:
+def _unexpected(error: BaseException) -> str:
     return f"Something that the run depends on failed: {type(error).__name__}: {error}".rstrip(".") + "."
 
 

@@ -27,7 +27,7 @@ def main(
     words: Annotated[list[str] | None, typer.Option("--set")] = None,
     change: Annotated[list[str] | None, typer.Option()] = None,
 ) -> None:
-    """Train on `folder/train`, answer `folder/test`; `change`: what a person knows of the photos, not used here."""
+    """Train on `folder/train`, answer `folder/test`; `change`: what a person knows of the photos, not used here. Beside `out`: the run's own answer."""
     with tempfile.TemporaryDirectory() as place:
         recipe = Path(place, "strangers.toml")
         recipe.write_text(RECIPE.format(folder=folder.resolve(), effort=effort))
@@ -38,7 +38,9 @@ def main(
         environment = os.environ | {"HEADSTART_HOME": f"{place}/home"}
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
         seconds = time.perf_counter() - started
-        outcome = json.loads(done.stdout.strip().splitlines()[-1])
+        answer = done.stdout.strip().splitlines()[-1]
+        out.with_suffix(".json").write_text(answer)
+        outcome = json.loads(answer)
         predicted = pd.read_parquet(Path(outcome["figures"].removeprefix("file://"), "predictions.parquet"))
         models = list(Path(place, "home", "artifacts").rglob("network.*"))
         size = sum(file.stat().st_size for file in models) / 1e6
