@@ -27,7 +27,10 @@ def main(
     words: Annotated[list[str] | None, typer.Option("--set")] = None,
     change: Annotated[list[str] | None, typer.Option()] = None,
 ) -> None:
-    """Train on `folder/train`, answer `folder/test`; `change`: what a person knows of the photos, not used here. Beside `out`: the run's own answer."""
+    """Train on `folder/train`, answer `folder/test`; `change`: what a person knows of the photos, not used here.
+
+    Beside `out` lies the run's own answer, for who asks why.
+    """
     with tempfile.TemporaryDirectory() as place:
         recipe = Path(place, "strangers.toml")
         recipe.write_text(RECIPE.format(folder=folder.resolve(), effort=effort))
