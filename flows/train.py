@@ -9,7 +9,7 @@ from flows.parts.backbone import reviewed, with_backbone
 from flows.parts.extraction import checked, extracted
 from flows.parts.head_search import with_head
 from flows.parts.ladder import climb, refitted
-from flows.parts.search import with_choices
+from flows.parts.search import with_choices, with_races
 from flows.promote import ask
 from tasks.data import corrections, datasets
 from tasks.evaluation import slices
@@ -46,12 +46,13 @@ def train(recipe: Recipe, repeat: bool = False) -> Outcome:
         dataset = validate(facts, r.split, r.validation, r.name)
         slices.check(datasets.rows(dataset), r.slices)
         r, search = with_choices(r, dataset, repeat)
+        r, ranking = with_backbone(r, dataset)
         images = preprocess(dataset, r.images)
-        r, ranking = with_backbone(r, images)
         r, tuned = with_head(r, images)
         features = extracted(r, images)
         audited = audit(images, features, r.audit, r.name, r.seed)
         ladder = climb(images, features, audited, r, started, repeat)
+        r, search = with_races(r, search, ladder)
         agreement = reviewed(r, ranking, images, ladder)
         model = refitted(images, features, r, ladder)
         transfer_check = check_transfer.labelled("transfer_check")

@@ -262,6 +262,9 @@ def _ranking(s: Session, found: "Outcome") -> None:
         s.say(search.sentence(found.search))
         if found.search.trials:
             _table(s, "What was tried for the features", search.trials(found.search))
+    for race in found.ladder.races:
+        s.say(search.race(race))
+        _table(s, f"What was tried for {race.rung}", search.trials(race))
     if found.ranking:
         _table(s, "Backbones, the most promising first", ranking.candidates(found.ranking))
     if found.agreement and found.agreement.spearman is not None:

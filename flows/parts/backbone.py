@@ -1,9 +1,9 @@
 """Choice of the backbone: the ranking, and how its predictions compare with the results."""
 
 from tasks.networks import backbones
-from tasks.records import AgreementRef, ImagesRef, LadderRef, RankingRef, digest
+from tasks.records import AgreementRef, DatasetRef, ImagesRef, LadderRef, RankingRef, digest
 from tasks.services import tracking
-from tasks.settings import Recipe
+from tasks.settings import Recipe, Sized
 from tasks.stages.features.rank_backbones import rank_backbones
 from tasks.stages.features.review_ranking import ACCURACY, BACKBONE, COMPARABLE, LOG_LOSS, review_ranking
 
@@ -11,15 +11,24 @@ from tasks.stages.features.review_ranking import ACCURACY, BACKBONE, COMPARABLE,
 APART = {"backbone", "select", "source", "split", "validation", "extract", "audit", "gates"}
 
 
-def with_backbone(recipe: Recipe, images: ImagesRef) -> tuple[Recipe, RankingRef | None]:
-    """The recipe with the first-ranked backbone if it leaves the choice open, and the ranking."""
+def with_backbone(recipe: Recipe, dataset: DatasetRef) -> tuple[Recipe, RankingRef | None]:
+    """The recipe with the first-ranked backbone and its side if it leaves the choice open, and the ranking."""
     r = recipe
     if r.backbone.kind != "auto":
         return r, None
-    select = r.select.model_copy(update={"candidates": r.select.candidates or backbones.packaged()})
-    ranking = rank_backbones(images, select, r.extract, r.backend)
+    candidates = [each.model_copy(update={"size": _side(r, each)}) for each in r.select.candidates or backbones.here()]
+    select = r.select.model_copy(update={"candidates": tuple(candidates)})
+    ranking = rank_backbones(dataset, r.images, select, r.extract, r.backend)
     backbone = r.backbone.model_copy(update=ranking.chosen.settings)
-    return r.model_copy(update={"backbone": backbone}), ranking
+    images = r.images.model_copy(update={"size": ranking.chosen.size})
+    return r.model_copy(update={"backbone": backbone, "images": images}), ranking
+
+
+def _side(r: Recipe, candidate: Sized) -> int:
+    """The side at which a candidate is tried: its own, unless it or the recipe names another one."""
+    if "size" in r.images.model_fields_set:
+        return candidate.size if r.select.candidates and candidate.size else r.images.size
+    return candidate.size or backbones.own_side(candidate) or r.images.size
 
 
 def reviewed(recipe: Recipe, ranking: RankingRef | None, images: ImagesRef, ladder: LadderRef) -> AgreementRef | None:

@@ -30,8 +30,8 @@ def checked(recipe: Recipe) -> DatasetRef:
 def prepared(recipe: Recipe, dataset: DatasetRef) -> tuple[Recipe, ImagesRef, FeaturesRef]:
     """The recipe with its backbone chosen, and the data as images and as features."""
     recipe, _ = with_choices(recipe, dataset, repeat=True)
+    recipe, _ = with_backbone(recipe, dataset)
     images = preprocess(dataset, recipe.images)
-    recipe, _ = with_backbone(recipe, images)
     return recipe, images, extracted(recipe, images)
 
 

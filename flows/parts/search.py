@@ -1,11 +1,12 @@
 """What a recipe leaves open is chosen within its time: the features by a search, the ladder by the effort."""
 
+from dataclasses import replace
 from typing import Any
 
 from tasks.networks import backbones
-from tasks.records import DatasetRef, SearchRef, digest
+from tasks.records import DatasetRef, LadderRef, SearchRef, digest
 from tasks.services.registry import versions
-from tasks.settings import FeatureSearch, Recipe, budget
+from tasks.settings import TABLES, FeatureSearch, Recipe, budget
 from tasks.settings.base import Settings
 from tasks.stages.features.search import search
 
@@ -42,18 +43,28 @@ def applied(recipe: Recipe, found: SearchRef, images: int) -> Recipe:
     """The recipe with what was found, and with what its effort buys for a number of training images."""
     r, allowed = recipe, budget(recipe.effort, recipe.minutes)
     for table, values in found.chosen.items():
-        r = _with(r, table, values)
-    r = _with(r, "transfer_check", _unset(r.transfer_check, allowed.transfer_check))
+        r = r.with_settings(table, values)
+    r = r.with_settings("transfer_check", _unset(r.transfer_check, allowed.transfer_check))
     views = len(r.images.views)
     once = found.features_seconds * found.of / max(found.of + (views - 1) * images, 1)
     most = {"max_minutes": round(allowed.climb(once), 2)}
-    r = _with(r, "ladder", _unset(r.ladder, allowed.ladder | most))
+    r = r.with_settings("ladder", _unset(r.ladder, allowed.ladder | most))
     epochs = allowed.epochs(images * views, r.images.size, allowed.photos)
     tuned = {"epochs": epochs, "minutes": allowed.minutes * allowed.blocks}
-    r = _with(r, "fine_tune", _unset(r.fine_tune, allowed.fine_tune | tuned))
+    r = r.with_settings("fine_tune", _unset(r.fine_tune, allowed.fine_tune | tuned))
     epochs = allowed.epochs(images, r.images.size, allowed.photos_of_every)
     every = {"epochs": epochs, "minutes": allowed.minutes * allowed.every}
-    return _with(r, "whole", _unset(r.whole, allowed.whole | every))
+    return r.with_settings("whole", _unset(r.whole, allowed.whole | every))
+
+
+def with_races(recipe: Recipe, found: SearchRef | None, ladder: LadderRef) -> tuple[Recipe, SearchRef | None]:
+    """The recipe and the search with the settings that were best in the ladder's races."""
+    for race in ladder.races:
+        recipe = recipe.with_settings(TABLES[race.rung], race.chosen)
+        if found:
+            table = TABLES[race.rung]
+            found = replace(found, chosen=found.chosen | {table: found.chosen.get(table, {}) | race.chosen})
+    return recipe, found
 
 
 def remembered(name: str, asked: str, dataset: DatasetRef) -> SearchRef | None:
@@ -67,7 +78,7 @@ def remembered(name: str, asked: str, dataset: DatasetRef) -> SearchRef | None:
 def asked(r: Recipe) -> FeatureSearch:
     """What the search is asked to choose, and within which time."""
     allowed = budget(r.effort, r.minutes)
-    networks = r.select.candidates or backbones.packaged()
+    networks = r.select.candidates or tuple(each.model_copy(update={"size": 0}) for each in backbones.packaged())
     left = {name for name, (table, key) in OPEN.items() if key not in getattr(r, table).model_fields_set}
     backbone = r.backbone
     if backbone.kind == "auto":
@@ -96,9 +107,3 @@ def asked(r: Recipe) -> FeatureSearch:
 def _unset(given: Settings, values: dict[str, Any]) -> dict[str, Any]:
     """The values of settings that are not given."""
     return {name: value for name, value in values.items() if name not in given.model_fields_set}
-
-
-def _with(r: Recipe, table: str, values: dict[str, Any]) -> Recipe:
-    given = getattr(r, table)
-    changed = type(given).model_validate(given.model_dump(exclude_unset=True) | values)
-    return r.model_copy(update={table: changed})

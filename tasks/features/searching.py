@@ -21,7 +21,7 @@ from tasks.features import extraction, sides, views
 from tasks.networks import backbones, engines, heads
 from tasks.networks.heads import logistic
 from tasks.networks.pooling import texture
-from tasks.records import DatasetRef, Gain, ImagesRef, Trial
+from tasks.records import DatasetRef, ImagesRef, Trial
 from tasks.runtime.errors import HeadstartError, brief
 from tasks.settings import Candidate, Extraction, FeatureSearch, Pooling
 
@@ -166,7 +166,8 @@ class Search:
         first, left = self.best.eyes[0], set(self.settings.open)
         name = backbones.label(first.network)
         others = [each for each in reversed(self.settings.networks) if backbones.label(each) != name]
-        found = [(each, first.images.size) for each in others if {"network", "beside"} & left]
+        found: list[tuple[Candidate, int]]
+        found = [(each, each.size or first.images.size) for each in others if {"network", "beside"} & left]
         if {"size", "beside"} & left:
             found += [(first.network, side) for side in self.grid if side >= first.images.size * sides.APART][:1]
         for network, size in found:
@@ -295,7 +296,7 @@ class Search:
         losses, right = self._held_out(features, parts)
         best, other = self.best, replace(other, losses=losses)
         gain = bootstrap.gain(best.losses, losses, self.settings.seed, self.units) if best else None
-        taken, reason = gain is None or gain.value > SURE.get(what, 0.0) * _error(gain), ""
+        taken, reason = gain is None or gain.value > SURE.get(what, 0.0) * gain.error, ""
         cost = self._all(other.slowness, len(other.views))
         if taken and best and cost > self.settings.features:
             taken, reason = False, f"the features of all images would take {cost:.0f} seconds"
@@ -361,11 +362,6 @@ def _side(eye: Eye, first: Eye) -> int:
 def _textured(eye: Eye) -> bool:
     parts = eye.frozen.parts
     return parts[: len(texture.PARTS)] == texture.PARTS
-
-
-def _error(gain: Gain) -> float:
-    """The standard error of a gain, by its 95 % interval."""
-    return (gain.high - gain.low) / (2 * 1.96)
 
 
 def _words(view: str) -> str:

@@ -35,7 +35,7 @@ from tasks.records.models import (
 from tasks.records.outcome import Findings, Outcome, Retraining
 from tasks.records.release import LedgerEntry, PageRef, ScoresRef, VersionRef
 from tasks.records.retraining import Accuracy, AssessmentRef, ChangesRef, Drift
-from tasks.records.search import SearchRef, Trial
+from tasks.records.search import RaceRef, SearchRef, Trial
 
 __all__ = [
     "OLDER",
@@ -78,6 +78,7 @@ __all__ = [
     "PageRef",
     "PointRef",
     "Predicted",
+    "RaceRef",
     "RankedBackbone",
     "RankingRef",
     "Record",

@@ -58,6 +58,11 @@ class Gain:
     #: Further rows that would probably tell what the interval leaves open; None: told already, or no estimate.
     more: int | None = None
 
+    @property
+    def error(self) -> float:
+        """The standard error, by the interval."""
+        return (self.high - self.low) / (2 * 1.96)
+
 
 @dataclass(frozen=True)
 class StageLog:

@@ -26,6 +26,8 @@ class RankedBackbone:
     seconds: float = 0.0
     #: Why it could not be tried; empty if it was.
     skipped: str = ""
+    #: Side of the images that it saw, pixels.
+    size: int = 0
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 from typing_extensions import override
 
 from tasks.records.base import Gain, Record
+from tasks.records.search import RaceRef
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,8 @@ class LadderRef(Record):
     named: bool = False
     #: What the rungs are compared by.
     metric: str = "log_loss"
+    #: What was tried for the settings of rungs.
+    races: tuple[RaceRef, ...] = ()
 
     @property
     @override

@@ -12,10 +12,10 @@ from tasks.records.base import Gain, Record, digest
 
 @dataclass(frozen=True)
 class Trial:
-    """One way to see the photos, judged by logistic regression in cross-validation."""
+    """One way to see the photos, or to train on them, judged on images that it was not trained on."""
 
     name: str
-    #: What it changes: size, fit, network, pooling, beside, views.
+    #: What it changes: size, fit, network, pooling, beside, views; learning rate, depth, augmentation.
     what: str
     #: Mean log loss, nats, and share of right answers, on held-out images of the sample.
     log_loss: float = 0.0
@@ -31,6 +31,26 @@ class Trial:
     reason: str = ""
     #: Whether more time might have let it be taken.
     late: bool = False
+
+
+@dataclass(frozen=True)
+class RaceRef(Record):
+    """Short trainings of a rung with several settings, and those of the best."""
+
+    digest: str
+    rung: str
+    trials: tuple[Trial, ...]
+    #: What differs from the settings that were given.
+    chosen: dict[str, Any]
+    #: Training images that were trained on, and that were judged.
+    images: int
+    judged: int
+
+    @property
+    @override
+    def numbers(self) -> dict[str, float]:
+        tried = [trial.log_loss for trial in self.trials if trial.log_loss]
+        return {"trials": float(len(tried))} | ({"log_loss": min(tried)} if tried else {})
 
 
 @dataclass(frozen=True)

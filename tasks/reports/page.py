@@ -58,7 +58,7 @@ def write(
         "Data": _data(found.dataset),
         "Problems in the data": audits.section(found.audit, home()) if found.audit else "",
         "Ladder": scores.ladder(found.ladder) + scores.costs(found.ladder),
-        "What was chosen": search.section(found.search),
+        "What was chosen": search.section(found.search) + search.races(found.ladder.races),
         "Which backbone": backbones.section(found.ranking),
         "Search for a head": _search(found.tuned),
         "Did transfer help?": transfers.section(found.transfer),

@@ -5,9 +5,20 @@ from tasks.settings.curves import Compare, Method
 from tasks.settings.data import PROJECT, Audit, Images, Labels, Source, Split, Validation, View
 from tasks.settings.effort import BUDGETS, Budget, FeatureSearch, budget
 from tasks.settings.evaluation import Calibration, Decision, Evaluation, Gates, Slices
-from tasks.settings.features import Backbone, Beside, Candidate, Extract, Extraction, Pooling, Select, TransferCheck
+from tasks.settings.features import (
+    Backbone,
+    Beside,
+    Candidate,
+    Extract,
+    Extraction,
+    Pooling,
+    Select,
+    Sized,
+    TransferCheck,
+)
 from tasks.settings.loading import check, check_engine, check_trained, check_tune, check_weights, load
 from tasks.settings.models import (
+    TABLES,
     TUNED,
     Augment,
     FineTune,
@@ -32,6 +43,7 @@ from tasks.settings.retraining import Retrain
 __all__ = [
     "BUDGETS",
     "PROJECT",
+    "TABLES",
     "TUNED",
     "Audit",
     "Augment",
@@ -69,6 +81,7 @@ __all__ = [
     "Select",
     "Settings",
     "Share",
+    "Sized",
     "Slices",
     "Source",
     "Split",

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from tasks.settings.base import StageSettings
 from tasks.settings.data import Images, View
-from tasks.settings.features import Backbone, Candidate, Extract
+from tasks.settings.features import Backbone, Extract, Sized
 
 Effort = Literal["none", "quick", "standard", "best"]
 
@@ -128,7 +128,7 @@ class FeatureSearch(StageSettings):
     seed: int
     #: Of size, fit, network, pooling, beside, views.
     open: tuple[str, ...]
-    networks: tuple[Candidate, ...]
+    networks: tuple[Sized, ...]
     sample: int
     size: int
     views: tuple[View, ...]

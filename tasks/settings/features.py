@@ -30,6 +30,17 @@ class Candidate(Settings):
         return self.model_dump(include=set(Candidate.model_fields))
 
 
+class Sized(Candidate):
+    """A candidate for `backbone.kind = "auto"`, and the side of the images that it sees."""
+
+    size: int = Field(
+        0,
+        ge=0,
+        le=2048,
+        description="Side of its images, pixels; 0: `images.size` where the recipe gives it, else its own",
+    )
+
+
 class Beside(Candidate):
     """A further network, whose features are joined with the backbone's."""
 
@@ -71,9 +82,11 @@ class Backbone(Candidate):
 class Select(Settings):
     """Which backbone, if `backbone.kind` is `auto`: candidates are ranked before any training."""
 
-    candidates: tuple[Candidate, ...] = Field(
+    candidates: tuple[Sized, ...] = Field(
         (),
-        description="Tables of `kind`, `options` and `weights`; empty: all whose weights are installed with Headstart",
+        description="Tables of `kind`, `options`, `weights` and `size`, the side of its images (0: `images.size` where "
+        "the recipe gives it, else the one that the network was trained on); empty: all whose weights are on this "
+        "machine",
     )
     sample: int = Field(500, ge=10, le=10_000, description="Training images for the ranking")
 

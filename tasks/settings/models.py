@@ -112,7 +112,19 @@ class Tuning(Training):
         le=1,
         description="Learning rate of a block divided by that of the block above it; the head has the full rate",
     )
-    minutes: float = Field(0.0, ge=0, description="Minutes after which training ends with its step; 0: no limit")
+    trials: int = Field(
+        0,
+        ge=0,
+        le=20,
+        description="How many other settings are tried before in short trainings on a part of the training images, "
+        "each judged on others of them: learning rate, depth, strength of augmentation; 0: none",
+    )
+    minutes: float = Field(
+        0.0,
+        ge=0,
+        description="Minutes after which training ends with its step, and a third of which trials may take; 0: no "
+        "limit",
+    )
     strategy: Literal["auto", "mirrored", "none"] = Field(
         "auto",
         description="`auto`: copies of the network on every GPU if there are several; `mirrored`: always; "
@@ -190,6 +202,8 @@ class Whole(Tuning):
 Rung = Literal["knn", "probe", "head", "blocks", "whole"]
 #: Those that train the network itself.
 TUNED = ("blocks", "whole")
+#: The tables of their settings.
+TABLES = {"blocks": "fine_tune", "whole": "whole"}
 #: Parts of the images in cross-fitting.
 FOLDS = 5
 

@@ -11,6 +11,7 @@ from tasks.settings.effort import Effort
 from tasks.settings.evaluation import Calibration, Decision, Evaluation, Gates, Slices
 from tasks.settings.features import Backbone, Extract, Extraction, Select, TransferCheck
 from tasks.settings.models import (
+    TABLES,
     TUNED,
     FineTune,
     Head,
@@ -123,7 +124,7 @@ class Recipe(Settings):
     def tuning(self, rung: str) -> NetworkTraining:
         """What training reads of a rung that trains the network itself: one of `TUNED`."""
         return NetworkTraining(
-            tuning=self.fine_tune if rung == "blocks" else self.whole,
+            tuning=getattr(self, TABLES[rung]),
             loss=self.loss,
             extract=self.extract,
             views=self.images.views,
@@ -139,8 +140,14 @@ class Recipe(Settings):
         """The recipe with fewer minutes for a rung of `TUNED`; 0: with its own."""
         return self._tuned(rung, minutes=minutes) if minutes else self
 
+    def with_settings(self, table: str, values: dict[str, Any]) -> "Recipe":
+        """The recipe with other settings in a table; raises `pydantic.ValidationError` if they do not fit."""
+        given = getattr(self, table)
+        changed = type(given).model_validate(given.model_dump(exclude_unset=True) | values)
+        return self.model_copy(update={table: changed})
+
     def _tuned(self, rung: str, **values: Any) -> "Recipe":
-        table = "fine_tune" if rung == "blocks" else "whole"
+        table = TABLES[rung]
         return self.model_copy(update={table: getattr(self, table).model_copy(update=values)})
 
     @property

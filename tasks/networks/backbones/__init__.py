@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from tasks.networks.cutting import Backbone
 from tasks.records import digest
 from tasks.runtime import plugins
 from tasks.runtime.errors import HeadstartError, UsageError
-from tasks.settings import Candidate
+from tasks.settings import Candidate, Sized
 
 if TYPE_CHECKING:
     from tasks.settings import Backbone as Settings
@@ -41,15 +42,36 @@ class Choice:
     #: Whether its weights are installed with this package: then it is an error if they are missing.
     packaged: bool = False
 
+    @property
+    def here(self) -> bool:
+        """Whether its weights are on this machine."""
+        return self.packaged or self.weights.startswith("here")
 
-def packaged() -> tuple[Candidate, ...]:
-    """Every network whose weights are installed with this package, as a candidate for a ranking."""
-    return tuple(
-        Candidate(kind=kind, options=choice.options)
-        for kind in plugins.names("backbones")
-        for choice in plugins.load("backbones", kind).choices()
-        if choice.packaged
-    )
+
+def packaged() -> tuple[Sized, ...]:
+    """Every network whose weights are installed with this package, as a candidate."""
+    return tuple(candidate for candidate, choice in _offered() if choice.packaged)
+
+
+def here() -> tuple[Sized, ...]:
+    """Every named network whose weights are on this machine, as a candidate; at the side that it was trained on."""
+    return tuple(candidate for candidate, choice in _offered() if choice.here)
+
+
+def own_side(settings: Candidate) -> int:
+    """Side of the images that a named network was trained on, pixels; 0 if that is not known."""
+
+    def bound(each: Candidate) -> dict[str, Any]:
+        return plugins.bind("backbones", each.kind, each.options, "backbone.options")
+
+    named = bound(settings)
+    return next((choice.size for candidate, choice in _offered(settings.kind) if bound(candidate) == named), 0)
+
+
+def _offered(*kinds: str) -> Iterator[tuple[Sized, Choice]]:
+    for kind in kinds or plugins.names("backbones"):
+        for choice in plugins.load("backbones", kind).choices():
+            yield Sized(kind=kind, options=choice.options, size=choice.size), choice
 
 
 def label(settings: Candidate) -> str:

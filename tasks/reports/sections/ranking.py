@@ -22,6 +22,7 @@ def candidates(ranking: RankingRef) -> list[dict[str, Any]]:
         {"backbone": row.name, "rank": "" if row.skipped else round(row.rank, 2)}
         | {name: round(row.scores[name], 4) if row.scores else "" for name in ranking.chosen.scores}
         | {
+            "pixels": row.size or "",
             "parameters": row.parameters or "",
             "images_per_second": row.images_per_second or "",
             "seconds": round(row.seconds, 1) or "",

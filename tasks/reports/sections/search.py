@@ -1,13 +1,14 @@
 """The search for features, as a CSV file, a table in the terminal, and a part of the page."""
 
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from tasks.records import SearchRef, Trial
+from tasks.records import RaceRef, SearchRef, Trial
 from tasks.reports.sections.html import of_rows
 
 
-def trials(found: SearchRef) -> list[dict[str, Any]]:
+def trials(found: SearchRef | RaceRef) -> list[dict[str, Any]]:
     """A row for each trial, in their order."""
     return [
         {
@@ -51,6 +52,22 @@ def section(found: SearchRef | None) -> str:
         "interval. What makes every photo dearer must gain enough to be more than chance.</p>"
     )
     return said + explained + of_rows(trials(found))
+
+
+def races(found: Sequence[RaceRef]) -> str:
+    """HTML: the races for the settings of rungs, and every trial of each; empty without one."""
+    return "".join(f"<p>{escape(race(each))}</p>{of_rows(trials(each))}" for each in found)
+
+
+def race(found: RaceRef) -> str:
+    """What a race tried, and what it changed."""
+    tried = [trial for trial in found.trials if trial.log_loss]
+    said = (
+        f"Settings of {found.rung}: {len(tried)} short trainings on {found.images} training images, judged on "
+        f"{found.judged} others. "
+    )
+    better = [trial.name for trial in tried[1:] if trial.taken]
+    return said + (f"Better than what was given: {', then '.join(better)}." if better else "None was surely better.")
 
 
 def _gain(trial: Trial) -> str:

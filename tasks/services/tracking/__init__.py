@@ -38,6 +38,7 @@ from tasks.services.tracking.log import (
     log_table,
     log_tag,
     log_trial,
+    log_trials,
 )
 from tasks.services.tracking.runs import FLOW_RUN, PROCESS, close_dead, finish_stage, run, stage
 
@@ -68,6 +69,7 @@ __all__ = [
     "log_table",
     "log_tag",
     "log_trial",
+    "log_trials",
     "looks",
     "newest",
     "results",

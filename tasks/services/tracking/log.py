@@ -1,12 +1,12 @@
 """What a run or a stage writes to MLflow."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from tasks.records import DatasetRef
+from tasks.records import DatasetRef, Trial
 from tasks.runtime.errors import without_secrets
 from tasks.runtime.home import home
 from tasks.runtime.store import checksums
@@ -143,3 +143,22 @@ def link(artifact: str) -> str:
     return (
         f"{server.rstrip('/')}/#/experiments/{current().experiment}/runs/{context.stage_run_id()}/artifacts/{artifact}"
     )
+
+
+def log_trials(kind: str, trials: Iterable[Trial], began: float) -> None:
+    """Log each trial of a search as a run, one after the other; `began`: seconds since 1970."""
+    for number, trial in enumerate(trials):
+        ended = began + trial.seconds
+        numbers = {"log_loss": trial.log_loss, "accuracy": trial.accuracy, "images_per_second": trial.images_per_second}
+        log_trial(
+            f"{kind} {number}",
+            {
+                "headstart.trial": "taken" if trial.taken else "tried" if trial.log_loss else "skipped",
+                "headstart.stage": "trial",
+            },
+            {"what": trial.what, "name": trial.name, "reason": trial.reason},
+            numbers if trial.log_loss else {},
+            {},
+            (int(began * 1000), int(ended * 1000)),
+        )
+        began = ended

@@ -6,7 +6,7 @@ from functools import partial
 from tasks.features.searching import Search
 from tasks.features.sides import by_rules
 from tasks.networks import backbones
-from tasks.records import DatasetRef, SearchRef, Trial, digest
+from tasks.records import DatasetRef, SearchRef, digest
 from tasks.reports.sections import ranking as csv
 from tasks.reports.sections import search as report
 from tasks.services import tracking
@@ -29,10 +29,7 @@ def search(dataset: DatasetRef, settings: FeatureSearch, asked: str) -> SearchRe
     began = time.time()
     found = Search(dataset, settings)
     reason = found.run()
-    start = began
-    for number, trial in enumerate(found.trials):
-        _log(number, trial, start)
-        start += trial.seconds
+    tracking.log_trials("search", found.trials, began)
     ref = SearchRef(
         digest=digest("search", dataset, settings, found.chosen(), [trial.name for trial in found.trials]),
         trials=tuple(found.trials),
@@ -46,14 +43,3 @@ def search(dataset: DatasetRef, settings: FeatureSearch, asked: str) -> SearchRe
     )
     tracking.log_drawn("search.csv", partial(csv.write, report.trials(ref)))
     return ref
-
-
-def _log(number: int, trial: Trial, start: float) -> None:
-    """A trial as a run in MLflow."""
-    span = (int(start * 1000), int((start + trial.seconds) * 1000))
-    numbers = {"log_loss": trial.log_loss, "accuracy": trial.accuracy, "images_per_second": trial.images_per_second}
-    params = {"what": trial.what, "name": trial.name, "reason": trial.reason}
-    tags = {"headstart.trial": "taken" if trial.taken else "tried" if trial.log_loss else "skipped"}
-    tracking.log_trial(
-        f"search {number}", tags | {"headstart.stage": "trial"}, params, numbers if trial.log_loss else {}, {}, span
-    )

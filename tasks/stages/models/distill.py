@@ -1,11 +1,11 @@
 """Distill: one network learns the answers of the average, also for photos without labels."""
 
 import time
+from dataclasses import replace
 from functools import partial
 
 import pandas as pd
 
-from tasks.data import datasets
 from tasks.networks import files
 from tasks.records import FactsRef, ImagesRef, ModelRef, Origin, TrainingLog, digest
 from tasks.runtime.home import home
@@ -34,12 +34,11 @@ def distill(
     address = digest("distill", head, teacher, how, unlabelled, again)
     fit.seed_everything(settings.seed)
     further = distillation.unlabelled(images, folders.frame(unlabelled.path)) if unlabelled else None
+    photos = replace(fine_tuning.of_splits(images, refit=again is not None), further=further)
     with distribution.scope(settings.tuning.strategy):
         network = files.load(home() / head.path)
-        part = fine_tuning.part_above_cut(network, head.blocks, settings, images, again is not None, further=further)
-    every = datasets.rows(images.dataset)
-    rows = every[every["split"].isin(("train", "validation") if again else ("train",))]
-    part = distillation.towards(part, files.load(home() / teacher.path), images, pd.concat([rows, further]))
+        part = fine_tuning.part_above_cut(network, head.blocks, settings, images, photos)
+    part = distillation.towards(part, files.load(home() / teacher.path), images, pd.concat([photos.train, further]))
     trained = fine_tuning.train(part, network, head.blocks, settings, again.training.epochs if again else 0, address)
     tracking.log_series("loss", trained.history.loss)
     tracking.log_series("validation_loss", trained.history.validation_loss)

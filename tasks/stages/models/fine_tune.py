@@ -25,9 +25,10 @@ def fine_tune(images: ImagesRef, head: ModelRef, settings: NetworkTraining, agai
     started = time.perf_counter()
     address = digest("fine_tune", head, settings.tuning, settings.loss, settings.views, settings.seed, again)
     fit.seed_everything(settings.seed)
+    photos = fine_tuning.of_splits(images, refit=again is not None)
     with distribution.scope(settings.tuning.strategy):
         network = files.load(home() / head.path)
-        part = fine_tuning.part_above_cut(network, head.blocks, settings, images, refit=again is not None)
+        part = fine_tuning.part_above_cut(network, head.blocks, settings, images, photos)
     if part.engine:
         tracking.log_tag("headstart.engine", part.engine)
     only = again.training.epochs if again else 0

@@ -40,7 +40,8 @@ def interpolate(
     """
     started = time.perf_counter()
     frozen, network = (files.load(home() / each.path) for each in (head, tuned))
-    part = fine_tuning.part_above_cut(network, head.blocks, settings.merged, images, again is not None)
+    photos = fine_tuning.of_splits(images, refit=again is not None)
+    part = fine_tuning.part_above_cut(network, head.blocks, settings.merged, images, photos)
     pairs = between.moved(frozen, network)
     same = freezing.others(network, [variable for variable, _, _ in pairs] + freezing.statistics(part.model))
     before = freezing.variables_digest(same)

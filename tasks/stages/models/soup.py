@@ -33,7 +33,8 @@ def soup(
     """
     started = time.perf_counter()
     network = files.load(home() / models[0].path)
-    part = fine_tuning.part_above_cut(network, models[0].blocks, settings.merged, images, again is not None)
+    photos = fine_tuning.of_splits(images, refit=again is not None)
+    part = fine_tuning.part_above_cut(network, models[0].blocks, settings.merged, images, photos)
     weights = [network.get_weights(), *(files.load(home() / model.path).get_weights() for model in models[1:])]
     kept = freezing.frozen_variables(network)
     before, labels = freezing.variables_digest(kept), part.validation.labels

@@ -195,7 +195,8 @@ def _part(
     weights = np.ones(len(rows))
     weights[again] = stands[labels[again]]
     chosen = np.sort(np.concatenate([np.flatnonzero(fresh), again]))
-    part = fine_tuning.part_above_cut(network, start.blocks, training, images, only=rows.iloc[chosen])
+    photos = replace(fine_tuning.of_splits(images), train=rows.iloc[chosen].reset_index(drop=True))
+    part = fine_tuning.part_above_cut(network, start.blocks, training, images, photos)
     each = np.repeat(weights[chosen] / weights[chosen].mean(), len(training.views))
     return replace(part, train=replace(part.train, weights=each)), datasets.units(images.dataset, audited)[chosen]
 

@@ -1,0 +1,51 @@
+"""Race: short trainings of a rung with several settings, for the best of them."""
+
+import time
+
+import numpy as np
+
+from tasks.data import datasets
+from tasks.evaluation import model_choice
+from tasks.evaluation.statistics import bootstrap, cross_validation
+from tasks.networks import files
+from tasks.records import AuditRef, ImagesRef, ModelRef, RaceRef, digest
+from tasks.runtime.home import home
+from tasks.services import tracking
+from tasks.services.orchestration.stage import stage
+from tasks.settings import FineTune, NetworkTraining, Whole
+from tasks.training import distribution, fine_tuning, fit, saving
+from tasks.training.trials import racing
+
+
+@stage(version=1)
+def race(images: ImagesRef, head: ModelRef, audited: AuditRef, settings: NetworkTraining) -> RaceRef:
+    """What was tried, and what of the settings it changes; validation images are not looked at."""
+    began, given = time.time(), settings.tuning
+    every = datasets.rows(images.dataset, "train")
+    units, classes = datasets.units(images.dataset, audited, "train"), images.dataset.classes
+    rest, judged = cross_validation.folds(datasets.labels(every, classes), units, racing.PARTS, settings.seed)[0]
+    rows = datasets.stratified(every.iloc[np.sort(rest)], round(racing.TRAINED * len(every)))
+    photos = fine_tuning.Photos(rows, every.iloc[judged].reset_index(drop=True))
+    labels = datasets.labels(photos.validation, classes)
+
+    def trained(tuning: FineTune | Whole) -> racing.Answers:
+        wanted = settings.model_copy(update={"tuning": racing.brief(tuning)})
+        fit.seed_everything(settings.seed)
+        with distribution.scope(tuning.strategy):
+            network = files.load(home() / head.path)
+            part = fine_tuning.part_above_cut(network, head.blocks, wanted, images, photos)
+        started, epochs = time.perf_counter(), wanted.tuning.epochs
+        fine_tuning.train(part, network, head.blocks, wanted, only=epochs)
+        speed = epochs * len(part.train.labels) / (time.perf_counter() - started)
+        answers = saving.softmax(fit.predict(part.model, part.validation))
+        soft = model_choice.tempered(labels, answers, settings.seed, units[judged])
+        return racing.Answers(bootstrap.losses(labels, soft), bootstrap.correct(labels, soft) * 1.0, speed)
+
+    seconds = 60 * given.minutes * racing.SHARE
+    trials, best = racing.race(given, trained, seconds, settings.seed, units[judged])
+    tracking.log_trials("race", trials, began)
+    before, after = given.model_dump(), best.model_dump()
+    chosen = {name: value for name, value in after.items() if value != before[name]} | {"trials": 0}
+    rung = "blocks" if isinstance(given, FineTune) else "whole"
+    address = digest("race", images, head, audited, settings, chosen)
+    return RaceRef(address, rung, tuple(trials), chosen, len(rows), len(judged))
