@@ -323,6 +323,11 @@ class NetworkTraining(StageSettings):
     seed: int
 
     @property
+    def rung(self) -> str:
+        """Name of the rung that is trained so."""
+        return "blocks" if isinstance(self.tuning, FineTune) else "whole"
+
+    @property
     def merged(self) -> "NetworkTraining":
         """For a trained network, in whose weights updates of low rank are already."""
         if not isinstance(self.tuning, Whole):

@@ -75,6 +75,12 @@ def log_curve(name: str, values: dict[int, float]) -> None:
     client().log_batch(current().id, metrics=[Metric(name, float(v), 0, step) for step, v in values.items()])
 
 
+def log_losses(loss: list[float], validation_loss: list[float]) -> None:
+    """The losses of each epoch of a training."""
+    log_series("loss", loss)
+    log_series("validation_loss", validation_loss)
+
+
 def log_trial(
     name: str,
     tags: dict[str, str],

@@ -12,7 +12,7 @@ from tasks.reports import figures
 from tasks.runtime.home import home
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
-from tasks.settings import FineTune, NetworkTraining
+from tasks.settings import NetworkTraining
 from tasks.training import distribution, fine_tuning, fit, saving
 
 
@@ -33,8 +33,7 @@ def fine_tune(images: ImagesRef, head: ModelRef, settings: NetworkTraining, agai
         tracking.log_tag("headstart.engine", part.engine)
     only = again.training.epochs if again else 0
     trained = fine_tuning.train(part, network, head.blocks, settings, only, address)
-    tracking.log_series("loss", trained.history.loss)
-    tracking.log_series("validation_loss", trained.history.validation_loss)
+    tracking.log_losses(trained.history.loss, trained.history.validation_loss)
     if found := trained.found:
         tracking.log_drawn("learning_rate.png", partial(figures.learning_rate, found.rates, found.losses, found.rate))
     network = fine_tuning.merged(network, settings.tuning, partial(files.load, home() / head.path))
@@ -42,7 +41,7 @@ def fine_tune(images: ImagesRef, head: ModelRef, settings: NetworkTraining, agai
     return ModelRef(
         **saving.keep(address, network, lambda: fit.predict(part.model, validation), validation.labels, again),
         digest=address,
-        rung="blocks" if isinstance(settings.tuning, FineTune) else "whole",
+        rung=settings.rung,
         blocks=head.blocks,
         training=TrainingLog(
             seconds=round(time.perf_counter() - started, 3),

@@ -46,6 +46,5 @@ def race(images: ImagesRef, head: ModelRef, audited: AuditRef, settings: Network
     tracking.log_trials("race", trials, began)
     before, after = given.model_dump(), best.model_dump()
     chosen = {name: value for name, value in after.items() if value != before[name]} | {"trials": 0}
-    rung = "blocks" if isinstance(given, FineTune) else "whole"
     address = digest("race", images, head, audited, settings, chosen)
-    return RaceRef(address, rung, tuple(trials), chosen, len(rows), len(judged))
+    return RaceRef(address, settings.rung, tuple(trials), chosen, len(rows), len(judged))

@@ -48,8 +48,7 @@ def train_head(
     history = head_fitting.fitted(model, settings, train, None if again else validation, only, address)
     freezing.check_frozen(before, frozen)
     others = _out_of_fold(images, features, settings, audited) if settings.folds else None
-    tracking.log_series("loss", history.loss)
-    tracking.log_series("validation_loss", history.validation_loss)
+    tracking.log_losses(history.loss, history.validation_loss)
     return ModelRef(
         **saving.keep(address, network, lambda: fit.predict(model, validation), validation.labels, again, others),
         digest=address,

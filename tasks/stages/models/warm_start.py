@@ -260,8 +260,7 @@ def _shortly(
     trained = fine_tuning.train(part, network, start.blocks, training, address=address)
     after = fit.predict(part.model, part.validation)
     losses = [fit.scores(logits, labels)["log_loss"] for logits in (before, after)]
-    tracking.log_series("loss", trained.history.loss)
-    tracking.log_series("validation_loss", [losses[0], *trained.history.validation_loss])
+    tracking.log_losses(trained.history.loss, [losses[0], *trained.history.validation_loss])
     if losses[0] <= losses[1]:
         part.model.set_weights(weights)
         return before, 0, trained.frozen
