@@ -129,9 +129,9 @@ def notes(
         )
     if terms.sure_from is None:
         found.append(
-            f"It does not say when it abstains: on {clusters.number(groups, len(labels))} independent validation "
-            f"images, no confidence was shown to make {terms.precision:.0%} of the answers right. At least "
-            f"{fewest(terms.precision)} of the surest answers have to be right."
+            f"It never abstains: on {clusters.number(groups, len(labels))} independent validation "
+            f"images, no confidence was shown to make {terms.precision:.0%} of the answers right. To show it, "
+            f"the {fewest(terms.precision)} surest answers at least have to be right."
         )
     return tuple(found)
 

@@ -51,14 +51,14 @@ def write(
     name, rung = found.version.name, found.model.rung
     parts = {
         "Scores on the test images": scores.metrics(found.report, found.dataset.counts["test"]),
+        "Ladder": scores.ladder(found.ladder) + scores.costs(found.ladder),
+        "What was chosen": search.section(found.search) + search.races(found.ladder.races),
         "The newest images": time_gap.section(found.report.time),
         "Classes": scores.classes(found.report.classes),
         "Calibration and prediction sets": calibration.section(found.calibration, found.report),
         "The model": _summary(found.model, found.ladder),
         "Data": _data(found.dataset),
         "Problems in the data": audits.section(found.audit, home()) if found.audit else "",
-        "Ladder": scores.ladder(found.ladder) + scores.costs(found.ladder),
-        "What was chosen": search.section(found.search) + search.races(found.ladder.races),
         "Which backbone": backbones.section(found.ranking),
         "Search for a head": _search(found.tuned),
         "Did transfer help?": transfers.section(found.transfer),

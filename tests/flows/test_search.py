@@ -131,7 +131,7 @@ def test_trials_are_runs_in_mlflow_and_told_on_the_page(first):
     page = (home() / first.page.path).read_text()
     assert "What was chosen" in page and first.search.trials[1].name in page
     # What more time would probably give.
-    assert "for want of time" in page.lower() and "expect no more" in report.sentence(_late(first.search))
+    assert "for want of time" in page.lower() and "will probably gain less" in report.sentence(_late(first.search))
 
 
 def _late(found):
@@ -234,5 +234,5 @@ def test_a_view_that_turns_one_class_into_another_is_told(server, three_layers, 
     found = searching.Search(check(recipe), asked(recipe).model_copy(update={"views": views}))
     found.run()
     told = {trial.name: trial.reason for trial in found.trials if trial.what == "views"}
-    assert "answered otherwise" in told["flip left right"]
+    assert "misread" in told["flip left right"]
     assert "flip_left_right" not in found.best.views

@@ -10,6 +10,8 @@ import pandas as pd
 from tasks.records import AuditRef, DuplicatePair
 from tasks.reports.sections.html import table
 
+#: Share of suspected labels above which the model is more to blame than the labels.
+MANY = 0.15
 LONGEST = 22  # letters of a label in a picture
 #: Photos in a row; their side, the gap between them and the height of a caption, pixels.
 ACROSS, TILE, GAP, CAPTION = 4, 224, 12, 40
@@ -107,11 +109,12 @@ def _labels(audit: AuditRef) -> str:
     ]
     where = ", ".join(f"{n} {split}" for split, n in audit.suspected.items())
     columns = {"split": False, "label": False, "suggested": False, "score": True, "file": False}
+    many = "That is so many that most may be mistakes of this model. " if suspected > MANY * judged else ""
     return (
         f"<p>Confident learning counts {suspected} of {judged} labels ({where}) as wrong, with a linear model that had "
-        f"not seen the image. Some are hard photos with the right label, so check them. label_suspects.csv ranks all "
-        f"labels; fill in the column corrected and run <code>headstart labels apply FILE</code>. Nothing changes "
-        f"before that. The score is 0 to 1, lower for less likely labels:</p>"
+        f"not seen the image. {many}Some are hard photos with the right label, so check them. label_suspects.csv ranks "
+        f"all labels; fill in the column corrected and run <code>headstart labels apply FILE</code>. Nothing changes "
+        f"before that. The score is from 0, a label that is very unlikely, to 1:</p>"
         f"{table(columns, rows)}"
     )
 

@@ -28,7 +28,7 @@ def sentences(calibration: CalibrationRef, report: Report) -> tuple[str, ...]:
         f"Temperature {terms.temperature:.3f}, fitted on {calibration.images} validation images: calibration error "
         f"{held.uncalibrated_ece:.4f} before and {report.metrics['ece']:.4f} after, on the test images, without what "
         "chance adds to it.",
-        f"Prediction sets contain the label with probability {terms.coverage:.0%} in every class: "
+        f"Prediction sets aim to contain the label with probability {terms.coverage:.0%} in every class: "
         f"{held.coverage.value:.1%} of the test images' sets do, with {held.set_size:.2f} classes on average.",
         *_abstention(terms, held),
         *terms.notes,

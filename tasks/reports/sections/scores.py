@@ -24,7 +24,7 @@ RUNGS = {
 }
 
 CHEAPEST = (
-    "the cheapest one that no other is certainly better than: the interval of how far it is behind the best of the "
+    "the cheapest one that no other is certainly better than: the interval of its difference from the best of the "
     "others, which counts all of them, reaches 0 or below"
 )
 
@@ -92,7 +92,7 @@ def classes(scores: Sequence[ClassScore]) -> str:
 def ladder(found: LadderRef) -> str:
     """Each rung's score on validation images, which one was chosen, and why."""
     metric = found.metric.replace("_", " ")
-    compared = (f"calibrated {metric}", "its interval", "behind the others by", "at least and at most")
+    compared = (f"calibrated {metric}", "its interval", "behind the best other by (below 0: ahead)", "between")
     numbers = ("accuracy", "log loss", "images", *compared, "seconds")
     rows = [
         (
@@ -121,12 +121,18 @@ def costs(found: LadderRef) -> str:
     """Accuracy, milliseconds and megabytes of each rung, and the Pareto front; empty if none was measured."""
     if not all(rung.cost for rung in found.rungs):
         return ""
-    # As they are shown: smaller differences of times are noise.
+    # As they are shown: smaller differences of times are noise. Networks of one size take one time.
+    quickest: dict[float, float] = {}
+    for rung in found.rungs:
+        if rung.cost:
+            size = round(rung.cost.megabytes, 1)
+            quickest[size] = min(quickest.get(size, rung.cost.milliseconds), rung.cost.milliseconds)
     each = np.array(
         [
-            (round(score.accuracy, 4), float(f"{rung.cost.milliseconds:.2g}"), round(rung.cost.megabytes, 1))
+            (round(score.accuracy, 4), float(f"{quickest[size]:.2g}"), size)
             for rung, score in zip(found.rungs, found.scores, strict=True)
             if rung.cost
+            for size in [round(rung.cost.megabytes, 1)]
         ]
     )
     best = model_choice.front(each * [1, -1, -1])
@@ -143,8 +149,9 @@ def costs(found: LadderRef) -> str:
     numbers = dict.fromkeys(("accuracy", "milliseconds a photo", "megabytes"), True)
     return (
         f"<p>What each rung costs. Accuracy is read on {_counted(found)}; the time is the shortest for one prepared "
-        "photo on the machine that trained it, when it was saved; the size is that of the network's file. On the "
-        "Pareto front are the rungs that no other one beats in one of the three without losing in another.</p>"
+        "photo alone on the machine that trained it, for networks of one size the shortest of all; the size is that of "
+        "the network's file. On the Pareto front are the rungs that no other one beats in one of the three without "
+        "losing in another.</p>"
         f"{table({'rung': False} | numbers | {'Pareto front': False}, rows)}"
     )
 

@@ -15,10 +15,10 @@ def trials(found: SearchRef | RaceRef) -> list[dict[str, Any]]:
             "tried": trial.name,
             "log loss": f"{trial.log_loss:.3f}" if trial.log_loss else "",
             "accuracy": f"{trial.accuracy:.1%}" if trial.log_loss else "",
-            "lower log loss": _gain(trial),
-            "photos a second": trial.images_per_second or "",
+            "gain in log loss": _gain(trial),
+            "photos a second, one view": trial.images_per_second or "",
             "seconds": round(trial.seconds, 1) or "",
-            "": "taken" if trial.taken else trial.reason,
+            "result": "kept" if trial.taken else trial.reason or "not better",
         }
         for trial in found.trials
     ]
@@ -31,7 +31,7 @@ def sentence(found: SearchRef) -> str:
     if not found.images:
         return f"{_chosen(found)}. These follow from the photos' sizes; nothing was tried, as the time is short."
     first, last = _ends(found)
-    said = f"{_chosen(found)}. On {found.images} training images, each held out in turn, "
+    said = f"{_chosen(found)}. In cross-validation on {found.images} training images, "
     if not first or not last:
         return f"{_chosen(found)}. Nothing could be compared: {found.reason}."
     if first is last:
@@ -48,8 +48,10 @@ def section(found: SearchRef | None) -> str:
     if not found.trials:
         return said
     explained = (
-        "<p>Each trial changes one thing of the best before it. How much lower its log loss is comes with its 95 % "
-        "interval. What makes every photo dearer must gain enough to be more than chance.</p>"
+        "<p>Each trial changes one thing of the best before it; views that show the same are tried together. A gain "
+        "above 0 means a lower log loss; it comes with its 95 % interval. What makes every photo dearer must gain half "
+        "a standard error, or a whole one, to be kept. Views may lose one, as fine-tuning gains more by them than the "
+        "head that judges them. <code>--write FILE</code> keeps what was chosen as a recipe.</p>"
     )
     return said + explained + of_rows(trials(found))
 
@@ -90,10 +92,11 @@ def _more(found: SearchRef) -> str:
     gains = [trial.gain.value for trial in found.trials if trial.taken and trial.gain]
     if not late:
         return "Nothing was left out for want of time: more of it would gain only by what a larger effort adds."
-    left = f"For want of time it left out {', '.join(late)}."
+    left = f"For want of time these were left out: {'; '.join(late)}."
     if not gains:
         return left
-    return f"{left} What was taken last lowered the log loss by {max(gains[-1], 0):.3f}: expect no more of these."
+    last = f"The last gain of the search was {max(gains[-1], 0):.3f}; each of these will probably gain less."
+    return f"{left} {last} What fine-tuning gained is told under Ladder."
 
 
 def _chosen(found: SearchRef) -> str:
@@ -102,8 +105,11 @@ def _chosen(found: SearchRef) -> str:
     images, backbone = found.chosen.get("images", {}), found.chosen.get("backbone", {})
     if "size" in images:
         words.append(f"photos of {images['size']} pixels")
+    if "fit" in images:
+        words.append({"crop": "cut to squares", "pad": "padded to squares"}.get(images["fit"], "squashed to squares"))
     if "views" in images and len(images["views"]) > 1:
-        words.append("with the views " + " and ".join(view.replace("_", " ") for view in images["views"]))
+        others = [view.replace("_", " ") for view in images["views"] if view != "identity"]
+        words.append(f"trained on as they are and in {len(others)} further views ({', '.join(others)})")
     if "pooling" in backbone:
         words.append(f"pooling {backbone['pooling']}")
     if backbone.get("beside"):

@@ -23,10 +23,13 @@ OTHERS = ("flip", "rotate")
 #: Name, module, and further words of its command.
 METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
     "guide": ("guide", ("--seconds", "480")),
+    "autokeras": ("automl", ("--seconds", "480")),
     "quick": ("ours", ("--effort", "quick")),
     "standard": ("ours", ("--effort", "standard")),
     "best": ("ours", ("--effort", "best")),
 }
+#: How Python is called for what needs a package that is no part of this environment.
+NEEDS = {"autokeras": ("uv", "run", "--with", "autokeras==3.0.0", "python")}
 METRICS = ("accuracy", "log_loss", "ece")
 
 
@@ -52,7 +55,8 @@ def main(
 def _run(method: str, name: str, place: Path, file: Path, seed: int) -> None:
     module, words = METHODS[method]
     changes = [word for change in CHANGES.get(name, OTHERS) for word in ("--change", change)]
-    command = [sys.executable, "-m", f"tests.benchmarks.strangers.{module}", str(place), str(file), "--seed", str(seed)]
+    python = NEEDS.get(method, (sys.executable,))
+    command = [*python, "-m", f"tests.benchmarks.strangers.{module}", str(place), str(file), "--seed", str(seed)]
     subprocess.run([*command, *words, *changes], check=True, stdout=sys.stderr)
 
 
