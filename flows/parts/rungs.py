@@ -54,7 +54,8 @@ class Rungs:
         settings = self.recipe.tuning(rung)
         if not settings.tuning.trials or not self.audited:
             return self, None
-        found = race.labelled(f"race_{rung}")(self.images, head, self.audited, settings)
+        own = race.labelled(f"race_{rung}")
+        found = own(self.images, self.features, head, self.audited, self.recipe.training("head"), settings)
         return replace(self, recipe=self.recipe.with_settings(TABLES[rung], found.chosen)), found
 
     def tuned(self, rung: str, head: ModelRef, again: ModelRef | None = None, number: int = 0) -> ModelRef:

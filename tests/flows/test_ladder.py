@@ -16,6 +16,7 @@ from tasks.runtime.errors import UsageError
 from tasks.runtime.home import home
 from tasks.services import tracking
 from tasks.training import fine_tuning, fit, optimizers, precision
+from tasks.training.heads import head_fitting
 from tasks.training.trials import lr_finder, racing
 from tasks.training.weights import interpolation
 
@@ -240,10 +241,15 @@ def test_the_best_settings_of_a_race_are_trained_and_stay_with_the_version(
     )
     words += ("head.kind=linear", "head.epochs=1", "ladder.refit=true", "ladder.ship=blocks", *three_layers, *BRIEF)
     monkeypatch.setattr(racing, "FACTORS", (1e10, 0.5))
-    done = train(settings.load(tmp_path / "r.toml", words))
+    fitted, built = [], head_fitting.built
+    monkeypatch.setattr(head_fitting, "built", lambda *args: fitted.append(len(args[3].labels)) or built(*args))
+    recipe = settings.load(tmp_path / "r.toml", words)
+    done = train(recipe)
     (race,) = done.ladder.races
     assert [trial.what for trial in race.trials] == ["given", "learning rate"]
     assert race.trials[1].taken and race.chosen == {"learning_rate": pytest.approx(0.01), "trials": 0}
+    # The head of its trials has not seen what judges them.
+    assert (done.dataset.counts["train"] - race.judged) * len(recipe.images.views) in fitted
     assert race.images + race.judged <= done.dataset.counts["train"]
     assert done.recipe["fine_tune"]["learning_rate"] == pytest.approx(0.01)
     assert {"race_blocks", "fine_tune", "refit_fine_tune"} <= done.stages.keys()

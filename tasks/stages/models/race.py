@@ -3,36 +3,53 @@
 import time
 
 import numpy as np
+import pandas as pd
 
 from tasks.data import datasets
 from tasks.evaluation import model_choice
 from tasks.evaluation.statistics import bootstrap, cross_validation
+from tasks.features.batches import table_batches
 from tasks.networks import files
-from tasks.records import AuditRef, ImagesRef, ModelRef, RaceRef, digest
+from tasks.records import AuditRef, FeaturesRef, ImagesRef, ModelRef, RaceRef, digest
 from tasks.runtime.home import home
+from tasks.runtime.store.tables import Table
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
-from tasks.settings import FineTune, NetworkTraining, Whole
+from tasks.settings import FineTune, HeadTraining, NetworkTraining, Whole
 from tasks.training import distribution, fine_tuning, fit, saving
+from tasks.training.heads import head_fitting
 from tasks.training.trials import racing
 
 
-@stage(version=1)
-def race(images: ImagesRef, head: ModelRef, audited: AuditRef, settings: NetworkTraining) -> RaceRef:
-    """What was tried, and what of the settings it changes; validation images are not looked at."""
+@stage(version=2)
+def race(
+    images: ImagesRef,
+    features: FeaturesRef,
+    head: ModelRef,
+    audited: AuditRef,
+    first: HeadTraining,
+    settings: NetworkTraining,
+) -> RaceRef:
+    """What was tried, and what of the settings it changes; validation images are not looked at.
+
+    `first`: how the head was trained. Trials go on from one that has not seen the images that judge them either.
+    """
     began, given = time.time(), settings.tuning
     every = datasets.rows(images.dataset, "train")
     units, classes = datasets.units(images.dataset, audited, "train"), images.dataset.classes
     rest, judged = cross_validation.folds(datasets.labels(every, classes), units, racing.PARTS, settings.seed)[0]
-    rows = datasets.stratified(every.iloc[np.sort(rest)], round(racing.TRAINED * len(every)))
+    others = every.iloc[np.sort(rest)].reset_index(drop=True)
+    rows = datasets.stratified(others, round(racing.TRAINED * len(every)))
     photos = fine_tuning.Photos(rows, every.iloc[judged].reset_index(drop=True))
     labels = datasets.labels(photos.validation, classes)
+    begins = _head(features, first, others, classes, units[np.sort(rest)], head.training.epochs)
 
     def trained(tuning: FineTune | Whole) -> racing.Answers:
         wanted = settings.model_copy(update={"tuning": racing.brief(tuning)})
         fit.seed_everything(settings.seed)
         with distribution.scope(tuning.strategy):
             network = files.load(home() / head.path)
+            network.get_layer("head").set_weights(begins)
             part = fine_tuning.part_above_cut(network, head.blocks, wanted, images, photos)
         started, epochs = time.perf_counter(), wanted.tuning.epochs
         fine_tuning.train(part, network, head.blocks, wanted, only=epochs)
@@ -46,5 +63,22 @@ def race(images: ImagesRef, head: ModelRef, audited: AuditRef, settings: Network
     tracking.log_trials("race", trials, began)
     before, after = given.model_dump(), best.model_dump()
     chosen = {name: value for name, value in after.items() if value != before[name]} | {"trials": 0}
-    address = digest("race", images, head, audited, settings, chosen)
+    address = digest("race", images, features, head, audited, first, settings, chosen)
     return RaceRef(address, settings.rung, tuple(trials), chosen, len(rows), len(judged))
+
+
+def _head(
+    features: FeaturesRef,
+    settings: HeadTraining,
+    rows: pd.DataFrame,
+    classes: tuple[str, ...],
+    units: np.ndarray,
+    epochs: int,
+) -> list[np.ndarray]:
+    """Weights of a head that was trained on these rows alone, for a number of epochs if it is one that is trained."""
+    table = Table(features.table, features.shape, features.dtype)
+    train = table_batches(rows, datasets.labels(rows, classes), table, settings.views)
+    fit.seed_everything(settings.seed)
+    model = head_fitting.built(settings, features.shape, len(classes), train, units, features.parts)
+    head_fitting.fitted(model, settings, train, None, only=epochs)
+    return model.get_weights()
