@@ -271,14 +271,14 @@ def test_a_run_that_was_killed_in_fine_tune_ends_as_one_that_was_not(server, hom
 def _tuned(recipe, monkeypatch):
     """What a run fine-tunes, and its network's variables; it ends after that."""
     from flows import train
-    from flows.parts import ladder
+    from flows.parts.rungs import Rungs
 
     def tuned(*args):
         raise _Enough(fine_tune(*args))
 
-    fine_tune = ladder._tuned
+    fine_tune = Rungs.tuned
     with monkeypatch.context() as patched, pytest.raises(_Enough) as enough:
-        patched.setattr(ladder, "_tuned", tuned)
+        patched.setattr(Rungs, "tuned", tuned)
         train.train(recipe)
     return enough.value.rung, _values(files.load(folder.home() / enough.value.rung.path))
 
