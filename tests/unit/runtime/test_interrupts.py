@@ -12,8 +12,8 @@ from tasks.runtime.errors import DataError
 
 @pytest.mark.parametrize("kind", [ValueError, DataError])
 @pytest.mark.parametrize("sent", [KeyboardInterrupt(), TerminationSignal(signal.SIGTERM)])
-def test_an_error_that_an_interrupt_led_to_is_an_interrupt(tmp_path, capsys, kind, sent):
-    with pytest.raises(typer.Exit) as ended, session("check", tmp_path):
+def test_an_error_that_an_interrupt_led_to_is_an_interrupt(home, capsys, kind, sent):
+    with pytest.raises(typer.Exit) as ended, session("check", home):
         try:
             raise sent
         except BaseException:
