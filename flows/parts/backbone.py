@@ -26,9 +26,8 @@ def with_backbone(recipe: Recipe, dataset: DatasetRef) -> tuple[Recipe, RankingR
 
 def _side(r: Recipe, candidate: Sized) -> int:
     """The side at which a candidate is tried: its own, unless it or the recipe names another one."""
-    if "size" in r.images.model_fields_set:
-        return candidate.size if r.select.candidates and candidate.size else r.images.size
-    return candidate.size or backbones.own_side(candidate) or r.images.size
+    own = 0 if "size" in r.images.model_fields_set else backbones.own_side(candidate)
+    return candidate.size or own or r.images.size
 
 
 def reviewed(recipe: Recipe, ranking: RankingRef | None, images: ImagesRef, ladder: LadderRef) -> AgreementRef | None:

@@ -78,7 +78,7 @@ def remembered(name: str, asked: str, dataset: DatasetRef) -> SearchRef | None:
 def asked(r: Recipe) -> FeatureSearch:
     """What the search is asked to choose, and within which time."""
     allowed = budget(r.effort, r.minutes)
-    networks = r.select.candidates or tuple(each.model_copy(update={"size": 0}) for each in backbones.packaged())
+    networks = r.select.candidates or backbones.packaged()
     left = {name for name, (table, key) in OPEN.items() if key not in getattr(r, table).model_fields_set}
     backbone = r.backbone
     if backbone.kind == "auto":

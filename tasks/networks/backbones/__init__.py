@@ -54,7 +54,7 @@ def packaged() -> tuple[Sized, ...]:
 
 
 def here() -> tuple[Sized, ...]:
-    """Every named network whose weights are on this machine, as a candidate; at the side that it was trained on."""
+    """Every named network whose weights are on this machine, as a candidate."""
     return tuple(candidate for candidate, choice in _offered() if choice.here)
 
 
@@ -71,7 +71,7 @@ def own_side(settings: Candidate) -> int:
 def _offered(*kinds: str) -> Iterator[tuple[Sized, Choice]]:
     for kind in kinds or plugins.names("backbones"):
         for choice in plugins.load("backbones", kind).choices():
-            yield Sized(kind=kind, options=choice.options, size=choice.size), choice
+            yield Sized(kind=kind, options=choice.options), choice
 
 
 def label(settings: Candidate) -> str:

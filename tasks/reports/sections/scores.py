@@ -119,20 +119,18 @@ def ladder(found: LadderRef) -> str:
 
 def costs(found: LadderRef) -> str:
     """Accuracy, milliseconds and megabytes of each rung, and the Pareto front; empty if none was measured."""
-    if not all(rung.cost for rung in found.rungs):
+    costs = [rung.cost for rung in found.rungs if rung.cost]
+    if len(costs) < len(found.rungs):
         return ""
     # As they are shown: smaller differences of times are noise. Networks of one size take one time.
-    quickest: dict[float, float] = {}
-    for rung in found.rungs:
-        if rung.cost:
-            size = round(rung.cost.megabytes, 1)
-            quickest[size] = min(quickest.get(size, rung.cost.milliseconds), rung.cost.milliseconds)
+    sizes = [round(cost.megabytes, 1) for cost in costs]
+    quickest = {
+        size: min(cost.milliseconds for cost, own in zip(costs, sizes, strict=True) if own == size) for size in sizes
+    }
     each = np.array(
         [
             (round(score.accuracy, 4), float(f"{quickest[size]:.2g}"), size)
-            for rung, score in zip(found.rungs, found.scores, strict=True)
-            if rung.cost
-            for size in [round(rung.cost.megabytes, 1)]
+            for score, size in zip(found.scores, sizes, strict=True)
         ]
     )
     best = model_choice.front(each * [1, -1, -1])

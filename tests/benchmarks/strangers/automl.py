@@ -5,9 +5,7 @@ would download are not part of it. The search is ended by the clock, and the bes
 answers the test photos.
 """
 
-import os
 import tempfile
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +26,7 @@ def main(
     change: Annotated[list[str] | None, typer.Option()] = None,
 ) -> None:
     """Search on `folder/train` for at most `seconds`, answer `folder/test`; `change` is left to the search."""
-    started = _clock()
+    started = answers.clock()
     import autokeras
     import keras
     import keras_tuner
@@ -37,11 +35,11 @@ def main(
         """Ends a trial when the time is over, and the search with the next one."""
 
         def on_train_begin(self, logs: Any = None) -> None:
-            if _clock() > started + seconds:
+            if answers.clock() > started + seconds:
                 raise keras_tuner.errors.FatalRuntimeError("the time is over")
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            if _clock() > started + seconds:
+            if answers.clock() > started + seconds:
                 self.model.stop_training = True
 
     pixels, labels, classes, _ = _photos(folder / "train")
@@ -54,18 +52,13 @@ def main(
         except keras_tuner.errors.FatalRuntimeError:
             pass
         model = search.tuner.get_best_model()
-        took = _clock() - started
+        took = answers.clock() - started
         model.save(out.with_suffix(".keras"))
         asked, _, _, files = _photos(folder / "test")
         found = np.asarray(model.predict(asked, verbose=0), np.float64)
     # Two classes end in one sigmoid each.
     probabilities = found / found.sum(axis=1, keepdims=True)
     answers.write(out, files, probabilities, classes, took, out.with_suffix(".keras").stat().st_size / 1e6)
-
-
-def _clock() -> float:
-    """As in `guide`."""
-    return time.process_time() / (os.cpu_count() or 1)
 
 
 def _photos(folder: Path) -> tuple[np.ndarray, np.ndarray, list[str], list[str]]:

@@ -5,8 +5,6 @@ convergence, then everything but batch normalisation at a hundredth of the learn
 of the training photos; the better one on these answers the test photos.
 """
 
-import os
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +26,7 @@ def main(
     change: Annotated[list[str] | None, typer.Option()] = None,
 ) -> None:
     """Train on `folder/train` for at most `seconds`, answer `folder/test`; `change`: flip, rotate."""
-    started = _clock()
+    started = answers.clock()
     import keras
 
     keras.utils.set_random_seed(seed)
@@ -54,7 +52,7 @@ def main(
     with_all = _fit(model, train, validation, 1e-5, 3, started + seconds)
     if with_frozen < with_all:
         model.set_weights(frozen_weights)
-    took = _clock() - started
+    took = answers.clock() - started
     model.save(out.with_suffix(".keras"))
     test = keras.utils.image_dataset_from_directory(
         folder / "test", image_size=(SIDE, SIDE), batch_size=BATCH, shuffle=False, verbose=False
@@ -63,11 +61,6 @@ def main(
     answers.write(
         out, test.file_paths, np.asarray(probabilities), classes, took, out.with_suffix(".keras").stat().st_size / 1e6
     )
-
-
-def _clock() -> float:
-    """Seconds of work of all cores: what else the machine does shall not shorten the training."""
-    return time.process_time() / (os.cpu_count() or 1)
 
 
 def _model(classes: int, change: list[str]) -> tuple[Any, Any]:
@@ -89,12 +82,12 @@ def _model(classes: int, change: list[str]) -> tuple[Any, Any]:
 
 
 def _fit(model: Any, train: Any, validation: Any, rate: float, patience: int, until: float) -> float:
-    """Train until validation loss stops falling, or until a time by `_clock`; the lowest loss."""
+    """Train until validation loss stops falling, or until a time by `answers.clock`; the lowest loss."""
     import keras
 
     class Clock(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            if _clock() > until:
+            if answers.clock() > until:
                 self.model.stop_training = True
 
     model.compile(keras.optimizers.Adam(rate), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
