@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tasks.networks.pooling import SIDE
+from tasks.networks.names import SIDE
 from tasks.runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,10 +27,12 @@ def block_ends(model: keras.Model, levels: set[str]) -> list[str]:
 
     norms = (keras.layers.BatchNormalization, keras.layers.LayerNormalization)
 
+    calls = Counter(id(node.operation) for node in _nodes(model))
     found, weights, farthest = [], False, 0
     for i, (operation, users) in enumerate(_uses(model)):
         weights = weights or (bool(getattr(operation, "weights", ())) and not isinstance(operation, norms))
-        passage = farthest <= i and isinstance(operation, keras.Layer)  # no path leads around it
+        once = calls[id(operation)] == 1
+        passage = once and farthest <= i and isinstance(operation, keras.Layer)  # no path leads around it
         if weights and passage and _ends(operation, [model.operations[j] for j in users], levels):
             found.append(operation.name)
             weights = False
@@ -90,15 +95,21 @@ def _plain(config: Any) -> str:
 
 
 def _uses(model: keras.Model) -> list[tuple[Any, list[int]]]:
-    """The operations of the graph, in order, and the positions of those that use their outputs."""
-    import keras
+    """The operations of the graph, in order, and the positions of those that use their outputs, once for each use.
 
-    place = {id(t): i for i, each in enumerate(model.operations) for t in keras.tree.flatten(each.output)}
+    A layer that is called several times is used by what it comes before and by what it comes after.
+    """
+    place = {id(operation): i for i, operation in enumerate(model.operations)}
     users: list[list[int]] = [[] for _ in model.operations]
-    for i, each in enumerate(model.operations[1:], 1):
-        for tensor in keras.tree.flatten(each.input):
-            users[place[id(tensor)]].append(i)
-    return list(zip(model.operations, users, strict=True))
+    for node in _nodes(model):
+        for tensor in node.input_tensors:
+            users[place[id(tensor._keras_history.operation)]].append(place[id(node.operation)])
+    return [(operation, sorted(found)) for operation, found in zip(model.operations, users, strict=True)]
+
+
+def _nodes(model: keras.Model) -> Iterator[Any]:
+    """Each call of an operation in the graph."""
+    return itertools.chain.from_iterable(model._nodes_by_depth.values())
 
 
 def _ends(layer: keras.Layer, users: list[Any], levels: set[str]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from tasks.networks import saved_models
+from tasks.networks import names, saved_models
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +48,9 @@ def load(path: Path) -> keras.Model:
         with warnings.catch_warnings():
             # Of layers of KerasHub that are built when they are called.
             warnings.filterwarnings("ignore", message=r"`build\(\)` was called on layer")
-            return keras.saving.load_model(path, custom_objects=known, compile=False, safe_mode=True)
+            network = keras.saving.load_model(path, custom_objects=known, compile=False, safe_mode=True)
+        names.reserve(each.name for each in getattr(network, "operations", network.layers))
+        return network
     layer = saved_models.load(path)
     pixels = keras.Input(saved_models.shape(layer))
     return keras.Model(pixels, layer(pixels), name="classifier")

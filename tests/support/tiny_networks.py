@@ -48,5 +48,10 @@ def calibration_of(network, folder):
     features = features.reshape(len(features), -1, features.shape[-1]).mean(axis=1)
     np.save(folder / "reference.npy", features[:30])
     apart = calibration.distances(features, features[:30], 3)
-    terms = CalibrationTerms(1.7, (0.35, 0.35, 0.35), 0.9, 0.42, 0.95, 3, calibration.limit(apart[30:], 0.1), 0.1)
-    return CalibrationRef("c", terms, str(folder / "reference.npy"), 10, (1, 1), (0, 0), 0.5, 0.1, (4, 3, 3)), apart
+    return calibrated(str(folder / "reference.npy"), calibration.limit(apart[30:], 0.1)), apart
+
+
+def calibrated(reference, limit=0.1):
+    """A calibration for three classes, with the features in the file `reference`."""
+    terms = CalibrationTerms(1.7, (0.35, 0.35, 0.35), 0.9, 0.42, 0.95, 3, limit, 0.1)
+    return CalibrationRef("c", terms, reference, 10, (1, 1), (0, 0), 0.5, 0.1, (4, 3, 3))

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from tasks.networks import names
 from tasks.networks.cutting import Backbone
 from tasks.records import digest
 from tasks.runtime import plugins
@@ -108,6 +109,7 @@ def load(settings: Candidate, size: int) -> Backbone:
     """The backbone that a recipe names, for square images of `size` pixels, with its weights, and those beside it."""
     options = plugins.bind("backbones", settings.kind, settings.options, "backbone.options")
     own = plugins.entry("backbones", settings.kind)(size, _named(settings), **options)
+    names.reserve(operation.name for operation in own.model.operations)
     others = tuple(load(each, each.size or size) for each in beside(settings))
     return replace(own, beside=others) if others else own
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from tasks.networks import names
 
 if TYPE_CHECKING:
     import keras
@@ -51,8 +53,8 @@ def features(graph: Any, pixels: keras.KerasTensor, name: str = "") -> keras.Ker
         raise ValueError(f"expected one input of images [n, 3, h, w] or [n, h, w, 3], found {len(inputs)} of {shape}")
     found = {inputs[0].name: Value(pixels, LAST if shape[1] == 3 else (0, 1, 2, 3))}
     last = ""
-    used: set[str] = set()
-    for number, node in enumerate(graph.node):
+    labels = _labels(graph.node)
+    for node, label in zip(graph.node, labels, strict=True):
         if node.op_type == "Constant":
             constants[node.output[0]] = onnx.numpy_helper.to_array(node.attribute[0].t)
             continue
@@ -68,7 +70,6 @@ def features(graph: Any, pixels: keras.KerasTensor, name: str = "") -> keras.Ker
             if not maps:
                 continue  # the layers above the features
             raise NotImplementedError(f"the operation {node.op_type} is none of {', '.join(sorted(OPERATIONS))}")
-        label = _label(node.name or f"{node.op_type}_{number}", used)
         made = OPERATIONS[node.op_type](_Node(label, {a.name: _attribute(a) for a in node.attribute}), values)
         if math.prod(made.tensor.shape[1:]) > MOST:
             raise ValueError(f"{node.op_type} makes a map of {made.tensor.shape[1:]} values")
@@ -98,13 +99,17 @@ def _attribute(attribute: Any) -> Any:
     return found.decode() if isinstance(found, bytes) else found
 
 
-def _label(name: str, used: set[str]) -> str:
-    stem = re.sub(r"\W+", "_", name).strip("_") or "layer"
-    label, number = stem, 1
-    while label in used or label in ("pixels", "to_range"):
-        label, number = f"{stem}_{number}", number + 1
-    used.add(label)
-    return label
+def _labels(nodes: Iterable[Any]) -> list[str]:
+    """A name for the layer of each node, which no other operation of the graph will have."""
+    used: dict[str, None] = {}
+    for place, node in enumerate(nodes):
+        stem = re.sub(r"\W+", "_", node.name or f"{node.op_type}_{place}").strip("_") or "layer"
+        label, number = names.apart(stem), 1
+        while label in used:
+            label, number = f"{stem}_{number}", number + 1
+        used[label] = None
+    names.reserve(used)
+    return list(used)
 
 
 def _last(value: Value) -> Value:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tasks.data.images import ranges
-from tasks.networks import saved_models
+from tasks.networks import names, saved_models
 from tasks.networks.backbones import Choice
 from tasks.networks.cutting import Backbone, block_ends
 from tasks.networks.files import anew, load
@@ -118,9 +118,9 @@ def _opened(network: keras.Model, size: int, path: Path) -> tuple[keras.Model, l
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] not in (None, 3):
         raise UsageError(f"{path}: expected a network for images [n, height, width, 3], found one for {shape}.")
     images = keras.Input([side or size for side in shape[1:3]] + [3], name="pixels")
-    names: dict[str, keras.Operation] = {}
+    used: dict[str, keras.Operation] = {}
     with _explained(path, images, network):
-        flat = anew(keras.Model(images, _through(network, images, names)))
+        flat = anew(keras.Model(images, _through(network, images, used)))
     found, below = [], {"pixels"}
     for operation in flat.operations:
         sources = {tensor._keras_history.operation.name for tensor in keras.tree.flatten(operation.input)}
@@ -139,17 +139,18 @@ def _open(network: object) -> bool:
     return isinstance(network, keras.Model) and plain and type(network).__module__.partition(".")[0] == "keras"
 
 
-def _through(network: keras.Model, x: keras.KerasTensor, names: dict[str, keras.Operation]) -> keras.KerasTensor:
+def _through(network: keras.Model, x: keras.KerasTensor, used: dict[str, keras.Operation]) -> keras.KerasTensor:
     """The outputs of a network's layers, each called in the one graph, under a name of its own."""
     import keras
 
     def step(operation: keras.Operation) -> Callable[..., Any]:
         if _open(operation):
-            return lambda inputs, *_, **__: _through(operation, inputs, names)
+            return lambda inputs, *_, **__: _through(operation, inputs, used)
         if _at_random(operation):
             return lambda inputs, *_, **__: inputs
-        number, stem = 2, operation.name
-        while names.setdefault(operation.name, operation) is not operation or operation.name in ("pixels", "to_range"):
+        operation.name = stem = names.apart(operation.name)
+        number = 2
+        while used.setdefault(operation.name, operation) is not operation:
             operation.name, number = f"{stem}_{number}", number + 1
         return operation
 

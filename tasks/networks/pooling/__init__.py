@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from tasks.networks.freezing import STILL
+from tasks.networks.names import SIDE
 from tasks.networks.pooling import texture
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from tasks.networks.cutting import Backbone
 
 
-#: Names of the layers that pool below the top of the network, followed by the block that they pool.
-SIDE = "pool_of_"
 #: Poolings that also see small things.
 LOCAL = ("pyramid", "texture")
 
