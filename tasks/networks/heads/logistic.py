@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 #: Rows of which the parts' shares are estimated, and of which means, deviations and principal axes are.
 SAMPLE, BASIS = 512, 2048
+#: How many rows the variance of a part counts for, where that of one of its features is estimated. Read on one to four
+#: photos a class of digits, emoji and fashion: log loss 3 to 6 % lower for one photo a class, 0 to 3 % for four.
+PRIOR = 10
 #: Penalties to try, from strong to weak, until the loss rises; then those between the best one and its neighbours.
 PENALTIES = tuple(10.0**-exponent for exponent in range(1, 10))
 #: Where cross-validation is not possible, as some class has one photo.
@@ -70,20 +73,27 @@ def prepared(examples: Examples, classes: int, axes: int) -> tuple[Scale, np.nda
     random = np.random.default_rng(0)
     rows = np.sort(random.permutation(len(examples.labels))[:BASIS])
     features = examples.flat(rows).astype(np.float64)
-    deviation = features.std(axis=0)
-    # A constant feature tells nothing, and must not explode where it is not constant.
-    deviation = np.where(deviation > 1e-4 * max(deviation.max(), 1e-30), deviation, max(deviation.max(), 1e-30))
-    plain = Scale(features.mean(axis=0), deviation)
+    parts = _slices(examples.parts)
+    plain = Scale(features.mean(axis=0), _deviations(features, parts))
     scaled = plain(features)
     first = np.unique(examples.units[rows], return_index=True)[1]  # one row a unit: copies are no further evidence
     some = random.permutation(first)[:SAMPLE]
-    parts = _slices(examples.parts)
     telling = shares(scaled[some], np.eye(classes)[examples.labels[rows[some]]], parts)
     factor = np.empty(scaled.shape[1])
     for part, share in zip(parts, telling, strict=True):
         factor[part] = np.sqrt(max(share, 1e-8) / (part.stop - part.start))
-    scale = Scale(plain.mean, deviation / factor)
+    scale = Scale(plain.mean, plain.deviation / factor)
     return scale, principal(scaled * factor.astype(np.float32), axes)
+
+
+def _deviations(features: np.ndarray, parts: list[slice]) -> np.ndarray:
+    """Of each feature: of few rows an unsure number, which leans on its part's."""
+    variance = features.var(axis=0)
+    of_part = np.concatenate([np.full(p.stop - p.start, variance[p].mean()) for p in parts])
+    deviation = np.sqrt((len(features) * variance + PRIOR * of_part) / (len(features) + PRIOR))
+    # A constant feature tells nothing, and must not explode where it is not constant.
+    most = max(deviation.max(), 1e-30)
+    return np.where(np.sqrt(variance) > 1e-4 * most, deviation, most)
 
 
 def shares(features: np.ndarray, targets: np.ndarray, parts: list[slice]) -> np.ndarray:
