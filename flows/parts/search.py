@@ -47,14 +47,14 @@ def applied(recipe: Recipe, found: SearchRef, images: int) -> Recipe:
     r = r.with_settings("transfer_check", _unset(r.transfer_check, allowed.transfer_check))
     views = len(r.images.views)
     once = found.features_seconds * found.of / max(found.of + (views - 1) * images, 1)
-    most = {"max_minutes": round(allowed.climb(once), 2)}
-    r = r.with_settings("ladder", _unset(r.ladder, allowed.ladder | most))
-    epochs = allowed.epochs(images * views, r.images.size, allowed.photos)
-    tuned = {"epochs": epochs, "minutes": allowed.minutes * allowed.blocks}
+    r = r.with_settings("ladder", _unset(r.ladder, allowed.ladder | allowed.average(once, views)))
+    answered = views if "views" in r.ladder.average else 1
+    most = allowed.climb(once, answered, len(r.backbone.beside))
+    r = r.with_settings("ladder", _unset(r.ladder, {"max_minutes": round(most, 2)}))
+    limit = {"minutes": allowed.minutes * allowed.tuning}
+    tuned = limit | {"epochs": allowed.epochs_of(images * views, r.images.size)}
     r = r.with_settings("fine_tune", _unset(r.fine_tune, allowed.fine_tune | tuned))
-    epochs = allowed.epochs(images, r.images.size, allowed.photos_of_every)
-    every = {"epochs": epochs, "minutes": allowed.minutes * allowed.every}
-    return r.with_settings("whole", _unset(r.whole, allowed.whole | every))
+    return r.with_settings("whole", _unset(r.whole, limit))
 
 
 def with_races(recipe: Recipe, found: SearchRef | None, ladder: LadderRef) -> tuple[Recipe, SearchRef | None]:

@@ -34,8 +34,8 @@ START = 8.0
 #: The filters' share of an eye's time.
 FILTERS = 0.5
 #: Standard errors that a gain must exceed, where it takes the place of something, or makes every photo dearer.
-#: Views must only not cost much: fine-tuning gains more by them than the head by which they are judged.
-SURE = {"size": 1.0, "network": 1.0, "pooling": 0.5, "beside": 0.5, "views": -1.0}
+#: Views must only not be surely worse: they help a head on all photos more than one on a sample, and fine-tuning most.
+SURE = {"size": 1.0, "network": 1.0, "pooling": 0.5, "beside": 0.5, "views": -2.0}
 #: Share by which a log loss must fall for one more of the same kind to be tried.
 MUCH = 0.1
 #: Photos that a network's speed is measured on.
@@ -235,11 +235,12 @@ class Search:
         # Time grows with the number of pixels.
         slowness = (size / first.images.size) ** 2 / first.speed if first else 0.0
         reason = ""
-        over = self.left < self.start + len(self.rows) * slowness
+        views = len(self.best.views) if self.best else 1
+        over = self.left < self.start + len(self.rows) * views * slowness
         if over:
             reason = "no time was left"
-        elif slowness and self._all(slowness) > self.settings.features:
-            reason = f"the features of all images would take {self._all(slowness):.0f} seconds"
+        elif slowness and self._all(slowness, views) > self.settings.features:
+            reason = f"the features of all images would take {self._all(slowness, views):.0f} seconds"
         late = bool(reason)
         try:
             eye = None if reason else self._seen(network, size, fit)

@@ -9,14 +9,13 @@ from tasks.settings.features import Backbone, Extract, Sized
 
 Effort = Literal["none", "quick", "standard", "best"]
 
-#: What a run does after its last rung, seconds: it calibrates, evaluates, registers and draws.
-END = 30.0
+#: What a run does after its last rung, seconds: it calibrates, evaluates, registers and draws. Each further network
+#: that is joined with the first is loaded and compiled for each of these; an average of rungs is a rung more.
+END, EACH, AVERAGE = 30.0, 15.0, 30.0
 #: Calibration and evaluation see photos again, on a slower engine: their time over that of all features.
 AGAIN = 1.0
 #: The side of photos, pixels, that numbers of photos are for.
 USUAL = 224
-#: Epochs of fine-tuning.
-FEWEST, MOST = 1, 12
 #: The most harmless first.
 EVERY_VIEW: tuple[View, ...] = ("flip_left_right", "flip_up_down", "rotate_180", "rotate_90", "rotate_270")
 
@@ -40,26 +39,38 @@ class Budget:
     ladder: dict[str, Any]
     fine_tune: dict[str, Any]
     transfer_check: dict[str, Any] = field(default_factory=dict)
-    whole: dict[str, Any] = field(default_factory=dict)
-    #: Photos of the usual side that fine-tuning sees in all its epochs together: of the last blocks, and of all.
+    #: Photos of the usual side that fine-tuning sees in all its epochs together, and most epochs.
     photos: int = 0
-    photos_of_every: int = 0
-    #: Shares of the time for the search, for all features, for fine-tuning of the last blocks, and of all.
+    epochs: int = 12
+    #: Shares of the time for the search, for all features, and for fine-tuning.
     search: float = 0.25
     features: float = 0.25
-    blocks: float = 0.2
-    every: float = 0.3
+    tuning: float = 0.35
+    #: Largest share of the time for the answers of an average over views: every photo is seen in each of them.
+    averages: float = 0.15
 
-    def epochs(self, rows: int, size: int, photos: int) -> int:
-        """Epochs of fine-tuning on a number of rows, photos in their views, of this side; `photos`: one of the above.
+    def epochs_of(self, rows: int, size: int) -> int:
+        """Epochs of fine-tuning on a number of rows, photos in their views, of this side.
 
         They follow from numbers, not from a clock: the same recipe has the same epochs on every machine.
         """
-        return min(max(round(photos * (USUAL / size) ** 2 / max(rows, 1)), FEWEST), MOST)
+        return min(max(round(self.photos * (USUAL / size) ** 2 / max(rows, 1)), 1), self.epochs)
 
-    def climb(self, features: float) -> float:
-        """Minutes when all rungs shall be there; `features`: seconds for those of all images, without views."""
-        return max(self.minutes - (END + AGAIN * features) / 60, self.minutes / 2)
+    def average(self, features: float, views: int) -> dict[str, Any]:
+        """What of `ladder.average` fits the time; `features`: seconds for those of all images, without views."""
+        asked = self.ladder.get("average", ())
+        if "views" not in asked or AGAIN * features * views <= 60 * self.minutes * self.averages:
+            return {}
+        return {"average": tuple(part for part in asked if part != "views")}
+
+    def climb(self, features: float, views: int, beside: int) -> float:
+        """Minutes when all rungs shall be there.
+
+        `features`: as above. `views`: how many the model may answer. `beside`: how many networks are joined with the
+        first.
+        """
+        end = END + EACH * beside + AGAIN * features * views + (AVERAGE if "average" in self.ladder else 0.0)
+        return max(self.minutes - end / 60, self.minutes / 2)
 
 
 BUDGETS: dict[str, Budget] = {
@@ -86,7 +97,7 @@ BUDGETS: dict[str, Budget] = {
         photos=9500,
         search=0.26,
         features=0.18,
-        blocks=0.28,
+        tuning=0.28,
     ),
     "best": Budget(
         20,
@@ -97,15 +108,13 @@ BUDGETS: dict[str, Budget] = {
         joined=4,
         ladder={
             "start_at": "head",
-            "stop_at": "whole",
             "confidence": 0.55,
             "average": ("views", "rungs"),
-            "interpolate": False,  # of the whole network it takes minutes
+            "interpolate": False,
         },
-        fine_tune={"batch_size": 32, "learning_rate": 5e-4, "blocks": 8},
-        whole={"batch_size": 32},
-        photos=15_000,
-        photos_of_every=7000,
+        fine_tune={"batch_size": 32, "learning_rate": 5e-4, "blocks": 8, "patience": 4},
+        photos=40_000,
+        epochs=24,
     ),
 }
 

@@ -19,7 +19,7 @@ from tasks.reports.sections import search as report
 from tasks.runtime.errors import UsageError
 from tasks.runtime.home import home
 from tasks.services import tracking
-from tasks.settings.effort import BUDGETS
+from tasks.settings.effort import AVERAGE, BUDGETS, EACH
 
 
 @pytest.mark.parametrize(
@@ -73,10 +73,14 @@ def test_minutes_stand_for_an_effort():
 
 def test_the_end_of_a_run_keeps_its_time():
     standard = BUDGETS["standard"]
-    assert standard.climb(20) == pytest.approx(4 - 50 / 60)
-    assert standard.climb(1000) == 2
-    assert [standard.epochs(rows, 224, 8000) for rows in (100, 1000, 100_000)] == [12, 8, 1]
-    assert standard.epochs(4000, 112, 8000) == 8
+    assert standard.climb(20, 1, 0) == pytest.approx(4 - 50 / 60)
+    assert standard.climb(20, 4, 1) == pytest.approx(4 - (110 + EACH) / 60)
+    assert standard.climb(1000, 1, 0) == 2
+    best = BUDGETS["best"]
+    assert best.climb(20, 1, 0) == pytest.approx(20 - (50 + AVERAGE) / 60)
+    assert best.average(20, 6) == {} and best.average(60, 6) == {"average": ("rungs",)}
+    assert [standard.epochs_of(rows, 224) for rows in (100, standard.photos // 8, 100_000)] == [12, 8, 1]
+    assert standard.epochs_of(standard.photos // 2, 112) == 8
 
 
 def _recipe(folder, name, words=()):

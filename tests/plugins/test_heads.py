@@ -44,6 +44,16 @@ def test_fewer_images_than_neighbours_still_vote():
     assert np.asarray(head(np.eye(3, dtype="float32"))).argmax(1).tolist() == [0, 1, 1]
 
 
+def test_a_feature_that_hardly_varied_in_few_photos_does_not_decide():
+    random = np.random.default_rng(0)
+    labels = np.arange(300) % 3
+    features = (random.normal(size=(300, 12)) + 3 * np.eye(3, 12)[labels]).astype("float32")
+    few = features[:6].copy()
+    few[:, 11] = few[:, 11].mean() + random.normal(0, 1e-3, 6)
+    head = logistic.learn(_examples(few, labels[:6]), 3)
+    assert (np.asarray(head(features)).argmax(axis=1) == labels)[6:].mean() > 0.75
+
+
 def test_a_discriminant_gives_scikit_learns_probabilities_for_many_images():
     random = np.random.default_rng(0)
     labels = random.choice(3, 4000, p=[0.5, 0.3, 0.2])
