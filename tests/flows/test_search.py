@@ -74,7 +74,7 @@ def test_minutes_stand_for_an_effort():
 def test_the_end_of_a_run_keeps_its_time():
     standard = BUDGETS["standard"]
     assert standard.climb(20, 1, 0) == pytest.approx(4 - 50 / 60)
-    assert standard.climb(20, 4, 1) == pytest.approx(4 - (110 + EACH) / 60)
+    assert standard.climb(10, 4, 1) == pytest.approx(4 - (70 + EACH) / 60)
     assert standard.climb(1000, 1, 0) == 2
     best = BUDGETS["best"]
     assert best.climb(20, 1, 0) == pytest.approx(20 - (50 + AVERAGE) / 60)
