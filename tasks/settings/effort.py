@@ -94,6 +94,7 @@ BUDGETS: dict[str, Budget] = {
         joined=1,
         ladder={"start_at": "head", "confidence": 0.75, "interpolate": False, "folds_below": 0},
         fine_tune={"batch_size": 32, "learning_rate": 5e-4},
+        transfer_check={"images": 200},  # more would take up to 11 % of the time
         photos=9500,
         search=0.26,
         features=0.18,
