@@ -26,7 +26,7 @@ def climb(
 
     `started`: start of the run, by `time.perf_counter()`. `repeat`: a warm start from the champion is a rung too.
     """
-    so_far = _Climb(Rungs(images, features, recipe, audited), audited, repeat)
+    so_far = _Climb(Rungs(images, features, recipe, audited), repeat)
     reason, note = f"the recipe stops at {recipe.ladder.stop_at}", ""
     for rung, step in so_far.steps():
         minutes, most = (time.perf_counter() - started) / 60, recipe.ladder.max_minutes
@@ -82,7 +82,6 @@ class _Climb:
     """What was made on the way up, and what comes next."""
 
     train: Rungs
-    audited: AuditRef
     #: Whether a warm start from the champion is a rung.
     repeat: bool
     made: dict[str, ModelRef] = field(default_factory=dict)
@@ -139,8 +138,9 @@ class _Climb:
 
     def _compared(self, label: str, reason: str) -> LadderRef:
         """The rungs so far, beside each other."""
-        r, rungs = self.train.recipe, tuple(self.made.values())
-        return choose.labelled(label)(self.train.images.dataset, self.audited, rungs, r.ladder, reason, r.seed)
+        train, r, rungs = self.train, self.train.recipe, tuple(self.made.values())
+        assert train.audited
+        return choose.labelled(label)(train.images.dataset, train.audited, rungs, r.ladder, reason, r.seed)
 
     def _enough(self) -> bool:
         """Whether the warm start is not surely worse than the rungs on the frozen network."""
