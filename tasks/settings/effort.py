@@ -1,6 +1,6 @@
 """How much time a run may take, and what it is spent on."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tasks.settings.base import StageSettings
@@ -48,6 +48,13 @@ class Budget:
     tuning: float = 0.35
     #: Largest share of the time for the answers of an average over views: every photo is seen in each of them.
     averages: float = 0.15
+    #: Share of the time that is kept for the chosen rung to be trained again.
+    again: float = 0.0
+
+    @property
+    def halved(self) -> "Budget":
+        """Half of the training, for rungs of which the chosen one is trained again, on the validation images too."""
+        return replace(self, photos=self.photos // 2, tuning=self.tuning / 2, again=0.6 * self.tuning)
 
     def epochs_of(self, rows: int, size: int) -> int:
         """Epochs of fine-tuning on a number of rows, photos in their views, of this side.
@@ -70,7 +77,7 @@ class Budget:
         first.
         """
         end = END + EACH * beside + AGAIN * features * views + (AVERAGE if "average" in self.ladder else 0.0)
-        return max(self.minutes - end / 60, self.minutes / 2)
+        return max(self.minutes * (1 - self.again) - end / 60, self.minutes / 2)
 
 
 BUDGETS: dict[str, Budget] = {

@@ -76,6 +76,8 @@ def test_the_end_of_a_run_keeps_its_time():
     assert standard.climb(20, 1, 0) == pytest.approx(4 - 50 / 60)
     assert standard.climb(10, 4, 1) == pytest.approx(4 - (70 + EACH) / 60)
     assert standard.climb(1000, 1, 0) == 2
+    assert standard.halved.climb(20, 1, 0) == pytest.approx(4 * (1 - standard.halved.again) - 50 / 60)
+    assert standard.halved.epochs_of(standard.photos // 8, 224) == 4
     best = BUDGETS["best"]
     assert best.climb(20, 1, 0) == pytest.approx(20 - (50 + AVERAGE) / 60)
     assert best.average(20, 6) == {} and best.average(60, 6) == {"average": ("rungs",)}
