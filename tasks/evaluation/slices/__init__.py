@@ -14,6 +14,8 @@ from tasks.records import SliceScore, data
 from tasks.runtime import plugins
 from tasks.settings import Slices
 
+#: The column that says which images have a near-copy among those that training saw.
+COPIES = "near-copies"
 #: Defined on any rows; the others need every class among the labels.
 ALWAYS, WHERE_ALL_OCCUR = ("accuracy", "log_loss"), ("balanced_accuracy", "macro_f1")
 
@@ -26,6 +28,16 @@ def check(rows: pd.DataFrame, settings: Slices) -> None:
 def test_values(rows: pd.DataFrame, settings: Slices) -> pd.DataFrame:
     """The test rows' value in each column to slice by, as text, in their order among all rows of a data set."""
     return columns.values(rows, settings)[rows["split"] == "test"]
+
+
+def with_copies(parts: pd.DataFrame, unseen: np.ndarray) -> pd.DataFrame:
+    """The test rows' values, with one more column if training may have seen what some of them show.
+
+    `unseen`: bool[n], which of them have no near-copy among the training and validation images.
+    """
+    if unseen.all():
+        return parts
+    return parts.assign(**{COPIES: np.where(unseen, "in no other split", "in another split")})
 
 
 def masks(parts: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -90,7 +90,8 @@ def _copies(audit: AuditRef) -> str:
     return (
         f"<p>{audit.duplicates} pairs of images in different splits show the same: {counts}. {audit.same_pixels} pairs "
         f"are equal pixel by pixel, {audit.conflicting} have different labels. Training may have seen what a test "
-        f"image shows, so scores may be too high. To keep a pair in one split, give both images the same group "
+        f"image shows, so scores may be too high: Slices compares test images with and without a copy if they are "
+        f"enough. To keep a pair in one split, give both images the same group "
         f"(duplicates.csv suggests one).{within} The most similar first:</p>{table(columns, rows)}"
     )
 

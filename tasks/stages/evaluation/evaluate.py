@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 PROBE, TOLERANCE = 8, 1e-3
 
 
-@stage(version=10)
+@stage(version=11)
 def evaluate(
     images: ImagesRef,
     features: FeaturesRef,
@@ -67,7 +67,9 @@ def evaluate(
     of_probe = probabilities
     if probe.rung != model.rung:
         of_probe, _ = _answers(probe, None, features, images, rows)
-    values = slices.test_values(datasets.rows(images.dataset), settings.slices)
+    every = datasets.rows(images.dataset)
+    unseen = splits.unseen(every, datasets.units(images.dataset, audited), None)[every["split"] == "test"]
+    values = slices.with_copies(slices.test_values(every, settings.slices), unseen)
     parts = slices.judge(values, labels, (probabilities, of_probe), settings.slices, settings.seed, groups)
     address = digest("report", images, audited, model, calibration, ladder, settings)
     with folders.folder("reports", address) as (working, path):

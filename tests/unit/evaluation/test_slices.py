@@ -139,6 +139,18 @@ def _rows(**own):
     return pd.concat([pd.DataFrame(train), pd.DataFrame(test)], ignore_index=True).assign(**own)
 
 
+def test_images_whose_copy_was_trained_on_are_a_slice_where_there_are_any():
+    random = np.random.default_rng(0)
+    parts, labels = _parts(random, 400), random.integers(0, 2, 400)
+    unseen = random.random(400) < 0.8
+    told = slices.with_copies(parts, unseen)
+    found = _judged(told, labels, _answers(random, labels, np.where(unseen, 0.75, 1.0)))
+    best = found[-1]
+    assert (best.column, best.value, best.images) == ("near-copies", "in another split", (~unseen).sum())
+    assert best.metrics["accuracy"] == 1.0 and best.gap > 0.2
+    assert slices.with_copies(parts, np.ones(400, bool)) is parts
+
+
 def test_quarters_are_those_of_the_training_rows():
     found = columns.values(_rows(), Slices())
     assert list(found) == ["brightness", "size", "sharpness"]
