@@ -3,7 +3,8 @@
 Each trial changes one thing of the best so far, and is judged on a sample of the training images by the head that will
 be fitted on all of them: logistic regression, in cross-validation. Features of each network are computed once, so that
 poolings and joined networks cost a fit each. Features are joined rather than swapped: the head finds out which tell
-something, and a few hundred photos do not. Nothing is taken whose features of all images would not fit the time.
+something, and a few hundred photos do not. Views are a trial of their own; all others see the photos unchanged, since
+views would take as many times as long. Nothing is taken whose features of all images would not fit the time.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Eye:
 
 @dataclass(frozen=True)
 class Best:
-    """The best so far, and its log loss of each image of the sample."""
+    """The best so far, and its log loss of each image of the sample, fitted on unchanged photos."""
 
     #: The first has the largest photos.
     eyes: tuple[Eye, ...]
@@ -236,7 +237,7 @@ class Search:
         slowness = (size / first.images.size) ** 2 / first.speed if first else 0.0
         reason = ""
         views = len(self.best.views) if self.best else 1
-        over = self.left < self.start + len(self.rows) * views * slowness
+        over = self.left < self.start + len(self.rows) * slowness
         if over:
             reason = "no time was left"
         elif slowness and self._all(slowness, views) > self.settings.features:
@@ -290,11 +291,8 @@ class Search:
     def _judge(self, what: str, name: str, eyes: tuple[Eye, ...], textured: bool, took: float = 0.0) -> bool:
         """Compare what these eyes see with the best so far; True if the time is over."""
         views = self.best.views if self.best else ("identity",)
-        for eye in eyes:
-            eye.frozen.fill(eye.images, {"train": views}, eye.name, self.rows)
-        seen = [self._features(eyes, textured, view) for view in views]
-        features = np.stack([values for values, _ in seen], axis=1)
-        self._compare(what, name, Best(eyes, textured, views, np.empty(0)), features, seen[0][1], took)
+        features, parts = self._features(eyes, textured)
+        self._compare(what, name, Best(eyes, textured, views, np.empty(0)), features[:, None], parts, took)
         return self.left < 0
 
     def _compare(
@@ -310,7 +308,7 @@ class Search:
         if taken and best and cost > self.settings.features:
             taken, reason = False, f"the features of all images would take {cost:.0f} seconds"
         if taken:
-            self.best = other
+            self.best = replace(other, losses=best.losses) if best and what == "views" else other
         found = (float(losses.mean()), float(right.mean()), gain, taken)
         seconds = round(time.perf_counter() - began, 3)
         self.trials.append(Trial(name, what, *found, round(1 / other.slowness, 1), seconds, reason, bool(reason)))

@@ -10,8 +10,8 @@ from tasks.settings.features import Backbone, Extract, Sized
 Effort = Literal["none", "quick", "standard", "best"]
 
 #: What a run does after its last rung, seconds: it calibrates, evaluates, registers and draws. Each further network
-#: that is joined with the first is loaded and compiled for each of these; an average of rungs is a rung more.
-END, EACH, AVERAGE = 30.0, 15.0, 30.0
+#: that is joined with the first is loaded and compiled for each of these. An average of rungs takes as long again.
+END, EACH = 30.0, 15.0
 #: Calibration and evaluation see photos again, on a slower engine: their time over that of all features.
 AGAIN = 1.0
 #: The side of photos, pixels, that numbers of photos are for.
@@ -76,7 +76,7 @@ class Budget:
         `features`: as above. `views`: how many the model may answer. `beside`: how many networks are joined with the
         first.
         """
-        end = END + EACH * beside + AGAIN * features * views + (AVERAGE if "average" in self.ladder else 0.0)
+        end = (END + EACH * beside) * (2 if "average" in self.ladder else 1) + AGAIN * features * views
         return max(self.minutes * (1 - self.again) - end / 60, self.minutes / 2)
 
 

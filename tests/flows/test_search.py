@@ -19,7 +19,7 @@ from tasks.reports.sections import search as report
 from tasks.runtime.errors import UsageError
 from tasks.runtime.home import home
 from tasks.services import tracking
-from tasks.settings.effort import AVERAGE, BUDGETS, EACH
+from tasks.settings.effort import BUDGETS, EACH, END
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_the_end_of_a_run_keeps_its_time():
     assert standard.halved.climb(20, 1, 0) == pytest.approx(4 * (1 - standard.halved.again) - 50 / 60)
     assert standard.halved.epochs_of(standard.photos // 8, 224) == 4
     best = BUDGETS["best"]
-    assert best.climb(20, 1, 0) == pytest.approx(20 - (50 + AVERAGE) / 60)
+    assert best.climb(20, 1, 2) == pytest.approx(20 - (20 + 2 * (END + 2 * EACH)) / 60)
     assert best.average(20, 6) == {} and best.average(60, 6) == {"average": ("rungs",)}
     assert [standard.epochs_of(rows, 224) for rows in (100, standard.photos // 8, 100_000)] == [12, 8, 1]
     assert standard.epochs_of(standard.photos // 2, 112) == 8
