@@ -26,6 +26,15 @@ def saved(tmp_path):
     return net, str(tmp_path / "net.keras")
 
 
+def test_a_layer_that_is_called_like_ours_is_found_by_its_name(saved, tmp_path):
+    import keras
+
+    net, _ = saved
+    maps = keras.layers.ReLU(name="head")(net.get_layer("conv_1").output)
+    keras.Model(net.inputs, keras.layers.Conv2D(2, 1)(maps)).save(tmp_path / "theirs.keras")
+    assert file.build(32, str(tmp_path / "theirs.keras"), layer="head").model.output_shape == (None, 8, 8, 5)
+
+
 def test_a_keras_file_is_a_backbone_that_can_be_cut(saved):
     import keras
 

@@ -46,6 +46,7 @@ def build(
     if path.is_dir():
         return Backbone(keras.Model(pixels, _graph(path, x, layer), name="file"), ())
     model, maps = _opened(_read(path), size, path)
+    layer = names.apart(layer)
     if not maps or (layer and layer not in maps):
         there = f"such as {', '.join(maps[-5:])}" if maps else "but it has none"
         raise UsageError(
