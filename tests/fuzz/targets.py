@@ -118,7 +118,7 @@ def _h5(folder: Path) -> Iterable[bytes]:
 def _backbone(folder: Path) -> Reader:
     import keras
 
-    from tasks.networks import saved_models
+    from tasks.networks.files import saved_models
     from tasks.networks.backbones import file
 
     def read(path: Path) -> None:

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tasks.data.images import ranges
-from tasks.networks import names, saved_models
+from tasks.networks import names
 from tasks.networks.backbones import Choice
 from tasks.networks.cutting import Backbone, block_ends
-from tasks.networks.files import anew, load
+from tasks.networks.files import anew, load, saved_models
 from tasks.networks.weights import files, hdf5, limit
 from tasks.runtime.errors import DependencyError, UsageError, brief
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from tasks.networks import names, saved_models
+from tasks.networks import names
+from tasks.networks.files import saved_models
 
 if TYPE_CHECKING:
     from pathlib import Path
