@@ -118,8 +118,8 @@ def _h5(folder: Path) -> Iterable[bytes]:
 def _backbone(folder: Path) -> Reader:
     import keras
 
-    from tasks.networks.files import saved_models
     from tasks.networks.backbones import file
+    from tasks.networks.files import saved_models
 
     def read(path: Path) -> None:
         try:
