@@ -50,8 +50,8 @@ def section(found: SearchRef | None) -> str:
     explained = (
         "<p>Each trial changes one thing of the best before it; views that show the same are tried together. A gain "
         "above 0 means a lower log loss; it comes with its 95 % interval. What makes every photo dearer must gain half "
-        "a standard error, or a whole one, to be kept. Views may lose one, as fine-tuning gains more by them than the "
-        "head that judges them. <code>--write FILE</code> keeps what was chosen as a recipe.</p>"
+        "a standard error, or a whole one, to be kept. Views are left out only if they lose two, as they help more with "
+        "all images, and fine-tuning most. <code>--write FILE</code> keeps what was chosen as a recipe.</p>"
     )
     return said + explained + of_rows(trials(found))
 

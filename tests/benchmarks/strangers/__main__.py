@@ -49,6 +49,7 @@ def main(
                 if not file.exists():
                     _run(each, name, place, file, seed)
         _show(name, folder / "answers")
+        _show(f"{name}-shift", folder / "answers")
     print(machine())
 
 
@@ -61,7 +62,10 @@ def _run(method: str, name: str, place: Path, file: Path, seed: int) -> None:
 
 
 def _show(name: str, folder: Path) -> None:
-    """A line a method: means over the seeds, with the interval of the first one, and what `standard` gained on it."""
+    """A line a method: means over the seeds, with the interval of the first one, and what `standard` gained on it.
+
+    Nothing for photos that no method answered.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -79,7 +83,8 @@ def _show(name: str, folder: Path) -> None:
             cells.append(f"{np.mean([score[metric] for score in scores]):.3f} ({low:.3f} to {high:.3f})")
         cells += [f"{np.mean([each.seconds for each in found]):.0f}", f"{np.mean([e.megabytes for e in found]):.0f}"]
         table.add_row(method, *cells, *(_gains(ours, found) if method != "standard" else ("", "")))
-    Console(width=160).print(table)
+    if table.rows:
+        Console(width=160).print(table)
 
 
 def _gains(ours: list[answers.Answers], theirs: list[answers.Answers]) -> tuple[str, str]:

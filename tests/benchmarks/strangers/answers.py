@@ -3,7 +3,7 @@
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,14 @@ class Answers:
 def clock() -> float:
     """Seconds of work of all cores: what else the machine does shall not shorten a peer's training."""
     return time.process_time() / (os.cpu_count() or 1)
+
+
+def questions(folder: Path, out: Path) -> Iterator[tuple[Path, Path]]:
+    """Folders of photos to answer, and where: the set's test photos first, then those of its shift if it has one."""
+    yield folder / "test", out
+    name, rest = out.name.split("-", 1)
+    if (shift := folder.with_name(f"{folder.name}-shift") / "test").is_dir():
+        yield shift, out.with_name(f"{name}-shift-{rest}")
 
 
 def write(

@@ -25,7 +25,7 @@ def main(
     seconds: float = 600.0,
     change: Annotated[list[str] | None, typer.Option()] = None,
 ) -> None:
-    """Search on `folder/train` for at most `seconds`, answer `folder/test`; `change` is left to the search."""
+    """Search on `folder/train` for at most `seconds`, answer the questions; `change` is left to the search."""
     started = answers.clock()
     import autokeras
     import keras
@@ -54,11 +54,12 @@ def main(
         model = search.tuner.get_best_model()
         took = answers.clock() - started
         model.save(out.with_suffix(".keras"))
-        asked, _, _, files = _photos(folder / "test")
-        found = np.asarray(model.predict(asked, verbose=0), np.float64)
-    # Two classes end in one sigmoid each.
-    probabilities = found / found.sum(axis=1, keepdims=True)
-    answers.write(out, files, probabilities, classes, took, out.with_suffix(".keras").stat().st_size / 1e6)
+        size = out.with_suffix(".keras").stat().st_size / 1e6
+        for photos, file in answers.questions(folder, out):
+            asked, _, _, files = _photos(photos)
+            found = np.asarray(model.predict(asked, verbose=0), np.float64)
+            # Two classes end in one sigmoid each.
+            answers.write(file, files, found / found.sum(axis=1, keepdims=True), classes, took, size)
 
 
 def _photos(folder: Path) -> tuple[np.ndarray, np.ndarray, list[str], list[str]]:

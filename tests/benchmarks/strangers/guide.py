@@ -25,7 +25,7 @@ def main(
     seconds: float = 600.0,
     change: Annotated[list[str] | None, typer.Option()] = None,
 ) -> None:
-    """Train on `folder/train` for at most `seconds`, answer `folder/test`; `change`: flip, rotate."""
+    """Train on `folder/train` for at most `seconds`, answer the questions; `change`: flip, rotate."""
     started = answers.clock()
     import keras
 
@@ -54,13 +54,13 @@ def main(
         model.set_weights(frozen_weights)
     took = answers.clock() - started
     model.save(out.with_suffix(".keras"))
-    test = keras.utils.image_dataset_from_directory(
-        folder / "test", image_size=(SIDE, SIDE), batch_size=BATCH, shuffle=False, verbose=False
-    )
-    probabilities = keras.ops.softmax(model.predict(test, verbose=0))
-    answers.write(
-        out, test.file_paths, np.asarray(probabilities), classes, took, out.with_suffix(".keras").stat().st_size / 1e6
-    )
+    size = out.with_suffix(".keras").stat().st_size / 1e6
+    for photos, file in answers.questions(folder, out):
+        asked = keras.utils.image_dataset_from_directory(
+            photos, image_size=(SIDE, SIDE), batch_size=BATCH, shuffle=False, verbose=False
+        )
+        probabilities = np.asarray(keras.ops.softmax(model.predict(asked, verbose=0)))
+        answers.write(file, asked.file_paths, probabilities, classes, took, size)
 
 
 def _model(classes: int, change: list[str]) -> tuple[Any, Any]:
