@@ -148,13 +148,20 @@ class _Climb:
         return any(score.rung == "warm" and score.gap_interval[0] <= 0 for score in found.scores)
 
     def _to_average(self) -> list[ModelRef]:
-        """The best rung, or the best on the frozen network and the best fine-tuned one."""
+        """The best rung, or the best on the frozen network and the best fine-tuned one.
+
+        Of two, one that is surely worse is left out if the other one's answers for several views are averaged.
+        """
+        r = self.train.recipe
         found = self._compared("choose_to_average", "the average")
-        behind = {score.rung: score.gap for score in found.scores}
+        scores = {score.rung: score for score in found.scores}
 
         def best(some: Iterable[ModelRef]) -> list[ModelRef]:
-            return sorted(some, key=lambda rung: behind[rung.rung])[:1]
+            return sorted(some, key=lambda rung: scores[rung.rung].gap)[:1]
 
-        if "rungs" not in self.train.recipe.ladder.average:
+        if "rungs" not in r.ladder.average:
             return best(found.rungs)
-        return best(rung for rung in found.rungs if rung.on_frozen) + best(r for r in found.rungs if not r.on_frozen)
+        both = best(rung for rung in found.rungs if rung.on_frozen)
+        both += best(rung for rung in found.rungs if not rung.on_frozen)
+        good = [rung for rung in both if scores[rung.rung].gap_interval[0] <= 0]
+        return good if len(views(r)) > 1 else both

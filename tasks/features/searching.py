@@ -39,6 +39,8 @@ FILTERS = 0.5
 SURE = {"size": 1.0, "network": 1.0, "pooling": 0.5, "beside": 0.5, "views": -2.0}
 #: Share by which a log loss must fall for one more of the same kind to be tried.
 MUCH = 0.1
+#: Share by which it must fall for larger photos: the network is fine-tuned on them, and fewer epochs fit the time.
+LARGER = 0.03
 #: Photos that a network's speed is measured on.
 PROBE = 32
 
@@ -303,7 +305,7 @@ class Search:
         losses, right = self._held_out(features, parts)
         best, other = self.best, replace(other, losses=losses)
         gain = bootstrap.gain(best.losses, losses, self.settings.seed, self.units) if best else None
-        taken, reason = gain is None or gain.value > SURE.get(what, 0.0) * gain.error, ""
+        taken, reason = gain is None or gain.value > self._least(what, other, gain.error), ""
         cost = self._all(other.slowness, len(other.views))
         if taken and best and cost > self.settings.features:
             taken, reason = False, f"the features of all images would take {cost:.0f} seconds"
@@ -312,6 +314,12 @@ class Search:
         found = (float(losses.mean()), float(right.mean()), gain, taken)
         seconds = round(time.perf_counter() - began, 3)
         self.trials.append(Trial(name, what, *found, round(1 / other.slowness, 1), seconds, reason, bool(reason)))
+
+    def _least(self, what: str, other: Best, error: float) -> float:
+        """The gain in log loss that the other must exceed; `error`: the standard error of its gain."""
+        assert self.best
+        larger = other.eyes[0].images.size > self.best.eyes[0].images.size
+        return max(SURE.get(what, 0.0) * error, LARGER * float(self.best.losses.mean()) if larger else -np.inf)
 
     def _held_out(self, features: np.ndarray, parts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Log loss and whether it is right, float64[n], of each image while it is held out with all its views."""

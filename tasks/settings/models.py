@@ -228,7 +228,8 @@ class Ladder(Settings):
     average: tuple[Literal["views", "rungs"], ...] = Field(
         (),
         description="Also try the mean of several predictions: of all `views` of a photo, of two `rungs` (the best on "
-        "the frozen network and the best that trained it), or both; each prediction takes time",
+        "the frozen network and the best that trained it), or both, and then without a rung that is surely worse; each "
+        "prediction takes time",
     )
     seeds: int = Field(
         1,

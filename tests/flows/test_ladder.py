@@ -240,6 +240,7 @@ def test_the_best_settings_of_a_race_are_trained_and_stay_with_the_version(
         "fine_tune.epochs=40",
     )
     words += ("head.kind=linear", "head.epochs=1", "ladder.refit=true", "ladder.ship=blocks", *three_layers, *BRIEF)
+    words += ('images.views=["identity", "flip_left_right"]', 'ladder.average=["views", "rungs"]')
     monkeypatch.setattr(racing, "FACTORS", (1e10, 0.5))
     fitted, built = [], head_fitting.built
     monkeypatch.setattr(head_fitting, "built", lambda *args: fitted.append(len(args[3].labels)) or built(*args))
@@ -253,6 +254,8 @@ def test_the_best_settings_of_a_race_are_trained_and_stay_with_the_version(
     assert race.images + race.judged <= done.dataset.counts["train"]
     assert done.recipe["fine_tune"]["learning_rate"] == pytest.approx(0.01)
     assert {"race_blocks", "fine_tune", "refit_fine_tune"} <= done.stages.keys()
+    # The head, which is surely worse, has no part in the average.
+    assert done.ladder.rungs[-1].origin.averages == ("blocks",)
     assert "Better than what was given: learning rate 0.01" in (home() / done.page.path).read_text()
     client = tracking.client()
     experiment = client.get_run(done.run_id).info.experiment_id

@@ -1,6 +1,7 @@
 """The search for features: what it finds, what it leaves alone, what retraining remembers, and where it is seen."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import helpers
 import numpy as np
@@ -47,19 +48,43 @@ def test_without_a_search_many_photos_are_seen_smaller(monkeypatch, photos, size
     assert sides.by_rules(dataset, question)["images"] == {"size": size, "fit": "crop", "views": ("identity",)}
 
 
-def test_a_rare_class_does_not_keep_others_from_being_judged(monkeypatch):
+@pytest.fixture
+def rare(monkeypatch):
+    """Two classes of which no fold lacks photos, and two that are too rare."""
     labels = ["a"] * 20 + ["b"] * 12 + ["c"] * 3 + ["d"] * 8
     groups = [None] * 35 + ["one"] * 4 + ["two"] * 4
     table = pd.DataFrame({"key": [f"{n:02}" for n in range(43)], "label": labels, "group": groups, "split": "train"})
     table = table.assign(uri=table["key"], width=50, height=50)
     monkeypatch.setattr(datasets, "rows", lambda *_: table)
-    dataset = DatasetRef("p", "d", ("a", "b", "c", "d"), {"train": 43}, 0, 0, 0, (), "")
-    question = asked(settings.Recipe(name="x", effort="standard"))
-    found = searching.Search(dataset, question)
+    return table
+
+
+def _search():
+    dataset = DatasetRef("p", "d", ("a", "b", "c", "d"), {"train": 43, "validation": 0, "test": 0}, 0, 0, 0, (), "")
+    return searching.Search(dataset, asked(settings.Recipe(name="x", effort="standard")))
+
+
+def test_a_rare_class_does_not_keep_others_from_being_judged(rare, monkeypatch):
+    found = _search()
     assert len(found.folds) == 4 and set(found.rows["label"]) == {"a", "b"}
-    monkeypatch.setattr(datasets, "rows", lambda *_: table[32:].reset_index(drop=True))
-    found = searching.Search(dataset, question)
+    monkeypatch.setattr(datasets, "rows", lambda *_: rare[32:].reset_index(drop=True))
+    found = _search()
     assert found.run() == "fewer than two classes have 4 training images to judge by" and found.chosen() == {}
+
+
+@pytest.mark.parametrize(("size", "share", "taken"), [(112, 0.98, True), (448, 0.98, False), (448, 0.95, True)])
+def test_larger_photos_must_gain_more_as_fine_tuning_on_them_is_dearer(rare, monkeypatch, size, share, taken):
+    found, losses = _search(), np.full(32, 0.5)
+
+    def eye(side):
+        network = SimpleNamespace(table=None, parts=())
+        return searching.Eye(settings.Candidate(), SimpleNamespace(size=side), network, speed=100.0, took=0.0)
+
+    found.best = searching.Best((eye(224),), False, ("identity",), losses)
+    monkeypatch.setattr(found, "_held_out", lambda *_: (losses * share, np.ones(32)))
+    eyes = tuple(sorted((eye(224), eye(size)), key=lambda each: -each.images.size))
+    found._compare("beside", "another", searching.Best(eyes, False, ("identity",), losses), np.empty(0), ())
+    assert found.trials[-1].taken is taken and (found.best.eyes == eyes) is taken
 
 
 def test_minutes_stand_for_an_effort():

@@ -50,7 +50,8 @@ def section(found: SearchRef | None) -> str:
     explained = (
         "<p>Each trial changes one thing of the best before it; views that show the same are tried together. A gain "
         "above 0 means a lower log loss; it comes with its 95 % interval. What makes every photo dearer must gain half "
-        "a standard error, or a whole one, to be kept. Views are left out only if they lose two, as they help more with "
+        "a standard error, or a whole one, to be kept; larger photos must lower the log loss by 3 %, as fewer epochs "
+        "of fine-tuning on them fit the time. Views are left out only if they lose two, as they help more with "
         "all images, and fine-tuning most. <code>--write FILE</code> keeps what was chosen as a recipe.</p>"
     )
     return said + explained + of_rows(trials(found))
