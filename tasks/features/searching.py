@@ -38,7 +38,7 @@ FILTERS = 0.5
 #: Views must only not be surely worse: they help a head on all photos more than one on a sample, and fine-tuning most.
 SURE = {"size": 1.0, "network": 1.0, "pooling": 0.5, "beside": 0.5, "views": -2.0}
 #: Share by which a log loss must fall for one more of the same kind to be tried.
-MUCH = 0.1
+MUCH = 0.05
 #: Share by which it must fall for larger photos: the network is fine-tuned on them, and fewer epochs fit the time.
 LARGER = 0.03
 #: Photos that a network's speed is measured on.
