@@ -145,7 +145,7 @@ class _Climb:
     def _enough(self) -> bool:
         """Whether the warm start is not surely worse than the rungs on the frozen network."""
         found = self._compared("choose_warm_start", "the warm start")
-        return any(score.rung == "warm" and score.gap_interval[0] <= 0 for score in found.scores)
+        return any(score.rung == "warm" and not score.surely_worse for score in found.scores)
 
     def _to_average(self) -> list[ModelRef]:
         """The best rung, or the best on the frozen network and the best fine-tuned one.
@@ -163,5 +163,5 @@ class _Climb:
             return best(found.rungs)
         both = best(rung for rung in found.rungs if rung.on_frozen)
         both += best(rung for rung in found.rungs if not rung.on_frozen)
-        good = [rung for rung in both if scores[rung.rung].gap_interval[0] <= 0]
+        good = [rung for rung in both if not scores[rung.rung].surely_worse]
         return good if len(views(r)) > 1 else both

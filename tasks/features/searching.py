@@ -318,8 +318,10 @@ class Search:
     def _least(self, what: str, other: Best, error: float) -> float:
         """The gain in log loss that the other must exceed; `error`: the standard error of its gain."""
         assert self.best
-        larger = other.eyes[0].images.size > self.best.eyes[0].images.size
-        return max(SURE.get(what, 0.0) * error, LARGER * float(self.best.losses.mean()) if larger else -np.inf)
+        sure = SURE.get(what, 0.0) * error
+        if other.eyes[0].images.size > self.best.eyes[0].images.size:
+            return max(sure, LARGER * float(self.best.losses.mean()))
+        return sure
 
     def _held_out(self, features: np.ndarray, parts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Log loss and whether it is right, float64[n], of each image while it is held out with all its views."""

@@ -176,6 +176,11 @@ class RungScore:
     images: int = 0
     units: int = 0
 
+    @property
+    def surely_worse(self) -> bool:
+        """Whether one of the others is better for certain."""
+        return self.gap_interval[0] > 0
+
     def summary(self) -> dict[str, Any]:
         """All fields, as JSON values."""
         ends = {"interval": list(self.interval), "gap_interval": list(self.gap_interval)}

@@ -49,7 +49,7 @@ def main(
                 if not file.exists():
                     _run(each, name, place, file, seed)
         _show(name, folder / "answers")
-        _show(f"{name}-shift", folder / "answers")
+        _show(sets.shifted(name), folder / "answers")
     print(machine())
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.benchmarks.strangers import sets
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -30,8 +32,8 @@ def questions(folder: Path, out: Path) -> Iterator[tuple[Path, Path]]:
     """Folders of photos to answer, and where: the set's test photos first, then those of its shift if it has one."""
     yield folder / "test", out
     name, rest = out.name.split("-", 1)
-    if (shift := folder.with_name(f"{folder.name}-shift") / "test").is_dir():
-        yield shift, out.with_name(f"{name}-shift-{rest}")
+    if (shift := folder.with_name(sets.shifted(folder.name)) / "test").is_dir():
+        yield shift, out.with_name(f"{sets.shifted(name)}-{rest}")
 
 
 def write(

@@ -47,7 +47,8 @@ def main(
         labels = np.array([outcome["classes"].index(label) for label in predicted["label"]])
         probabilities = np.stack(predicted["probabilities"].to_numpy())
         answers.save(out, answers.Answers(predicted["key"].to_numpy(str), labels, probabilities, seconds, size))
-        for photos, file in list(answers.questions(folder, out))[1:]:
+        _, *shifts = answers.questions(folder, out)
+        for photos, file in shifts:
             table = Path(place, "scores.parquet")
             _headstart(place, "score", "strangers@champion", str(photos), "--out", str(table))
             scores = pd.read_parquet(table)

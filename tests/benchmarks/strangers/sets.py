@@ -101,6 +101,11 @@ SETS: dict[str, Callable[[Path], Iterator[Photo]]] = {
 }
 
 
+def shifted(name: str) -> str:
+    """What the photos of a set's shift are called."""
+    return f"{name}-shift"
+
+
 def write(name: str, folder: Path) -> Path:
     """The folder of a set, written if it is not there yet."""
     to = folder / name
@@ -109,7 +114,7 @@ def write(name: str, folder: Path) -> Path:
     counts: dict[tuple[str, str], int] = {}
     for label, part, photo in SETS[name](folder):
         number = counts[part, label] = counts.get((part, label), -1) + 1
-        place = folder / f"{name}-shift" / "test" / label if part == "shift" else to / part / label
+        place = folder / shifted(name) / "test" / label if part == "shift" else to / part / label
         place.mkdir(parents=True, exist_ok=True)
         # Photos that were JPEG files are so still, pixel for pixel.
         photo.save(place / f"{label}-{number:05d}.png")
