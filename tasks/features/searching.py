@@ -191,7 +191,10 @@ class Search:
             return over
         if "beside" in self.settings.open:
             eyes = tuple(sorted((*best.eyes, eye), key=lambda each: -each.images.size))
-            over = self._judge("beside", f"joined with {eye.name}", eyes, best.texture, eye.took)
+            joined = f"joined with {eye.name}"
+            over = self._judge("beside", joined, eyes, best.texture, eye.took)
+            if self.best is best and best.texture and "pooling" in self.settings.open and not over:
+                over = self._judge("beside", f"{joined}, without filters", eyes, False)
         swapped = "size" if network is best.eyes[0].network else "network"
         if self.best is best and swapped in self.settings.open and len(best.eyes) == 1 and not over:
             over = self._judge(swapped, eye.name, (eye,), best.texture)
@@ -305,7 +308,8 @@ class Search:
         losses, right = self._held_out(features, parts)
         best, other = self.best, replace(other, losses=losses)
         gain = bootstrap.gain(best.losses, losses, self.settings.seed, self.units) if best else None
-        taken, reason = gain is None or gain.value > self._least(what, other, gain.error), ""
+        needed = self._needed(what, other, gain.error) if gain else None
+        taken, reason = gain is None or needed is None or gain.value > needed, ""
         cost = self._all(other.slowness, len(other.views))
         if taken and best and cost > self.settings.features:
             taken, reason = False, f"the features of all images would take {cost:.0f} seconds"
@@ -313,9 +317,10 @@ class Search:
             self.best = replace(other, losses=best.losses) if best and what == "views" else other
         found = (float(losses.mean()), float(right.mean()), gain, taken)
         seconds = round(time.perf_counter() - began, 3)
-        self.trials.append(Trial(name, what, *found, round(1 / other.slowness, 1), seconds, reason, bool(reason)))
+        speed = round(1 / other.slowness, 1)
+        self.trials.append(Trial(name, what, *found, speed, seconds, reason, bool(reason), needed))
 
-    def _least(self, what: str, other: Best, error: float) -> float:
+    def _needed(self, what: str, other: Best, error: float) -> float:
         """The gain in log loss that the other must exceed; `error`: the standard error of its gain."""
         assert self.best
         sure = SURE.get(what, 0.0) * error

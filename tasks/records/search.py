@@ -31,6 +31,8 @@ class Trial:
     reason: str = ""
     #: Whether more time might have let it be taken.
     late: bool = False
+    #: The gain that it had to exceed, nats; None where nothing was compared.
+    needed: float | None = None
 
 
 @dataclass(frozen=True)

@@ -72,19 +72,33 @@ def test_a_rare_class_does_not_keep_others_from_being_judged(rare, monkeypatch):
     assert found.run() == "fewer than two classes have 4 training images to judge by" and found.chosen() == {}
 
 
+def _eye(side):
+    network = SimpleNamespace(table=None, parts=())
+    return searching.Eye(settings.Candidate(), SimpleNamespace(size=side, fit="squash"), network, speed=100.0, took=0.0)
+
+
 @pytest.mark.parametrize(("size", "share", "taken"), [(112, 0.98, True), (448, 0.98, False), (448, 0.95, True)])
 def test_larger_photos_must_gain_more_as_fine_tuning_on_them_is_dearer(rare, monkeypatch, size, share, taken):
     found, losses = _search(), np.full(32, 0.5)
-
-    def eye(side):
-        network = SimpleNamespace(table=None, parts=())
-        return searching.Eye(settings.Candidate(), SimpleNamespace(size=side), network, speed=100.0, took=0.0)
-
-    found.best = searching.Best((eye(224),), False, ("identity",), losses)
+    found.best = searching.Best((_eye(224),), False, ("identity",), losses)
     monkeypatch.setattr(found, "_held_out", lambda *_: (losses * share, np.ones(32)))
-    eyes = tuple(sorted((eye(224), eye(size)), key=lambda each: -each.images.size))
+    eyes = tuple(sorted((_eye(224), _eye(size)), key=lambda each: -each.images.size))
     found._compare("beside", "another", searching.Best(eyes, False, ("identity",), losses), np.empty(0), ())
     assert found.trials[-1].taken is taken and (found.best.eyes == eyes) is taken
+
+
+@pytest.mark.parametrize(("with_filters", "texture"), [(0.55, False), (0.45, True)])
+def test_a_network_is_joined_without_filters_if_it_makes_them_worse(rare, monkeypatch, with_filters, texture):
+    found = _search()
+    found.best = searching.Best((_eye(224),), True, ("identity",), np.full(32, 0.5))
+    monkeypatch.setattr(found, "_eye", lambda *_: (_eye(112), False))
+    monkeypatch.setattr(found, "_features", lambda eyes, textured, *_: (np.full((32, 1), float(textured)), ()))
+    losses = {0.0: 0.3, 1.0: with_filters}
+    monkeypatch.setattr(found, "_held_out", lambda seen, _: (np.full(32, losses[seen[0, 0, 0]]), np.ones(32)))
+    found._beside(settings.Candidate(), 112)
+    assert found.best.texture is texture and len(found.best.eyes) == 2
+    # Where they fit together, nothing else is asked.
+    assert [trial.taken for trial in found.trials] == ([True] if texture else [False, True])
 
 
 def test_minutes_stand_for_an_effort():
@@ -145,6 +159,15 @@ def test_what_is_open_is_chosen_and_what_is_given_stays(first, recipe):
     for trial in found.trials:
         assert trial.gain is None or trial.gain.low <= trial.gain.value <= trial.gain.high
         assert trial.taken or not trial.log_loss or trial.gain
+        assert (trial.gain is None) == (trial.needed is None)
+        if trial.gain and not trial.reason:
+            assert trial.taken == (trial.gain.value > trial.needed)
+
+
+def test_what_missed_says_what_it_needed(first):
+    missed = Trial("photos of 999 pixels", "size", 0.5, 0.9, Gain(0.002, -0.001, 0.005), needed=0.015)
+    (*_, row) = report.trials(replace(first.search, trials=(*first.search.trials, missed)))
+    assert row["result"] == "needed more than +0.015"
 
 
 def test_trials_are_runs_in_mlflow_and_told_on_the_page(first):

@@ -18,7 +18,7 @@ def trials(found: SearchRef | RaceRef) -> list[dict[str, Any]]:
             "gain in log loss": _gain(trial),
             "photos a second, one view": trial.images_per_second or "",
             "seconds": round(trial.seconds, 1) or "",
-            "result": "kept" if trial.taken else trial.reason or "not better",
+            "result": "kept" if trial.taken else trial.reason or _missed(trial),
         }
         for trial in found.trials
     ]
@@ -49,10 +49,10 @@ def section(found: SearchRef | None) -> str:
         return said
     explained = (
         "<p>Each trial changes one thing of the best before it; views that show the same are tried together. A gain "
-        "above 0 means a lower log loss; it comes with its 95 % interval. What makes every photo dearer must gain half "
-        "a standard error, or a whole one, to be kept; larger photos must lower the log loss by 3 %, as fewer epochs "
-        "of fine-tuning on them fit the time. Views are left out only if they lose two, as they help more with "
-        "all images, and fine-tuning most. <code>--write FILE</code> keeps what was chosen as a recipe.</p>"
+        "above 0 means a lower log loss; it comes with its 95 % interval. What makes every photo dearer "
+        "must be somewhat sure to gain; larger photos must gain more, as fewer epochs of fine-tuning on them fit the "
+        "time; views may lose a little here, as they help more with all images, and fine-tuning most. "
+        "<code>--write FILE</code> keeps what was chosen as a recipe.</p>"
     )
     return said + explained + of_rows(trials(found))
 
@@ -75,6 +75,10 @@ def race(found: RaceRef) -> str:
 
 def _gain(trial: Trial) -> str:
     return f"{trial.gain.value:+.3f} ({trial.gain.low:+.3f} to {trial.gain.high:+.3f})" if trial.gain else ""
+
+
+def _missed(trial: Trial) -> str:
+    return f"needed more than {trial.needed:+.3f}" if trial.needed is not None else "not better"
 
 
 def _ends(found: SearchRef) -> tuple[Trial | None, Trial | None]:
