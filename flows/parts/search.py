@@ -23,18 +23,21 @@ OPEN = {
 WEIGHS = "logistic"
 #: With so many times the images that a search was made for, another one pays.
 GROWN = 1.5
+#: It pays too if a larger share of the classes is new. A few new ones want what tells the others apart, and only on the
+#: same features can training go on from the champion.
+NEW = 0.25
 
 
 def with_choices(recipe: Recipe, dataset: DatasetRef, repeat: bool = False) -> tuple[Recipe, SearchRef | None]:
     """The recipe with everything chosen that it leaves open, and the search; unchanged without an effort.
 
     `repeat`: what was chosen for the newest version is chosen again, unless the recipe asks for something else, or the
-    data have other classes or many more images.
+    data have many new classes or many more images.
     """
     if recipe.effort == "none" and not recipe.minutes:
         return recipe, None
     settings = asked(recipe)
-    address = digest(settings, dataset.classes)
+    address = digest(settings)
     found = (remembered(recipe.name, address, dataset) if repeat else None) or search(dataset, settings, address)
     return applied(recipe, found, dataset.counts["train"]), found
 
@@ -73,7 +76,8 @@ def remembered(name: str, asked: str, dataset: DatasetRef) -> SearchRef | None:
     before = versions.searched(name)
     if before is None or before.asked != asked or sum(dataset.counts.values()) > GROWN * before.of:
         return None
-    return before
+    new = set(dataset.classes) - set(before.classes)
+    return before if len(new) <= NEW * len(dataset.classes) else None
 
 
 def asked(r: Recipe) -> FeatureSearch:

@@ -9,6 +9,9 @@ from typing_extensions import override
 
 from tasks.records.base import Gain, Record, digest
 
+#: What a version remembers of a search.
+KEPT = ("asked", "of", "classes", "chosen", "features_seconds")
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -69,9 +72,11 @@ class SearchRef(Record):
     features_seconds: float
     #: Why it ended.
     reason: str
-    #: Digest of what was asked for, and number of images, for `remembered`.
+    #: Digest of what was asked for, and number of images: whether the choices still hold.
     asked: str = ""
     of: int = 0
+    #: The classes of the images.
+    classes: tuple[str, ...] = ()
 
     @property
     @override
@@ -83,9 +88,7 @@ class SearchRef(Record):
     @property
     def memory(self) -> str:
         """What a version remembers of it, JSON."""
-        return json.dumps(
-            {"asked": self.asked, "of": self.of, "chosen": self.chosen, "features_seconds": self.features_seconds}
-        )
+        return json.dumps({name: getattr(self, name) for name in KEPT})
 
     @classmethod
     def remembered(cls, memory: str, version: str) -> "SearchRef":
@@ -93,10 +96,11 @@ class SearchRef(Record):
         try:
             kept = json.loads(memory)
             asked, of, chosen = str(kept["asked"]), int(kept["of"]), dict(kept["chosen"])
-            takes = float(kept.get("features_seconds", 0.0))
+            takes, classes = float(kept["features_seconds"]), tuple(map(str, kept["classes"]))
         except (TypeError, KeyError) as error:
             raise ValueError("expected the choices of a search") from error
-        return cls(digest("remembered", memory), (), chosen, 0, 0.0, takes, f"repeats version {version}", asked, of)
+        reason = f"repeats version {version}"
+        return cls(digest("remembered", memory), (), chosen, 0, 0.0, takes, reason, asked, of, classes)
 
     def summary(self) -> dict[str, Any]:
         """What `headstart train --json` prints of it."""

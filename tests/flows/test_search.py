@@ -212,6 +212,11 @@ def test_retraining_repeats_what_was_chosen_while_it_holds(first, recipe):
     assert found is not None and not found.trials and found.reason == "repeats version 1"
     assert applied(recipe, found, 60) == applied(recipe, first.search, 60)
     assert found.memory == first.search.memory
+    # A few new classes are told apart by the same features.
+    (a, *others) = few.classes
+    assert remembered("searched", question, replace(few, classes=(a, *others, "1"))) == found
+    assert remembered("searched", question, replace(few, classes=(a,))) == found
+    assert remembered("searched", question, replace(few, classes=(a, "1"))) is None
     # More images than it was made for, another question, another model: the search is made again.
     many = replace(few, counts={split: 2 * count for split, count in few.counts.items()})
     assert remembered("searched", question, many) is None

@@ -25,7 +25,7 @@ def search(dataset: DatasetRef, settings: FeatureSearch, asked: str) -> SearchRe
     if not settings.sample:
         chosen = by_rules(dataset, settings)
         address = digest("search", dataset, settings)
-        return SearchRef(address, (), chosen, 0, 0.0, 0.0, "the time is short", asked, of)
+        return SearchRef(address, (), chosen, 0, 0.0, 0.0, "the time is short", asked, of, dataset.classes)
     began = time.time()
     found = Search(dataset, settings)
     reason = found.run()
@@ -40,6 +40,7 @@ def search(dataset: DatasetRef, settings: FeatureSearch, asked: str) -> SearchRe
         reason=reason,
         asked=asked,
         of=of,
+        classes=dataset.classes,
     )
     tracking.log_drawn("search.csv", partial(csv.write, report.trials(ref)))
     return ref
