@@ -39,8 +39,9 @@ FILTERS = 0.5
 SURE = {"size": 1.0, "network": 1.0, "pooling": 0.5, "beside": 0.5, "views": -2.0}
 #: Share by which a log loss must fall for one more of the same kind to be tried.
 MUCH = 0.05
-#: Share by which it must fall for larger photos: the network is fine-tuned on them, and fewer epochs fit the time.
-LARGER = 0.03
+#: Share by which it must fall for what makes a photo take twice as long, or longer; for less, in proportion. Time is
+#: missed at the end: fewer epochs of fine-tuning fit, and fewer views can be averaged.
+PRICE = 0.03
 #: Photos that a network's speed is measured on.
 PROBE = 32
 
@@ -324,9 +325,10 @@ class Search:
         """The gain in log loss that the other must exceed; `error`: the standard error of its gain."""
         assert self.best
         sure = SURE.get(what, 0.0) * error
-        if other.eyes[0].images.size > self.best.eyes[0].images.size:
-            return max(sure, LARGER * float(self.best.losses.mean()))
-        return sure
+        if what in ("fit", "views"):  # as quick, but for the noise of a clock; and views are weighed by themselves
+            return sure
+        dearer = min(max(other.slowness / self.best.slowness - 1, 0.0), 1.0)
+        return max(sure, PRICE * dearer * float(self.best.losses.mean()))
 
     def _held_out(self, features: np.ndarray, parts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Log loss and whether it is right, float64[n], of each image while it is held out with all its views."""

@@ -74,11 +74,13 @@ def test_a_rare_class_does_not_keep_others_from_being_judged(rare, monkeypatch):
 
 def _eye(side):
     network = SimpleNamespace(table=None, parts=())
-    return searching.Eye(settings.Candidate(), SimpleNamespace(size=side, fit="squash"), network, speed=100.0, took=0.0)
+    return searching.Eye(
+        settings.Candidate(), SimpleNamespace(size=side, fit="squash"), network, speed=(2240 / side) ** 2, took=0.0
+    )
 
 
 @pytest.mark.parametrize(("size", "share", "taken"), [(112, 0.98, True), (448, 0.98, False), (448, 0.95, True)])
-def test_larger_photos_must_gain_more_as_fine_tuning_on_them_is_dearer(rare, monkeypatch, size, share, taken):
+def test_what_takes_longer_must_gain_more(rare, monkeypatch, size, share, taken):
     found, losses = _search(), np.full(32, 0.5)
     found.best = searching.Best((_eye(224),), False, ("identity",), losses)
     monkeypatch.setattr(found, "_held_out", lambda *_: (losses * share, np.ones(32)))

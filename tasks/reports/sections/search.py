@@ -49,9 +49,9 @@ def section(found: SearchRef | None) -> str:
         return said
     explained = (
         "<p>Each trial changes one thing of the best before it; views that show the same are tried together. A gain "
-        "above 0 means a lower log loss; it comes with its 95 % interval. What makes every photo dearer "
-        "must be somewhat sure to gain; larger photos must gain more, as fewer epochs of fine-tuning on them fit the "
-        "time; views may lose a little here, as they help more with all images, and fine-tuning most. "
+        "above 0 means a lower log loss; it comes with its 95 % interval. What makes every photo take "
+        "longer must be somewhat sure to gain, and must gain the more the longer it takes, as less time is left for "
+        "fine-tuning. Views may lose a little here, as they help more with all images, and fine-tuning most. "
         "<code>--write FILE</code> keeps what was chosen as a recipe.</p>"
     )
     return said + explained + of_rows(trials(found))
