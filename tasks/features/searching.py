@@ -118,6 +118,8 @@ class Search:
                 over = over or out_of_time
         if over:
             return f"no other trial would have fitted into its {self.settings.seconds:.0f} seconds"
+        if any(trial.late for trial in self.trials):
+            return "all else would have made the features of all images take too long"
         return "nothing else was left to try"
 
     def _first(self) -> Iterator[bool]:

@@ -203,6 +203,8 @@ class LadderRef(Record):
     metric: str = "log_loss"
     #: What was tried for the settings of rungs.
     races: tuple[RaceRef, ...] = ()
+    #: Of each end of the scores' intervals, one-sided: what "certainly" means here.
+    confidence: float = 0.95
 
     @property
     @override

@@ -112,7 +112,8 @@ def ladder(found: LadderRef) -> str:
     rule = "the one that the recipe names" if found.named else CHEAPEST
     return (
         f"<p>Scores on {_counted(found)}. Rungs are compared by {metric} after temperature scaling. The chosen rung is "
-        f"{rule}. The ladder ended because {escape(found.reason)}.</p>"
+        f"{rule}. Certain means a confidence of {found.confidence:.0%} for each end of an interval, as "
+        f"<code>ladder.confidence</code> asks. The ladder ended because {escape(found.reason)}.</p>"
         f"{table({'rung': False, 'what it is': False} | dict.fromkeys(numbers, True), rows)}"
     )
 

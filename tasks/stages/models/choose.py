@@ -11,7 +11,7 @@ from tasks.services.orchestration.stage import stage
 from tasks.settings import Ladder
 
 
-@stage(version=6)
+@stage(version=7)
 def choose(
     dataset: DatasetRef, audited: AuditRef, rungs: tuple[ModelRef, ...], settings: Ladder, reason: str, seed: int
 ) -> LadderRef:
@@ -48,7 +48,9 @@ def choose(
         for there in [_there(answers)]
     )
     address = digest("ladder", audited, rungs, settings.metric, settings.confidence, settings.ship, reason, seed)
-    return LadderRef(address, rungs, scores, rungs[taken], reason, named, settings.metric)
+    return LadderRef(
+        address, rungs, scores, rungs[taken], reason, named, settings.metric, confidence=settings.confidence
+    )
 
 
 def _answers(rung: ModelRef, validates: np.ndarray, classes: int) -> np.ndarray:

@@ -105,5 +105,10 @@ def test_the_table_of_costs_marks_the_pareto_front():
     ]
 
 
+def test_the_ladder_says_how_certain_a_choice_is():
+    found = dataclasses.replace(_ladder(None, None, None), confidence=0.55)
+    assert "Certain means a confidence of 55% for each end of an interval" in scores.ladder(found)
+
+
 def test_there_is_no_table_of_costs_that_older_releases_did_not_measure():
     assert scores.costs(_ladder(r.ModelCost(14.3, 8.0), None, None)) == ""
