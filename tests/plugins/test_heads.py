@@ -1,7 +1,10 @@
 """What each head computes, and what the loss does with unequal classes."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+from sklearn.covariance import ledoit_wolf, ledoit_wolf_shrinkage
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
@@ -11,6 +14,7 @@ from tasks.evaluation.statistics import bootstrap
 from tasks.features.batches import Batches
 from tasks.networks import classifiers, files
 from tasks.networks.heads import Examples, cosine, flatten_mlp, knn, lda, logistic, nearest_mean
+from tasks.networks.heads._within import within
 from tasks.runtime import plugins
 from tasks.runtime.errors import UsageError
 from tasks.settings import Loss
@@ -62,6 +66,29 @@ def test_a_discriminant_gives_scikit_learns_probabilities_for_many_images():
     theirs = LinearDiscriminantAnalysis().fit(features, labels).predict_proba(features)
     ours = saving.softmax(np.asarray(lda.learn(_examples(features, labels), 3)(features)))
     np.testing.assert_allclose(ours, theirs, atol=0.02)
+
+
+def test_a_discriminant_of_few_images_with_many_features_is_scikit_learns():
+    random = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    features = (random.normal(size=(60, 400)) + 0.5 * np.eye(3, 400)[labels]).astype("float32")
+    features -= np.stack([features[labels == k].mean(axis=0) for k in range(3)])[labels]
+    features /= features.std(axis=0)  # as it scales them; so scikit-learn sees the same
+    found = within(features, labels, np.zeros((3, 400)), 2048)
+    shrinkage = ledoit_wolf_shrinkage(features, assume_centered=True)
+    assert found.shrinkage == pytest.approx(shrinkage, rel=1e-3)
+    covariance = ledoit_wolf(features, assume_centered=True)[0]
+    asked = random.normal(size=(400, 3))
+    ours = dataclasses.replace(found, means=asked.T).linear(found.shrinkage)[0] * found.scale[:, None]
+    np.testing.assert_allclose(ours, np.linalg.solve(covariance, asked), atol=1e-3)
+
+
+def test_no_matrix_grows_with_the_square_of_the_features():
+    random = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    features = (random.normal(size=(40, 60_000)) + 0.2 * labels[:, None]).astype("float32")
+    head = lda.learn(_examples(features, labels), 2)  # its covariance would take 29 GB
+    assert (np.asarray(head(features)).argmax(axis=1) == labels).all()
 
 
 def test_a_discriminant_takes_the_nearest_mean_of_single_images_and_any_feature():

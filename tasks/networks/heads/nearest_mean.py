@@ -8,7 +8,6 @@ https://doi.org/10.1109/TPAMI.2013.83), and unlike `lda` it does not favour clas
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +16,7 @@ from tasks.evaluation import calibration
 from tasks.evaluation.statistics import cross_validation
 from tasks.networks import heads
 from tasks.networks.heads import Examples
+from tasks.networks.heads._within import Within, within
 
 if TYPE_CHECKING:
     import keras
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: Shares of the identity in the metric's covariance.
 SHRINKAGE = (0.02, 0.1, 0.3, 0.6, 1.0)
 FOLDS = 4
-#: Rows that the covariance is estimated from.
+#: Rows that the covariance is estimated from, where the features are more.
 SAMPLE = 1024
 
 
@@ -55,37 +55,8 @@ def learn(examples: Examples, num_classes: int) -> keras.Model:
     return heads.linear_graph(examples.shape, weights / temperature, biases / temperature)
 
 
-@dataclass(frozen=True)
-class _Metric:
-    """Class means float64[k, d] of features over `scale`, and principal axes [d, r] of the variance within classes."""
-
-    means: np.ndarray
-    scale: np.ndarray
-    axes: np.ndarray
-    variances: np.ndarray
-
-    def linear(self, shrinkage: float) -> tuple[np.ndarray, np.ndarray]:
-        """Weights [d, k] and biases [k] whose logits are half the negative squared distances, up to a constant."""
-        usual = max(float(self.variances.sum()) / len(self.scale), 1e-12)
-        along = 1 / ((1 - shrinkage) * self.variances + shrinkage * usual)
-        aside = 1 / (shrinkage * usual)
-        seen = self.axes.T @ self.means.T
-        metric = aside * self.means.T + self.axes @ ((along - aside)[:, None] * seen)
-        return metric / self.scale[:, None], -0.5 * (self.means.T * metric).sum(axis=0)
-
-
-def _metric(flat: np.ndarray, labels: np.ndarray, classes: int) -> _Metric:
-    means = heads.class_means(flat, labels, classes)
-    some = np.sort(np.random.default_rng(0).permutation(len(flat))[:SAMPLE])
-    apart = flat[some] - means[labels[some]].astype(np.float32)
-    scale = apart.std(axis=0, dtype=np.float64)
-    # A feature that differs between classes alone would decide everything.
-    scale = np.where(scale > 1e-6, scale, max(float(scale.max()), 1e-6))
-    apart = apart / scale.astype(np.float32)
-    values, vectors = np.linalg.eigh((apart @ apart.T).astype(np.float64) / len(apart))
-    kept = values > 1e-6 * max(float(values.max()), 1e-12)
-    axes = apart.T @ (vectors[:, kept] / np.sqrt(values[kept] * len(apart)))
-    return _Metric(means / scale, scale, axes.astype(np.float64), values[kept])
+def _metric(flat: np.ndarray, labels: np.ndarray, classes: int) -> Within:
+    return within(flat, labels, heads.class_means(flat, labels, classes), SAMPLE)
 
 
 def _judged(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:

@@ -123,15 +123,16 @@ def costs(found: LadderRef) -> str:
     costs = [rung.cost for rung in found.rungs if rung.cost]
     if len(costs) < len(found.rungs):
         return ""
-    # As they are shown: smaller differences of times are noise. Networks of one size take one time.
-    sizes = [round(cost.megabytes, 1) for cost in costs]
+    # As they are shown: smaller differences of times are noise. Networks of one size take one time, but for an average:
+    # of one network's answers for several views it is as large as the network.
+    kinds = [(round(cost.megabytes, 1), rung.origin.averages) for cost, rung in zip(costs, found.rungs, strict=True)]
     quickest = {
-        size: min(cost.milliseconds for cost, own in zip(costs, sizes, strict=True) if own == size) for size in sizes
+        kind: min(cost.milliseconds for cost, own in zip(costs, kinds, strict=True) if own == kind) for kind in kinds
     }
     each = np.array(
         [
-            (round(score.accuracy, 4), float(f"{quickest[size]:.2g}"), size)
-            for score, size in zip(found.scores, sizes, strict=True)
+            (round(score.accuracy, 4), float(f"{quickest[kind]:.2g}"), kind[0])
+            for score, kind in zip(found.scores, kinds, strict=True)
         ]
     )
     best = model_choice.front(each * [1, -1, -1])
@@ -148,8 +149,8 @@ def costs(found: LadderRef) -> str:
     numbers = dict.fromkeys(("accuracy", "milliseconds a photo", "megabytes"), True)
     return (
         f"<p>What each rung costs. Accuracy is read on {_counted(found)}; the time is the shortest for one prepared "
-        "photo alone on the machine that trained it, for networks of one size the shortest of all; the size is that of "
-        "the network's file. On the Pareto front are the rungs that no other one beats in one of the three without "
+        "photo alone on the machine that trained it, for networks of one size, but for averages, the shortest of all; "
+        "the size is that of the network's file. On the Pareto front are the rungs that no other one beats in one of the three without "
         "losing in another.</p>"
         f"{table({'rung': False} | numbers | {'Pareto front': False}, rows)}"
     )

@@ -110,5 +110,14 @@ def test_the_ladder_says_how_certain_a_choice_is():
     assert "Certain means a confidence of 55% for each end of an interval" in scores.ladder(found)
 
 
+def test_an_average_over_views_takes_its_own_time_though_it_is_as_large():
+    found = _ladder(r.ModelCost(14.31, 8.0), r.ModelCost(14.31, 8.1), r.ModelCost(14.31, 16.0))
+    *others, last = found.rungs
+    last = dataclasses.replace(last, origin=r.Origin((), averages=("head",)))
+    text = scores.costs(dataclasses.replace(found, rungs=(*others, last)))
+    (row,) = (row for row in text.split("<tr>") if "blocks" in row)
+    assert ">16<" in row and "on it" not in row
+
+
 def test_there_is_no_table_of_costs_that_older_releases_did_not_measure():
     assert scores.costs(_ladder(r.ModelCost(14.3, 8.0), None, None)) == ""
