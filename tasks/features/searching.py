@@ -42,6 +42,8 @@ MUCH = 0.05
 #: Share by which it must fall for what makes a photo take twice as long, or longer; for less, in proportion. Time is
 #: missed at the end: fewer epochs of fine-tuning fit, and fewer views can be averaged.
 PRICE = 0.03
+#: Nats that nobody would notice; less is no gain.
+NOTICED = 0.001
 #: Photos that a network's speed is measured on.
 PROBE = 32
 
@@ -116,6 +118,8 @@ class Search:
             # What does not fit any more is listed; something quicker may fit.
             for out_of_time in step():
                 over = over or out_of_time
+        if self.left < 0:
+            return f"its {self.settings.seconds:.0f} seconds were over"
         if over:
             return f"no other trial would have fitted into its {self.settings.seconds:.0f} seconds"
         if any(trial.late for trial in self.trials):
@@ -330,7 +334,7 @@ class Search:
         if what in ("fit", "views"):  # as quick, but for the noise of a clock; and views are weighed by themselves
             return sure
         dearer = min(max(other.slowness / self.best.slowness - 1, 0.0), 1.0)
-        return max(sure, PRICE * dearer * float(self.best.losses.mean()))
+        return max(sure, PRICE * dearer * float(self.best.losses.mean()), NOTICED)
 
     def _held_out(self, features: np.ndarray, parts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Log loss and whether it is right, float64[n], of each image while it is held out with all its views."""

@@ -14,6 +14,8 @@ from tasks.networks.heads import Examples, logistic
 AXES = 256
 #: A view of held-out photos may raise their log loss by this share; by surely more, it shows other things.
 HARMLESS = 0.1
+#: Nats by which it may rise in any case: where heads are almost always right, a tenth is nothing.
+LEAST = 0.02
 
 
 def rise(plain: Examples, folds: tuple[Fold, ...], classes: int) -> Callable[[np.ndarray], tuple[float, bool]]:
@@ -34,6 +36,6 @@ def rise(plain: Examples, folds: tuple[Fold, ...], classes: int) -> Callable[[np
             there[judged] = logistic.said(others[judged], weights, biases)
         found = logs[at, labels] - there[at, labels]
         low = bootstrap.student(found, bootstrap.CONFIDENCE, plain.units)[0]
-        return float(found.mean()), low > HARMLESS * float(-logs[at, labels].mean())
+        return float(found.mean()), low > max(HARMLESS * float(-logs[at, labels].mean()), LEAST)
 
     return changed

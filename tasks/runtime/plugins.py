@@ -11,9 +11,9 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, ValidationError, create_model
+from pydantic import ConfigDict, Field, ValidationError, create_model
 
 from tasks.runtime.errors import UsageError
 
@@ -47,6 +47,12 @@ EXPECTED = {
     "too_short": "a list with at least {min_length}",
 }
 KINDS_OF_VALUES = ("str", "int", "float", "bool")
+
+#: Ranges of plugins' options.
+Count = Annotated[int, Field(ge=1)]
+Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
 @cache
@@ -112,5 +118,8 @@ def explain(error: ValidationError, where: str = "") -> str:
             expected[key].append(words.format(**item.get("ctx", {})))
             lines[key] = f"{key}: expected {' or '.join(expected[key])}, found {item['input']!r}."
         else:
-            lines[key] = f"{key}: {item['msg'].removeprefix('Value error, ')}, found {item['input']!r}."
+            said = item["msg"].removeprefix("Value error, ")
+            # What concerns several settings names them itself, and whole tables are no answer.
+            whole = isinstance(item["input"], dict)
+            lines[key] = f"{key}: " * bool(key) + said + (f", found {item['input']!r}." if not whole else ".")
     return " ".join(lines.values())

@@ -123,6 +123,7 @@ def _problems(recipe: Recipe) -> Iterator[str]:
     networks: list[tuple[str, Candidate]] = [("backbone", recipe.backbone)] if recipe.backbone.kind != "auto" else []
     networks += [(f"select.candidates.{place}", each) for place, each in enumerate(recipe.select.candidates)]
     networks += [(f"ladder.backbones.{place}", each) for place, each in enumerate(recipe.ladder.backbones)]
+    networks += [(f"backbone.beside.{place}", each) for place, each in enumerate(recipe.backbone.beside)]
     used += [("backbones", each.kind, each.options, f"{where}.options") for where, each in networks]
     used += [("expectations", suite, {}, "validation.suites") for suite in recipe.validation.suites]
     used += [("gates", gate, options, f"gates.{gate}") for gate, options in recipe.gates.items()]

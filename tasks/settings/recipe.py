@@ -28,6 +28,9 @@ from tasks.settings.models import (
 from tasks.settings.release import Promotion, Release
 from tasks.settings.retraining import Retrain
 
+#: What a run without a search takes, minutes.
+LEAST_MINUTES = 0.5
+
 
 class Observe(Settings):
     """How a run is monitored; this changes no result."""
@@ -54,7 +57,12 @@ class Recipe(Settings):
         description="What the recipe leaves open is chosen by a search that takes its time: `quick` about one minute, "
         "`standard` four, `best` twenty, for a whole run; `none`: the defaults, without a search",
     )
-    minutes: float = Field(0.0, ge=0, description="Minutes for a whole run, in place of the effort's own; 0: those")
+    minutes: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Minutes for a whole run, in place of the effort's own, at least 0.5; 0: those",
+    )
     backend: Literal["tensorflow", "torch", "jax"] = Field(
         "tensorflow", description="Backend of Keras; `torch` and `jax` are extras to install"
     )
@@ -92,6 +100,14 @@ class Recipe(Settings):
         if name == "Default":
             raise ValueError("this is the name of an experiment of MLflow's own, choose another one")
         return name
+
+    @field_validator("minutes")
+    @classmethod
+    def are_enough(cls, minutes: float) -> float:
+        """A run without a search and without fine-tuning fits."""
+        if 0 < minutes < LEAST_MINUTES:
+            raise ValueError(f"expected at least {LEAST_MINUTES}, which a run on few photos takes, or 0")
+        return minutes
 
     @property
     def extraction(self) -> Extraction:

@@ -21,6 +21,8 @@ from tasks.runtime.errors import disk_full
 
 #: Fewer independent rows that are new to both models decide nothing.
 LEAST = 20
+#: Why nothing is compared: also if the champion is the model itself, so that a repeated run says the same.
+ALONE = "there is no other champion yet"
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,6 @@ class Case:
     seed: int = 0
     #: Rows that are no independent evidence have the same number, int[n]; None where all rows are.
     groups: np.ndarray | None = None
-    #: Why there is no champion to compare with.
-    alone: str = "there is no champion yet"
     #: Which rows neither model was trained or steered on, bool[n]; None where all rows are such.
     unseen: np.ndarray | None = None
     #: Classes that the champion knows; None where it knows all.
@@ -141,7 +141,7 @@ class Case:
     def too_few(self, gate: str) -> GateResult | None:
         """The result of a gate that compares two models, if there is no champion, or are too few rows; else None."""
         if self.pair is None:
-            return GateResult(gate, "passed", self.alone, {})
+            return GateResult(gate, "passed", ALONE, {})
         if self.pair.units >= LEAST:
             return None
         units, images = self.pair.units, len(self.pair.labels)

@@ -6,11 +6,12 @@ from tasks.evaluation import metrics
 from tasks.evaluation.gates import Case
 from tasks.evaluation.statistics import paired
 from tasks.records import GateResult
+from tasks.runtime.plugins import Share
 
 NAME = "max_calibration_error"
 
 
-def check(case: Case, *, at_most: float = 0.1) -> GateResult:
+def check(case: Case, *, at_most: Share = 0.1) -> GateResult:
     """The interval of the metric `ece` of the challenger, 0 to 1, is not above `at_most`; it fails if it lies above."""
     found, rows = case.metric("ece"), len(case.labels)
     low, high = metrics.interval("ece", case.labels, case.challenger, case.seed, case.groups, case.level)

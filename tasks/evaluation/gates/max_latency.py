@@ -2,9 +2,10 @@
 
 from tasks.evaluation.gates import Case
 from tasks.records import GateResult
+from tasks.runtime.plugins import Above0
 
 
-def check(case: Case, *, milliseconds: float = 200.0) -> GateResult:
+def check(case: Case, *, milliseconds: Above0 = 200.0) -> GateResult:
     """Median time of the network for one prepared image, without decoding it."""
     if case.latency is None:
         raise ValueError("expected a network to measure, found none")

@@ -8,11 +8,12 @@ import numpy as np
 from tasks.evaluation.gates import Case
 from tasks.evaluation.statistics import clusters, paired, proportions
 from tasks.records import GateResult
+from tasks.runtime.plugins import Share
 
 NAME = "max_negative_flips"
 
 
-def check(case: Case, *, at_most: float = 0.05) -> GateResult:
+def check(case: Case, *, at_most: Share = 0.05) -> GateResult:
     """The exact (Clopper-Pearson) interval of the share of negative flips among all images is below `at_most`."""
     pair = case.pair
     if few := case.too_few(NAME):

@@ -5,11 +5,12 @@ import numpy as np
 from tasks.evaluation.gates import Case, Pair
 from tasks.evaluation.statistics import paired
 from tasks.records import GateResult
+from tasks.runtime.plugins import Share
 
 NAME = "no_class_regression"
 
 
-def check(case: Case, *, margin: float = 0.05, slices: bool = False) -> GateResult:
+def check(case: Case, *, margin: Share = 0.05, slices: bool = False) -> GateResult:
     """In each class and slice, accuracy is significantly not lower than the champion's by more than `margin`.
 
     All parts must pass, so none needs a stricter level (intersection-union test: Berger 1982, Technometrics

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tasks.evaluation.gates import Case, Pair
+from tasks.evaluation.gates import ALONE, Case, Pair
 from tasks.evaluation.statistics import paired
 from tasks.records import GateResult
 from tasks.runtime import plugins
@@ -25,7 +25,7 @@ def check(case: Case, *, metric: str = "accuracy", margin: float = 0.0) -> GateR
     score, pair = plugins.entry("metrics", metric), case.pair
     if pair is None:
         new = case.metric(metric)
-        return GateResult(NAME, "passed", f"{case.alone}; {metric} {new:.4f}", {metric: new})
+        return GateResult(NAME, "passed", f"{ALONE}; {metric} {new:.4f}", {metric: new})
     if few := case.too_few(NAME):
         return few
     new, old = (float(score(pair.labels, model)) for model in pair.models)

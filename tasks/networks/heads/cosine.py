@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tasks.networks import heads
+from tasks.runtime.plugins import Above0
 
 if TYPE_CHECKING:
     import keras
     import optuna
 
 
-def build(feature_shape: tuple[int, ...], num_classes: int, *, scale: float = 16.0) -> keras.Model:
+def build(feature_shape: tuple[int, ...], num_classes: int, *, scale: Above0 = 16.0) -> keras.Model:
     """Features float32[n, …], flattened, to logits [n, num_classes], each `scale` times a cosine of -1 to 1."""
     import keras
     from keras import layers

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tasks.runtime.plugins import Count
+
 if TYPE_CHECKING:
     import keras
     import optuna
 
 
-def build(feature_shape: tuple[int, ...], num_classes: int, *, units: int = 256) -> keras.Model:
+def build(feature_shape: tuple[int, ...], num_classes: int, *, units: Count = 256) -> keras.Model:
     """Features float32[n, …] to logits [n, num_classes] through one hidden layer of `units` with ReLU."""
     import keras
 

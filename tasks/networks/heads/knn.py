@@ -12,6 +12,7 @@ import numpy as np
 
 from tasks.networks import heads
 from tasks.networks.heads import Examples
+from tasks.runtime.plugins import Above0, Count
 
 if TYPE_CHECKING:
     import keras
@@ -22,13 +23,15 @@ TRAINABLE = False
 FLOOR = 1e-4
 
 
-def build(feature_shape: tuple[int, ...], num_classes: int, *, k: int = 20, temperature: float = 0.07) -> keras.Model:
+def build(
+    feature_shape: tuple[int, ...], num_classes: int, *, k: Count = 20, temperature: Above0 = 0.07
+) -> keras.Model:
     """The graph before `learn`, without training images: every class is equally likely."""
     uniform = np.full((k, num_classes), 1 / num_classes, np.float32)
     return _graph(feature_shape, np.zeros((k, int(np.prod(feature_shape))), np.float32), uniform, k, temperature)
 
 
-def learn(examples: Examples, num_classes: int, *, k: int = 20, temperature: float = 0.07) -> keras.Model:
+def learn(examples: Examples, num_classes: int, *, k: Count = 20, temperature: Above0 = 0.07) -> keras.Model:
     """The head that stores the examples; logits are logarithms of the votes' shares."""
     flat = examples.everything()
     directions = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)

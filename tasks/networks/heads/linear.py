@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tasks.networks import heads
+from tasks.runtime.plugins import Dropout
 
 if TYPE_CHECKING:
     import keras
     import optuna
 
 
-def build(feature_shape: tuple[int, ...], num_classes: int, *, dropout: float = 0.0) -> keras.Model:
+def build(feature_shape: tuple[int, ...], num_classes: int, *, dropout: Dropout = 0.0) -> keras.Model:
     """Features float32[n, …], flattened, to logits [n, num_classes]; training drops the share `dropout` of them."""
     import keras
     from keras import layers

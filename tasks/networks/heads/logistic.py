@@ -18,6 +18,7 @@ import numpy as np
 from tasks.evaluation.statistics import cross_validation
 from tasks.networks import heads
 from tasks.networks.heads import Examples
+from tasks.runtime.plugins import Count
 
 if TYPE_CHECKING:
     import keras
@@ -37,14 +38,14 @@ FOLDS, SOME, MANY = 5, 500, 10_000
 AT_A_TIME = 1024
 
 
-def build(feature_shape: tuple[int, ...], num_classes: int, *, axes: int = 512) -> keras.Model:
+def build(feature_shape: tuple[int, ...], num_classes: int, *, axes: Count = 512) -> keras.Model:
     """The graph before `learn`: every class is equally likely."""
     width = int(np.prod(feature_shape))
     plain = Scale(np.zeros(width), np.ones(width))
     return _graph(feature_shape, plain, np.zeros((width, num_classes)), np.zeros(num_classes))
 
 
-def learn(examples: Examples, num_classes: int, *, axes: int = 512) -> keras.Model:
+def learn(examples: Examples, num_classes: int, *, axes: Count = 512) -> keras.Model:
     """The head for the examples; `axes`: largest number of principal axes. Fine-tuning can go on from it."""
     scale, basis = prepared(examples, num_classes, axes)
     values = coordinates(examples, scale, basis)

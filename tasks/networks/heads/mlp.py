@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tasks.networks import heads
+from tasks.runtime.plugins import Count, Dropout
 
 if TYPE_CHECKING:
     import keras
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def build(
-    feature_shape: tuple[int, ...], num_classes: int, *, units: int = 256, layers: int = 1, dropout: float = 0.3
+    feature_shape: tuple[int, ...], num_classes: int, *, units: Count = 256, layers: Count = 1, dropout: Dropout = 0.3
 ) -> keras.Model:
     """Features float32[n, …], flattened, to logits [n, num_classes].
 

@@ -54,8 +54,8 @@ def _both_ways(verdict: Verdict) -> str:
 def _budget(verdict: Verdict) -> str:
     if not verdict.opponent:
         return (
-            "There was no champion to compare with: this version was judged by the gates above alone. The test images "
-            "are still unused for decisions."
+            "There was no other model to compare with: this version was judged by the gates above alone. The test "
+            "images are still unused for decisions."
         )
     before = (
         f"{verdict.worn} decisions between two models used some of these test images before"

@@ -150,8 +150,8 @@ def costs(found: LadderRef) -> str:
     return (
         f"<p>What each rung costs. Accuracy is read on {_counted(found)}; the time is the shortest for one prepared "
         "photo alone on the machine that trained it, for networks of one size, but for averages, the shortest of all; "
-        "the size is that of the network's file. On the Pareto front are the rungs that no other one beats in one of the three without "
-        "losing in another.</p>"
+        "the size is that of the network's file. On the Pareto front are the rungs that no other one beats in one of "
+        "the three without losing in another.</p>"
         f"{table({'rung': False} | numbers | {'Pareto front': False}, rows)}"
     )
 

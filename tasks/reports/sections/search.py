@@ -93,15 +93,15 @@ def _end(found: SearchRef) -> str:
 
 def _more(found: SearchRef) -> str:
     """What more time would probably give: it rarely gives more than what was taken last."""
-    late = list(dict.fromkeys(trial.name for trial in found.trials if trial.late))
+    late = {trial.name: trial for trial in found.trials if trial.late}
     gains = [trial.gain.value for trial in found.trials if trial.taken and trial.gain]
     if not late:
         return "Nothing was left out for want of time: more of it would gain only by what a larger effort adds."
-    left = f"For want of time these were left out: {'; '.join(late)}."
-    if not gains:
-        return left
-    last = f"The last gain of the search was {max(gains[-1], 0):.3f}; each of these will probably gain less."
-    return f"{left} {last} What fine-tuning gained is told under Ladder."
+    names = [f"{name} (which gained {each.gain.value:.3f})" if each.gain else name for name, each in late.items()]
+    left = f"For want of time these were left out: {'; '.join(names)}."
+    if gains and not all(each.gain for each in late.values()):
+        left += f" The last gain of the search was {max(gains[-1], 0):.3f}; what was not tried will probably gain less."
+    return f"{left} What fine-tuning gained is told under Ladder."
 
 
 def _chosen(found: SearchRef) -> str:

@@ -151,11 +151,5 @@ def forerunner(name: str, data: str) -> str:
     return champion.tags.get("headstart.opponent", "") if champion.tags.get(DATA) == data else str(champion.version)
 
 
-def is_champion(name: str, digest: str) -> bool:
-    """Whether the champion is the model with this digest."""
-    champion = alias(name, CHAMPION)
-    return champion is not None and _is(champion, digest)
-
-
 def _is(version: "ModelVersion", digest: str) -> bool:
     return bool(version.tags.get("headstart.digest") == digest)
