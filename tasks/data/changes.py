@@ -12,6 +12,8 @@ class Changes:
     new: tuple[str, ...]
     relabelled: tuple[str, ...]
     removed: int
+    #: Labels of today that no image had before.
+    classes: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -25,7 +27,8 @@ class Changes:
     @property
     def sentence(self) -> str:
         """The changes as text."""
-        return f"{len(self.new)} new images, {len(self.relabelled)} with another label, {self.removed} removed"
+        text = f"{len(self.new)} new images, {len(self.relabelled)} with another label, {self.removed} removed"
+        return f"{text}, new classes: {', '.join(self.classes)}" if self.classes else text
 
 
 def between(before: pd.DataFrame, now: pd.DataFrame) -> Changes:
@@ -36,4 +39,5 @@ def between(before: pd.DataFrame, now: pd.DataFrame) -> Changes:
         tuple(key for key in labels if key not in known),
         tuple(key for key, label in labels.items() if known.get(key, label) != label),
         len(known.keys() - labels.keys()),
+        tuple(sorted({*labels.values()} - {*known.values()})),
     )

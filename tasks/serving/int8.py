@@ -12,6 +12,7 @@ each must hold, so none needs a stricter level: Berger 1982, https://doi.org/10.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -29,7 +30,7 @@ from tasks.runtime.errors import DataError, DependencyError, brief
 from tasks.serving import calibrated
 
 #: How much worse accuracy may be by default, log loss in nats, and by how much the share of photos called novel may
-#: grow.
+#: grow. Who allows a multiple of the first allows that of all.
 MARGIN, LOSS_MARGIN, NOVEL_MARGIN = 0.02, 0.05, 0.05
 #: Photos are timed one by one, by both networks in turns, until this time, seconds, has passed.
 ROUNDS, BRIEFLY = (10, 100), 3.0
@@ -74,6 +75,13 @@ class Change:
     def worse(self) -> tuple[float, float]:
         """By how much INT8 is worse, at least and at most."""
         return (self.low, self.high) if self.lower_is_better else (-self.high, -self.low)
+
+    @property
+    def times(self) -> float:
+        """How many times the photos would show that it is within its margin, if the difference stays; inf: none."""
+        found = self.change if self.lower_is_better else -self.change
+        left = self.margin - found
+        return ((self.worse[1] - found) / left) ** 2 if left > 0 else np.inf
 
 
 def check() -> None:
@@ -169,6 +177,8 @@ def compared(
 ) -> dict[str, Change]:
     """INT8 beside float32: accuracy, log loss, and the share called novel if the networks tell it.
 
+    `margin`: for accuracy; a multiple of `MARGIN` widens the others too.
+
     The answers: `probabilities` float[n, classes] and `novelty` float[n].
     """
     labels, groups = judged.labels, judged.groups
@@ -177,14 +187,15 @@ def compared(
     better = paired.shares(paired.gains(labels, probabilities[0], probabilities[1]), equivalence.LEVEL, groups)
     losses = [bootstrap.losses(labels, each) for each in probabilities]
     lost = bootstrap.gain(losses[0], losses[1], 0, groups)
+    wider = max(margin / MARGIN, 1.0)
     found = {
         "accuracy": _change(right, better, margin, lower_is_better=False),
-        "log_loss": _change(losses, lost, LOSS_MARGIN),
+        "log_loss": _change(losses, lost, LOSS_MARGIN * wider),
     }
     if calibrated.NOVELTY in float32:
         novel = [(each[calibrated.NOVELTY] > 1).astype(np.float64) for each in (int8, float32)]
         more = paired.shares(novel[0] - novel[1], equivalence.LEVEL, groups)
-        found["novel"] = _change(novel, more, NOVEL_MARGIN)
+        found["novel"] = _change(novel, more, NOVEL_MARGIN * wider)
     return found
 
 
@@ -193,8 +204,10 @@ def refuse(found: dict[str, Change], photos: int) -> None:
     wrong = {name: each for name, each in found.items() if not each.worse[1] <= each.margin}
     if not wrong:
         return
-    told = any(each.worse[0] > each.margin for each in wrong.values())
-    advice = "Use float32." if told else "More test photos would tell more; --margin allows a larger loss of accuracy."
+    times = max(each.times for each in wrong.values())
+    advice = "Use float32, or allow more by --margin."
+    if np.isfinite(times):
+        advice = f"About {math.ceil(times * photos / 10) * 10:,} test photos may tell; --margin allows larger changes."
     raise DataError(
         f"Expected INT8 to answer {photos} test photos about as well as float32, found "
         f"{'; '.join(sentence(name, each) for name, each in wrong.items())}. Nothing was kept. {advice}"

@@ -190,10 +190,25 @@ def test_int8_that_answers_worse_is_refused_and_nothing_is_kept(quantizable, com
     assert list(tmp_path.iterdir()) == []
 
 
+def test_int8_says_how_many_photos_would_tell_and_a_margin_widens_every_change():
+    random = np.random.default_rng(0)
+    labels, sure = np.arange(78) % 2, np.where(np.arange(78)[:, None] % 2 == [0, 1], 0.95, 0.05)
+    novelty = np.where(random.random(78) < 0.08, 1.5, 0.5)
+    answers = [{"probabilities": sure, "novelty": each} for each in (novelty, np.roll(novelty, 1))]  # as many, others
+    judged = int8.Judged(lambda: iter(()), labels, np.arange(78))
+    found = int8.compared(judged, *answers, int8.MARGIN)
+    assert [each.margin for each in found.values()] == [0.02, 0.05, 0.05]
+    with pytest.raises(DataError, match=r"novel .*About [\d,]+ test photos may tell"):
+        int8.refuse(found, 78)
+    int8.refuse(int8.compared(judged, *answers, 0.2), 78)
+
+
 def test_int8_asks_for_openvino_for_nncf_and_for_the_photos(quantizable, photos, command, tmp_path, monkeypatch):
     words = ("--int8", "--to", str(tmp_path / "x"))
     done = command("export", quantizable, "--format", "onnx", *words)
     assert (done.code, "--int8: expected --format openvino, found onnx" in done.err) == (2, True)
+    done = command("export", quantizable, "--format", "openvino", "--margin", "0.1")
+    assert (done.code, "--margin: expected --int8 beside it" in done.err) == (2, True)
     tiny_versions.real("elsewhere", sorted(photos.glob("1*.png")))
     done = command("export", "elsewhere/1", "--format", "openvino", *words)
     assert (done.code, "no list of the photos that elsewhere version 1 was made from" in done.err) == (2, True)

@@ -1,5 +1,7 @@
 """Whether a look at the data leads to training, and what it says."""
 
+import dataclasses
+
 import helpers
 import numpy as np
 import pandas as pd
@@ -13,8 +15,9 @@ from tasks.records import Accuracy, Drift, Gain
 from tasks.runtime.home import home
 from tasks.services import tracking
 from tasks.services.registry import versions
-from tasks.settings import load
+from tasks.settings import Retrain, load
 from tasks.stages.retraining.assess_changes import because
+from tasks.stages.retraining.detect_changes import decided
 
 
 def test_news_are_images_that_are_new_or_have_another_label():
@@ -23,6 +26,17 @@ def test_news_are_images_that_are_new_or_have_another_label():
     found = changes.between(before, now)
     assert (found.new, found.relabelled, found.removed, found.count) == (("d",), ("b",), 1, 2)
     assert changes.between(before, before).count == 0
+    assert found.classes == () and "new classes" not in found.sentence
+    more = changes.between(before, now.assign(label=["x", "x", "z"]))
+    assert more.classes == ("z",) and more.sentence.endswith("1 removed, new classes: z")
+
+
+def test_a_new_class_is_trained_on_as_the_model_is_wrong_about_it():
+    few = Retrain(min_new=2)
+    news = changes.Changes(("a", "b"), (), 0, ("cross",))
+    assert decided(news, few, "3", 0) == ("train", f"{news.sentence} since version 3")
+    assert decided(dataclasses.replace(news, classes=()), few, "3", 0)[0] == ""
+    assert decided(news, Retrain(min_new=3), "3", 0)[0] == "skip"
 
 
 @pytest.fixture(scope="module")

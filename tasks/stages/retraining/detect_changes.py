@@ -13,7 +13,7 @@ def _state(name: str) -> tuple[str, int]:
     return versions.newest(name), tracking.skipped(name)
 
 
-@stage(version=1, reads=lambda dataset, settings, name: _state(name))
+@stage(version=2, reads=lambda dataset, settings, name: _state(name))
 def detect_changes(dataset: DatasetRef, settings: Retrain, name: str) -> ChangesRef:
     """What is new, and `train` or `skip` if that is enough to decide; "" if `assess_changes` must decide."""
     version, skips = _state(name)
@@ -24,12 +24,13 @@ def detect_changes(dataset: DatasetRef, settings: Retrain, name: str) -> Changes
     if before is None:
         return ChangesRef(address, "train", f"the data of version {version} are not known", version, 0, 0, 0, skips)
     found = changes.between(before, datasets.rows(dataset))
-    decision, reason = _decide(found, settings, version, skips)
+    decision, reason = decided(found, settings, version, skips)
     counts = len(found.new), len(found.relabelled), found.removed
     return ChangesRef(address, decision, reason, version, *counts, skips)
 
 
-def _decide(found: changes.Changes, settings: Retrain, version: str, skips: int) -> tuple[str, str]:
+def decided(found: changes.Changes, settings: Retrain, version: str, skips: int) -> tuple[str, str]:
+    """`train`, `skip`, or "" for `assess_changes` to decide, and why; `skips`: checks in a row without a training."""
     since = f"{found.sentence} since version {version}"
     if settings.force_after and skips >= settings.force_after:
         return "train", f"{skips} checks in a row have skipped training, the limit of retrain.force_after ({since})"
@@ -37,4 +38,6 @@ def _decide(found: changes.Changes, settings: Retrain, version: str, skips: int)
         return "skip", f"nothing is new since version {version}"
     if found.count < settings.min_new:
         return "skip", f"{since}: fewer than retrain.min_new = {settings.min_new}"
+    if found.classes:  # the version is wrong about each of their images
+        return "train", since
     return "", since
