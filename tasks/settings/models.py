@@ -247,7 +247,9 @@ class Ladder(Settings):
         description="Also train one network towards the answers of the average",
     )
     unlabelled: Source | None = Field(
-        None, description="Further photos for `distill`, a table like `source`: their labels, if any, are not read"
+        None,
+        description="Further photos for `distill`, a table like `source`: their labels, if any, are not read; "
+        '`kind = "files"`: photos without folders of classes',
     )
     max_minutes: float = Field(
         0.0,

@@ -44,10 +44,17 @@ def rows(*, path: Path | str) -> pd.DataFrame:
             within = f" in {split}" if split else ""
             notes.append(f"The folder {root.joinpath(*place)} has no files: there is no class {label!r}{within}.")
     if not found:
-        raise DataError(f"source.options.path: expected one sub-folder of photos for each class, found none in {root}.")
+        raise DataError(_unsorted(root))
     table = pd.DataFrame(found, columns=["uri", "label", "group", "split", "error"])
     table.attrs[NOTES] = notes
     return table
+
+
+def _unsorted(root: Path | str) -> str:
+    return (
+        f"source.options.path: expected one sub-folder of photos for each class, found none in {root}. "
+        'Photos that need no label, as in ladder.unlabelled: kind = "files".'
+    )
 
 
 def _classes(root: str, inside: Inside) -> Classes:
@@ -132,7 +139,7 @@ def _behind(root: str) -> pd.DataFrame:
     depth = max(map(len, classes), default=0)
     used = {file: classes[parent[:depth]] for file, parent in parents.items() if parent[:depth] in classes}
     if not used:
-        raise DataError(f"source.options.path: expected one sub-folder of photos for each class, found none in {root}.")
+        raise DataError(_unsorted(root))
     over = [file for file in stats if file not in used]
     table = pd.DataFrame([stats[file] for file in used], columns=list(STATS)).assign(
         uri=list(used),

@@ -29,7 +29,10 @@ def sentence(found: SearchRef) -> str:
     if found.reason.startswith("repeats"):
         return f"{_chosen(found)}. This {found.reason}, whose search still holds for these data."
     if not found.images:
-        return f"{_chosen(found)}. These follow from the photos' sizes; nothing was tried, as the time is short."
+        return (
+            f"{_chosen(found)}. These follow from the photos' sizes; nothing was tried, as the time is short. "
+            'effort = "standard" takes four minutes and also tries views, poolings, sizes and further networks.'
+        )
     first, last = _ends(found)
     said = f"{_chosen(found)}. In cross-validation on {found.images} training images, "
     if not first or not last:

@@ -49,7 +49,7 @@ def _selected(
     return chosen, kept[kept != drawn.reindex(kept.index)].to_dict()
 
 
-@stage(version=6, reads=lambda facts, split, validation, name: _case(facts, split, validation, name)[2])
+@stage(version=7, reads=lambda facts, split, validation, name: _case(facts, split, validation, name)[2])
 def validate(facts: FactsRef, split: Split, validation: Validation, name: str) -> DatasetRef:
     """The data set to train on. Raises `DataError` with one line per failed critical expectation."""
     case, notes, read = _case(facts, split, validation, name)
@@ -71,7 +71,7 @@ def validate(facts: FactsRef, split: Split, validation: Validation, name: str) -
         rejected=int(images["error"].notna().sum()),
         duplicates=int(images["error"].isna().sum()) - len(accepted),
         expectations=len(findings),
-        warnings=(*facts.notes, *notes, *(finding.text for finding in findings if not finding.passed)),
+        warnings=(*facts.notes, *notes, *(f"Expected: {found.text}" for found in findings if not found.passed)),
         data_docs=f"{docs_path}/index.html",
         corrected=int(accepted["corrected_from"].notna().sum()),
     )
