@@ -368,7 +368,7 @@ def test_expectations_of_a_persons_own_lie_beside_the_recipe_and_are_read_again_
     assert "context_wide.width column_min_to_be_between (min_value = 41); found 40" in refused.err
     (suites[1] / "wide.json").write_text((suites[0] / "wide.json").read_text())
     told = command("check", str(tmp_path / "r.toml"), "--json").json["warnings"]
-    assert [text.partition(".")[0] for text in told] == ["own_wide", "context_wide"]
+    assert [text.partition(".")[0] for text in told] == ["Expected: own_wide", "Expected: context_wide"]
     (suites[0] / "wide.json").write_text("{")
     wrong = command("check", str(tmp_path / "r.toml"))
     assert wrong.code == 2
