@@ -98,6 +98,7 @@ def asked(r: Recipe) -> FeatureSearch:
         backend=r.backend,
         seed=r.seed,
         open=tuple(sorted(left)),
+        photos=allowed.photos if r.fine_tune.enabled else 0,
         networks=networks,
         sample=allowed.sample,
         size=allowed.size,

@@ -39,9 +39,10 @@ FILTERS = 0.5
 SURE = {"size": 1.0, "network": 1.0, "pooling": 0.5, "beside": 0.5, "views": -2.0}
 #: Share by which a log loss must fall for one more of the same kind to be tried.
 MUCH = 0.05
-#: Share by which it must fall for what makes a photo take twice as long, or longer; for less, in proportion. Time is
-#: missed at the end: fewer epochs of fine-tuning fit, and fewer views can be averaged.
+#: Share by which it must fall for what at least doubles a photo's time; for less, in proportion. Fewer epochs then fit.
 PRICE = 0.03
+#: How often fine-tuning sees larger photos at least, in any view: on ELPV 6 times were too few, on shapes 16 enough.
+PASSES = 12
 #: Nats that nobody would notice; less is no gain.
 NOTICED = 0.001
 #: Photos that a network's speed is measured on.
@@ -187,7 +188,12 @@ class Search:
         for network, size in found:
             if len(self.best.eyes) > self.settings.joined:
                 return
-            yield self._beside(network, size)
+            passes = self.settings.passes(self.dataset.counts["train"], size)
+            if size <= first.images.size or not 0 < passes < PASSES:
+                yield self._beside(network, size)
+                continue
+            reason = f"fine-tuning would see each photo only {passes:.0f} times"
+            self.trials.append(Trial(_name(network, size), "size", reason=reason, late=True))
 
     def _beside(self, network: Candidate, size: int) -> bool:
         """A network joined with the best, or else in its place; True if the time is over."""
@@ -220,7 +226,7 @@ class Search:
 
         kept: list[tuple[str, np.ndarray]] = []
         for view in self.settings.views:
-            name, reason, late = _words(view), "", True
+            name, reason, late = view.replace("_", " "), "", True
             if self.left < len(self.rows) * best.slowness:
                 reason = "no time was left"
             elif self._all(best.slowness, 2 + len(kept)) > self.settings.features:
@@ -239,7 +245,7 @@ class Search:
         if kept:
             other = replace(best, views=("identity", *(view for view, _ in kept)))
             features = np.stack([plain, *(seen for _, seen in kept)], axis=1)
-            self._compare("views", " and ".join(_words(view) for view, _ in kept), other, features, parts)
+            self._compare("views", " and ".join(view.replace("_", " ") for view, _ in kept), other, features, parts)
         yield self.left < 0
 
     def _eye(self, network: Candidate, size: int, fit: str) -> tuple[Eye | None, bool]:
@@ -392,7 +398,3 @@ def _side(eye: Eye, first: Eye) -> int:
 def _textured(eye: Eye) -> bool:
     parts = eye.frozen.parts
     return parts[: len(texture.PARTS)] == texture.PARTS
-
-
-def _words(view: str) -> str:
-    return view.replace("_", " ")

@@ -147,6 +147,8 @@ class FeatureSearch(StageSettings):
     seed: int
     #: Of size, fit, network, pooling, beside, views.
     open: tuple[str, ...]
+    #: Photos of the usual side that fine-tuning sees in all its epochs together; 0: there is none.
+    photos: int
     networks: tuple[Sized, ...]
     sample: int
     size: int
@@ -156,3 +158,7 @@ class FeatureSearch(StageSettings):
     #: Seconds for the search itself, and for the features of all images.
     seconds: float
     features: float
+
+    def passes(self, images: int, size: int) -> float:
+        """How often fine-tuning sees each of so many photos of this side, in any view."""
+        return self.photos * (USUAL / size) ** 2 / max(images, 1)

@@ -89,6 +89,19 @@ def test_what_takes_longer_must_gain_more(rare, monkeypatch, size, share, taken)
     assert found.trials[-1].taken is taken and (found.best.eyes == eyes) is taken
 
 
+@pytest.mark.parametrize(("photos", "tried"), [(40_000, True), (1_000, False), (0, True)])
+def test_larger_photos_are_tried_only_if_fine_tuning_sees_them_often(rare, monkeypatch, photos, tried):
+    found, asked_for = _search(), []
+    found.settings = found.settings.model_copy(update={"photos": photos, "networks": (), "joined": 4})
+    found.grid = (224, 448)
+    found.best = searching.Best((_eye(224),), False, ("identity",), np.full(32, 0.5))
+    monkeypatch.setattr(found, "_beside", lambda network, size: asked_for.append(size) or False)
+    assert not any(found._further())
+    assert asked_for == ([448] if tried else [])
+    # 1,000 photos of 224 pixels take as long as 250 of 448: 6 for each of the 43.
+    assert tried or "see each photo only 6 times" in found.trials[-1].reason
+
+
 @pytest.mark.parametrize(("with_filters", "texture"), [(0.55, False), (0.45, True)])
 def test_a_network_is_joined_without_filters_if_it_makes_them_worse(rare, monkeypatch, with_filters, texture):
     found = _search()
