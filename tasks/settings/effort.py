@@ -61,7 +61,7 @@ class Budget:
 
         They follow from numbers, not from a clock: the same recipe has the same epochs on every machine.
         """
-        return min(max(round(self.photos * (USUAL / size) ** 2 / max(rows, 1)), 1), self.epochs)
+        return min(max(round(_passes(self.photos, rows, size)), 1), self.epochs)
 
     def average(self, features: float, views: int) -> dict[str, Any]:
         """What of `ladder.average` fits the time; `features`: seconds for those of all images, without views."""
@@ -161,4 +161,9 @@ class FeatureSearch(StageSettings):
 
     def passes(self, images: int, size: int) -> float:
         """How often fine-tuning sees each of so many photos of this side, in any view."""
-        return self.photos * (USUAL / size) ** 2 / max(images, 1)
+        return _passes(self.photos, images, size)
+
+
+def _passes(photos: int, rows: int, size: int) -> float:
+    """How often each of so many rows of this side is seen, in the time of a number of photos of the usual side."""
+    return photos * (USUAL / size) ** 2 / max(rows, 1)

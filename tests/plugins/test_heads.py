@@ -74,7 +74,7 @@ def test_a_discriminant_of_few_images_with_many_features_is_scikit_learns():
     features = (random.normal(size=(60, 400)) + 0.5 * np.eye(3, 400)[labels]).astype("float32")
     features -= np.stack([features[labels == k].mean(axis=0) for k in range(3)])[labels]
     features /= features.std(axis=0)  # as it scales them; so scikit-learn sees the same
-    found = within(features, labels, np.zeros((3, 400)), 2048)
+    found = within(features, labels, 3, 2048)
     shrinkage = ledoit_wolf_shrinkage(features, assume_centered=True)
     assert found.shrinkage == pytest.approx(shrinkage, rel=1e-3)
     covariance = ledoit_wolf(features, assume_centered=True)[0]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tasks.networks import heads
+
 #: Variances below this share of the largest one count as none.
 LEAST = 1e-6
 
@@ -35,11 +37,12 @@ class Within:
         return metric / self.scale[:, None], -0.5 * (self.means.T * metric).sum(axis=0)
 
 
-def within(flat: np.ndarray, labels: np.ndarray, means: np.ndarray, most: int) -> Within:
-    """Of features float[n, d], labels int[n] and class means float[k, d].
+def within(flat: np.ndarray, labels: np.ndarray, classes: int, most: int) -> Within:
+    """Of features float[n, d] and labels int[n] of a number of classes.
 
     `most`: the largest matrix that is formed has so many rows; images beyond are left out where the features are more.
     """
+    means = heads.class_means(flat, labels, classes)
     rows: np.ndarray | slice = slice(None)
     if min(flat.shape) > most:
         rows = np.sort(np.random.default_rng(0).permutation(len(flat))[:most])

@@ -36,7 +36,7 @@ def learn(examples: Examples, num_classes: int) -> keras.Model:
     """
     flat, labels = examples.everything(), examples.labels
     counts = np.bincount(labels, minlength=num_classes)
-    found = within(flat, labels, heads.class_means(flat, labels, num_classes), SAMPLE)
+    found = within(flat, labels, num_classes, SAMPLE)
     weights, biases = found.linear(found.shrinkage)
     shares = np.log((counts + 0.5) / (counts + 0.5).sum())
     # Means of few images lie too close to them.

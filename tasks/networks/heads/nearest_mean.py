@@ -16,7 +16,7 @@ from tasks.evaluation import calibration
 from tasks.evaluation.statistics import cross_validation
 from tasks.networks import heads
 from tasks.networks.heads import Examples
-from tasks.networks.heads._within import Within, within
+from tasks.networks.heads._within import within
 
 if TYPE_CHECKING:
     import keras
@@ -44,19 +44,15 @@ def learn(examples: Examples, num_classes: int) -> keras.Model:
         held = np.concatenate([judged for _, judged in folds])
         logits: dict[float, list[np.ndarray]] = {share: [] for share in SHRINKAGE}
         for train, judged in folds:
-            metric = _metric(flat[train], labels[train], num_classes)
+            metric = within(flat[train], labels[train], num_classes, SAMPLE)
             for share, found in logits.items():
                 weights, biases = metric.linear(share)
                 found.append(flat[judged] @ weights.astype(np.float32) + biases)
         tried = {share: _judged(np.concatenate(found), labels[held]) for share, found in logits.items()}
         shrinkage = min(tried, key=lambda share: tried[share][0])
         temperature = tried[shrinkage][1]
-    weights, biases = _metric(flat, labels, num_classes).linear(shrinkage)
+    weights, biases = within(flat, labels, num_classes, SAMPLE).linear(shrinkage)
     return heads.linear_graph(examples.shape, weights / temperature, biases / temperature)
-
-
-def _metric(flat: np.ndarray, labels: np.ndarray, classes: int) -> Within:
-    return within(flat, labels, heads.class_means(flat, labels, classes), SAMPLE)
 
 
 def _judged(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:

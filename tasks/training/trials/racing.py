@@ -99,10 +99,11 @@ def _judged(change: Change, best: Answers | None, found: Answers | None, seed: i
     if found is None:
         return Trial(change.name, change.what)
     gain = bootstrap.gain(best.losses, found.losses, seed, units) if best else None
-    needed = gain.error if gain else None
-    better = gain is None or needed is None or gain.value > needed
+    better = gain is None or gain.value > gain.error
     means = (float(found.losses.mean()), float(found.right.mean()))
-    return Trial(change.name, change.what, *means, gain, better, round(found.speed, 1), needed=needed)
+    return Trial(
+        change.name, change.what, *means, gain, better, round(found.speed, 1), needed=gain.error if gain else None
+    )
 
 
 def _next(changes: Generator[Change, bool], taken: bool) -> Change | None:
