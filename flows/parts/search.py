@@ -45,7 +45,7 @@ def with_choices(recipe: Recipe, dataset: DatasetRef, repeat: bool = False) -> t
 def applied(recipe: Recipe, found: SearchRef, images: int) -> Recipe:
     """The recipe with what was found, and with what its effort buys for a number of training images."""
     r, allowed = recipe, budget(recipe.effort, recipe.minutes)
-    allowed = allowed.halved if r.ladder.refit else allowed
+    allowed = allowed.twice if r.ladder.refit else allowed
     for table, values in found.chosen.items():
         r = r.with_settings(table, values)
     r = r.with_settings("transfer_check", _unset(r.transfer_check, allowed.transfer_check))

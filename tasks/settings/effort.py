@@ -14,6 +14,8 @@ Effort = Literal["none", "quick", "standard", "best"]
 END, EACH = 30.0, 15.0
 #: Calibration and evaluation see photos again, on a slower engine: their time over that of all features.
 AGAIN = 1.0
+#: Where a rung is trained again: the share of its training that the first one keeps, and how long the second one takes.
+ONCE, LONGER = 0.6, 1.25
 #: The side of photos, pixels, that numbers of photos are for.
 USUAL = 224
 #: The most harmless first.
@@ -52,9 +54,10 @@ class Budget:
     again: float = 0.0
 
     @property
-    def halved(self) -> "Budget":
-        """Half of the training, for rungs of which the chosen one is trained again, on the validation images too."""
-        return replace(self, photos=self.photos // 2, tuning=self.tuning / 2, again=0.6 * self.tuning)
+    def twice(self) -> "Budget":
+        """Less training, as the chosen rung is trained again, on the validation images too."""
+        tuning = ONCE * self.tuning
+        return replace(self, photos=round(ONCE * self.photos), tuning=tuning, again=LONGER * tuning)
 
     def epochs_of(self, rows: int, size: int) -> int:
         """Epochs of fine-tuning on a number of rows, photos in their views, of this side.
