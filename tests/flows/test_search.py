@@ -130,8 +130,8 @@ def test_the_end_of_a_run_keeps_its_time():
     assert standard.climb(20, 1, 0) == pytest.approx(4 - 50 / 60)
     assert standard.climb(10, 4, 1) == pytest.approx(4 - (70 + EACH) / 60)
     assert standard.climb(1000, 1, 0) == 2
-    assert standard.halved.climb(20, 1, 0) == pytest.approx(4 * (1 - standard.halved.again) - 50 / 60)
-    assert standard.halved.epochs_of(standard.photos // 8, 224) == 4
+    assert standard.twice.climb(20, 1, 0) == pytest.approx(4 * (1 - standard.twice.again) - 50 / 60)
+    assert standard.twice.epochs_of(standard.photos // 8, 224) == 5
     best = BUDGETS["best"]
     assert best.climb(20, 1, 2) == pytest.approx(20 - (20 + 2 * (END + 2 * EACH)) / 60)
     assert best.average(20, 6) == {} and best.average(60, 6) == {"average": ("rungs",)}
