@@ -14,7 +14,7 @@ from pydantic import Field
 
 from tasks.records import LedgerEntry
 from tasks.runtime.escapes import markdown
-from tasks.services.orchestration import events
+from tasks.services.orchestration import artifacts, events
 from tasks.services.registry import promotion
 
 #: Name of the deployments: `promote/headstart`, `rollback/headstart`.
@@ -55,10 +55,13 @@ def promote(
         form = Approval.with_initial_data(description=promotion.verdict(name, version))
         answer = suspend_flow_run(wait_for_input=form, timeout=PATIENCE)
         if not answer.approve:
-            return _reported(promotion.reject(name, version, answer.why, answer.who))
+            return _reported(name, promotion.reject(name, version, answer.why, answer.who))
         who, why = answer.who, answer.why or why
+    artifacts.tag(name)
     entry = promotion.promote(name, version, why, force, who)
-    return _reported(entry) if entry else {"action": "none", "version": version, "why": "it is the champion already"}
+    return (
+        _reported(name, entry) if entry else {"action": "none", "version": version, "why": "it is the champion already"}
+    )
 
 
 @flow(
@@ -70,7 +73,8 @@ def promote(
 )
 def rollback(name: Name, why: Why = "") -> dict[str, Any]:
     """Make the previous champion the champion again."""
-    return _reported(promotion.rollback(name, why))
+    artifacts.tag(name)
+    return _reported(name, promotion.rollback(name, why))
 
 
 def ask(name: str, version: str) -> bool:
@@ -83,8 +87,10 @@ def ask(name: str, version: str) -> bool:
     return True
 
 
-def _reported(entry: LedgerEntry) -> dict[str, Any]:
+def _reported(name: str, entry: LedgerEntry) -> dict[str, Any]:
     lines = [f"| {key} | {markdown(str(value))} |" for key, value in entry.summary().items()]
     table = "\n".join(["| | |", "|---|---|", *lines])
+    if entry.after != entry.before:
+        events.moved(name, entry.after, entry.why)
     create_markdown_artifact(table, description=f"Entry {entry.number} of the ledger")
     return entry.summary()

@@ -16,8 +16,9 @@ from tasks.evaluation import slices
 from tasks.networks import backend
 from tasks.records import DatasetRef, Findings, Outcome
 from tasks.reports.outcome import markdown
-from tasks.services.orchestration import events, monitoring
-from tasks.services.registry import signing, versions
+from tasks.services import tracking
+from tasks.services.orchestration import artifacts, events, monitoring
+from tasks.services.registry import registration, signing, versions
 from tasks.settings import Recipe
 from tasks.stages.data.audit import audit
 from tasks.stages.data.ingest import ingest
@@ -77,21 +78,26 @@ def train(recipe: Recipe, repeat: bool = False) -> Outcome:
             tuned=tuned,
             audit=audited,
         )
+        registration.score(version, dataset, {"test": report.metrics, "validation": model.validation.scores})
         page = publish(findings, images, r, stages=dict(run.stages))
         if version.note:
             ask(version.name, version.version)
+        if not run.stages["register"].cached and "champion" in version.aliases:
+            events.moved(version.name, version.version, verdict.reason)
         if verdict.decision == "undecided":
             events.undecided(version.name, version.version, verdict.reason)
-    outcome = Outcome(
-        **vars(findings),
-        run_id=run.id,
-        page=page,
-        stages=run.stages,
-        seconds=time.perf_counter() - started,
-        agreement=agreement,
-        recipe=r.model_dump(mode="json", exclude_unset=True, exclude_none=True),
-    )
-    create_markdown_artifact(markdown(outcome), key=_artifact_key(r.name), description=f"Outcome of {r.name}")
+        outcome = Outcome(
+            **vars(findings),
+            run_id=run.id,
+            page=page,
+            stages=run.stages,
+            seconds=time.perf_counter() - started,
+            agreement=agreement,
+            recipe=r.model_dump(mode="json", exclude_unset=True, exclude_none=True),
+        )
+        tracking.describe(markdown(outcome))
+        artifacts.link("Report", r.name, tracking.page("report.html"))
+    create_markdown_artifact(markdown(outcome), artifacts.key("outcome", r.name), f"Outcome of {r.name}")
     return outcome
 
 
@@ -100,8 +106,3 @@ def check(recipe: Recipe) -> DatasetRef:
     """Ingest and validate only."""
     with monitoring.run(recipe.name, "check", recipe.model_dump(), recipe.observe):
         return checked(recipe)
-
-
-def _artifact_key(name: str) -> str:
-    """Prefect takes lower-case letters, digits and dashes."""
-    return "outcome-" + "".join(c if c.isalnum() and c.isascii() else "-" for c in name.lower())

@@ -53,7 +53,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         *(models.models, models.predict, models.score, models.export),
         *(models.promote, models.rollback, models.verify, models.testset),
     ),
-    "Retraining": (runs.retrain, serve.serve, serve.notify, serve.alerts),
+    "Retraining": (runs.retrain, serve.serve, serve.deploy, serve.notify, serve.alerts),
     "What a recipe can use": (
         *(catalog.backbones, catalog.heads, catalog.sources, catalog.gates, catalog.engines),
         *(catalog.settings, catalog.schema),

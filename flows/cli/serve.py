@@ -1,4 +1,4 @@
-"""Commands for the Prefect server: serve, notify, alerts."""
+"""Commands for the Prefect server: serve, deploy, notify, alerts."""
 
 import os
 from typing import Annotated
@@ -10,14 +10,19 @@ from flows.cli.session import session
 from tasks.runtime.errors import without_secrets
 from tasks.runtime.home import home as home_folder
 
+Cron = Annotated[str | None, typer.Option("--cron", help='When to retrain, such as "0 3 * * *"')]
+Watch = Annotated[
+    float | None, typer.Option("--watch", help="Seconds between checks for new files [default: never check]")
+]
+
 
 def serve(
-    recipes: Annotated[list[str] | None, typer.Argument(help="Recipes to retrain", metavar="[RECIPE]...")] = None,
-    overrides: Overrides = [],  # noqa: B006
-    cron: Annotated[str | None, typer.Option("--cron", help='When to retrain, such as "0 3 * * *"')] = None,
-    watch: Annotated[
-        float | None, typer.Option("--watch", help="Seconds between checks for new files [default: never check]")
+    recipes: Annotated[
+        list[str] | None, typer.Argument(help="Recipes to retrain, or folders of them", metavar="[RECIPE]...")
     ] = None,
+    overrides: Overrides = [],  # noqa: B006
+    cron: Cron = None,
+    watch: Watch = None,
     home: Home = None,
 ) -> None:
     """Serve retraining on a schedule and on new data, promotion, rollback and scoring, until interrupted.
@@ -44,6 +49,26 @@ def serve(
             for name in (alerts.watch_over(), *alerts.install(os.environ.get(alerts.VARIABLE))):
                 s.note(f"Alert: {name}")
             runner.until_interrupted(found, server)
+
+
+def deploy(
+    recipes: Annotated[list[str], typer.Argument(help="Recipes to retrain, or folders of them", metavar="RECIPE...")],
+    pool: Annotated[str, typer.Option("--pool", help="The work pool whose workers run them")] = "headstart",
+    overrides: Overrides = [],  # noqa: B006
+    cron: Cron = None,
+    watch: Watch = None,
+    home: Home = None,
+) -> None:
+    """Deploy what `serve` serves to a work pool of the Prefect server that PREFECT_API_URL names.
+
+    Workers read the recipes at the same paths.
+    """
+    with session("deploy", home) as s:
+        _server_is_named()
+        from flows.deployments.definitions import deploy, everything
+
+        for name in deploy(everything(recipes, overrides, cron, watch), pool):
+            s.say(f"{name} is deployed to the work pool {pool}.")
 
 
 def notify(

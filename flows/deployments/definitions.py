@@ -1,25 +1,29 @@
-"""What `headstart serve` serves: retraining of recipes on a schedule and on new data, and forms that people fill in.
+"""Deployments: retraining of recipes on a schedule and on new data, and forms that people fill in.
 
-`prefect.yaml` names the same deployments for a work pool. Entry points are modules, since a path would import `flows`
-under another name.
+`headstart serve` serves them, `headstart deploy` deploys them to a work pool. Entry points are modules, since a path
+would import `flows` under another name.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from prefect._internal.versioning import VersionType
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events import DeploymentEventTrigger
+from prefect.exceptions import ObjectNotFound
 from prefect.flows import EntrypointType
 
 from flows.promote import DEPLOYMENT, promote, rollback
-from flows.recipes import find
+from flows.recipes import each
 from flows.retrain import retrain
 from flows.score import score
 from flows.watch import watch
 from tasks.runtime.errors import UsageError
 from tasks.services.orchestration import events
+from tasks.services.orchestration.artifacts import OURS
 from tasks.settings import load
 
 MODULE = EntrypointType.MODULE_PATH
@@ -30,18 +34,40 @@ SIMPLE = VersionType.SIMPLE
 def everything(
     recipes: Iterable[str], overrides: list[str], cron: str | None, every: float | None
 ) -> list[RunnerDeployment]:
-    """`promote`, `rollback`, `score`; for each recipe `retrain`, and `watch` each `every` seconds unless it is None."""
+    """`promote`, `rollback`, `score`; for each recipe `retrain`, and `watch` each `every` seconds unless it is None.
+
+    A folder stands for the recipes in it.
+    """
     found = [
-        each.to_deployment(DEPLOYMENT, entrypoint_type=MODULE, version_type=SIMPLE)
-        for each in (promote, rollback, score)
+        flow.to_deployment(DEPLOYMENT, tags=[OURS], entrypoint_type=MODULE, version_type=SIMPLE)
+        for flow in (promote, rollback, score)
     ]
-    for recipe in recipes:
-        found += _of_recipe(recipe, overrides, cron, every)
+    for file in each(recipes):
+        found += _of_recipe(file, overrides, cron, every)
     return found
 
 
-def _of_recipe(recipe: str, overrides: list[str], cron: str | None, every: float | None) -> list[RunnerDeployment]:
-    file = find(recipe)
+def deploy(deployments: Iterable[RunnerDeployment], pool: str) -> Iterator[str]:
+    """Make the deployments on the server that `PREFECT_API_URL` names, for workers of a pool; yields their names.
+
+    A deployment of the same name is replaced. Raises `UsageError` if there is no such pool.
+    """
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_work_pool(pool)
+        except ObjectNotFound:
+            raise UsageError(
+                f"--pool: expected a work pool of the Prefect server, found no {pool!r}. Create it: prefect work-pool "
+                f"create {pool!r} --type process."
+            ) from None
+    for one in deployments:
+        # A worker's process starts in its own folder, whose `flows` and `tasks` may be somebody else's.
+        one.job_variables = {"env": {"PYTHONSAFEPATH": "1"}}
+        one.apply(work_pool_name=pool)
+        yield f"{one.flow_name}/{one.name}"
+
+
+def _of_recipe(file: Path, overrides: list[str], cron: str | None, every: float | None) -> list[RunnerDeployment]:
     name, parameters = load(file, tuple(overrides)).name, {"recipe": str(file.absolute()), "overrides": overrides}
     announced = DeploymentEventTrigger(
         name=f"new data of {name}",
@@ -57,6 +83,7 @@ def _of_recipe(recipe: str, overrides: list[str], cron: str | None, every: float
     retraining = retrain.to_deployment(
         name,
         cron=cron,
+        tags=[OURS, name],
         parameters=parameters | {"why": "the schedule" if cron else "a person"},
         triggers=[announced],
         concurrency_limit=1,  # the next waits
@@ -69,6 +96,7 @@ def _of_recipe(recipe: str, overrides: list[str], cron: str | None, every: float
     watching = watch.to_deployment(
         name,
         interval=every,
+        tags=[OURS, name],
         parameters=parameters,
         concurrency_limit=once,
         entrypoint_type=MODULE,

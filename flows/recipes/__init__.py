@@ -1,5 +1,6 @@
 """The recipes that come with the project; each is a TOML file, its name is the file's stem."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tasks.runtime.errors import UsageError
@@ -19,3 +20,18 @@ def find(recipe: str) -> Path:
             f"Found {recipe!r}, which is neither."
         )
     return path
+
+
+def each(recipes: Iterable[str]) -> Iterator[Path]:
+    """The files of recipes, as `find` finds them; a folder stands for the TOML files in it, by name.
+
+    Raises `UsageError` for a folder without one.
+    """
+    for recipe in recipes:
+        if recipe in shipped() or not Path(recipe).is_dir():
+            yield find(recipe)
+            continue
+        found = sorted(Path(recipe).glob("*.toml"))
+        if not found:
+            raise UsageError(f"Expected recipes, files that end in .toml, in the folder {recipe!r}, found none.")
+        yield from found

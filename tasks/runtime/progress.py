@@ -1,7 +1,8 @@
-"""Progress bars of long work. The command sets the console; elsewhere (workers, tests) nothing is shown."""
+"""Progress of long work: bars where the command has set a console, and calls of whoever watches."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
 from tasks.runtime.errors import without_secrets
@@ -13,6 +14,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 console: "Console | None" = None
+
+#: Gets what is being done, how much of it is done, and how much there is, each time that a part is done.
+watcher: ContextVar[Callable[[str, int, int], None] | None] = ContextVar("watcher", default=None)
+
+
+def reached(what: str, done: int, total: int) -> None:
+    """Tell whoever watches how much is done."""
+    if watching := watcher.get():
+        watching(what, done, total)
 
 
 def say(line: str) -> None:
@@ -30,6 +40,7 @@ def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
 
 def counted(items: Iterable[tuple[T, int]], total: int, what: str) -> Iterator[T]:
     """Like `track`, for items of several units each: pairs of (item, units)."""
+    items = _watched(items, total, what)
     if console is None or not console.is_terminal:
         yield from (item for item, _ in items)
         return
@@ -47,3 +58,11 @@ def counted(items: Iterable[tuple[T, int]], total: int, what: str) -> Iterator[T
             yield item
             speed = bar.tasks[0].speed
             bar.update(task, advance=units, rate=f"{speed:.0f}/s" if speed else "")
+
+
+def _watched(items: Iterable[tuple[T, int]], total: int, what: str) -> Iterator[tuple[T, int]]:
+    done = 0
+    for item, units in items:
+        yield item, units
+        done += units
+        reached(what, done, total)

@@ -41,6 +41,8 @@ class State:
     #: Losses of each finished epoch; `validation_loss` is empty without validation images.
     loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
+    #: When each epoch ended, milliseconds since 1970.
+    ended: list[int] = field(default_factory=list)
     #: Early stopping ended it.
     stopped: bool = False
     #: Early stopping's: the lowest loss, its epoch from 0, and the epochs since.
@@ -101,6 +103,7 @@ class Epochs:
     def add(self, epoch: int, logs: Mapping[str, float]) -> None:
         """Record an epoch's losses after the other callbacks, and write its state if that is due."""
         self.state.loss.append(float(logs["loss"]))
+        self.state.ended.append(int(time.time() * 1000))
         if self.stopping:
             self.state.validation_loss.append(float(logs["val_loss"]))
         if self.file and time.perf_counter() >= self.due:
@@ -132,6 +135,8 @@ class Epochs:
         try:
             with file.open("rb") as opened, np.load(opened, allow_pickle=False) as kept:
                 state = State(**json.loads(str(kept["state"])))
+                if not state.ended:  # of an older release
+                    state.ended = [int(file.stat().st_mtime * 1000)] * len(state.loss)
                 values = _like(self.variables, "value", kept)
                 best = _like(self.model.weights, "best", kept) if self.stopping else []
         # Whatever is wrong with it, training can start again.

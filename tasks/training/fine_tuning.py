@@ -132,12 +132,13 @@ def train(
     network: keras.Model,
     blocks: tuple[str, ...],
     settings: NetworkTraining,
+    on_epoch: Callable[[fit.History], None] = lambda history: None,
     only: int = 0,
     address: str = "",
 ) -> Trained:
     """Train the part of the network in place, and check that the frozen variables are unchanged.
 
-    `only`: end after this number of epochs, without the validation rows. `address`: see `fit.fit`. Raises
+    `only`: end after this number of epochs, without the validation rows. `on_epoch`, `address`: see `fit.fit`. Raises
     `freezing.FrozenChanged`.
     """
     frozen, tuning = freezing.frozen_variables(network), settings.tuning
@@ -152,7 +153,7 @@ def train(
         shares = {} if _updates(tuning) else optimizers.layer_wise(network, blocks, tuning.layer_decay)
         plan = fit.plan(tuning, rate, settings.loss, settings.seed, shares)
         stop = None if only else part.validation
-        history = fit.fit(part.model, part.train, stop, plan, only=only, address=address)
+        history = fit.fit(part.model, part.train, stop, plan, on_epoch, only, address)
     freezing.check_frozen(before, frozen)
     return Trained(history, len(frozen), found)
 

@@ -13,6 +13,7 @@ import numpy as np
 from tasks.data.images.pipeline import untuned
 from tasks.features.batches import Batches
 from tasks.networks import backend
+from tasks.runtime import progress
 from tasks.settings import Head, Loss, Training, Tuning
 from tasks.training import checkpoints, distribution, optimizers
 
@@ -56,6 +57,8 @@ class History:
 
     loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
+    #: When each epoch ended, milliseconds since 1970.
+    ended: list[int] = field(default_factory=list)
 
     @property
     def epochs(self) -> int:
@@ -85,15 +88,15 @@ def fit(
     train: Batches,
     validation: Batches | None,
     plan: Plan,
-    on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, losses: None,
+    on_epoch: Callable[[History], None] = lambda history: None,
     only: int = 0,
     address: str = "",
 ) -> History:
     """Train in place; the weights of the epoch with the lowest validation loss are kept.
 
     Without validation rows, the last epoch's are kept. `only`: end after this number of the plan's epochs. `on_epoch`
-    gets the number of each finished epoch, from 0, with its `loss` and `val_loss`. `address`: digest of everything that
-    the training depends on; a killed training with the same address is continued, see `checkpoints`.
+    gets the losses so far after each epoch. `address`: digest of everything that the training depends on; a killed
+    training with the same address is continued, see `checkpoints`.
     """
     from keras import callbacks
 
@@ -104,20 +107,29 @@ def fit(
         _compile(model, plan, plan.steps(len(train.labels)))
         epochs = checkpoints.Epochs(address, model, stopping, averaging, train.random)
         keep = callbacks.LambdaCallback(on_train_begin=epochs.restore, on_epoch_end=epochs.add)
-        # Early stopping judges and keeps the average; the checkpoint comes last and keeps the result of the others.
-        order = [callbacks.LambdaCallback(on_epoch_end=on_epoch), averaging, stopping, _limit(model, plan), keep]
+
+        def tell(epoch: int, logs: object) -> None:
+            progress.reached("epochs", epoch + 1, last)
+            on_epoch(_history(epochs.state))
+
+        # Early stopping judges and keeps the average; the checkpoint keeps the result of the others.
+        order = [averaging, stopping, _limit(model, plan), keep]
         model.fit(
             _dataset(train, plan.batch_size, plan.seed, plan.loss.balance, epochs.over),
             validation_data=_dataset(validation, plan.batch_size) if validation else None,
             initial_epoch=last if epochs.state.stopped else epochs.over,
             epochs=last,
-            callbacks=[callback for callback in order if callback],
+            callbacks=[*filter(None, order), callbacks.LambdaCallback(on_epoch_end=tell)],
             shuffle=False,  # the data set shuffles
             verbose=0,
         )
     # The optimizer and loss are not saved with the model: its file cannot name a loss that is a function.
     model.compiled, model.optimizer = False, None
-    return History(epochs.state.loss, epochs.state.validation_loss)
+    return _history(epochs.state)
+
+
+def _history(state: checkpoints.State) -> History:
+    return History(state.loss, state.validation_loss, state.ended)
 
 
 def _limit(model: keras.Model, plan: Plan) -> keras.callbacks.Callback | None:

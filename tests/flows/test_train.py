@@ -1,6 +1,7 @@
 """The whole DAG on tiny photos: first run, second run, a worse challenger, bad data, and the version by itself."""
 
 import dataclasses
+import getpass
 import json
 import os
 import subprocess
@@ -103,33 +104,93 @@ def _stages(outcome):
     return client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{outcome.run_id}'")
 
 
-def test_every_stage_is_in_mlflow(first, second):
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_every_stage_is_in_mlflow(which, request):
+    outcome, client = request.getfixturevalue(which), tracking.client()
+    parent = client.get_run(outcome.run_id)
+    assert parent.info.status == "FINISHED"
+    assert parent.data.params["backbone.weights"] == "auto"
+    nested = _stages(outcome)
+    assert {run.info.run_name for run in nested} == set(STAGES)
+    for run in nested:
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["headstart.stage"] == run.info.run_name
+        assert len(run.data.tags["headstart.digest"]) == 20
+        assert run.data.tags["headstart.cached"] == str(which == "second").lower()
+        assert run.data.metrics["seconds"] >= 0
+    stages = {run.info.run_name: run for run in nested}
+    assert stages["evaluate"].data.metrics["accuracy"] == outcome.report.metrics["accuracy"]
+    if which == "first":
+        files = {file.path for file in client.list_artifacts(stages["evaluate"].info.run_id)}
+        assert {
+            "confusion_matrix.png",
+            "reliability.png",
+            "worst_mistakes.png",
+            "classes.csv",
+            "slices.csv",
+        } <= files
+        assert client.list_artifacts(stages["validate"].info.run_id, "data_docs")
+
+
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_the_page_of_a_run_in_mlflow_says_who_what_and_why(which, request):
+    outcome, client = request.getfixturevalue(which), tracking.client()
+    run = client.get_run(outcome.run_id)
+    experiment = client.get_experiment(run.info.experiment_id)
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    for each in (run, *_stages(outcome)):
+        assert each.data.tags["mlflow.user"] == each.info.user_id == getpass.getuser()
+        assert each.data.tags["mlflow.source.name"] == "headstart train colours"
+        assert len(each.data.tags["mlflow.source.git.commit"]) == 40
+        assert each.data.tags["mlflow.source.git.dirty"] in ("true", "false")
+    assert "# colours version 1: promote" in run.data.tags["mlflow.note.content"]
+    contexts = {}
+    for each in run.inputs.dataset_inputs:
+        (context,) = (tag.value for tag in each.tags if tag.key == "mlflow.data.context")
+        contexts[context] = each.dataset
+    counts = outcome.dataset.counts
+    assert {name: json.loads(each.profile)["num_rows"] for name, each in contexts.items()} == {
+        "training": counts["train"],
+        "validation": counts["validation"],
+        "testing": counts["test"],
+    }
+    for each in contexts.values():
+        assert each.digest == outcome.dataset.digest
+        assert {"key", "label"} <= {column["name"] for column in json.loads(each.schema)["mlflow_colspec"]}
+    assert {"report.html", "model_card.md", "recipe.json"} <= {f.path for f in client.list_artifacts(outcome.run_id)}
+    assert run.data.metrics["test_accuracy"] == outcome.report.metrics["accuracy"]
+
+
+def test_the_models_tab_of_mlflow_shows_the_scores_of_a_version(first, second):
     client = tracking.client()
-    for outcome, cached in ((first, "false"), (second, "true")):
-        parent = client.get_run(outcome.run_id)
-        assert parent.info.status == "FINISHED"
-        assert parent.data.params["backbone.weights"] == "auto"
-        assert parent.inputs.dataset_inputs or cached == "true"
-        nested = _stages(outcome)
-        assert {run.info.run_name for run in nested} == set(STAGES)
-        for run in nested:
-            assert run.info.status == "FINISHED"
-            assert run.data.tags["headstart.stage"] == run.info.run_name
-            assert len(run.data.tags["headstart.digest"]) == 20
-            assert run.data.tags["headstart.cached"] == cached
-            assert run.data.metrics["seconds"] >= 0
-        stages = {run.info.run_name: run for run in nested}
-        assert stages["evaluate"].data.metrics["accuracy"] == first.report.metrics["accuracy"]
-        if cached == "false":
-            files = {file.path for file in client.list_artifacts(stages["evaluate"].info.run_id)}
-            assert {
-                "confusion_matrix.png",
-                "reliability.png",
-                "worst_mistakes.png",
-                "classes.csv",
-                "slices.csv",
-            } <= files
-            assert client.list_artifacts(stages["validate"].info.run_id, "data_docs")
+    version = client.get_model_version("colours", "1")
+    assert version.run_id == first.run_id
+    address = version.source.removeprefix("models:/")
+    for outcome in (first, second):
+        (made,) = client.get_run(outcome.run_id).outputs.model_outputs
+        assert made.model_id == address
+    model = client.get_logged_model(address)
+    found = {metric.key: metric for metric in model.metrics}
+    assert len(found) == len(model.metrics)
+    assert {name: found[f"test_{name}"].value for name in first.report.metrics} == first.report.metrics
+    assert {"validation_accuracy", "validation_log_loss"} <= set(found)
+    for metric in found.values():
+        assert metric.dataset_name == f"colours: {metric.key.partition('_')[0]}"
+        assert metric.dataset_digest == first.dataset.digest
+        assert metric.run_id == first.run_id
+    assert model.status == "READY"
+    assert model.params["headstart.rung"] == first.model.rung
+
+
+def test_the_epochs_in_mlflow_have_their_times(first):
+    client = tracking.client()
+    (run,) = (run for run in _stages(first) if run.data.tags["headstart.stage"] == "train_head")
+    for name in ("loss", "validation_loss"):
+        points = client.get_metric_history(run.info.run_id, name)
+        assert [point.step for point in points] == list(range(len(points)))
+        times = [point.timestamp for point in points]
+        assert times == sorted(times)
+        assert run.info.start_time <= times[0] < times[-1] <= run.info.end_time
 
 
 def test_the_audit_finds_nothing_in_noise_and_leaves_its_tables(first):
@@ -153,12 +214,18 @@ def test_prefect_names_say_recipe_and_stage_and_the_outcome_is_an_artifact(secon
     from prefect.client.schemas.sorting import FlowRunSort, TaskRunSort
 
     with get_client(sync_client=True) as client:
-        flows = [run.name for run in client.read_flow_runs(limit=200, sort=FlowRunSort.START_TIME_DESC)]
+        flows = {run.name: run for run in client.read_flow_runs(limit=200, sort=FlowRunSort.START_TIME_DESC)}
         tasks = [run.name for run in client.read_task_runs(limit=200, sort=TaskRunSort.END_TIME_DESC)]
         artifacts = client.request("POST", "/artifacts/filter", json={"limit": 200}).json()
-    assert "train colours" in flows
+    assert {"headstart", "colours"} <= set(flows["train colours"].tags)
     assert {f"colours {stage}" for stage in STAGES} <= set(tasks)
     assert any("# colours version 1: promote" in str(artifact["data"]) for artifact in artifacts)
+    (table,) = (
+        each
+        for each in artifacts
+        if each["key"] == "stages-colours" and each["flow_run_id"] == str(flows["train colours"].id)
+    )
+    assert [row["stage"] for row in json.loads(table["data"])] == STAGES
 
 
 def test_a_deleted_result_is_computed_again(first, server, colours, tmp_path):

@@ -1,18 +1,15 @@
 """The page's section on calibration, prediction sets, selective prediction and novelty."""
 
-from html import escape
-
 from tasks.records import CalibrationRef, CalibrationReport, CalibrationTerms, Coverage, Report
-from tasks.reports.sections.html import table
+from tasks.reports.blocks import Block, Items, table
 
 
-def section(calibration: CalibrationRef, report: Report) -> str:
+def section(calibration: CalibrationRef, report: Report) -> list[Block]:
     """The sentences, and how often prediction sets contain the label, for each class."""
     held = report.calibration
     columns = {"images": True, "label in the set": True, "95 % interval": True}
     rows = [_row(each) for each in (held.coverage, *held.classes)]
-    listed = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences(calibration, report))
-    return f"<ul>{listed}</ul>{table({'class': False} | columns, rows)}"
+    return [Items(sentences(calibration, report)), table({"class": False} | columns, rows)]
 
 
 def sentences(calibration: CalibrationRef, report: Report) -> tuple[str, ...]:
@@ -48,4 +45,4 @@ def _abstention(terms: CalibrationTerms, held: CalibrationReport) -> tuple[str, 
 
 def _row(found: Coverage) -> tuple[str, ...]:
     low, high = found.interval
-    return escape(found.name), str(found.images), f"{found.value:.1%}", f"{low:.1%} to {high:.1%}"
+    return found.name, str(found.images), f"{found.value:.1%}", f"{low:.1%} to {high:.1%}"

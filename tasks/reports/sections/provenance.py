@@ -3,11 +3,10 @@
 import os
 import platform
 from collections.abc import Mapping
-from html import escape
 from importlib import metadata
 from pathlib import Path
 
-from tasks.reports.sections.html import table
+from tasks.reports.blocks import Block, Long, table
 from tasks.runtime import git
 
 PACKAGES = ("headstart", "keras", "tensorflow", "prefect", "mlflow", "great-expectations", "openvino", "numpy")
@@ -23,7 +22,6 @@ def of_machine() -> dict[str, str]:
     }
 
 
-def section(facts: Mapping[str, str]) -> str:
+def section(facts: Mapping[str, str]) -> list[Block]:
     """A table of what is known, by name."""
-    rows = [(escape(name), f'<span class="long">{escape(value)}</span>') for name, value in facts.items()]
-    return table({"what": False, "value": False}, rows)
+    return [table({"what": False, "value": False}, ((name, Long(value)) for name, value in facts.items()))]

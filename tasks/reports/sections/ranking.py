@@ -1,13 +1,12 @@
 """The ranking of backbones, as a CSV file and as a part of the page."""
 
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from tasks.records import AgreementRef, RankingRef
-from tasks.reports.sections.html import of_rows
+from tasks.reports.blocks import Block, Text, of_rows
 from tasks.runtime import escapes
 
 
@@ -45,12 +44,13 @@ def agreement(found: AgreementRef) -> list[dict[str, Any]]:
     ]
 
 
-def section(ranking: RankingRef | None) -> str:
-    """HTML: the candidates, the most promising first; empty if the recipe names its backbone."""
+def section(ranking: RankingRef | None) -> list[Block]:
+    """The candidates, the most promising first; empty if the recipe names its backbone."""
     if ranking is None:
-        return ""
-    return (
-        f"<p>{escape(ranking.chosen.name)} was chosen. The scores rate the frozen features of {ranking.images} "
+        return []
+    said = (
+        f"{ranking.chosen.name} was chosen. The scores rate the frozen features of {ranking.images} "
         f"training images, higher is better; the rank is the mean of the ranks by each score. It is a prediction, "
-        f"made before any training.</p>" + of_rows(candidates(ranking))
+        "made before any training."
     )
+    return [Text(said), of_rows(candidates(ranking))]

@@ -1,14 +1,13 @@
 """The page's tables of scores: of the whole test set, of each class, and of the rungs of the ladder."""
 
 from collections.abc import Sequence
-from html import escape
 from math import isfinite
 
 import numpy as np
 
 from tasks.evaluation import model_choice
 from tasks.records import ClassScore, LadderRef, Report
-from tasks.reports.sections.html import table
+from tasks.reports.blocks import Block, Text, table
 
 RUNGS = {
     "knn": "Nearest neighbours on the frozen network",
@@ -38,19 +37,19 @@ MEANING = {
 }
 
 
-def metrics(found: Report, images: int) -> str:
+def metrics(found: Report, images: int) -> list[Block]:
     """Each metric of so many test images with its interval and what it says; where they are alike, with both intervals.
 
     If each image stands alone there is one interval.
     """
     each = [found.by_images, found.intervals] if found.by_images else [found.intervals]
     rows = [
-        (escape(name), f"{value:.4f}", *(ends(one[name]) for one in each), MEANING.get(name, ""))
+        (name, f"{value:.4f}", *(ends(one[name]) for one in each), MEANING.get(name, ""))
         for name, value in found.metrics.items()
     ]
     columns = [f"95 % interval{end}" for end in ([", by images", ", by groups"] if found.by_images else [""])]
-    said = f"<p>{escape(independent(found.independent, images))}</p>" if found.by_images else ""
-    return said + table({"metric": False, "value": True} | dict.fromkeys(columns, True) | {"meaning": False}, rows)
+    said = [Text(independent(found.independent, images))] if found.by_images else []
+    return [*said, table({"metric": False, "value": True} | dict.fromkeys(columns, True) | {"meaning": False}, rows)]
 
 
 def independent(units: int | None, images: int) -> str:
@@ -69,11 +68,11 @@ def ends(interval: tuple[float, float], form: str = ".4f") -> str:
     return f"{interval[0]:{form}} to {interval[1]:{form}}"
 
 
-def classes(scores: Sequence[ClassScore]) -> str:
+def classes(scores: Sequence[ClassScore]) -> list[Block]:
     """Precision, recall and F1 of each class."""
     rows = [
         (
-            escape(score.name),
+            score.name,
             str(score.images),
             f"{score.recall:.4f}",
             f"{score.interval[0]:.4f} to {score.interval[1]:.4f}",
@@ -83,20 +82,21 @@ def classes(scores: Sequence[ClassScore]) -> str:
         for score in scores
     ]
     numbers = dict.fromkeys(("images", "recall", "95 % interval", "precision", "F1"), True)
-    return (
-        "<p>Recall: the share of a class that is recognised. Precision: the share of the images predicted as the class "
-        f"that belong to it.</p>{table({'class': False} | numbers, rows)}"
+    said = (
+        "Recall: the share of a class that is recognised. Precision: the share of the images predicted as the class "
+        "that belong to it."
     )
+    return [Text(said), table({"class": False} | numbers, rows)]
 
 
-def ladder(found: LadderRef) -> str:
+def ladder(found: LadderRef) -> list[Block]:
     """Each rung's score on validation images, which one was chosen, and why."""
     metric = found.metric.replace("_", " ")
     compared = (f"calibrated {metric}", "its interval", "behind the best other by (below 0: ahead)", "between")
     numbers = ("accuracy", "log loss", "images", *compared, "seconds")
     rows = [
         (
-            f"{escape(score.rung)}{' (chosen)' if score.shipped else ''}",
+            f"{score.rung}{' (chosen)' if score.shipped else ''}",
             RUNGS[score.rung],
             f"{score.accuracy:.4f}",
             f"{score.log_loss:.4f}",
@@ -110,19 +110,19 @@ def ladder(found: LadderRef) -> str:
         for score in found.scores
     ]
     rule = "the one that the recipe names" if found.named else CHEAPEST
-    return (
-        f"<p>Scores on {_counted(found)}. Rungs are compared by {metric} after temperature scaling. The chosen rung is "
+    said = (
+        f"Scores on {_counted(found)}. Rungs are compared by {metric} after temperature scaling. The chosen rung is "
         f"{rule}. Certain means a confidence of {found.confidence:.0%} for each end of an interval, as "
-        f"<code>ladder.confidence</code> asks. The ladder ended because {escape(found.reason)}.</p>"
-        f"{table({'rung': False, 'what it is': False} | dict.fromkeys(numbers, True), rows)}"
+        f"`ladder.confidence` asks. The ladder ended because {found.reason}."
     )
+    return [Text(said), table({"rung": False, "what it is": False} | dict.fromkeys(numbers, True), rows)]
 
 
-def costs(found: LadderRef) -> str:
+def costs(found: LadderRef) -> list[Block]:
     """Accuracy, milliseconds and megabytes of each rung, and the Pareto front; empty if none was measured."""
     costs = [rung.cost for rung in found.rungs if rung.cost]
     if len(costs) < len(found.rungs):
-        return ""
+        return []
     # As they are shown: smaller differences of times are noise. Networks of one size take one time, but for an average:
     # of one network's answers for several views it is as large as the network.
     kinds = [(round(cost.megabytes, 1), rung.origin.averages) for cost, rung in zip(costs, found.rungs, strict=True)]
@@ -138,7 +138,7 @@ def costs(found: LadderRef) -> str:
     best = model_choice.front(each * [1, -1, -1])
     rows = [
         (
-            f"{escape(score.rung)}{' (chosen)' if score.shipped else ''}",
+            f"{score.rung}{' (chosen)' if score.shipped else ''}",
             f"{accuracy:.4f}",
             f"{milliseconds:g}",
             f"{megabytes:.1f}",
@@ -147,13 +147,13 @@ def costs(found: LadderRef) -> str:
         for score, (accuracy, milliseconds, megabytes), on_it in zip(found.scores, each, best, strict=True)
     ]
     numbers = dict.fromkeys(("accuracy", "milliseconds a photo", "megabytes"), True)
-    return (
-        f"<p>What each rung costs. Accuracy is read on {_counted(found)}; the time is the shortest for one prepared "
+    said = (
+        f"What each rung costs. Accuracy is read on {_counted(found)}; the time is the shortest for one prepared "
         "photo alone on the machine that trained it, for networks of one size, but for averages, the shortest of all; "
         "the size is that of the network's file. On the Pareto front are the rungs that no other one beats in one of "
-        "the three without losing in another.</p>"
-        f"{table({'rung': False} | numbers | {'Pareto front': False}, rows)}"
+        "the three without losing in another."
     )
+    return [Text(said), table({"rung": False} | numbers | {"Pareto front": False}, rows)]
 
 
 def _counted(found: LadderRef) -> str:

@@ -1,11 +1,10 @@
 """The search for features, as a CSV file, a table in the terminal, and a part of the page."""
 
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 from tasks.records import RaceRef, SearchRef, Trial
-from tasks.reports.sections.html import of_rows
+from tasks.reports.blocks import Block, Text, of_rows
 
 
 def trials(found: SearchRef | RaceRef) -> list[dict[str, Any]]:
@@ -43,26 +42,26 @@ def sentence(found: SearchRef) -> str:
     return said + f"{first.accuracy:.1%} to {last.accuracy:.1%}. {_end(found)}"
 
 
-def section(found: SearchRef | None) -> str:
-    """HTML: the choice, and every trial; empty without a search."""
+def section(found: SearchRef | None) -> list[Block]:
+    """The choice, and every trial; empty without a search."""
     if found is None:
-        return ""
-    said = f"<p>{escape(sentence(found))}</p>"
+        return []
+    said = Text(sentence(found))
     if not found.trials:
-        return said
+        return [said]
     explained = (
-        "<p>Each trial changes one thing of the best before it; views that show the same are tried together. A gain "
+        "Each trial changes one thing of the best before it; views that show the same are tried together. A gain "
         "above 0 means a lower log loss; it comes with its 95 % interval. What makes every photo take "
         "longer must be somewhat sure to gain, and must gain the more the longer it takes, as less time is left for "
         "fine-tuning. Views may lose a little here, as they help more with all images, and fine-tuning most. "
-        "<code>--write FILE</code> keeps what was chosen as a recipe.</p>"
+        "`--write FILE` keeps what was chosen as a recipe."
     )
-    return said + explained + of_rows(trials(found))
+    return [said, Text(explained), of_rows(trials(found))]
 
 
-def races(found: Sequence[RaceRef]) -> str:
-    """HTML: the races for the settings of rungs, and every trial of each; empty without one."""
-    return "".join(f"<p>{escape(race(each))}</p>{of_rows(trials(each))}" for each in found)
+def races(found: Sequence[RaceRef]) -> list[Block]:
+    """The races for the settings of rungs, and every trial of each; empty without one."""
+    return [block for each in found for block in (Text(race(each)), of_rows(trials(each)))]
 
 
 def race(found: RaceRef) -> str:

@@ -1,9 +1,7 @@
 """The page's section on time: the newest images beside random older ones."""
 
-from html import escape
-
 from tasks.records import TimeGap
-from tasks.reports.sections.html import table
+from tasks.reports.blocks import Block, Text, table
 from tasks.reports.sections.scores import ends
 
 #: Of the sentence.
@@ -34,16 +32,16 @@ def sentence(found: TimeGap) -> str:
     )
 
 
-def section(found: TimeGap | None) -> str:
+def section(found: TimeGap | None) -> list[Block]:
     """The scores on both with their intervals, and the gaps; empty where images were not split by time."""
     if found is None:
-        return ""
-    text = f"<p>{escape(sentence(found))}</p>"
+        return []
+    text = Text(sentence(found))
     if not found.gaps:
-        return text
+        return [text]
     rows = [
         (
-            escape(name),
+            name,
             *(f"{each.metrics[name]:.4f} ({ends(each.intervals[name])})" for each in (found.newest, found.older)),
             f"{gap:+.4f}",
             ends(found.intervals[name], "+.4f"),
@@ -51,8 +49,9 @@ def section(found: TimeGap | None) -> str:
         for name, gap in found.gaps.items()
     ]
     columns = {"metric": False} | dict.fromkeys(("newest", "random older", "gap", "95 % interval"), True)
-    return (
-        f"{text}<p>No stage was trained or steered on any of these images, nor on copies of them. Test images with "
+    said = (
+        "No stage was trained or steered on any of these images, nor on copies of them. Test images with "
         f"such copies, and classes that only one side has, are left out. Of the newest {found.newest.independent} "
-        f"images are independent, of the older {found.older.independent}.</p>{table(columns, rows)}"
+        f"images are independent, of the older {found.older.independent}."
     )
+    return [text, Text(said), table(columns, rows)]

@@ -1,9 +1,7 @@
 """Whether the pretrained weights helped: a section of a run's page, and the tables of `headstart compare`."""
 
-from html import escape
-
 from tasks.records import CurvesRef, Gap, TransferRef
-from tasks.reports.sections.html import table
+from tasks.reports.blocks import Block, Text, table
 
 NAMES = {
     "pretrained": "Linear probe on the pretrained network",
@@ -12,18 +10,19 @@ NAMES = {
 }
 
 
-def section(transfer: TransferRef) -> str:
+def section(transfer: TransferRef) -> list[Block]:
     """A sentence, and the scores if there was a check."""
-    text = f"<p>{escape(transfer.sentence)}</p>"
+    text = Text(transfer.sentence)
     if not transfer.images:
-        return text
+        return [text]
     rows = [
         (NAMES[who], f"{found['accuracy']:.4f}", f"{found['log_loss']:.4f}") for who, found in transfer.scores.items()
     ]
-    return (
-        f"{text}<p>Fitted on {transfer.images} training images, standardised, scored on {_scored(transfer)}. 95 % "
-        f"intervals are in brackets.</p>{table({'what': False, 'accuracy': True, 'log loss': True}, rows)}"
+    said = (
+        f"Fitted on {transfer.images} training images, standardised, scored on {_scored(transfer)}. 95 % "
+        "intervals are in brackets."
     )
+    return [text, Text(said), table({"what": False, "accuracy": True, "log loss": True}, rows)]
 
 
 def _scored(transfer: TransferRef) -> str:

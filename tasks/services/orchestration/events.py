@@ -4,7 +4,7 @@ from typing import Any
 
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.events import Event, Resource, emit_event
+from prefect.events import Event, RelatedResource, Resource, emit_event
 from prefect.events.clients import get_events_client
 from prefect.utilities.asyncutils import run_coro_as_sync
 
@@ -14,6 +14,8 @@ from tasks.runtime.errors import without_secrets
 EVENT, UNDECIDED, RESOURCE = "headstart.data", "headstart.undecided", "headstart.recipe."
 #: Event: a run has failed. And the prefix of its resource, before the flow's name and the deployment's id.
 FAILED, RUN = "headstart.failed", "headstart.run."
+#: Event: another version has become the champion. And the prefix of its resource, before the model's name.
+MOVED, MODEL = "headstart.champion", "headstart.model."
 
 
 def announce(recipe: str, why: str) -> None:
@@ -29,12 +31,24 @@ def failed(flow: Flow[..., Any], run: FlowRun, state: State) -> None:
     """
     resource = {"prefect.resource.id": f"{RUN}{flow.name}.{run.deployment_id}", "prefect.resource.name": flow.name}
     payload = {"run": run.name, "message": without_secrets(state.message or "")}
-    _emit(Event(event=FAILED, resource=Resource(resource), payload=payload))
+    places = {"flow-run": run.id, "flow": run.flow_id, "deployment": run.deployment_id}
+    related = [
+        RelatedResource({"prefect.resource.id": f"prefect.{role}.{place}", "prefect.resource.role": role})
+        for role, place in places.items()
+        if place
+    ]
+    _emit(Event(event=FAILED, resource=Resource(resource), related=related, payload=payload))
 
 
 def undecided(recipe: str, version: str, reason: str) -> None:
     """Emit the event that alerts wait for (`flows/deployments/alerts.py`), from inside a flow run."""
     emit_event(UNDECIDED, _resource(recipe), payload={"version": version, "reason": reason})
+
+
+def moved(model: str, version: str, why: str) -> None:
+    """Emit the event that a version has become the champion, from inside a flow run: deployments may wait for it."""
+    resource = {"prefect.resource.id": f"{MODEL}{model}", "prefect.resource.name": model}
+    emit_event(MOVED, resource, payload={"version": version, "why": why})
 
 
 def _emit(event: Event) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from importlib.util import find_spec
 from typing import Any
 
+from prefect import tags
 from prefect.runtime import flow_run
 from typing_extensions import override
 
@@ -15,6 +16,7 @@ from tasks.runtime.errors import UsageError, without_secrets
 from tasks.runtime.home import home
 from tasks.runtime.store import upkeep, uses
 from tasks.services import tracking
+from tasks.services.orchestration import artifacts
 from tasks.settings import Observe
 
 #: Headstart's own logger.
@@ -47,7 +49,11 @@ def run(name: str, flow: str, settings: dict[str, Any], observe: Observe) -> Ite
         scheduled = flow_run.scheduled_start_time
         waited = (datetime.now(scheduled.tzinfo) - scheduled).total_seconds()
         tracking.log_result({}, {"queue_seconds": max(waited, 0.0)})
-        yield current
+        artifacts.tag(name)
+        artifacts.link("MLflow run", name, tracking.page())
+        with tags(artifacts.OURS, name):
+            yield current
+        artifacts.stages(name, current.stages)
         cached = sum(stage.cached for stage in current.stages.values())
         tracking.log_result({}, {"stages": len(current.stages), "stages_cached": cached})
         upkeep.within_limit()

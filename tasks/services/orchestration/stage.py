@@ -26,7 +26,7 @@ from tasks.runtime import outages, progress
 from tasks.runtime.errors import Lost, disk_full
 from tasks.runtime.store import folders, tables
 from tasks.services import tracking
-from tasks.services.orchestration import results
+from tasks.services.orchestration import artifacts, results
 from tasks.settings import StageSettings
 from tasks.training import checkpoints
 
@@ -53,13 +53,19 @@ class Stage:
     """A function of settings and records that returns a record, run as a cached Prefect task."""
 
     def __init__(
-        self, body: Callable[..., Any], version: int, reads: Callable[..., Any], there: Callable[[Any], bool]
+        self,
+        body: Callable[..., Any],
+        version: int,
+        reads: Callable[..., Any],
+        there: Callable[[Any], bool],
+        tells: Callable[[Any], None],
     ) -> None:
         self.name = self.label = body.__name__
         self.__doc__ = body.__doc__
         self.version = version
         self.reads = reads
         self.there = there
+        self.tells = tells
         self.body = body
         self.task: Task[..., Any] = task(
             body,
@@ -120,11 +126,13 @@ class Stage:
             elif isinstance(each, BaseModel):
                 settings[type(each).__name__.lower()] = each.model_dump()
         with tracking.stage(self.label, key, settings):
-            record, cached = self._run(args, hints, key)
+            with _shown(f"{tracking.current().name} {self.label}"):
+                record, cached = self._run(args, hints, key)
             checkpoints.forget(record.digest)
             log = StageLog(round(time.perf_counter() - started, 3), cached)
             rate = {} if cached else _rate(record, log.seconds)
             tracking.finish_stage(self.label, log, record.numbers | rate)
+            self.tells(record)
         progress.say(f"{self.label:<15}{log.seconds:8.1f} s{'   cached' if cached else ''}")
         return record
 
@@ -156,13 +164,26 @@ def stage(
     there: Callable[[Any], bool] = lambda record: (
         not folders.missing(record.files) and not tables.absent(record.stored)
     ),
+    tells: Callable[[Any], None] = lambda record: None,
 ) -> Callable[[Callable[..., Any]], Stage]:
     """Make a function a stage.
 
     Raise `version` when the results change. `reads`: what the stage reads besides its arguments. `there`: whether the
-    files and tables of a cached record still exist.
+    files and tables of a cached record still exist. `tells`: tells MLflow of the result, cached or not.
     """
-    return lambda body: Stage(body, version, reads, there)
+    return lambda body: Stage(body, version, reads, there, tells)
+
+
+@contextmanager
+def _shown(name: str) -> Iterator[None]:
+    """Inside, the progress of work is on Prefect's page of the run."""
+    shown = artifacts.Progress(name)
+    token = progress.watcher.set(shown)
+    try:
+        yield
+    finally:
+        progress.watcher.reset(token)
+    shown.end()
 
 
 def _kept(state: State[Any]) -> Record | None:

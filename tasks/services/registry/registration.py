@@ -1,5 +1,6 @@
 """How a trained network becomes a version."""
 
+import time
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from tasks.records import DatasetRef, VersionRef
 from tasks.services import tracking
 from tasks.services.registry import registered_models, signing, verification
 from tasks.services.registry.versions import FINGERPRINT
@@ -16,25 +18,25 @@ if TYPE_CHECKING:
     from mlflow.models import Model
 
 #: Packages that a process needs to load a version, in the versions that it was made with.
-REQUIREMENTS = ("mlflow", "keras", "tensorflow", "numpy", "pandas")
+REQUIREMENTS = ("mlflow-skinny", "keras", "tensorflow", "numpy", "pandas")
 SCRIPT = Path(__file__).parents[2] / "serving" / "pyfunc.py"
 
 
 def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: tuple[str, ...]) -> str:
-    """Log the served folder as a model of the running stage, and register it; returns the version.
+    """Log the served folder as a model of the parent run, and register it; returns the version.
 
     `expected`: a folder named `golden`. The upload is downloaded again, sealed, and tested on the golden images: only a
-    model that answers them as expected becomes a version. Raises `DataError` for others. A stage has only one version,
-    even if it is retried or a request was sent twice because its answer was lost.
+    model that answers them as expected becomes a version. Raises `DataError` for others. A run has only one version,
+    even if its stage is retried or a request was sent twice because its answer was lost.
     """
-    import mlflow
+    from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import Array
 
     signing.check_keys()
-    run_id = tracking.stage_run_id()
-    if made := _of_run(run_id):
+    client, run = tracking.client(), tracking.current()
+    if made := _of_run(run.id):
         return made
     signature = ModelSignature(
         Schema([ColSpec(DataType.binary, "image")]),
@@ -50,52 +52,86 @@ def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: 
             ]
         ),
     )
-    sent = _Pyfunc()
-    with mlflow.start_run(run_id=run_id):
-        logged = Model.log(
-            artifact_path=None,
-            name="model",
-            flavor=sent,
-            flavor_name="mlflow.pyfunc",
-            validate_serving_input=False,
-            python_model=str(SCRIPT),
-            artifacts={"classifier": str(folder), "golden": str(expected)},
-            signature=signature,
-            input_example=_example(),
-            pip_requirements=requirements(folder / "network.keras"),
-            metadata={"classes": list(classes), signing.NAME: name},
-        )
-    client = tracking.client()
-    of_run = f"source_run_id = '{run_id}'"
-    for other in list(tracking.every(client.search_logged_models, [tracking.current().experiment], of_run)):
+    # By its own call: `Model.log` gives a model every metric of a run, such as the seconds of each stage.
+    model = client.create_logged_model(run.experiment, "model", run.id, params=tags, model_type="classifier")
+    sent = _Pyfunc(run.id)
+    logged = Model.log(
+        artifact_path=None,
+        model_id=model.model_id,
+        flavor=sent,
+        flavor_name="mlflow.pyfunc",
+        validate_serving_input=False,
+        python_model=str(SCRIPT),
+        artifacts={"classifier": str(folder), "golden": str(expected)},
+        signature=signature,
+        input_example=_example(),
+        pip_requirements=requirements(folder / "network.keras"),
+        metadata={"classes": list(classes), signing.NAME: name},
+    )
+    client.log_outputs(run.id, [LoggedModelOutput(model.model_id, 0)])
+    of_run = f"source_run_id = '{run.id}'"
+    for other in list(tracking.every(client.search_logged_models, [run.experiment], of_run)):
         if other.model_id != logged.model_id:
             client.delete_logged_model(other.model_id)
     tags = tags | {FINGERPRINT: verification.seal(name, logged.model_uri, logged.model_id, sent.digests)}
     if not registered_models.known(name):
         registered_models.create(name)
-    client.create_model_version(name, logged.model_uri, run_id, tags=tags, model_id=logged.model_id)
-    return _of_run(run_id)
+    client.create_model_version(name, logged.model_uri, run.id, tags=tags, model_id=logged.model_id)
+    return _of_run(run.id)
+
+
+def score(version: VersionRef, dataset: DatasetRef, scores: dict[str, dict[str, float]]) -> None:
+    """Metrics of the current run by split, such as `test_accuracy`; also of the version's model, if this run made it.
+
+    A run that took the version from the cache names its model as an output too.
+    """
+    from mlflow.entities import LoggedModelOutput, Metric
+
+    client, run, now = tracking.client(), tracking.current(), time.time_ns() // 1_000_000
+    found = client.get_model_version(version.name, version.version)
+    model = found.source.removeprefix("models:/")  # a database does not keep a version's `model_id`
+    if not (own := found.run_id == run.id):
+        client.log_outputs(run.id, [LoggedModelOutput(model, 0)])
+    client.log_batch(
+        run.id,
+        metrics=[
+            Metric(
+                f"{split}_{name}",
+                float(value),
+                now,
+                0,
+                model_id=model if own else None,
+                dataset_name=tracking.dataset_name(split),
+                dataset_digest=dataset.digest,
+                run_id=run.id,
+            )
+            for split, values in scores.items()
+            for name, value in values.items()
+        ],
+    )
 
 
 class _Pyfunc:
     """MLflow's flavor `pyfunc` without the answer that its `log_model` asks for: `seal` asks for more.
 
-    `digests`: of the files that were sent, by name.
+    `run_id`: of the run that the model is of. `digests`: of the files that were sent, by name.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
         self.digests: dict[str, str] = {}
 
     def save_model(self, path: str, mlflow_model: "Model", validate_serving_input: bool, **options: Any) -> None:
         """Called by `Model.log`, which then sends the files."""
         import mlflow
 
+        mlflow_model.run_id = self.run_id
         mlflow.pyfunc.save_model(path, mlflow_model=mlflow_model, **options)
         self.digests = golden.digests(Path(path))
 
 
 def _of_run(run_id: str) -> str:
-    """The version that a stage's run made, "" for none; of several identical ones only the first is kept."""
+    """The version that a run made, "" for none; of several identical ones only the first is kept."""
     found = list(tracking.every(tracking.client().search_model_versions, f"run_id = '{run_id}'"))
     found.sort(key=lambda version: int(version.version))
     for again in found[1:]:

@@ -54,6 +54,14 @@ def every(search: Callable[..., Any], *what: Any, **how: Any) -> Iterator[Any]:
             return
 
 
+#: MLflow's page of an experiment then shows runs and models, and asks nobody which kind of experiment it is.
+OF_EXPERIMENTS = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.note.content": "Runs of Headstart's recipe of this name. Those without a parent are whole runs; the nested "
+    "ones are their stages.",
+}
+
+
 def experiment_id(name: str) -> str:
     """The experiment of this name, created if missing; its artifacts go to the home folder or the server."""
     from mlflow.exceptions import MlflowException
@@ -65,7 +73,7 @@ def experiment_id(name: str) -> str:
         return found.experiment_id
     where = None if _remote() else (home() / "artifacts" / name).as_uri()
     try:
-        return client().create_experiment(name, artifact_location=where)
+        return client().create_experiment(name, artifact_location=where, tags=OF_EXPERIMENTS)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
@@ -73,13 +81,18 @@ def experiment_id(name: str) -> str:
 
 
 def begin_run(experiment: str, tags: dict[str, str], began: int | None = None) -> str:
-    """Start one new run, and only one even if an answer was lost and MLflow's client asked again."""
-    request = uuid4().hex
-    run_id = client().create_run(experiment, began, tags | {"headstart.request": request}).info.run_id
+    """Start one new run, and only one even if an answer was lost and MLflow's client asked again.
+
+    It gets the tags of MLflow's own runs too, such as the user.
+    """
+    from mlflow.tracking.context.registry import resolve_tags
+
+    api, request = client(), uuid4().hex
+    run_id = api.create_run(experiment, began, resolve_tags(tags | {"headstart.request": request})).info.run_id
     if _remote():
-        for other in list(every(client().search_runs, [experiment], f"tags.`headstart.request` = '{request}'")):
+        for other in list(every(api.search_runs, [experiment], f"tags.`headstart.request` = '{request}'")):
             if other.info.run_id != run_id:
-                client().delete_run(other.info.run_id)
+                api.delete_run(other.info.run_id)
     return run_id
 
 
@@ -101,10 +114,15 @@ def log_batch(run_id: str, metrics: dict[str, float] | None = None, params: dict
     )
 
 
+#: MLflow's limit of a parameter.
+LONGEST = 6000
+
+
 def flat(values: Any, prefix: str = "") -> dict[str, str]:
-    """Nested settings as `table.key: text`, as MLflow takes parameters; at most 500 characters each."""
+    """Nested settings as `table.key: text`, as MLflow takes parameters, which are at most `LONGEST` characters."""
     if dataclasses.is_dataclass(values) and not isinstance(values, type):
         values = dataclasses.asdict(values)
     if isinstance(values, dict) and (values or not prefix):
         return {k: v for key, part in values.items() for k, v in flat(part, f"{prefix}.{key}".strip(".")).items()}
-    return {prefix: str(values)[:500]}
+    text = str(values)
+    return {prefix: text if len(text) <= LONGEST else f"{text[: LONGEST - 2]} …"}

@@ -5,7 +5,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from tasks.records import StageLog
-from tasks.services.tracking import outbox
+from tasks.services.tracking import epochs, outbox
 from tasks.services.tracking.client import client
 
 #: Tags of a run that begin so have the checksum of the table whose name follows.
@@ -14,6 +14,7 @@ CHECKSUM = "headstart.crc32."
 active_run: ContextVar["Run | None"] = ContextVar("run", default=None)
 active_stage: ContextVar["str | None"] = ContextVar("stage", default=None)
 active_notes: ContextVar["outbox.Notes | None"] = ContextVar("notes", default=None)
+active_epochs: ContextVar["epochs.Epochs | None"] = ContextVar("epochs", default=None)
 
 
 @dataclass
@@ -23,6 +24,8 @@ class Run:
     id: str
     experiment: str
     name: str
+    #: Tags that say where it comes from, for its nested runs too.
+    origin: dict[str, str]
     stages: dict[str, StageLog] = field(default_factory=dict)
     #: What computes the rows of a table again that are lost, by the table's name and the digest of its result.
     fills: dict[str, dict[str, Callable[[], None]]] = field(default_factory=dict)

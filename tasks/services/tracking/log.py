@@ -1,6 +1,8 @@
 """What a run or a stage writes to MLflow."""
 
+import json
 import os
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,11 +19,18 @@ from tasks.services.tracking.context import CHECKSUM, current
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tasks.training.fit import History
+
 
 def log_files(folder: Path, to: str | None = None) -> None:
     """Upload a folder's files, which stay there, as artifacts of the running stage; outside a run it does nothing."""
     if own := context.active_notes.get():
         own.folders[str(folder)] = to
+
+
+def log_to_run(folder: Path) -> None:
+    """Upload a folder's files as artifacts of the parent run."""
+    client().log_artifacts(current().id, str(folder))
 
 
 def log_drawn(name: str, draw: Callable[[Path], None]) -> None:
@@ -31,12 +40,12 @@ def log_drawn(name: str, draw: Callable[[Path], None]) -> None:
 
 
 def log_table(name: str, rows: "pd.DataFrame") -> None:
-    """Upload a Parquet table as an artifact of the running stage, whose tag has the checksum; outside a run nothing.
+    """Upload a Parquet table as an artifact of the parent run, whose tag has the checksum; outside a run nothing.
 
     It is sent at once: what the stage does next, such as to register a version, may count on it.
     """
     if context.active_notes.get():
-        run_id = context.stage_run_id()
+        run_id = current().id
         with TemporaryDirectory() as folder:
             rows.to_parquet(file := Path(folder, name))
             client().log_artifact(run_id, str(file))
@@ -49,10 +58,14 @@ def log_tag(name: str, value: str) -> None:
         own.tags[name] = value
 
 
-def log_series(name: str, values: list[float]) -> None:
-    """One metric over steps 0, 1, … (epochs) of the running stage; outside a run it does nothing."""
+def log_series(name: str, values: list[float], times: list[int] | None = None) -> None:
+    """One metric over steps 0, 1, … of the running stage; outside a run it does nothing.
+
+    `times`: of the values, milliseconds since 1970.
+    """
     if own := context.active_notes.get():
         own.series[name] = [float(value) for value in values]
+        own.times[name] = times or []
 
 
 def log_file(run_id: str, file: Path) -> None:
@@ -68,17 +81,29 @@ def log_result(tags: dict[str, str], metrics: dict[str, float]) -> None:
         client().set_tag(current().id, name, value)
 
 
+def describe(text: str) -> None:
+    """The description on the page of the parent run, Markdown."""
+    client().set_tag(current().id, "mlflow.note.content", text)
+
+
 def log_curve(name: str, values: dict[int, float]) -> None:
     """One metric of the parent run over the steps that are given, such as numbers of training images."""
     from mlflow.entities import Metric
 
-    client().log_batch(current().id, metrics=[Metric(name, float(v), 0, step) for step, v in values.items()])
+    now = time.time_ns() // 1_000_000
+    client().log_batch(current().id, metrics=[Metric(name, float(v), now, step) for step, v in values.items()])
 
 
-def log_losses(loss: list[float], validation_loss: list[float]) -> None:
-    """The losses of each epoch of a training."""
-    log_series("loss", loss)
-    log_series("validation_loss", validation_loss)
+def log_epochs(history: "History") -> None:
+    """Send the losses of a training that goes on; outside a run it does nothing."""
+    if sender := context.active_epochs.get():
+        sender.tell(history)
+
+
+def log_losses(history: "History") -> None:
+    """The losses of each epoch of a finished training."""
+    log_series("loss", history.loss, history.ended)
+    log_series("validation_loss", history.validation_loss, history.ended)
 
 
 def log_trial(
@@ -99,7 +124,7 @@ def log_trial(
         return
     began, ended = span
     tags = {"mlflow.runName": name, "mlflow.parentRunId": parent} | tags
-    run_id = begin_run(current().experiment, tags, began)
+    run_id = begin_run(current().experiment, current().origin | tags, began)
     points = [(key, value, 0) for key, value in metrics.items()]
     points += [(key, value, step) for key, values in series.items() for step, value in values.items()]
     client().log_batch(
@@ -110,18 +135,45 @@ def log_trial(
     client().set_terminated(run_id, "FINISHED", ended)
 
 
+#: MLflow's words for what a split is used for.
+CONTEXTS = {"train": "training", "validation": "validation", "test": "testing"}
+
+
+def dataset_name(split: str) -> str:
+    """The name in MLflow of the images of a split of the current run's data set."""
+    return f"{current().name}: {split}"
+
+
 def log_dataset(dataset: DatasetRef) -> None:
-    """Name the data set, with its digest and number of images, as the input of the parent run."""
+    """Name the data set as inputs of the parent run, one for each split, with its columns and numbers of images."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    data = Dataset(
-        name=current().name,
-        digest=dataset.digest,
-        source_type="local",
-        source=f'{{"uri": "{home() / dataset.path}"}}',
-        profile=str(dataset.counts).replace("'", '"'),
-    )
-    client().log_inputs(current().id, [DatasetInput(data, [InputTag("mlflow.data.context", "training")])])
+    file = home() / dataset.path
+    schema = json.dumps({"mlflow_colspec": _columns(file)})
+    given = []
+    for split, images in dataset.counts.items():
+        data = Dataset(
+            name=dataset_name(split),
+            digest=dataset.digest,
+            source_type="local",
+            source=json.dumps({"uri": file.as_uri()}),
+            schema=schema,
+            profile=json.dumps({"num_rows": images, "classes": len(dataset.classes)}),
+        )
+        given.append(DatasetInput(data, [InputTag("mlflow.data.context", CONTEXTS.get(split, split))]))
+    client().log_inputs(current().id, given)
+
+
+def _columns(file: Path) -> list[dict[str, Any]]:
+    """The columns of a Parquet file, as MLflow writes a schema."""
+    import pyarrow.parquet as pq
+    from mlflow.types import ColSpec, DataType
+
+    found = []
+    for field in pq.read_schema(file):
+        kinds = {"int64": DataType.long, "double": DataType.double, "bool": DataType.boolean}
+        found.append(ColSpec(kinds.get(str(field.type), DataType.string), field.name).to_dict())
+    return found
 
 
 def send(run_id: str, digest: str, own: outbox.Notes) -> None:
@@ -131,7 +183,10 @@ def send(run_id: str, digest: str, own: outbox.Notes) -> None:
     for each in (outbox.kept(digest), own):
         if each is None or each.empty:
             continue
-        metrics = [Metric(name, v, 0, step) for name, values in each.series.items() for step, v in enumerate(values)]
+        metrics = []
+        for name, values in each.series.items():
+            times = each.times.get(name) or [time.time_ns() // 1_000_000] * len(values)
+            metrics += [Metric(name, values[step], times[step], step) for step in range(len(values))]
         for folder, to in {str(each.drawn): None, **each.folders}.items():
             client().log_artifacts(run_id, folder, to)
         client().log_batch(run_id, metrics=metrics)
@@ -141,14 +196,13 @@ def send(run_id: str, digest: str, own: outbox.Notes) -> None:
     outbox.drop(digest)
 
 
-def link(artifact: str) -> str:
-    """The page of an artifact of the running stage on the tracking server; "" if there is no server."""
+def page(artifact: str = "") -> str:
+    """The page of the parent run on the tracking server, or of an artifact of it; "" if there is no server."""
     server = without_secrets(os.environ.get("MLFLOW_TRACKING_URI", ""))
     if not server.startswith("http"):
         return ""
-    return (
-        f"{server.rstrip('/')}/#/experiments/{current().experiment}/runs/{context.stage_run_id()}/artifacts/{artifact}"
-    )
+    tail = f"/artifacts/{artifact}" if artifact else ""
+    return f"{server.rstrip('/')}/#/experiments/{current().experiment}/runs/{current().id}{tail}"
 
 
 def log_trials(kind: str, trials: Iterable[Trial], began: float) -> None:

@@ -31,6 +31,8 @@ class Notes:
     drawn: Path
     tags: dict[str, str] = field(default_factory=dict)
     series: dict[str, list[float]] = field(default_factory=dict)
+    #: Milliseconds since 1970 of the values of a series, if they are known.
+    times: dict[str, list[int]] = field(default_factory=dict)
     folders: dict[str, str | None] = field(default_factory=dict)
 
     @property
@@ -44,7 +46,7 @@ class Notes:
             return
         working = _unsent(f".{uuid4().hex}")
         shutil.copytree(self.drawn, working / "drawn")
-        parts = {"tags": self.tags, "series": self.series, "folders": self.folders}
+        parts = {name: getattr(self, name) for name in ("tags", "series", "times", "folders")}
         (working / NOTES).write_text(json.dumps(parts))
         (working / SUMS).write_text(json.dumps(checksums.of_folder(working)))
         with locks.alone(_unsent(".lock"), f"changing {_unsent('')}"):

@@ -5,6 +5,7 @@ that is down (`tasks/runtime/outages.py`) and sends requests without an answer a
 written so that it exists only once; the others may be sent twice.
 """
 
+import json
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,10 +14,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from tasks.records import StageLog
-from tasks.runtime import outages, processes
+from tasks.runtime import git, outages, processes
+from tasks.runtime.errors import without_secrets
+from tasks.runtime.escapes import markdown
 from tasks.services.tracking import context, log, outbox
 from tasks.services.tracking.client import begin_run, client, every, experiment_id, flat, log_batch
 from tasks.services.tracking.context import Run, current
+from tasks.services.tracking.epochs import Epochs
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
@@ -32,15 +36,18 @@ def run(name: str, flow: str, settings: dict[str, Any], flow_run: str | None = N
     `flow_run`: the Prefect run that it belongs to.
     """
     experiment = experiment_id(name)
-    tags = {
+    origin = _origin(flow, name)
+    tags = origin | {
         "mlflow.runName": f"{flow} {name}",
+        "mlflow.note.content": f"The flow `{flow}` of the recipe {markdown(name)}. It has not ended yet, or it failed.",
         "headstart.flow": flow,
         "headstart.python": platform.python_version(),
         PROCESS: processes.own(),
         FLOW_RUN: flow_run or "",
     }
-    current = Run(begin_run(experiment, tags), experiment, name)
+    current = Run(begin_run(experiment, tags), experiment, name, origin)
     log_batch(current.id, params=flat(settings))
+    client().log_text(current.id, without_secrets(json.dumps(settings, indent=1, default=str)), "recipe.json")
     token = context.active_run.set(current)
     try:
         with _ended(current.id):
@@ -49,11 +56,20 @@ def run(name: str, flow: str, settings: dict[str, Any], flow_run: str | None = N
         context.active_run.reset(token)
 
 
+def _origin(flow: str, name: str) -> dict[str, str]:
+    """MLflow's tags of where a run comes from; its user and the rest are added to those of every run."""
+    found = {"mlflow.source.name": f"headstart {flow} {name}", "mlflow.source.type": "LOCAL"}
+    commit, _, changes = git.commit(Path.cwd()).partition(" ")
+    if commit:
+        found |= {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": str(bool(changes)).lower()}
+    return found
+
+
 @contextmanager
 def stage(name: str, digest: str, settings: dict[str, Any]) -> Iterator[str]:
     """A nested run named after the stage, which gets the stage's logs at its end. Yields the run's id."""
     parent = current()
-    tags = {
+    tags = parent.origin | {
         "mlflow.runName": name,
         "mlflow.parentRunId": parent.id,
         "headstart.stage": name,
@@ -63,9 +79,15 @@ def stage(name: str, digest: str, settings: dict[str, Any]) -> Iterator[str]:
     log_batch(run_id, params=flat(settings))
     with TemporaryDirectory() as drawn:
         own = outbox.Notes(Path(drawn))
-        tokens = context.active_stage.set(run_id), context.active_notes.set(own)
+        sender = Epochs(run_id)
+        tokens = context.active_stage.set(run_id), context.active_notes.set(own), context.active_epochs.set(sender)
+
+        def last() -> None:
+            sender.end()
+            log.send(run_id, digest, own)
+
         try:
-            with _ended(run_id, lambda: log.send(run_id, digest, own)):
+            with _ended(run_id, last):
                 yield run_id
         except BaseException as error:
             if outages.server(error) == "MLflow":
@@ -74,6 +96,7 @@ def stage(name: str, digest: str, settings: dict[str, Any]) -> Iterator[str]:
         finally:
             context.active_stage.reset(tokens[0])
             context.active_notes.reset(tokens[1])
+            context.active_epochs.reset(tokens[2])
 
 
 @contextmanager

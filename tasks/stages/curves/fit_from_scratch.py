@@ -5,6 +5,7 @@ import time
 from tasks.data import subsets
 from tasks.features.batches import jittered, repeated, subset, train_and_validation
 from tasks.records import ImagesRef, PointRef, digest
+from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
 from tasks.settings import ScratchTraining
 from tasks.training import fit, from_scratch, saving
@@ -23,7 +24,10 @@ def fit_from_scratch(images: ImagesRef, settings: ScratchTraining, part: subsets
     train = subset(jittered(every, settings.views, 0.0, settings.seed), chosen, len(every.labels))
     started = time.perf_counter()
     plan = from_scratch.plan(settings.epochs, settings.loss, settings.seed)
-    history = fit.fit(model, repeated(train, from_scratch.EPOCH), validation.in_memory(), plan)
+    history = fit.fit(
+        model, repeated(train, from_scratch.EPOCH), validation.in_memory(), plan, on_epoch=tracking.log_epochs
+    )
+    tracking.log_losses(history)
     seconds = time.perf_counter() - started
     address = digest("fit from scratch", images, settings, part)
     found = saving.scored(address, model, validation)

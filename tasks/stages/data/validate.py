@@ -49,7 +49,11 @@ def _selected(
     return chosen, kept[kept != drawn.reindex(kept.index)].to_dict()
 
 
-@stage(version=7, reads=lambda facts, split, validation, name: _case(facts, split, validation, name)[2])
+@stage(
+    version=7,
+    reads=lambda facts, split, validation, name: _case(facts, split, validation, name)[2],
+    tells=tracking.log_dataset,
+)
 def validate(facts: FactsRef, split: Split, validation: Validation, name: str) -> DatasetRef:
     """The data set to train on. Raises `DataError` with one line per failed critical expectation."""
     case, notes, read = _case(facts, split, validation, name)
@@ -63,7 +67,7 @@ def validate(facts: FactsRef, split: Split, validation: Validation, name: str) -
     content = digest(accepted.drop(columns=["mtime"]).to_csv(index=False))
     with folders.folder("datasets", content) as (working, path):
         accepted.to_parquet(working / "images.parquet")
-    dataset = DatasetRef(
+    return DatasetRef(
         path=f"{path}/images.parquet",
         digest=content,
         classes=tuple(sorted(accepted["label"].unique())),
@@ -75,8 +79,6 @@ def validate(facts: FactsRef, split: Split, validation: Validation, name: str) -
         data_docs=f"{docs_path}/index.html",
         corrected=int(accepted["corrected_from"].notna().sum()),
     )
-    tracking.log_dataset(dataset)
-    return dataset
 
 
 def findings_of(case: Case, docs: Path | None = None) -> list[Finding]:

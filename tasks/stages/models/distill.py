@@ -39,8 +39,9 @@ def distill(
         network = files.load(home() / head.path)
         part = fine_tuning.part_above_cut(network, head.blocks, settings, images, photos)
     part = distillation.towards(part, files.load(home() / teacher.path), images, pd.concat([photos.train, further]))
-    trained = fine_tuning.train(part, network, head.blocks, settings, again.training.epochs if again else 0, address)
-    tracking.log_losses(trained.history.loss, trained.history.validation_loss)
+    only = again.training.epochs if again else 0
+    trained = fine_tuning.train(part, network, head.blocks, settings, tracking.log_epochs, only, address)
+    tracking.log_losses(trained.history)
     network = fine_tuning.merged(network, settings.tuning, partial(files.load, home() / head.path))
     validation = part.validation
     return ModelRef(

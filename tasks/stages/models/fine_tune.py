@@ -32,8 +32,8 @@ def fine_tune(images: ImagesRef, head: ModelRef, settings: NetworkTraining, agai
     if part.engine:
         tracking.log_tag("headstart.engine", part.engine)
     only = again.training.epochs if again else 0
-    trained = fine_tuning.train(part, network, head.blocks, settings, only, address)
-    tracking.log_losses(trained.history.loss, trained.history.validation_loss)
+    trained = fine_tuning.train(part, network, head.blocks, settings, tracking.log_epochs, only, address)
+    tracking.log_losses(trained.history)
     if found := trained.found:
         tracking.log_drawn("learning_rate.png", partial(figures.learning_rate, found.rates, found.losses, found.rate))
     network = fine_tuning.merged(network, settings.tuning, partial(files.load, home() / head.path))

@@ -45,10 +45,11 @@ def train_head(
     frozen = built.model.variables
     before = freezing.variables_digest(frozen)
     only = again.training.epochs if again else 0
-    history = head_fitting.fitted(model, settings, train, None if again else validation, only, address)
+    stop = None if again else validation
+    history = head_fitting.fitted(model, settings, train, stop, tracking.log_epochs, only, address)
     freezing.check_frozen(before, frozen)
     others = _out_of_fold(images, features, settings, audited) if settings.folds else None
-    tracking.log_losses(history.loss, history.validation_loss)
+    tracking.log_losses(history)
     return ModelRef(
         **saving.keep(address, network, lambda: fit.predict(model, validation), validation.labels, again, others),
         digest=address,

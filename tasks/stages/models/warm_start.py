@@ -257,10 +257,11 @@ def _shortly(
     """
     labels = part.validation.labels
     weights = part.model.get_weights()
-    trained = fine_tuning.train(part, network, start.blocks, training, address=address)
+    trained = fine_tuning.train(part, network, start.blocks, training, tracking.log_epochs, address=address)
     after = fit.predict(part.model, part.validation)
     losses = [fit.scores(logits, labels)["log_loss"] for logits in (before, after)]
-    tracking.log_losses(trained.history.loss, [losses[0], *trained.history.validation_loss])
+    tracking.log_series("validation_loss_before", losses[:1])
+    tracking.log_losses(trained.history)
     if losses[0] <= losses[1]:
         part.model.set_weights(weights)
         return before, 0, trained.frozen

@@ -23,7 +23,11 @@ FILES = {
 }
 
 
-@stage(version=3, reads=lambda found, images, recipe: tracking.newest("compare", found.dataset.digest))
+@stage(
+    version=4,
+    reads=lambda found, images, recipe: tracking.newest("compare", found.dataset.digest),
+    tells=lambda page: tracking.log_to_run((home() / page.path).parent),
+)
 def publish(found: Findings, images: ImagesRef, recipe: Recipe, *, stages: dict[str, StageLog]) -> PageRef:
     """One HTML page with all findings, and a card, which becomes the version's description with a link to the page."""
     address = digest("page", found, recipe, tracking.newest("compare", found.dataset.digest))
@@ -37,8 +41,7 @@ def publish(found: Findings, images: ImagesRef, recipe: Recipe, *, stages: dict[
             pictures["Learning curves"] = curves
         page.write(working / "report.html", found, pictures, stages, facts)
         (working / "model_card.md").write_text(card.text(found, facts), encoding="utf-8")
-    tracking.log_files(home() / path)
-    link = tracking.link("report.html") or (home() / path / "report.html").as_uri()
+    link = tracking.page("report.html") or (home() / path / "report.html").as_uri()
     written = (home() / path / "model_card.md").read_text(encoding="utf-8")
     versions.annotate(found.version, f"[Report]({link})\n\n{written}")
     return PageRef(f"{path}/report.html", f"{path}/model_card.md", address)

@@ -65,6 +65,7 @@ def fitted(
     settings: HeadTraining,
     train: Batches,
     validation: Batches | None,
+    on_epoch: Callable[[fit.History], None] = lambda history: None,
     only: int = 0,
     address: str = "",
 ) -> fit.History:
@@ -72,7 +73,7 @@ def fitted(
     if heads.at_once(settings.head):
         return fit.History()
     plan = fit.plan(settings.head, settings.head.learning_rate, settings.loss, settings.seed)
-    return fit.fit(model, train.in_memory(), validation, plan, only=only, address=address)
+    return fit.fit(model, train.in_memory(), validation, plan, on_epoch, only, address)
 
 
 @dataclass(frozen=True)

@@ -185,17 +185,15 @@ def _one(trial: optuna.trial.BaseTrial, name: str, choices: Mapping[str, object]
     return trial.suggest_categorical(name, names) if len(names) > 1 else names[0]
 
 
-def _watched(trial: optuna.Trial, lowest: list[float], epochs: int) -> Callable[[int, dict[str, float]], None]:
+def _watched(trial: optuna.Trial, lowest: list[float], epochs: int) -> Callable[[fit.History], None]:
     """Reports each epoch to the pruner: the mean loss over the folds so far, with the lowest of this fold."""
     import optuna
 
-    seen: list[float] = []
-
-    def on_epoch(epoch: int, losses: dict[str, float]) -> None:
-        seen.append(losses["val_loss"])
+    def on_epoch(history: fit.History) -> None:
+        seen = history.validation_loss
         if not math.isfinite(seen[-1]):
             raise optuna.TrialPruned
-        trial.report(float(np.mean([*lowest, min(seen)])), len(lowest) * epochs + epoch)
+        trial.report(float(np.mean([*lowest, min(seen)])), len(lowest) * epochs + history.epochs - 1)
         if trial.should_prune():
             raise optuna.TrialPruned
 

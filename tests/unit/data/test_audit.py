@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from tasks.data.audits import alignment, candidates, duplicates, labels, shortcuts, views
 from tasks.records import AuditRef, DuplicatePair, LabelSuspect, Shortcut
+from tasks.reports import html
 from tasks.reports.sections import audits as page
 
 
@@ -186,16 +187,16 @@ def test_the_page_tells_of_each_part_and_escapes_what_files_are_called(tmp_path)
         Image.new("RGB", (4, 4)).save(tmp_path / "audit" / f"{name}.png")
     counts = {"train": 1, "validation": 0, "test": 1}
     found = AuditRef("d", "audit", (pair,), (suspect,), (told,), 1, 0, 1, counts, counts, counts, ("A note.",))
-    text = page.section(found, tmp_path)
+    text = html.blocks(page.section(found, tmp_path))
     assert not any(raw in text for raw in ("<b>.png", "<i>", "<u>"))
     assert "&lt;b&gt;.png" in text
     assert "&lt;u&gt;" in text
     assert text.count("data:image/png;base64,") == 2
     assert "predicts the label" in text
     assert "A note." in text
-    bare = page.section(AuditRef("d", "audit"), tmp_path)
+    bare = html.blocks(page.section(AuditRef("d", "audit"), tmp_path))
     assert "No copy in another split was found" in bare
     assert "<img" not in bare
-    assert page.section(AuditRef("d", notes=("Off.",)), tmp_path) == "<p>Off.</p>"
+    assert html.blocks(page.section(AuditRef("d", notes=("Off.",)), tmp_path)).strip() == "<p>Off.</p>"
     assert all(isinstance(value, (int, float)) for value in found.numbers.values())
     assert dataclasses.asdict(found)

@@ -8,6 +8,7 @@ from tasks.data import sources
 from tasks.evaluation import slices
 from tasks.evaluation.slices import columns
 from tasks.evaluation.statistics import simultaneous
+from tasks.reports import html
 from tasks.reports.sections import slices as page
 from tasks.runtime.errors import UsageError
 from tasks.settings import Slices
@@ -216,11 +217,11 @@ def test_the_page_shows_gaps_and_changes_and_escapes_what_a_source_says():
     parts = pd.DataFrame({"slice_<b>": np.where(np.arange(200) < 80, "<script>", "b")})
     right = np.where(np.arange(200) < 80, 0.6, 0.98)
     found = _judged(parts, labels, _answers(random, labels, right))
-    text = page.section(found, "blocks", "probe")
+    text = html.blocks(page.section(found, "blocks", "probe"))
     assert "<script>" not in text
     assert "&lt;script&gt;" in text
     assert "<b>worse</b>" in text
     assert "gap, probe" in text
-    assert "nothing to compare" in page.section(found, "probe", "probe")
-    assert "No column splits" in page.section((), "blocks", "probe")
+    assert "nothing to compare" in html.blocks(page.section(found, "probe", "probe"))
+    assert "No column splits" in html.blocks(page.section((), "blocks", "probe"))
     assert list(slices.table(found)["value"]) == ["<script>", "b"]

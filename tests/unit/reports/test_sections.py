@@ -7,6 +7,7 @@ import numpy as np
 from tasks import records as r
 from tasks.evaluation import gates
 from tasks.evaluation.gates import Case
+from tasks.reports import html
 from tasks.reports.sections import decision, scores, time_gap
 
 HELD = r.Coverage("all", 656, 0.9, (0.8, 0.95))
@@ -22,21 +23,19 @@ def _verdict(groups):
     champion, challenger = (np.eye(2)[one] * 0.8 + 0.1 for one in (np.where(wrong, 1 - labels, labels), labels))
     results = gates.run({"not_worse_than_champion": {}}, Case(labels, ("a", "b"), challenger, champion, groups=groups))
     said, reason = gates.decide(results)
-    return decision.section(
-        r.Verdict("v", said, reason, results, "3", "", "t", 0, 0.05), r.VersionRef("cells", "4", (), "n")
-    )
+    return html.blocks(decision.section(r.Verdict("v", said, reason, results, "3", "", "t", 0, 0.05)))
 
 
 def test_scores_show_both_intervals_where_images_are_alike():
     found = dataclasses.replace(REPORT, independent=601, by_images={"accuracy": (0.85, 0.93)})
-    text = scores.metrics(found, 656)
+    text = html.blocks(scores.metrics(found, 656))
     assert "601 of the 656 test images are independent" in text
     assert text.index("interval, by images") < text.index("interval, by groups")
     assert text.index("0.8500 to 0.9300") < text.index("0.8100 to 0.9600")
 
 
 def test_scores_show_one_interval_where_each_image_stands_alone():
-    text = scores.metrics(REPORT, 656)
+    text = html.blocks(scores.metrics(REPORT, 656))
     assert "independent" not in text
     assert "by images" not in text
     assert "0.8100 to 0.9600" in text
@@ -62,7 +61,7 @@ def _time(low, high, gaps=True):
 
 
 def test_the_newest_images_stand_beside_random_older_ones():
-    text = time_gap.section(_time(-0.18, -0.01))
+    text = html.blocks(time_gap.section(_time(-0.18, -0.01)))
     assert "On the 120 newest images (2026-05-01 to 2026-06-30) the accuracy is 0.8000" in text
     assert "on 60 random older ones (2025-01-02 to 2026-04-30) it is 0.9000: a gap of -0.1000" in text
     assert "does worse on newer images" in text
@@ -74,10 +73,10 @@ def test_the_newest_images_stand_beside_random_older_ones():
 def test_what_time_changes_follows_from_the_interval():
     assert "cannot be told; later images" in time_gap.sentence(_time(-0.18, 0.01))
     assert "are easier" in time_gap.sentence(_time(0.01, 0.18))
-    few = time_gap.section(_time(0, 0, gaps=False))
+    few = html.blocks(time_gap.section(_time(0, 0, gaps=False)))
     assert "cannot be told yet: 110 independent newest images and 60 older ones" in few
     assert "<table" not in few
-    assert time_gap.section(None) == ""
+    assert time_gap.section(None) == []
 
 
 def _ladder(*costs):
@@ -94,7 +93,8 @@ def _ladder(*costs):
 
 def test_the_table_of_costs_marks_the_pareto_front():
     # The first two are one network with other weights: what differs between their times is noise.
-    text = scores.costs(_ladder(r.ModelCost(14.31, 9.6), r.ModelCost(14.32, 8.01), r.ModelCost(20.0, 12.345)))
+    ladder = _ladder(r.ModelCost(14.31, 9.6), r.ModelCost(14.32, 8.01), r.ModelCost(20.0, 12.345))
+    text = html.blocks(scores.costs(ladder))
     assert "Accuracy is read on 60 validation images" in text
     cells = [row.split("<td")[1:] for row in text.split("<tr>")[2:]]
     shown = [[cell.partition(">")[2].partition("<")[0] for cell in row] for row in cells]
@@ -107,17 +107,17 @@ def test_the_table_of_costs_marks_the_pareto_front():
 
 def test_the_ladder_says_how_certain_a_choice_is():
     found = dataclasses.replace(_ladder(None, None, None), confidence=0.55)
-    assert "Certain means a confidence of 55% for each end of an interval" in scores.ladder(found)
+    assert "Certain means a confidence of 55% for each end of an interval" in html.blocks(scores.ladder(found))
 
 
 def test_an_average_over_views_takes_its_own_time_though_it_is_as_large():
     found = _ladder(r.ModelCost(14.31, 8.0), r.ModelCost(14.31, 8.1), r.ModelCost(14.31, 16.0))
     *others, last = found.rungs
     last = dataclasses.replace(last, origin=r.Origin((), averages=("head",)))
-    text = scores.costs(dataclasses.replace(found, rungs=(*others, last)))
+    text = html.blocks(scores.costs(dataclasses.replace(found, rungs=(*others, last))))
     (row,) = (row for row in text.split("<tr>") if "blocks" in row)
     assert ">16<" in row and "on it" not in row
 
 
 def test_there_is_no_table_of_costs_that_older_releases_did_not_measure():
-    assert scores.costs(_ladder(r.ModelCost(14.3, 8.0), None, None)) == ""
+    assert scores.costs(_ladder(r.ModelCost(14.3, 8.0), None, None)) == []

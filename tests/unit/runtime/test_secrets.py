@@ -66,9 +66,8 @@ def test_short_and_public_values_of_the_environment_stay(monkeypatch):
 def test_no_command_shows_or_keeps_the_password_of_a_server(monkeypatch, address):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setattr(health, "_status", lambda *asked: 200)
-    monkeypatch.setattr("tasks.services.tracking.log.current", lambda: tracking.Run("1", "2", "pets"))
-    monkeypatch.setattr("tasks.services.tracking.context.stage_run_id", lambda: "3")
-    for text in (str(health._tracking()), servers.tracking_address(), tracking.link("report.html")):
+    monkeypatch.setattr("tasks.services.tracking.log.current", lambda: tracking.Run("1", "2", "pets", {}))
+    for text in (str(health._tracking()), servers.tracking_address(), tracking.page("report.html")):
         assert not any(part in text for part in ("ada", "hid", "en@"))
 
 

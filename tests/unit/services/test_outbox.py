@@ -15,7 +15,7 @@ def notes(tmp_path, monkeypatch):
     monkeypatch.setenv("HEADSTART_HOME", str(tmp_path / "home"))
     (tmp_path / "drawn").mkdir()
     (tmp_path / "drawn" / "data.parquet").write_bytes(b"rows" * 100)
-    return outbox.Notes(tmp_path / "drawn", {"tag": "value"}, {"loss": [1.0]})
+    return outbox.Notes(tmp_path / "drawn", {"tag": "value"}, {"loss": [1.0]}, {"loss": [1_790_000_000_000]})
 
 
 @pytest.mark.parametrize("name", ["drawn/data.parquet", "notes.json", outbox.SUMS])

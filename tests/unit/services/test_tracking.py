@@ -11,7 +11,9 @@ from trouble.damage import flip
 
 from tasks.runtime.errors import DependencyError
 from tasks.services import tracking
+from tasks.services.tracking import context, epochs
 from tasks.services.tracking.client import client, experiment_id
+from tasks.training.fit import History
 
 
 def test_an_experiment_that_was_deleted_in_mlflow_is_restored(home):
@@ -28,8 +30,8 @@ def test_a_table_that_could_not_be_sent_stops_the_stage_before_anything_that_nee
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     registered = []
-    monkeypatch.setattr("mlflow.MlflowClient.log_artifact", full)
     with tracking.run("full", "train", {}), pytest.raises(OSError), tracking.stage("register", "digest", {}):
+        monkeypatch.setattr("mlflow.MlflowClient.log_artifact", full)
         tracking.log_table("data.parquet", pd.DataFrame({"key": ["a"]}))
         registered.append("a version")
     assert not registered
@@ -38,7 +40,7 @@ def test_a_table_that_could_not_be_sent_stops_the_stage_before_anything_that_nee
 def test_a_table_of_a_run_that_is_not_as_it_was_written_is_never_read(home):
     rows = pd.DataFrame({"key": list("abcdef"), "split": "train"})
     with tracking.run("damaged", "train", {}), tracking.stage("register", "digest", {}):
-        run = tracking.stage_run_id()
+        run = tracking.current().id
         tracking.log_table("splits.parquet", rows)
     assert tracking.table(run, "none.parquet") is None
     assert tracking.table(run, "splits.parquet").equals(rows)
@@ -57,3 +59,24 @@ def test_a_table_of_a_run_that_is_not_as_it_was_written_is_never_read(home):
     file.unlink()
     with pytest.raises(DependencyError, match="found none"):
         tracking.table(run, "splits.parquet")
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_losses_are_in_mlflow_while_a_training_goes_on_and_each_is_there_once(home, monkeypatch, arrives):
+    whole = History([3.0, 2.0, 1.0], [3.5, 2.5, 1.5], [1_800_000_000_000, 1_800_000_001_000, 1_800_000_002_000])
+    monkeypatch.setattr(epochs, "EVERY", 0.0)
+
+    def found(name):
+        return [(each.step, each.value, each.timestamp) for each in client().get_metric_history(run, name)]
+
+    with tracking.run("live", "train", {}), tracking.stage("fine_tune", "digest", {}) as run:
+        with monkeypatch.context() as patched:
+            if not arrives:
+                patched.setattr("mlflow.MlflowClient.log_batch", lambda *_, **__: 1 / 0)
+            tracking.log_epochs(History(whole.loss[:2], whole.validation_loss[:2], whole.ended[:2]))
+            context.active_epochs.get().end()
+        assert found("loss") == list(zip([0, 1], whole.loss, whole.ended, strict=False))[: 2 * arrives]
+        tracking.log_epochs(whole)
+        tracking.log_losses(whole)
+    assert found("loss") == list(zip([0, 1, 2], whole.loss, whole.ended, strict=True))
+    assert found("validation_loss") == list(zip([0, 1, 2], whole.validation_loss, whole.ended, strict=True))
