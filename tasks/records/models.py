@@ -57,6 +57,9 @@ class TrainingLog:
     epochs: int
     frozen_variables: int
     trained_variables: int
+    #: Of each epoch, nats; empty where nothing is trained by epochs, and in records of older releases.
+    loss: tuple[float, ...] = ()
+    validation_loss: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

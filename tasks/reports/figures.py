@@ -13,7 +13,7 @@ from tasks.evaluation.metrics import ece
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tasks.records import Level
+    from tasks.records import Level, SliceScore
 
 GALLERY = 16
 LABEL_LENGTH = 24
@@ -79,6 +79,51 @@ def learning_curves(levels: Sequence[Level], to: Path) -> None:
     accuracy.set(xscale="log", xlabel="training images", ylabel="accuracy, validation images", title="Learning curves")
     seconds.set(xscale="log", yscale="log", xlabel="training images", ylabel="seconds", title="Training")
     accuracy.legend(loc="lower right")
+    figure.savefig(to)
+
+
+def costs(rungs: Sequence[tuple[str, float, float, bool]], to: Path) -> None:
+    """The share of right answers of each rung over its milliseconds a photo: (rung, accuracy, milliseconds, chosen)."""
+    figure = blank(6, 4)
+    axes = figure.subplots()
+    for name, accuracy, milliseconds, chosen in rungs:
+        axes.scatter(milliseconds, accuracy, color="tab:green" if chosen else "tab:blue", zorder=2)
+        label = f"{name} (chosen)" if chosen else name
+        axes.annotate(label, (milliseconds, accuracy), xytext=(6, 4), textcoords="offset points")
+    axes.margins(0.25)
+    axes.set(xlabel="milliseconds a photo", ylabel="accuracy", title="What each rung costs and gives")
+    figure.savefig(to)
+
+
+def losses(rungs: Mapping[str, tuple[Sequence[float], Sequence[float]]], to: Path) -> None:
+    """The losses of each epoch, of training and of validation images, a picture for each rung."""
+    figure = blank(4.5 * len(rungs), 3.5)
+    (row,) = figure.subplots(1, len(rungs), squeeze=False)
+    for axes, (name, (loss, validation)) in zip(row, rungs.items(), strict=True):
+        axes.plot(range(1, len(loss) + 1), loss, marker=".", label="training")
+        if validation:
+            axes.plot(range(1, len(validation) + 1), validation, marker=".", label="validation")
+            best = int(np.argmin(validation))
+            axes.axvline(best + 1, color="grey", linestyle="--", label="kept")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set(xlabel="epoch", ylabel="loss", title=name)
+        axes.legend()
+    figure.savefig(to)
+
+
+def slices(scores: Sequence[SliceScore], to: Path) -> None:
+    """The gap of each slice from the other test images, with its interval, the worst on top."""
+    figure = blank(7, 1.2 + 0.35 * len(scores))
+    axes = figure.subplots()
+    for place, score in enumerate(reversed(scores)):
+        colour = "tab:red" if score.flagged else "tab:blue"
+        axes.plot(score.interval, (place, place), color=colour)
+        axes.plot(score.gap, place, marker="o", color=colour)
+    names = [_short(f"{score.column}: {score.value}") for score in reversed(scores)]
+    axes.set_yticks(range(len(scores)), names)
+    axes.set_ylim(-0.6, len(scores) - 0.4)
+    axes.axvline(0, color="grey", linestyle="--")
+    axes.set(xlabel=f"gap in {scores[0].metric.replace('_', ' ')}", title="Slices beside the other test images")
     figure.savefig(to)
 
 

@@ -6,6 +6,8 @@ The decision comes first, then the findings behind it.
 from collections.abc import Mapping
 from pathlib import Path
 
+import pandas as pd
+
 from tasks.records import DatasetRef, Findings, LadderRef, ModelRef, StageLog
 from tasks.reports import html, sentences
 from tasks.reports.blocks import Block, Items, Picture, Text, table
@@ -28,10 +30,15 @@ def write(
     to: Path,
     found: Findings,
     pictures: Mapping[str, Path],
+    predictions: pd.DataFrame,
     stages: Mapping[str, StageLog],
     facts: Mapping[str, str],
 ) -> None:
-    """Write the page. `pictures`: by their headings; `stages`: those run before; `facts`: the model's provenance."""
+    """Write the page. `pictures`: by the headings of sections, which may have nothing else.
+
+    `predictions`: `label` and `predicted` of the test images; `stages`: those run before; `facts`: the model's
+    provenance.
+    """
     parts: dict[str, list[Block]] = {
         "Scores on the test images": scores.metrics(found.report, found.dataset.counts["test"]),
         "Ladder": scores.ladder(found.ladder) + scores.costs(found.ladder),
@@ -46,10 +53,11 @@ def write(
         "Search for a head": [Text(sentences.search(found.tuned))] if found.tuned else [],
         "Did transfer help?": transfers.section(found.transfer),
         "Slices": slices.section(found.report.slices, found.model.rung, found.report.probe),
-        **{heading: [Picture(heading, file)] for heading, file in pictures.items()},
-        "Stages": _stages(stages),
-        "Provenance": provenance.section(facts),
+        "Confusion matrix": [Text(scores.confused(predictions))],
     }
+    for heading, file in pictures.items():
+        parts[heading] = [*parts.get(heading, []), Picture(heading, file)]
+    parts |= {"Stages": _stages(stages), "Provenance": provenance.section(facts)}
     text = html.page(
         "report.html",
         title=f"{found.version.name} version {found.version.version}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
@@ -10,7 +11,7 @@ import numpy as np
 
 from tasks.features.batches import Batches
 from tasks.networks import engines, files
-from tasks.records import ModelCost, ModelScores
+from tasks.records import ModelCost, ModelScores, TrainingLog
 from tasks.runtime.home import home
 from tasks.runtime.store import folders
 from tasks.training import fit
@@ -87,3 +88,15 @@ def scored(address: str, model: keras.Model, validation: Batches) -> ModelScores
     with folders.folder("points", address) as (working, path):
         name = write_probabilities(working, logits)
     return ModelScores(fit.scores(logits, validation.labels), f"{path}/{name}")
+
+
+def log(started: float, history: fit.History, frozen: int, model: keras.Model) -> TrainingLog:
+    """How a model was trained since `started`, by `time.perf_counter()`. `frozen`: the number of frozen variables."""
+    return TrainingLog(
+        seconds=round(time.perf_counter() - started, 3),
+        epochs=history.best,
+        frozen_variables=frozen,
+        trained_variables=len(model.trainable_variables),
+        loss=tuple(history.loss),
+        validation_loss=tuple(history.validation_loss),
+    )

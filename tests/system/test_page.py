@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import pandas as pd
 import pytest
 
 from tasks import records as r
@@ -94,7 +95,9 @@ def report(tmp_path_factory):
     photos = np.random.default_rng(0).integers(0, 255, (5, 32, 32, 3), "uint8")
     figures.gallery(photos, ["a\nsaid b, 90%"] * 5, "Worst mistakes", folder / "worst.png")
     stages = {"ingest": r.StageLog(1.2, False), "extract": r.StageLog(20.0, True)}
-    page.write(folder / "report.html", _findings(), {"Worst mistakes": folder / "worst.png"}, stages, FACTS)
+    pictures = {"Worst mistakes": folder / "worst.png"}
+    said = pd.DataFrame({"label": ["b", "b", "b"], "predicted": ["b", CLASSES[0], CLASSES[0]]})
+    page.write(folder / "report.html", _findings(), pictures, said, stages, FACTS)
     return folder / "report.html"
 
 
@@ -111,6 +114,7 @@ def test_the_decision_comes_first_and_all_parts_follow(report):
     for heading in (
         "Classes",
         "Calibration and prediction sets",
+        "Confusion matrix",
         "Data",
         "Ladder",
         "Slices",
@@ -119,6 +123,7 @@ def test_the_decision_comes_first_and_all_parts_follow(report):
         "Provenance",
     ):
         assert f">{heading}</h2>" in text
+    assert f"Most often taken for another class: 2 of 3 of b for {CLASSES[0]}" in text
     assert "1.5 decisions between two models" in text
     assert "&lt;i&gt;c&lt;/i&gt;" in text
     assert "<i>c</i>" not in text

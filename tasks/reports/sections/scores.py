@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import isfinite
 
 import numpy as np
+import pandas as pd
 
 from tasks.evaluation import model_choice
 from tasks.records import ClassScore, LadderRef, Report
@@ -87,6 +88,17 @@ def classes(scores: Sequence[ClassScore]) -> list[Block]:
         "that belong to it."
     )
     return [Text(said), table({"class": False} | numbers, rows)]
+
+
+def confused(predictions: pd.DataFrame) -> str:
+    """The most frequent mistakes in words, from rows with `label` and `predicted`."""
+    wrong = predictions[predictions["label"] != predictions["predicted"]]
+    if wrong.empty:
+        return "No test image was taken for another class."
+    pairs = wrong.groupby(["label", "predicted"]).size().sort_values(ascending=False, kind="stable")
+    of = predictions["label"].value_counts()
+    told = [f"{count} of {of[label]} of {label} for {other}" for (label, other), count in pairs.head(3).items()]
+    return f"Most often taken for another class: {'; '.join(told)}."
 
 
 def ladder(found: LadderRef) -> list[Block]:

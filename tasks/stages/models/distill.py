@@ -7,7 +7,7 @@ from functools import partial
 import pandas as pd
 
 from tasks.networks import files
-from tasks.records import FactsRef, ImagesRef, ModelRef, Origin, TrainingLog, digest
+from tasks.records import FactsRef, ImagesRef, ModelRef, Origin, digest
 from tasks.runtime.home import home
 from tasks.runtime.store import folders
 from tasks.services import tracking
@@ -49,11 +49,6 @@ def distill(
         digest=address,
         rung="distilled",
         blocks=head.blocks,
-        training=TrainingLog(
-            seconds=round(time.perf_counter() - started, 3),
-            epochs=trained.history.best,
-            frozen_variables=trained.frozen,
-            trained_variables=len(part.model.trainable_variables),
-        ),
+        training=saving.log(started, trained.history, trained.frozen, part.model),
         origin=Origin(tables=head.origin.tables + part.tables, unlabelled=0 if further is None else len(further)),
     )

@@ -7,7 +7,7 @@ import time
 from functools import partial
 
 from tasks.networks import files
-from tasks.records import ImagesRef, ModelRef, Origin, TrainingLog, digest
+from tasks.records import ImagesRef, ModelRef, Origin, digest
 from tasks.reports import figures
 from tasks.runtime.home import home
 from tasks.services import tracking
@@ -43,11 +43,6 @@ def fine_tune(images: ImagesRef, head: ModelRef, settings: NetworkTraining, agai
         digest=address,
         rung=settings.rung,
         blocks=head.blocks,
-        training=TrainingLog(
-            seconds=round(time.perf_counter() - started, 3),
-            epochs=trained.history.best,
-            frozen_variables=trained.frozen,
-            trained_variables=len(part.model.trainable_variables),
-        ),
+        training=saving.log(started, trained.history, trained.frozen, part.model),
         origin=Origin(tables=head.origin.tables + part.tables),
     )

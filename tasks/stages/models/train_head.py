@@ -7,7 +7,7 @@ import numpy as np
 from tasks.data import datasets
 from tasks.features.batches import batches_of
 from tasks.networks import backbones, classifiers, freezing, pooling
-from tasks.records import AuditRef, FeaturesRef, ImagesRef, ModelRef, Origin, TrainingLog, digest
+from tasks.records import AuditRef, FeaturesRef, ImagesRef, ModelRef, Origin, digest
 from tasks.runtime.store.tables import Table
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
@@ -55,12 +55,7 @@ def train_head(
         digest=address,
         rung=settings.rung,
         blocks=built.blocks,
-        training=TrainingLog(
-            seconds=round(time.perf_counter() - started, 3),
-            epochs=history.best,
-            frozen_variables=len(frozen),
-            trained_variables=len(model.trainable_variables),
-        ),
+        training=saving.log(started, history, len(frozen), model),
         origin=Origin(tables=(images.table, features.table)),
     )
 

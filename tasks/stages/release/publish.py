@@ -16,6 +16,8 @@ from tasks.services.orchestration.stage import stage
 from tasks.services.registry import versions
 from tasks.settings import Recipe
 
+#: In a picture; the table has all.
+MOST_SLICES = 30
 FILES = {
     "Confusion matrix": "confusion_matrix.png",
     "Reliability": "reliability.png",
@@ -34,17 +36,37 @@ def publish(found: Findings, images: ImagesRef, recipe: Recipe, *, stages: dict[
     facts = _facts(found, recipe)
     with folders.folder("pages", address) as (working, path):
         figures_there = (home() / found.report.path).parent
-        pictures = {heading: figures_there / name for heading, name in FILES.items()}
+        pictures = {heading: figures_there / name for heading, name in FILES.items()} | _drawn(found, working)
         if found.verdict.champion:
             pictures["Negative flips"] = _negative_flips(found, images, working / "negative_flips.png")
         if curves := tracking.fetched("compare", found.dataset.digest, "curves.png", working):
             pictures["Learning curves"] = curves
-        page.write(working / "report.html", found, pictures, stages, facts)
+        predictions = folders.frame(found.report.predictions)
+        page.write(working / "report.html", found, pictures, predictions, stages, facts)
         (working / "model_card.md").write_text(card.text(found, facts), encoding="utf-8")
     link = tracking.page("report.html") or (home() / path / "report.html").as_uri()
     written = (home() / path / "model_card.md").read_text(encoding="utf-8")
     versions.annotate(found.version, f"[Report]({link})\n\n{written}")
     return PageRef(f"{path}/report.html", f"{path}/model_card.md", address)
+
+
+def _drawn(found: Findings, to: Path) -> dict[str, Path]:
+    """Pictures of what the sections tell, by their headings."""
+    pictures = {}
+    ladder, scores = found.ladder, found.report.slices[:MOST_SLICES]
+    trained = {rung.rung: rung.training for rung in ladder.rungs if len(rung.training.loss) > 1}
+    if trained:
+        pictures["The model"] = to / "losses.png"
+        figures.losses({name: (log.loss, log.validation_loss) for name, log in trained.items()}, to / "losses.png")
+    if len(ladder.rungs) > 1 and all(rung.cost for rung in ladder.rungs):
+        pictures["Ladder"] = to / "costs.png"
+        pairs = zip(ladder.rungs, ladder.scores, strict=True)
+        each = [(s.rung, s.accuracy, rung.cost.milliseconds, s.shipped) for rung, s in pairs if rung.cost]
+        figures.costs(each, to / "costs.png")
+    if scores:
+        pictures["Slices"] = to / "slices.png"
+        figures.slices(scores, to / "slices.png")
+    return pictures
 
 
 def _facts(found: Findings, recipe: Recipe) -> dict[str, str]:
