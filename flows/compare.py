@@ -10,7 +10,7 @@ from flows.parts.extraction import checked, prepared
 from tasks.data import datasets, subsets
 from tasks.networks import backbones, backend
 from tasks.records import Comparison, CurvesRef, FeaturesRef, ImagesRef, PointRef
-from tasks.runtime import escapes
+from tasks.runtime import escapes, plugins
 from tasks.runtime.errors import UsageError
 from tasks.services import tracking
 from tasks.services.orchestration import monitoring
@@ -29,6 +29,7 @@ def compare(recipe: Recipe) -> Comparison:
     r, started = recipe, time.perf_counter()
     if r.backbone.weights == "random":
         raise UsageError("backbone.weights: expected pretrained weights to compare with random ones, found random.")
+    plugins.use(r.plugins)
     backend.use(r.backend)
     with monitoring.run(r.name, "compare", r.model_dump(), r.observe) as run:
         dataset = checked(r)

@@ -16,6 +16,7 @@ from tasks.evaluation import slices
 from tasks.networks import backend
 from tasks.records import DatasetRef, Findings, Outcome
 from tasks.reports.outcome import markdown
+from tasks.runtime import plugins
 from tasks.services import tracking
 from tasks.services.orchestration import artifacts, events, monitoring
 from tasks.services.registry import registration, signing, versions
@@ -40,6 +41,7 @@ def train(recipe: Recipe, repeat: bool = False) -> Outcome:
     from the champion is a rung of the ladder.
     """
     r, started = recipe, time.perf_counter()
+    plugins.use(r.plugins)
     backend.use(r.backend)
     signing.check_keys()
     with monitoring.run(r.name, "train", r.model_dump(), r.observe) as run:
@@ -104,5 +106,6 @@ def train(recipe: Recipe, repeat: bool = False) -> Outcome:
 @flow(name="check", flow_run_name="check {recipe.name}", validate_parameters=True)
 def check(recipe: Recipe) -> DatasetRef:
     """Ingest and validate only."""
+    plugins.use(recipe.plugins)
     with monitoring.run(recipe.name, "check", recipe.model_dump(), recipe.observe):
         return checked(recipe)

@@ -9,12 +9,17 @@ from flows.cli import output
 from flows.cli.arguments import Home, Json
 from flows.cli.session import session
 
+Folder = Annotated[
+    Path | None, typer.Option("--plugins", help="A folder with plugins of your own, as `plugins` of a recipe names it")
+]
 
-def backbones(home: Home = None, as_json: Json = False) -> None:
+
+def backbones(folder: Folder = None, home: Home = None, as_json: Json = False) -> None:
     """Pretrained networks, and whether their weights are on this machine."""
     with session("backbones", home) as s:
         from tasks.runtime import plugins
 
+        _use(folder)
         found = [
             {
                 "backbone": name,
@@ -29,24 +34,24 @@ def backbones(home: Home = None, as_json: Json = False) -> None:
         s.show(found, as_json, lambda: output.listed(s, "Backbones", found))
 
 
-def heads(home: Home = None, as_json: Json = False) -> None:
+def heads(folder: Folder = None, home: Home = None, as_json: Json = False) -> None:
     """New last layers."""
-    _plugins("heads", home, as_json)
+    _plugins("heads", folder, home, as_json)
 
 
-def sources(home: Home = None, as_json: Json = False) -> None:
+def sources(folder: Folder = None, home: Home = None, as_json: Json = False) -> None:
     """Where photos can come from."""
-    _plugins("sources", home, as_json)
+    _plugins("sources", folder, home, as_json)
 
 
-def gates(home: Home = None, as_json: Json = False) -> None:
+def gates(folder: Folder = None, home: Home = None, as_json: Json = False) -> None:
     """Conditions that a recipe can require a model to meet."""
-    _plugins("gates", home, as_json)
+    _plugins("gates", folder, home, as_json)
 
 
-def engines(home: Home = None, as_json: Json = False) -> None:
+def engines(folder: Folder = None, home: Home = None, as_json: Json = False) -> None:
     """Ways to run a frozen network."""
-    _plugins("engines", home, as_json)
+    _plugins("engines", folder, home, as_json)
 
 
 def settings(
@@ -83,9 +88,17 @@ def schema(home: Home = None) -> None:
         print(writing.schema(), file=s.out)
 
 
-def _plugins(kind: str, home: Path | None, as_json: bool) -> None:
+def _use(folder: Path | None) -> None:
+    from tasks.runtime import plugins
+    from tasks.runtime.home import expanded
+
+    plugins.use(str(expanded(str(folder)).absolute()) if folder else "")
+
+
+def _plugins(kind: str, folder: Path | None, home: Path | None, as_json: bool) -> None:
     with session(kind, home) as s:
         from tasks.runtime import plugins
 
+        _use(folder)
         found = plugins.describe(kind)
         s.show(found, as_json, lambda: output.listed(s, kind.capitalize(), found))

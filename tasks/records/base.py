@@ -9,14 +9,22 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from tasks.runtime import plugins
+
 SPLITS = ("train", "validation", "test")
 #: With `split.by_time`: random images of the time before the test images, which only the evaluation uses.
 OLDER = "older"
 
 
 def digest(*parts: Any) -> str:
-    """SHA-256 (first 20 hex digits) of JSON-like values, settings and records; equal values give equal digests."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=_plain).encode()).hexdigest()[:20]
+    """SHA-256 (first 20 hex digits) of JSON-like values, settings and records; equal values give equal digests.
+
+    The code of others' plugins that they name counts too.
+    """
+    text = json.dumps(parts, sort_keys=True, default=_plain)
+    if code := plugins.mentioned(text):
+        text += json.dumps(code, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def _plain(value: Any) -> Any:

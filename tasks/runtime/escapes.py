@@ -1,6 +1,6 @@
 """Texts from outside (labels, names of files, messages of servers), harmless where they are shown.
 
-In HTML they go through `html.escape`, in JSON through `json.dumps`; the rest is here.
+In HTML the templates escape them, in JSON `json.dumps`; the rest is here.
 """
 
 import re

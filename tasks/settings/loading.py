@@ -30,7 +30,9 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     except (ValueError, RecursionError) as error:  # Python's own too, for a number of thousands of digits
         raise UsageError(f"{path}: expected a TOML file, found a mistake: {brief(error)}.") from None
     overridden(values, overrides)
-    _beside(path, values.get("validation"))
+    for table, name in ((values, "plugins"), *((values.get("validation"), name) for name in ("own", "context"))):
+        _beside(path, table, name)
+    plugins.use(values.get("plugins") or "")
     return check(values, str(path))
 
 
@@ -107,11 +109,10 @@ def check_own(validation: Validation) -> None:
         raise UsageError("validation.context_suites: expected none without validation.context.")
 
 
-def _beside(path: Path, validation: Any) -> None:
-    """Make the folders of a person's own expectations absolute: they are beside the recipe."""
-    for name in ("own", "context"):
-        if isinstance(validation, dict) and isinstance(validation.get(name), str) and validation[name]:
-            validation[name] = str(path.absolute().parent / expanded(validation[name]))
+def _beside(path: Path, table: Any, name: str) -> None:
+    """Make a folder that a table names absolute: it is beside the recipe."""
+    if isinstance(table, dict) and isinstance(table.get(name), str) and table[name]:
+        table[name] = str(path.absolute().parent / expanded(table[name]))
 
 
 def _problems(recipe: Recipe) -> Iterator[str]:

@@ -66,6 +66,10 @@ class Recipe(Settings):
     backend: Literal["tensorflow", "torch", "jax"] = Field(
         "tensorflow", description="Backend of Keras; `torch` and `jax` are extras to install"
     )
+    plugins: str = Field(
+        "",
+        description="Folder with plugins of your own, such as `heads/NAME.py`, beside the recipe; what is in it is run",
+    )
     source: Source = Source()
     labels: Labels = Labels()
     split: Split = Split()

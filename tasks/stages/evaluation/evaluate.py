@@ -28,7 +28,7 @@ from tasks.records import (
     digest,
 )
 from tasks.reports import figures
-from tasks.runtime import escapes
+from tasks.runtime import escapes, plugins
 from tasks.runtime.home import home
 from tasks.runtime.store import folders
 from tasks.services import tracking
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 PROBE, TOLERANCE = 8, 1e-3
 
 
-@stage(version=11)
+@stage(version=11, reads=lambda *_: plugins.code("metrics") or None)
 def evaluate(
     images: ImagesRef,
     features: FeaturesRef,
@@ -71,7 +71,7 @@ def evaluate(
     unseen = splits.unseen(every, datasets.units(images.dataset, audited), None)[every["split"] == "test"]
     values = slices.with_copies(slices.test_values(every, settings.slices), unseen)
     parts = slices.judge(values, labels, (probabilities, of_probe), settings.slices, settings.seed, groups)
-    address = digest("report", images, audited, model, calibration, ladder, settings)
+    address = digest("report", images, audited, model, calibration, ladder, settings, *plugins.code("metrics").values())
     with folders.folder("reports", address) as (working, path):
         _predictions(rows, known, probabilities).to_parquet(working / "predictions.parquet")
         escapes.write_csv(slices.table(parts), working / "slices.csv")

@@ -11,6 +11,7 @@ from tasks.features.extraction import start
 from tasks.networks import backbones, engines
 from tasks.records import DatasetRef, ImagesRef, RankedBackbone, RankingRef, digest
 from tasks.reports.sections import ranking as report
+from tasks.runtime import plugins
 from tasks.runtime.errors import DependencyError, HeadstartError
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
@@ -21,7 +22,7 @@ PROBE = 64
 
 
 def _weights(dataset: DatasetRef, images: Images, select: Select, *others: object) -> list[str]:
-    return [backbones.weights_or_why(candidate) for candidate in select.candidates]
+    return [*map(backbones.weights_or_why, select.candidates), *plugins.code("transferability").values()]
 
 
 @stage(version=2, reads=_weights, there=lambda ranking: not any(row.skipped for row in ranking.rows))
@@ -41,7 +42,8 @@ def rank_backbones(dataset: DatasetRef, images: Images, select: Select, settings
         reasons = " ".join(f"{row.name}: {row.skipped}" for row in tried)
         raise DependencyError(f"select.candidates: expected one that can be tried, found none. {reasons}")
     ordered = transferability.ordered(tried)
-    address = digest("ranking", dataset, images, select, settings.dtype, backend, [row.name for row in ordered])
+    read = (select, settings.dtype, backend, [row.name for row in ordered], *plugins.code("transferability").values())
+    address = digest("ranking", dataset, images, *read)
     ranking = RankingRef(address, ordered, len(rows))
     tracking.log_tag("headstart.backbone", ranking.chosen.name)
     tracking.log_drawn("ranking.csv", partial(report.write, report.candidates(ranking)))

@@ -1,4 +1,4 @@
-"""Plugins: a plugin is a module of one of these folders, its name is the file's stem.
+"""Plugins: a plugin is a module of one of these folders, its name is the file's stem; or it is somebody else's.
 
 A plugin's entry function takes its options as keyword-only arguments; `bind` checks a recipe's options against them
 without calling anything. Plugins therefore import heavy libraries inside their functions.
@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, ValidationError, create_model
 
 from tasks.runtime.errors import UsageError
+from tasks.runtime.plugins import foreign
 
 #: For each kind: the room that its folder is in, and the entry function of a plugin.
 KINDS = {
@@ -55,23 +56,51 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
+#: Makes the plugins of a folder known too.
+use = foreign.use
+
+
 @cache
-def names(kind: str) -> tuple[str, ...]:
-    """Names of the plugins of a kind, sorted."""
-    folder = Path(__file__).parents[1] / KINDS[kind][0] / kind
+def _own(kind: str) -> tuple[str, ...]:
+    folder = Path(__file__).parents[2] / KINDS[kind][0] / kind
     return tuple(sorted(f.stem for f in folder.glob("*.py") if not f.stem.startswith("_")))
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """Names of the plugins of a kind, sorted. Raises `UsageError` for a name that two have."""
+    others = foreign.found(kind)
+    if twice := set(others).intersection(_own(kind)):
+        name = min(twice)
+        raise UsageError(f"{kind}: expected another name than {name!r}, which Headstart has, in {others[name].where}.")
+    return tuple(sorted((*_own(kind), *others)))
 
 
 def load(kind: str, name: str) -> ModuleType:
     """The module of a plugin; `UsageError` names the ones that exist."""
     if name not in names(kind):
         raise UsageError(f"{kind}: expected one of {', '.join(names(kind))}, found {name!r}.")
-    return importlib.import_module(f"tasks.{KINDS[kind][0]}.{kind}.{name}")
+    if name in _own(kind):
+        return importlib.import_module(f"tasks.{KINDS[kind][0]}.{kind}.{name}")
+    return foreign.found(kind)[name].load()
 
 
 def entry(kind: str, name: str) -> Callable[..., Any]:
-    """The entry function of a plugin."""
-    return getattr(load(kind, name), KINDS[kind][1])
+    """The entry function of a plugin. Raises `UsageError` if it has none."""
+    module, function = load(kind, name), KINDS[kind][1]
+    if not callable(getattr(module, function, None)):
+        raise UsageError(f"{kind}: expected a function `{function}` in the plugin {name!r}, found none.")
+    return getattr(module, function)
+
+
+def code(kind: str) -> dict[str, str]:
+    """Digests of the code of others' plugins of a kind, by name: what uses all of them depends on it."""
+    return {name: other.code() for name, other in foreign.found(kind).items()}
+
+
+def mentioned(text: str) -> dict[str, str]:
+    """Digests of the code of others' plugins whose names are in a JSON text."""
+    every = {f"{kind} {name}": (name, other) for kind in KINDS for name, other in foreign.found(kind).items()}
+    return {which: other.code() for which, (name, other) in every.items() if f'"{name}"' in text}
 
 
 def bind(kind: str, name: str, options: dict[str, Any], where: str) -> dict[str, Any]:
@@ -93,12 +122,13 @@ def bind(kind: str, name: str, options: dict[str, Any], where: str) -> dict[str,
 
 def describe(kind: str) -> list[dict[str, Any]]:
     """Name, options with their defaults, and purpose of every plugin of a kind."""
-    rows = []
+    rows, others = [], foreign.found(kind)
     for name in names(kind):
         options = [p for p in inspect.signature(entry(kind, name)).parameters.values() if p.kind is p.KEYWORD_ONLY]
         shown = ", ".join(p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in options)
         about = (load(kind, name).__doc__ or "").strip().splitlines()[0]
-        rows.append({kind.removesuffix("s"): name, "options": shown, "about": about})
+        whose = others[name].where if name in others else "headstart"
+        rows.append({kind.removesuffix("s"): name, "options": shown, "about": about, "from": whose})
     return rows
 
 

@@ -1,0 +1,124 @@
+"""Plugins of others: in an installed package, and in a folder beside the recipe."""
+
+import sys
+
+import pytest
+
+from tasks import settings
+from tasks.records import digest
+from tasks.runtime import plugins
+from tasks.runtime.errors import UsageError
+from tasks.runtime.plugins import foreign
+
+SOURCE = {"kind": "folder", "options": {"path": "."}}
+HEAD = '''"""A linear head {what}."""
+
+from {helper} import units
+
+
+def build(shape, classes, *, scale: float = 1.0):
+    """Logits."""
+'''
+
+
+@pytest.fixture(autouse=True)
+def none_after():
+    yield
+    plugins.use("")
+    foreign._installed.cache_clear()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "my" / "heads").mkdir(parents=True)
+    head = HEAD.format(what="of a folder", helper="headstart_plugins._help")
+    (tmp_path / "my" / "heads" / "centred.py").write_text(head)
+    (tmp_path / "my" / "_help.py").write_text("units = 3\n")
+    return tmp_path / "my"
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """An installed package with a head."""
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "their_head.py").write_text(HEAD.format(what="of a package", helper="their_help"))
+    (tmp_path / "others" / "their_help.py").write_text("units = 3\n")
+    meta = tmp_path / "others" / "their_heads-1.2.dist-info"
+    meta.mkdir()
+    (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: their-heads\nVersion: 1.2\n")
+    (meta / "entry_points.txt").write_text("[headstart.heads]\ntheirs = their_head\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "others"))
+    foreign._installed.cache_clear()
+    yield tmp_path / "others"
+    for name in ("their_head", "their_help"):
+        sys.modules.pop(name, None)
+
+
+def _row(name):
+    return next(row for row in plugins.describe("heads") if row["head"] == name)
+
+
+def test_a_package_brings_a_head(package):
+    assert "theirs" in plugins.names("heads")
+    assert _row("theirs") == {
+        "head": "theirs",
+        "options": "scale=1.0",
+        "about": "A linear head of a package.",
+        "from": "their-heads 1.2",
+    }
+    assert plugins.bind("heads", "theirs", {"scale": 2}, "head.options") == {"scale": 2.0}
+    values = {"name": "x", "source": SOURCE, "head": {"kind": "theirs", "options": {"scale": 3}}}
+    assert settings.check(values, "r").head.kind == "theirs"
+
+
+def test_a_recipe_brings_a_head_that_only_it_knows(folder):
+    recipe = folder.parent / "r.toml"
+    source = '[source]\nkind = "folder"\noptions = { path = "." }\n'
+    recipe.write_text(f'name = "x"\nplugins = "my"\n{source}[head]\nkind = "centred"\noptions = {{ scale = 2 }}\n')
+    assert settings.load(recipe).plugins == str(folder)
+    assert _row("centred")["from"] == str(folder)
+    (folder.parent / "plain.toml").write_text(f'name = "x"\n{source}')
+    settings.load(folder.parent / "plain.toml")
+    assert "centred" not in plugins.names("heads")
+    with pytest.raises(UsageError, match="found 'centred'"):
+        settings.load(folder.parent / "plain.toml", ("head.kind=centred",))
+
+
+def test_what_a_plugin_computed_is_computed_again_when_its_code_changes(folder):
+    plugins.use(str(folder))
+    with_it, without = settings.Head(kind="centred"), settings.Head(kind="mlp")
+    before = digest(with_it), digest(without)
+    assert (digest(with_it), digest(without)) == before
+    (folder / "_help.py").write_text("units = 4\n")
+    assert digest(with_it) != before[0]
+    assert digest(without) == before[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("import nothing_of_this_name", "No module named"),
+        ("def build(:", "SyntaxError|invalid syntax"),
+        ('"""A head."""', "expected a function `build`"),
+    ],
+)
+def test_a_plugin_that_is_broken_is_refused_with_its_name_and_the_reason(folder, content, said):
+    (folder / "heads" / "centred.py").write_text(content)
+    plugins.use(str(folder))
+    with pytest.raises(UsageError, match=rf"centred.*({said})|({said}).*centred"):
+        plugins.bind("heads", "centred", {}, "head.options")
+
+
+def test_a_name_that_is_taken_and_a_folder_without_plugins_are_refused(folder, package, tmp_path):
+    (folder / "heads" / "theirs.py").write_text('"""A head."""')
+    plugins.use(str(folder))
+    with pytest.raises(UsageError, match=r"'theirs'.*their-heads 1\.2 and .*my"):
+        plugins.names("heads")
+    (folder / "heads" / "theirs.py").rename(folder / "heads" / "mlp.py")
+    with pytest.raises(UsageError, match="another name than 'mlp'"):
+        plugins.names("heads")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match=r"none in .*empty"):
+        plugins.use(str(tmp_path / "empty"))
+    with pytest.raises(UsageError, match=r"none in .*nowhere"):
+        plugins.use(str(tmp_path / "nowhere"))
