@@ -1,9 +1,12 @@
 """Plugins of others: in an installed package, and in a folder beside the recipe."""
 
+import os
+import subprocess
 import sys
 
 import pytest
 
+from flows.contracts import checks
 from tasks import settings
 from tasks.records import digest
 from tasks.runtime import plugins
@@ -122,3 +125,50 @@ def test_a_name_that_is_taken_and_a_folder_without_plugins_are_refused(folder, p
         plugins.use(str(tmp_path / "empty"))
     with pytest.raises(UsageError, match=r"none in .*nowhere"):
         plugins.use(str(tmp_path / "nowhere"))
+
+
+#: A head as somebody may write it, and what is wrong with others.
+GOOD = '''"""A linear head."""
+
+
+def build(shape, classes, *, scale: float = 1.0):
+    """Logits."""
+    import keras
+
+    features = keras.Input(shape)
+    pooled = keras.layers.Flatten()(features)
+    return keras.Model(features, keras.layers.Dense(classes, name="logits")(pooled), name="head")
+'''
+WRONG = {
+    "expected logits, not probabilities": GOOD.replace("Dense(classes,", 'Dense(classes, activation="softmax",'),
+    "expected the model to be called head": GOOD.replace('name="head"', 'name="mine"'),
+    "expected a docstring of its function": GOOD.replace('    """Logits."""\n', ""),
+}
+
+
+def _pytest(folder, *paths):
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
+    words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", f"--headstart-plugins={folder}"]
+    return subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True)
+
+
+def test_whoever_writes_a_plugin_can_check_it_with_pytest(folder, package):
+    (folder / "heads" / "centred.py").write_text(GOOD)
+    answer = _pytest(folder, package)
+    # The package's head builds nothing.
+    assert "1 failed, 1 passed" in answer.stdout
+    assert "headstart[heads-theirs]" in answer.stdout
+
+
+@pytest.mark.parametrize("said", WRONG)
+def test_a_contract_that_is_broken_is_said(folder, tmp_path, said):
+    (folder / "heads" / "centred.py").write_text(WRONG[said])
+    plugins.use(str(folder))
+    with pytest.raises(AssertionError, match=said):
+        checks.run("heads", "centred", tmp_path)
+
+
+def test_pytest_without_a_plugin_to_check_says_so(tmp_path):
+    answer = _pytest(tmp_path)
+    assert answer.returncode == 4
+    assert "expected a folder with plugins" in answer.stderr
