@@ -23,7 +23,7 @@ def test_every_shipped_recipe_is_right_and_says_what_to_expect(name):
     assert recipe.name
     header = find(name).read_text().split("\nname")[0]
     assert f"headstart train {name}" in header
-    assert "seeds" in header
+    assert "seed" in header
 
 
 def test_overrides_take_toml_values_and_bare_words(tmp_path):
