@@ -7,14 +7,14 @@ from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
 
 from flows.parts.extraction import checked, prepared
-from flows.recipes import find
+from flows.recipes import load
 from flows.train import train
 from tasks.networks import backend
 from tasks.records import AssessmentRef, ChangesRef, Retraining
 from tasks.runtime import escapes
 from tasks.services import tracking
 from tasks.services.orchestration import events, monitoring
-from tasks.settings import Recipe, load
+from tasks.settings import Recipe
 from tasks.stages.data.audit import audit
 from tasks.stages.retraining.assess_changes import assess_changes
 from tasks.stages.retraining.detect_changes import detect_changes
@@ -27,7 +27,7 @@ def retrain(
     why: Annotated[str, Field(description="Why it runs: a schedule, new data, a person")] = "a person",
 ) -> Retraining:
     """Check the data; train if enough is new and worth it, and report why or why not."""
-    r = load(find(recipe), tuple(overrides))
+    r = load(recipe, *overrides)
     backend.use(r.backend)
     with monitoring.run(r.name, "retrain", {"why": why} | r.model_dump(), r.observe):
         changes, assessment = _decided(r)

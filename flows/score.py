@@ -7,7 +7,7 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from flows.recipes import find, shipped
+from flows.recipes import load, shipped
 from tasks.data.files import tables
 from tasks.records import ScoresRef
 from tasks.runtime.errors import UsageError
@@ -16,7 +16,7 @@ from tasks.runtime.store import remote
 from tasks.runtime.store.writing import replacing
 from tasks.services.orchestration import events, monitoring
 from tasks.services.registry import versions
-from tasks.settings import Observe, Scoring, Source, load
+from tasks.settings import Observe, Scoring, Source
 from tasks.stages.release.score import score as scored
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
@@ -57,4 +57,4 @@ def of_words(source: str) -> Source:
         return Source(kind="manifest", options={"path": str(path.absolute()), "label": None})
     if source not in shipped() and not path.is_file():
         raise UsageError(f"SOURCE: expected a folder, a photo, a table, or a recipe, found nothing at {source!r}.")
-    return load(find(source)).source
+    return load(source).source

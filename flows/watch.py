@@ -6,11 +6,10 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
 
-from flows.recipes import find
+from flows.recipes import load
 from tasks.data import sources
 from tasks.runtime import escapes
 from tasks.services.orchestration import events, triggers
-from tasks.settings import load
 
 
 @flow(name="watch", flow_run_name="watch {recipe}", validate_parameters=True, on_failure=[events.failed])
@@ -19,7 +18,7 @@ def watch(
     overrides: Annotated[list[str], Field(description="Settings such as retrain.settle=60")] = [],  # noqa: B006
 ) -> str:
     """Check the source's files, sizes and times; start at most one run of `retrain` per burst of arrivals."""
-    checked = load(find(recipe), tuple(overrides))
+    checked = load(recipe, *overrides)
 
     def now() -> str:
         return sources.listing_digest(checked.source)

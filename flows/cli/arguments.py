@@ -23,7 +23,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on sta
 
 def recipe_of(recipe: str, overrides: list[str]) -> "Recipe":
     """The recipe that a person names, checked, with the settings that `--set` overrides."""
-    from flows.recipes import find
-    from tasks import settings
+    from flows.recipes import load
 
-    return settings.load(find(recipe), tuple(overrides))
+    return load(recipe, *overrides)

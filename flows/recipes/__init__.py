@@ -2,8 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tasks.runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from tasks.settings import Recipe
 
 
 def shipped() -> dict[str, Path]:
@@ -35,3 +39,13 @@ def each(recipes: Iterable[str]) -> Iterator[Path]:
         if not found:
             raise UsageError(f"Expected recipes, files that end in .toml, in the folder {recipe!r}, found none.")
         yield from found
+
+
+def load(recipe: str, *overrides: str) -> "Recipe":
+    """A recipe, from the name of a shipped one or the path of a TOML file, with overrides such as `head.kind=mlp`.
+
+    Raises `UsageError` with everything that is wrong with it.
+    """
+    from tasks import settings
+
+    return settings.load(find(recipe), overrides)

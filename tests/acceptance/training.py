@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.acceptance.shown import Shown, headstart, main, tests
 
 SEEDS = (0, 1, 2)
+PROOFS = ("tests/flows/test_train.py", "tests/flows/test_endings.py", "tests/unit/training/test_training.py")
 
 
 def best() -> Shown:
@@ -47,7 +48,7 @@ def search() -> Shown:
 
 def proof() -> Shown:
     """What is frozen stays frozen on every rung; the documented idiom, planted, fails the stage."""
-    return tests("tests/flows/test_train.py", "tests/unit/training/test_training.py", "-k", "idiom or frozen or rung")
+    return tests(*PROOFS, "-k", "idiom or frozen or rung")
 
 
 def _new() -> Path:

@@ -10,7 +10,7 @@ import pytest
 import tiny_versions
 from trouble import crowd
 
-from flows import promote as promote_flows
+from flows.promote import ask, promote
 from tasks.runtime import processes
 from tasks.runtime.errors import DataError, DependencyError, UsageError
 from tasks.services import tracking
@@ -312,13 +312,13 @@ def answered(name, run_input):
 
     for deployment in everything([], [], None, None):
         deployment.apply()
-    assert promote_flows.ask(name, "2")
-    assert promote_flows.ask(name, "2")
+    assert ask(name, "2")
+    assert ask(name, "2")
     with get_client(sync_client=True) as client:
         asks = {"name": name, "version": "2", "ask": True}
         runs = client.read_flow_runs(limit=200, sort=FlowRunSort.EXPECTED_START_TIME_DESC)
         (run,) = [run for run in runs if run.parameters == asks]
-        go = {"flow": promote_flows.promote, "parameters": run.parameters, "return_type": "state"}
+        go = {"flow": promote, "parameters": run.parameters, "return_type": "state"}
         with pytest.raises(Pause):
             flow_engine.run_flow(flow_run=run, **go)
         assert client.read_flow_run(run.id).state.name == "Suspended"

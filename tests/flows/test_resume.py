@@ -279,7 +279,7 @@ def _tuned(recipe, monkeypatch):
     fine_tune = Rungs.tuned
     with monkeypatch.context() as patched, pytest.raises(_Enough) as enough:
         patched.setattr(Rungs, "tuned", tuned)
-        train.train(recipe)
+        train(recipe)
     return enough.value.rung, _values(files.load(folder.home() / enough.value.rung.path))
 
 

@@ -1,6 +1,7 @@
 """Whether a look at the data leads to training, and what it says."""
 
 import dataclasses
+import sys
 
 import helpers
 import numpy as np
@@ -55,7 +56,9 @@ def recipe(server, three_layers, tmp_path_factory):
 def trained(monkeypatch):
     """What would be trained, without doing so."""
     found = []
-    monkeypatch.setattr("flows.retrain.train", lambda checked, repeat: found.append(checked.name) if repeat else None)
+    monkeypatch.setattr(
+        sys.modules["flows.retrain"], "train", lambda checked, repeat: found.append(checked.name) if repeat else None
+    )
     return found
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import sys
 from types import SimpleNamespace
 
 import helpers
@@ -70,11 +71,11 @@ def test_two_runs_may_write_one_table_at_once(model, photos, tmp_path, monkeypat
 
     def slowly(table, to):
         """Another run writes the same table before this one has put its own into place."""
-        monkeypatch.setattr("flows.score.shutil", shutil)
+        monkeypatch.setattr(sys.modules["flows.score"], "shutil", shutil)
         shutil.copyfile(table, to)
         score(model, of_words(str(photos)), out)
 
-    monkeypatch.setattr("flows.score.shutil", SimpleNamespace(copyfile=slowly))
+    monkeypatch.setattr(sys.modules["flows.score"], "shutil", SimpleNamespace(copyfile=slowly))
     score(model, of_words(str(photos)), out)
     assert len(pd.read_parquet(out)) == 26
     assert list(out.parent.iterdir()) == [out]

@@ -11,12 +11,11 @@ import helpers
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from prefect import flow
+from runs import BRIEF, FOLDS, LAZY, TESTED, recipe_of, stages_of
 
-from flows.train import check, train
+from flows.train import train
 from tasks import settings
-from tasks.networks import backend, freezing
-from tasks.runtime.errors import DataError, UsageError
 from tasks.runtime.home import home
 from tasks.runtime.store import folders
 from tasks.services import tracking
@@ -25,34 +24,16 @@ from tasks.services.registry import predict, registered_models, versions
 BEFORE = ["ingest", "validate", "preprocess", "extract", "audit"]
 LADDER = ["probe", "train_head", "fine_tune", "interpolate", "choose"]
 STAGES = [*BEFORE, *LADDER, "transfer_check", "calibrate", "evaluate", "gate", "register", "publish"]
-#: A head that learns next to nothing, and nothing else.
-LAZY = {
-    "head": settings.Head(kind="linear", epochs=1, learning_rate=1e-9),
-    "ladder": settings.Ladder(start_at="head", stop_at="head"),
-}
-
-
-#: What a flow leaves out that asks about something else.
-FOLDS = ("ladder.folds_below=1000",)
-#: Enough test images for a decision.
-TESTED = ("split.test=0.35",)
-BRIEF = ("audit.enabled=false", "transfer_check.enabled=false")
-
-
-def _recipe(folder, tmp_path, name="colours", extra="[validation]\nmax_rejected = 0.1"):
-    (tmp_path / "r.toml").write_text(helpers.recipe(folder, name, extra))
-    # The run that most tests look at has everything.
-    return settings.load(tmp_path / "r.toml", (*TESTED, *FOLDS) if name == "colours" else TESTED)
 
 
 @pytest.fixture(scope="session")
 def first(server, colours, tmp_path_factory):
-    return train(_recipe(colours, tmp_path_factory.mktemp("recipe")))
+    return train(recipe_of(colours, tmp_path_factory.mktemp("recipe")))
 
 
 @pytest.fixture(scope="session")
 def second(first, colours, tmp_path_factory):
-    return train(_recipe(colours, tmp_path_factory.mktemp("recipe")))
+    return train(recipe_of(colours, tmp_path_factory.mktemp("recipe")))
 
 
 def test_the_first_run_ends_with_a_champion(first):
@@ -90,18 +71,29 @@ def test_the_same_run_again_computes_nothing_and_says_the_same(first, second):
 def test_the_same_seed_gives_the_same_numbers_when_everything_is_computed_again(first, server, colours, tmp_path):
     from tasks.services.orchestration.stage import refreshing
 
-    _recipe(colours, tmp_path, "again")
+    recipe_of(colours, tmp_path, "again")
     with refreshing(True):
         again = train(settings.load(tmp_path / "r.toml", (*TESTED, *BRIEF)))
     assert again.report.metrics == first.report.metrics
     assert not any(log.cached for log in again.stages.values())
 
 
-def _stages(outcome):
-    """The MLflow runs of a training run's stages."""
-    client = tracking.client()
-    experiment = client.get_run(outcome.run_id).info.experiment_id
-    return client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{outcome.run_id}'")
+def test_a_flow_of_ones_own_calls_it_like_any_flow(first, colours, tmp_path):
+    import flows
+    from flows.train import train as of_file
+
+    recipe = recipe_of(colours, tmp_path)
+
+    @flow(name="mine")
+    def mine():
+        return flows.train(recipe).version
+
+    assert flows.train is of_file
+    assert mine() == first.version
+    loaded = flows.load(str(tmp_path / "r.toml"), *TESTED, *FOLDS)
+    assert loaded == recipe
+    with pytest.raises(AttributeError):
+        flows.no_such_name  # noqa: B018
 
 
 @pytest.mark.parametrize("which", ["first", "second"])
@@ -110,7 +102,7 @@ def test_every_stage_is_in_mlflow(which, request):
     parent = client.get_run(outcome.run_id)
     assert parent.info.status == "FINISHED"
     assert parent.data.params["backbone.weights"] == "auto"
-    nested = _stages(outcome)
+    nested = stages_of(outcome)
     assert {run.info.run_name for run in nested} == set(STAGES)
     for run in nested:
         assert run.info.status == "FINISHED"
@@ -138,7 +130,7 @@ def test_the_page_of_a_run_in_mlflow_says_who_what_and_why(which, request):
     run = client.get_run(outcome.run_id)
     experiment = client.get_experiment(run.info.experiment_id)
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
-    for each in (run, *_stages(outcome)):
+    for each in (run, *stages_of(outcome)):
         assert each.data.tags["mlflow.user"] == each.info.user_id == getpass.getuser()
         assert each.data.tags["mlflow.source.name"] == "headstart train colours"
         assert len(each.data.tags["mlflow.source.git.commit"]) == 40
@@ -158,6 +150,14 @@ def test_the_page_of_a_run_in_mlflow_says_who_what_and_why(which, request):
         assert each.digest == outcome.dataset.digest
         assert {"key", "label"} <= {column["name"] for column in json.loads(each.schema)["mlflow_colspec"]}
     assert {"report.html", "model_card.md", "recipe.json"} <= {f.path for f in client.list_artifacts(outcome.run_id)}
+    wrong = client.load_table(run.info.experiment_id, "worst_mistakes.json", [outcome.run_id])
+    mistakes = round((1 - outcome.report.metrics["accuracy"]) * counts["test"])
+    assert len(wrong) == mistakes > 0
+    assert (wrong["label"] != wrong["predicted"]).all()
+    assert wrong["probability"].is_monotonic_decreasing
+    assert json.loads(run.data.tags["mlflow.loggedArtifacts"]) == [{"path": "worst_mistakes.json", "type": "table"}]
+    images = {file.path for file in client.list_artifacts(outcome.run_id, "table_images/worst_mistakes")}
+    assert {image["filepath"] for image in wrong["image"]} <= images
     assert run.data.metrics["test_accuracy"] == outcome.report.metrics["accuracy"]
 
 
@@ -184,7 +184,7 @@ def test_the_models_tab_of_mlflow_shows_the_scores_of_a_version(first, second):
 
 def test_the_epochs_in_mlflow_have_their_times(first):
     client = tracking.client()
-    (run,) = (run for run in _stages(first) if run.data.tags["headstart.stage"] == "train_head")
+    (run,) = (run for run in stages_of(first) if run.data.tags["headstart.stage"] == "train_head")
     for name in ("loss", "validation_loss"):
         points = client.get_metric_history(run.info.run_id, name)
         assert [point.step for point in points] == list(range(len(points)))
@@ -202,7 +202,7 @@ def test_the_audit_finds_nothing_in_noise_and_leaves_its_tables(first):
     table = pd.read_csv(home() / found.suspects_table, keep_default_na=False)
     assert table["score"].is_monotonic_increasing
     assert set(table["corrected"]) == {""}
-    (run,) = (run for run in _stages(first) if run.data.tags["headstart.stage"] == "audit")
+    (run,) = (run for run in stages_of(first) if run.data.tags["headstart.stage"] == "audit")
     assert {file.path for file in tracking.client().list_artifacts(run.info.run_id)} == {
         helpers.Path(file).name for file in found.files
     }
@@ -230,42 +230,14 @@ def test_prefect_names_say_recipe_and_stage_and_the_outcome_is_an_artifact(secon
 
 def test_a_deleted_result_is_computed_again(first, server, colours, tmp_path):
     (home() / first.report.path).unlink()
-    again = train(_recipe(colours, tmp_path))
+    again = train(recipe_of(colours, tmp_path))
     assert [name for name, log in again.stages.items() if not log.cached] == ["evaluate"]
     assert (home() / first.report.path).is_file()
     assert again.report.metrics == first.report.metrics
 
 
-def test_results_that_another_version_of_the_code_wrote_are_computed_again(server, colours, three_layers, tmp_path):
-    """0.1.0 kept some records under other module paths, and some under other field names."""
-    _recipe(colours, tmp_path, "older")
-    recipe = settings.load(tmp_path / "r.toml", three_layers).model_copy(update=LAZY)
-    before = train(recipe)
-    results = helpers.Path(os.environ["PREFECT_LOCAL_STORAGE_PATH"])
-    for number, run in enumerate(_stages(before)):
-        file = results / run.data.tags["headstart.digest"]
-        old = ("tasks.records.", "tasks.points.") if number % 2 else ('\\"data\\": {\\"', '\\"data\\": {\\"old_')
-        text = file.read_text()
-        assert old[0] in text
-        file.write_text(text.replace(*old))
-    again = train(recipe)
-    assert not any(log.cached for log in again.stages.values())
-    assert again.report.metrics == before.report.metrics
-    assert all(log.cached for log in train(recipe).stages.values())
-
-
-def test_a_deleted_version_is_registered_again(server, colours, three_layers, tmp_path):
-    _recipe(colours, tmp_path, "deleted")
-    recipe = settings.load(tmp_path / "r.toml", (*three_layers, *TESTED, *BRIEF, "ladder.stop_at=probe"))
-    train(recipe)
-    tracking.client().delete_model_version("deleted", "1")
-    again = train(recipe)
-    assert [name for name, log in again.stages.items() if not log.cached] == ["register", "publish"]
-    assert (again.version.version, again.version.aliases) == ("2", ("champion",))
-
-
 def test_a_worse_challenger_is_kept_back_and_the_champion_stays(second, server, colours, tmp_path):
-    lazy = _recipe(colours, tmp_path).model_copy(update=LAZY)
+    lazy = recipe_of(colours, tmp_path).model_copy(update=LAZY)
     outcome = train(lazy)
     assert outcome.verdict.decision == "keep"
     assert "not_worse_than_champion" in outcome.verdict.reason
@@ -279,19 +251,6 @@ def test_a_worse_challenger_is_kept_back_and_the_champion_stays(second, server, 
     tags = registered_models.alias("colours", "challenger").tags
     assert tags["headstart.gate"] == "keep"
     assert tags["headstart.gate.not_worse_than_champion"] == "failed"
-
-
-def test_a_better_challenger_replaces_the_champion_which_becomes_previous(server, colours, three_layers, tmp_path):
-    _recipe(colours, tmp_path, "climb")
-    recipe = settings.load(tmp_path / "r.toml", (*three_layers, *TESTED, *BRIEF, "ladder.stop_at=probe"))
-    weak, strong = train(recipe.model_copy(update=LAZY)), train(recipe)
-    assert strong.report.metrics["balanced_accuracy"] > weak.report.metrics["balanced_accuracy"]
-    assert strong.verdict.decision == "promote"
-    assert str(registered_models.alias("climb", "champion").version) == "2"
-    assert str(registered_models.alias("climb", "previous").version) == "1"
-    # Rescored today on the same test images, by the version in the registry.
-    numbers = strong.verdict.gates[0].numbers
-    assert numbers["champion_accuracy"] == pytest.approx(weak.report.metrics["accuracy"])
 
 
 def test_every_rung_is_scored_and_the_cheapest_good_one_is_shipped(first):
@@ -323,62 +282,6 @@ def test_weights_in_between_are_refitted_at_the_share_that_was_chosen(first, ser
     assert (done.model.origin.share, done.model.origin.renewed) == (tried.origin.share, tried.origin.renewed)
     assert done.model.digest != tried.digest
     assert {"refit_train_head", "refit_fine_tune", "refit_interpolate"} <= done.stages.keys()
-
-
-def test_no_rung_is_begun_when_the_time_is_over(server, colours, three_layers, tmp_path):
-    (tmp_path / "r.toml").write_text(helpers.recipe(colours, "hurry", "[validation]\nmax_rejected = 0.1"))
-    done = train(settings.load(tmp_path / "r.toml", ("ladder.max_minutes=0.001", *three_layers, *BRIEF)))
-    assert [score.rung for score in done.ladder.scores] == ["probe"]
-    assert "of 0.001 minutes had passed" in done.ladder.reason
-    later = ("ladder.max_minutes=60", "fine_tune.minutes=130", *three_layers, *BRIEF)
-    done = train(settings.load(tmp_path / "r.toml", later))
-    assert "head" in {score.rung for score in done.ladder.scores} and "blocks" not in done.stages
-    assert "of 60 minutes had passed before blocks, which may take 130.0" in done.ladder.reason
-    # Where more than half of its minutes are left, it has those.
-    less = ("ladder.max_minutes=60", "fine_tune.minutes=100", *three_layers, *BRIEF)
-    assert "blocks" in {score.rung for score in train(settings.load(tmp_path / "r.toml", less)).ladder.scores}
-
-
-def test_the_documented_idiom_fails_the_stage_and_registers_nothing(
-    server, colours, three_layers, tmp_path, monkeypatch
-):
-    """All trainable, as the guides have it: batch normalisation's statistics would drift."""
-    monkeypatch.setattr("tasks.networks.freezing.unfreeze", lambda model: setattr(model, "trainable", True))
-    _recipe(colours, tmp_path, "idiom")
-    # Another seed: what other tests have trained is not taken for it.
-    recipe = settings.load(tmp_path / "r.toml", (*three_layers, *BRIEF, "ladder.start_at=head", "seed=1"))
-    with pytest.raises(freezing.FrozenChanged, match="frozen variables to be the same after training"):
-        train(recipe)
-    assert not list(versions.versions("idiom"))
-
-
-def test_bad_data_stops_the_run_and_registers_nothing(server, colours, tmp_path):
-    with pytest.raises(DataError, match=r"At most 1\.00% of the files, or one, are set aside; fails for 4 of 76"):
-        train(_recipe(colours, tmp_path, "spoilt", extra=""))
-    one = helpers.photos(tmp_path / "one", classes=("red",))
-    with pytest.raises(DataError, match="at least 2 classes"):
-        train(_recipe(one, tmp_path, "spoilt", extra=""))
-    helpers.photos(tmp_path / "one", each=1, classes=("blue",))
-    with pytest.raises(DataError, match="its class has too few images for all splits: blue"):
-        check(_recipe(one, tmp_path, "spoilt", extra=""))
-    assert not list(versions.versions("spoilt"))
-    client = tracking.client()
-    runs = client.search_runs([client.get_experiment_by_name("spoilt").experiment_id])
-    assert {run.info.status for run in runs if run.data.tags["mlflow.runName"].startswith(("train", "validate"))} == {
-        "FAILED"
-    }
-
-
-def test_check_says_what_the_data_is(server, colours, tmp_path):
-    dataset = check(_recipe(colours, tmp_path))
-    assert dataset.classes == ("blue", "green", "red")
-    assert dataset.expectations >= 14
-
-
-def test_a_column_to_slice_by_that_is_not_there_is_refused_before_training(server, colours, tmp_path):
-    recipe = _recipe(colours, tmp_path).model_copy(update={"slices": settings.Slices(columns=("camera",))})
-    with pytest.raises(UsageError, match=r"which has none; found 'camera'"):
-        check(recipe)
 
 
 LONELY = """
@@ -419,21 +322,6 @@ def test_answers_equal_what_evaluate_found(first):
     np.testing.assert_allclose([a["probability"] for a in found], predictions["probability"], atol=1e-4)
 
 
-def test_a_head_on_a_savedmodel_becomes_a_version_that_answers(server, colours, tmp_path):
-    import keras
-
-    backend.seed(0)
-    layers = [keras.Input((32, 32, 3)), keras.layers.Conv2D(8, 3, 2), keras.layers.ReLU()]
-    keras.Sequential(layers).export(tmp_path / "graph", verbose=False)
-    (tmp_path / "r.toml").write_text(helpers.recipe(colours, "of_graph"))
-    words = ("backbone.kind=file", f"backbone.weights={tmp_path / 'graph'}", "backbone.options.values=0 to 1")
-    more = ("fine_tune.enabled=false", "validation.max_rejected=0.1", *BRIEF)
-    done = train(settings.load(tmp_path / "r.toml", (*words, *more)))
-    predictions = folders.frame(done.report.predictions).head(4)
-    found = list(predict.answers("of_graph@champion", [helpers.Path(uri) for uri in predictions["uri"]]))
-    np.testing.assert_allclose([a["probability"] for a in found], predictions["probability"], atol=1e-4)
-
-
 def test_the_report_is_one_file_that_loads_nothing(first):
     text = (home() / first.page.path).read_text()
     assert text.count("data:image/png;base64,") >= 3
@@ -447,19 +335,3 @@ def test_the_report_is_one_file_that_loads_nothing(first):
 def test_records_are_made_of_plain_values(first):
     for record in (first.dataset, first.model, first.report, first.verdict, first.version):
         assert json.dumps(dataclasses.asdict(record))
-
-
-def test_a_view_that_changes_what_a_photo_is_is_told(server, tmp_path):
-    """Photos that are bright on the left, or on the right: mirrored, each is one of the other class."""
-    for name, columns in (("left", slice(0, 16)), ("right", slice(16, 32))):
-        (tmp_path / "sides" / name).mkdir(parents=True)
-        for number in range(30):
-            pixels = np.random.default_rng([number, len(name)]).normal(90, 20, (32, 32, 3))
-            pixels[:, columns] += 90
-            Image.fromarray(pixels.clip(0, 255).astype("uint8")).save(tmp_path / "sides" / name / f"{number}.png")
-    (tmp_path / "r.toml").write_text(helpers.recipe(tmp_path / "sides", "sides"))
-    views = ("identity", "flip_left_right", "flip_up_down")
-    words = (f"images.views={list(views)}", "ladder.start_at=head", "ladder.stop_at=head", "audit.enabled=false")
-    done = train(settings.load(tmp_path / "r.toml", (*words, "backbone.pooling=pyramid", "head.kind=logistic")))
-    assert "In the view flip left right held-out photos are answered otherwise" in done.transfer.sentence
-    assert "flip up down" not in done.transfer.sentence

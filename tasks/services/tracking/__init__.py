@@ -44,6 +44,7 @@ from tasks.services.tracking.log import (
     log_trial,
     log_trials,
     page,
+    write_table,
 )
 from tasks.services.tracking.runs import FLOW_RUN, PROCESS, close_dead, finish_stage, run, stage
 
@@ -89,4 +90,5 @@ __all__ = [
     "stage_digest",
     "stage_run_id",
     "table",
+    "write_table",
 ]

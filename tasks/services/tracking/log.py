@@ -17,9 +17,14 @@ from tasks.services.tracking.client import begin_run, client, log_batch
 from tasks.services.tracking.context import CHECKSUM, current
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from tasks.training.fit import History
+
+
+#: How the files of tables end.
+TABLE = ".json"
 
 
 def log_files(folder: Path, to: str | None = None) -> None:
@@ -29,8 +34,29 @@ def log_files(folder: Path, to: str | None = None) -> None:
 
 
 def log_to_run(folder: Path) -> None:
-    """Upload a folder's files as artifacts of the parent run."""
+    """Upload a folder's files as artifacts of the parent run, whose page shows the tables of `write_table`."""
     client().log_artifacts(current().id, str(folder))
+    if tables := [{"path": file.name, "type": "table"} for file in sorted(folder.glob(f"*{TABLE}"))]:
+        client().set_tag(current().id, "mlflow.loggedArtifacts", json.dumps(tables))
+
+
+def write_table(folder: Path, name: str, pixels: "np.ndarray", columns: dict[str, list[Any]]) -> None:
+    """Write a table with an image uint8[h, w, 3] in each row, and these columns, as MLflow's `log_table` does.
+
+    `log_table` itself writes into one run; a folder can be uploaded to each run that took the result from the cache.
+    """
+    from PIL import Image
+
+    shown = []
+    (folder / "table_images" / name).mkdir(parents=True)
+    for number, each in enumerate(pixels):
+        files = [f"table_images/{name}/{number:03}.{ending}" for ending in ("png", "webp")]
+        for file in files:
+            Image.fromarray(each).save(folder / file)
+        shown.append({"type": "image", "filepath": files[0], "compressed_filepath": files[1]})
+    whole = {"image": shown, **columns}
+    rows = [list(row) for row in zip(*whole.values(), strict=True)]
+    (folder / f"{name}{TABLE}").write_text(json.dumps({"columns": list(whole), "data": rows}), encoding="utf-8")
 
 
 def log_drawn(name: str, draw: Callable[[Path], None]) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from tasks.data import datasets
 from tasks.networks import backbones
@@ -18,6 +19,8 @@ from tasks.settings import Recipe
 
 #: In a picture; the table has all.
 MOST_SLICES = 30
+#: A table for MLflow, and its most rows.
+MISTAKES, MOST_MISTAKES = "worst_mistakes", 100
 FILES = {
     "Confusion matrix": "confusion_matrix.png",
     "Reliability": "reliability.png",
@@ -26,7 +29,7 @@ FILES = {
 
 
 @stage(
-    version=4,
+    version=5,
     reads=lambda found, images, recipe: tracking.newest("compare", found.dataset.digest),
     tells=lambda page: tracking.log_to_run((home() / page.path).parent),
 )
@@ -42,6 +45,7 @@ def publish(found: Findings, images: ImagesRef, recipe: Recipe, *, stages: dict[
         if curves := tracking.fetched("compare", found.dataset.digest, "curves.png", working):
             pictures["Learning curves"] = curves
         predictions = folders.frame(found.report.predictions)
+        _mistakes(predictions, images, working)
         page.write(working / "report.html", found, pictures, predictions, stages, facts)
         (working / "model_card.md").write_text(card.text(found, facts), encoding="utf-8")
     link = tracking.page("report.html") or (home() / path / "report.html").as_uri()
@@ -67,6 +71,16 @@ def _drawn(found: Findings, to: Path) -> dict[str, Path]:
         pictures["Slices"] = to / "slices.png"
         figures.slices(scores, to / "slices.png")
     return pictures
+
+
+def _mistakes(predictions: pd.DataFrame, images: ImagesRef, to: Path) -> None:
+    """A table of the mistakes with their photos, the most confident first, which MLflow's page of the run shows."""
+    wrong = np.flatnonzero(predictions["label"] != predictions["predicted"])
+    wrong = wrong[np.argsort(-predictions["probability"].to_numpy()[wrong], kind="stable")][:MOST_MISTAKES]
+    if len(wrong):
+        told = predictions.iloc[wrong][["label", "predicted", "probability", "uri"]].to_dict("list")
+        pixels = datasets.pixel_reader(images, datasets.rows(images.dataset, "test"))(wrong)
+        tracking.write_table(to, MISTAKES, pixels, told)
 
 
 def _facts(found: Findings, recipe: Recipe) -> dict[str, str]:
