@@ -25,7 +25,20 @@ HOME = configure(Path(tempfile.mkdtemp(prefix="headstart-tests-")))
 
 
 #: Files that take long, the longest first: one of them at the end would keep one process busy and the others idle.
-LONG = ("serve", "servers", "readme", "recovery", "train", "endings", "cli", "compare", "resume", "tune", "promotion", "drift")
+LONG = (
+    "serve",
+    "servers",
+    "readme",
+    "recovery",
+    "train",
+    "endings",
+    "cli",
+    "compare",
+    "resume",
+    "tune",
+    "promotion",
+    "drift",
+)
 
 
 #: What stays in one process: their tests share what a fixture has made in minutes.
