@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from tasks.data import data_docs
+from tasks.data.data_docs import history
 from tasks.runtime.errors import UsageError, brief
+from tasks.runtime.home import home
 
 if TYPE_CHECKING:
     from tasks.settings import Validation
@@ -76,10 +78,13 @@ class Finding:
         return "holds" if self.passed else "fails" if self.critical else "warns"
 
 
-def evaluate(checks: list[Check], docs: Path | None = None, others: Sequence[Finding] = ()) -> list[Finding]:
+def evaluate(
+    checks: list[Check], docs: Path | None = None, others: Sequence[Finding] = (), recipe: str = ""
+) -> list[Finding]:
     """Run every expectation of every check; with `docs`, build Data Docs there, readable without a network.
 
-    `others`: findings that are in the result and in the index of Data Docs, too. Raises `RuntimeError` when fewer were
+    `others`: findings that are in the result and in the index of Data Docs, too. `recipe`: its name, if the results
+    shall be kept in the home's project (`tasks/data/data_docs/history.py`). Raises `RuntimeError` when fewer were
     evaluated than declared: a suite that ran nothing must not pass; `UsageError` for a person's own.
     """
     import great_expectations as gx
@@ -88,7 +93,13 @@ def evaluate(checks: list[Check], docs: Path | None = None, others: Sequence[Fin
     context.variables.progress_bars = {"globally": False}
     if docs:
         context.add_data_docs_site("docs", data_docs.site(docs))
-    findings = [finding for check in checks for finding in _run(context, check)]
+    results = {check.name: _run(context, check) for check in checks}
+    findings = [
+        finding
+        for check in checks
+        for run in results[check.name].run_results.values()
+        for finding in findings_of(run.results, check)
+    ]
     declared = sum(len(check.expectations) for check in checks)
     if len(findings) != declared:
         raise RuntimeError(f"Great Expectations evaluated {len(findings)} of {declared} declared expectations")
@@ -96,10 +107,13 @@ def evaluate(checks: list[Check], docs: Path | None = None, others: Sequence[Fin
     if docs:
         context.build_data_docs(site_names=["docs"])
         data_docs.make_offline(docs, [(finding.outcome, finding.text) for finding in findings])
+    if recipe:
+        history.keep(home(), recipe, {name: (context.suites.get(name), result) for name, result in results.items()})
     return findings
 
 
-def _run(context: Any, check: Check) -> list[Finding]:
+def _run(context: Any, check: Check) -> Any:
+    """GX's result of a check."""
     import great_expectations as gx
 
     batch = context.data_sources.add_pandas(check.name).add_dataframe_asset("images")
@@ -112,8 +126,7 @@ def _run(context: Any, check: Check) -> list[Finding]:
         validation_definitions=[context.validation_definitions.add(definition)],
         result_format=RESULTS | {"unexpected_index_column_names": [check.row]},
     )
-    result = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": check.table})
-    return [finding for run in result.run_results.values() for finding in findings_of(run.results, check)]
+    return context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": check.table})
 
 
 def findings_of(outcomes: Iterable[Any], check: Check) -> list[Finding]:

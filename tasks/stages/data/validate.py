@@ -59,7 +59,7 @@ def validate(facts: FactsRef, split: Split, validation: Validation, name: str) -
     case, notes, read = _case(facts, split, validation, name)
     images = case.images
     with folders.folder("docs", digest(facts, split, validation, read)) as (docs, docs_path):
-        findings = findings_of(case, docs)
+        findings = findings_of(case, docs, name)
         escapes.write_csv(images[images["error"].notna()][["uri", "label", "error"]], docs / "rejected.csv")
     tracking.log_files(home() / docs_path, "data_docs")
     refuse(findings, home() / docs_path)
@@ -81,11 +81,11 @@ def validate(facts: FactsRef, split: Split, validation: Validation, name: str) -
     )
 
 
-def findings_of(case: Case, docs: Path | None = None) -> list[Finding]:
-    """The findings of the recipe's suites and of a person's own."""
+def findings_of(case: Case, docs: Path | None = None, recipe: str = "") -> list[Finding]:
+    """The findings of the recipe's suites and of a person's own. `recipe`: see `evaluate`."""
     suites = [plugins.entry("expectations", name) for name in case.validation.suites]
     checks = [check for suite in (*suites, own.checks) for check in suite(case)]
-    return evaluate(checks, docs, own.findings(case))
+    return evaluate(checks, docs, own.findings(case), recipe)
 
 
 def refuse(findings: list[Finding], docs: Path) -> None:
