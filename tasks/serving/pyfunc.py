@@ -45,8 +45,10 @@ class Classifier(PythonModel):
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
-    ) -> pd.DataFrame:
-        """A row per image. Unreadable bytes raise TensorFlow's error.
+    ) -> pd.DataFrame | pd.Series:
+        """A row per image; only one column where `model_config` names it, as for `mlflow.models.evaluate`.
+
+        Unreadable bytes raise TensorFlow's error.
 
         `label`, `probability` 0 to 1, `probabilities` float[classes]; `set`: classes, most probable first, that contain
         the true one, whichever it is, with the probability `coverage` of `spec.json`; `abstain`: not certain enough for
@@ -64,7 +66,9 @@ class Classifier(PythonModel):
             parts["novelty"].append(np.asarray(outputs.get("novelty", np.full(len(pixels), np.nan))))
         probabilities = np.concatenate(parts["probabilities"]).astype(np.float64)
         novelty = np.concatenate([np.empty(0), *parts["novelty"]]).astype(np.float64)
-        return answers(probabilities, novelty, self.classes, self.terms)
+        found = answers(probabilities, novelty, self.classes, self.terms)
+        column = (getattr(context, "model_config", None) or {}).get("column")
+        return found[column] if column else found
 
 
 def answers(probabilities: np.ndarray, novelty: np.ndarray, classes: list[str], terms: dict[str, Any]) -> pd.DataFrame:

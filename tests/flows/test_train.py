@@ -315,6 +315,20 @@ def test_the_version_answers_in_a_process_without_this_project(first, tmp_path):
     assert metadata["classes"] == ["blue", "green", "red"]
 
 
+@pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")  # in MLflow itself
+def test_mlflows_own_evaluation_takes_a_version(first):
+    import mlflow
+
+    said = folders.frame(first.report.predictions)
+    data = pd.DataFrame({"image": [helpers.Path(uri).read_bytes() for uri in said["uri"]], "label": said["label"]})
+    options = {"evaluator_config": {"log_explainer": False}, "model_config": {"column": "label"}}
+    with mlflow.start_run():
+        found = mlflow.models.evaluate(
+            "models:/colours/1", data, targets="label", model_type="classifier", evaluators="default", **options
+        )
+    assert found.metrics["accuracy_score"] == pytest.approx(first.report.metrics["accuracy"])
+
+
 def test_answers_equal_what_evaluate_found(first):
     predictions = folders.frame(first.report.predictions).head(4)
     found = list(predict.answers("colours@champion", [helpers.Path(uri) for uri in predictions["uri"]]))

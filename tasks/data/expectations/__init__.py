@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from tasks.data import data_docs
-from tasks.data.data_docs import history
+from tasks.data.data_docs import history as project  # a plugin here is called history
 from tasks.runtime.errors import UsageError, brief
 from tasks.runtime.home import home
 
@@ -108,7 +108,7 @@ def evaluate(
         context.build_data_docs(site_names=["docs"])
         data_docs.make_offline(docs, [(finding.outcome, finding.text) for finding in findings])
     if recipe:
-        history.keep(home(), recipe, {name: (context.suites.get(name), result) for name, result in results.items()})
+        project.keep(home(), recipe, {name: (context.suites.get(name), result) for name, result in results.items()})
     return findings
 
 

@@ -66,6 +66,7 @@ def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: 
         signature=signature,
         input_example=_example(),
         pip_requirements=requirements(folder / "network.keras"),
+        model_config={"column": ""},
         metadata={"classes": list(classes), signing.NAME: name},
     )
     client.log_outputs(run.id, [LoggedModelOutput(model.model_id, 0)])
