@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from tasks.evaluation import gates, metrics
 from tasks.evaluation.gates import Case
@@ -182,10 +183,19 @@ def gate(name: str, folder: Path) -> None:
 
 def suite(name: str, folder: Path) -> None:
     """Good data pass, with and without a data set before."""
-    import pandas as pd
-
     from tasks.data import expectations
 
+    images = good_images()
+    before = images.assign(key=images["key"] + "before")
+    for case in (expectations.Case(images, Validation()), expectations.Case(images, Validation(), before)):
+        tables = plugins.entry("expectations", name)(case)
+        findings = expectations.evaluate(tables)
+        assert len(findings) == sum(len(each.expectations) for each in tables)
+        assert all(finding.passed for finding in findings), "expected good data to pass"
+
+
+def good_images() -> pd.DataFrame:
+    """Facts of 18 images in two classes, without any fault."""
     rows = [
         {
             "uri": f"/photos/{label}/{split}{i}.png",
@@ -201,13 +211,7 @@ def suite(name: str, folder: Path) -> None:
         for split in ("train", "validation", "test")
         for i in range(3)
     ]
-    images = pd.DataFrame(rows)
-    before = images.assign(key=images["key"] + "before")
-    for case in (expectations.Case(images, Validation()), expectations.Case(images, Validation(), before)):
-        tables = plugins.entry("expectations", name)(case)
-        findings = expectations.evaluate(tables)
-        assert len(findings) == sum(len(each.expectations) for each in tables)
-        assert all(finding.passed for finding in findings), "expected good data to pass"
+    return pd.DataFrame(rows)
 
 
 def _photos(folder: Path) -> None:

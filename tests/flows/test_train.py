@@ -228,6 +228,33 @@ def test_prefect_names_say_recipe_and_stage_and_the_outcome_is_an_artifact(secon
     assert [row["stage"] for row in json.loads(table["data"])] == STAGES
 
 
+def test_long_work_shows_its_progress(server, monkeypatch):
+    from prefect.client.orchestration import get_client
+
+    from tasks.services.orchestration import artifacts
+
+    monkeypatch.setattr(artifacts, "LONG", 0.0)
+    monkeypatch.setattr(artifacts, "EVERY", 5.0)
+
+    def shown():
+        with get_client(sync_client=True) as client:
+            every = client.request("POST", "/artifacts/filter", json={"limit": 200}).json()
+        return [each["data"] for each in every if each["key"] == "progress-pets-extract"]
+
+    @flow(name="long")
+    def long():
+        progress = artifacts.Progress("pets extract")
+        progress("images", 1, 4)
+        progress.messages.wait(5)
+        before = shown()
+        progress("images", 2, 4)  # too early for another message
+        progress.end()
+        return before
+
+    assert long() == [25.0]
+    assert shown() == [100.0]
+
+
 def test_a_deleted_result_is_computed_again(first, server, colours, tmp_path):
     (home() / first.report.path).unlink()
     again = train(recipe_of(colours, tmp_path))

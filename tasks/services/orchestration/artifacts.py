@@ -1,9 +1,6 @@
 """What Prefect's pages show of a run besides its states: tags, links, a table of stages, progress of long work."""
 
-import logging
-import time
-from contextvars import copy_context
-from threading import Thread
+from functools import partial
 from uuid import UUID
 
 from prefect.artifacts import (
@@ -16,7 +13,7 @@ from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
 from tasks.records import StageLog
-from tasks.runtime.errors import brief, without_secrets
+from tasks.services.background import Background
 
 #: Tag of every run.
 OURS = "headstart"
@@ -51,35 +48,27 @@ def stages(name: str, done: dict[str, StageLog]) -> None:
 
 
 class Progress:
-    """Shows how far the work of a stage is, if it is long, in a thread that the work does not wait for."""
+    """Shows how far the work of a stage is, if it is long."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.due = time.monotonic() + LONG
         self.shown: UUID | None = None
-        self.thread: Thread | None = None
+        self.messages = Background(EVERY, LONG)
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Called by the work itself, whenever a part of it is done."""
-        if time.monotonic() < self.due or (self.thread and self.thread.is_alive()):
-            return
-        self.due = time.monotonic() + EVERY
-        # The artifact finds its run in the context.
-        self.thread = Thread(target=copy_context().run, args=(self._show, what, 100 * done / total), daemon=True)
-        self.thread.start()
+        if self.messages.ready:
+            self.messages.send(partial(self._show, what, 100 * done / total))
 
     def end(self) -> None:
         """Show that nothing is left."""
-        if self.thread:
-            self.thread.join(EVERY)
+        self.messages.wait(EVERY)
         if self.shown:
-            self._show("done", 100.0)
+            self.messages.send(partial(self._show, "done", 100.0))
+            self.messages.wait(EVERY)
 
     def _show(self, what: str, share: float) -> None:
-        try:
-            if self.shown:
-                update_progress_artifact(self.shown, share, f"{self.name}: {what}")
-            else:
-                self.shown = create_progress_artifact(share, key("progress", self.name), f"{self.name}: {what}")
-        except Exception as error:  # a page is no reason to stop
-            logging.getLogger("headstart").info("Progress could not be shown: %s", without_secrets(brief(error)))
+        if self.shown:
+            update_progress_artifact(self.shown, share, f"{self.name}: {what}")
+        else:
+            self.shown = create_progress_artifact(share, key("progress", self.name), f"{self.name}: {what}")

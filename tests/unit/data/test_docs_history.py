@@ -5,9 +5,9 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import great_expectations as gx
-import pandas as pd
 import pytest
 
+from flows.contracts.checks import good_images
 from tasks.data.expectations import Case, evaluate
 from tasks.runtime import plugins
 from tasks.settings import Validation
@@ -17,24 +17,9 @@ from tasks.settings import Validation
 def check(tmp_path, monkeypatch):
     """A check of the same images as the recipe `pets.v2`, some of them without a width."""
     monkeypatch.setenv("HEADSTART_HOME", str(tmp_path))
-    rows = [
-        {
-            "uri": f"/photos/{label}/{split}{i}.png",
-            "label": label,
-            "split": split,
-            "group": None,
-            "key": f"{label}{split}{i}",
-            "width": 50,
-            "height": 40,
-            "error": None,
-        }
-        for label in "ab"
-        for split in ("train", "validation", "test")
-        for i in range(3)
-    ]
 
     def run(width):
-        images = pd.DataFrame(rows).assign(width=width)
+        images = good_images().assign(width=width)
         return evaluate(plugins.entry("expectations", "images")(Case(images, Validation())), recipe="pets.v2")
 
     return run
