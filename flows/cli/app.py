@@ -58,7 +58,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         *(catalog.backbones, catalog.heads, catalog.sources, catalog.gates, catalog.engines),
         *(catalog.settings, catalog.schema),
     ),
-    "Labels and state": (doctor.doctor,),
+    "Labels and state": (doctor.doctor, catalog.licences),
 }
 for group, commands in COMMANDS.items():
     for command in commands:

@@ -1,4 +1,4 @@
-"""Commands that list what a recipe can name: backbones, heads, sources, gates, engines, settings."""
+"""Commands that list what a recipe can name: backbones, heads, sources, gates, engines, settings, licences."""
 
 from pathlib import Path
 from typing import Annotated
@@ -78,6 +78,15 @@ def settings(
             with replacing(markdown) as working:
                 working.write_text(text, encoding="utf-8")
         s.show(found, as_json, lambda: output.listed(s, "Settings", found))
+
+
+def licences(home: Home = None, as_json: Json = False) -> None:
+    """The licence of every installed package, as it states it."""
+    with session("licences", home) as s:
+        from tasks.services import licences
+
+        found = licences.installed()
+        s.show(found, as_json, lambda: output.listed(s, "Licences", found))
 
 
 def schema(home: Home = None) -> None:
