@@ -83,9 +83,9 @@ def settings(
 def licences(home: Home = None, as_json: Json = False) -> None:
     """The licence of every installed package, as it states it."""
     with session("licences", home) as s:
-        from tasks.services import licences
+        from tasks.services import packages
 
-        found = licences.installed()
+        found = packages.licences()
         s.show(found, as_json, lambda: output.listed(s, "Licences", found))
 
 

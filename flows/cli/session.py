@@ -222,7 +222,15 @@ def _fail(console: "Console", log: TextIO | None, text: str, code: int) -> NoRet
 
 
 def _unexpected(error: BaseException) -> str:
-    return f"Something that the run depends on failed: {type(error).__name__}: {error}".rstrip(".") + "."
+    from tasks.services import packages
+
+    text = f"Something that the run depends on failed: {type(error).__name__}: {error}".rstrip(".") + "."
+    if wrong := packages.unmet():
+        text += (
+            f" Packages are of other versions than Headstart needs: {'; '.join(wrong)}. Install it in an environment "
+        )
+        text += "of its own."
+    return text
 
 
 def _escape(text: str) -> str:

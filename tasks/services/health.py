@@ -14,6 +14,7 @@ from tasks.runtime import databases, plugins
 from tasks.runtime.errors import DependencyError, without_secrets
 from tasks.runtime.home import home
 from tasks.runtime.processes import has_gpu
+from tasks.services import packages
 
 LIBRARIES = ("tensorflow", "keras", "mlflow", "prefect", "great-expectations", "tensorflow-datasets", "pylance")
 #: A run of ELPV writes about 0.9 GB; below this a run is likely to fail half-way.
@@ -41,7 +42,9 @@ def checks() -> list[dict[str, Any]]:
 
 
 def _versions() -> list[dict[str, Any]]:
-    return [_row(f"{name} installed", *_version(name)) for name in LIBRARIES]
+    wrong = packages.unmet()
+    rows = [_row(f"{name} installed", *_version(name)) for name in LIBRARIES]
+    return [*rows, _row("versions of packages", not wrong, "; ".join(wrong) or "as Headstart needs them")]
 
 
 def _version(name: str) -> tuple[bool, str]:

@@ -1,4 +1,4 @@
-"""The licences of everything that is installed beside Headstart, as the packages state them.
+"""What is installed beside Headstart: whether it is what Headstart needs, and under which licences.
 
 A package states its licence in its metadata (https://packaging.python.org/en/latest/specifications/core-metadata/), as
 an SPDX expression, as a classifier or in words of its own, or only by the text of a file.
@@ -26,7 +26,25 @@ TEXTS = {
 UNKNOWN = "not stated"
 
 
-def installed() -> list[dict[str, Any]]:
+def unmet() -> list[str]:
+    """Which packages Headstart needs in another version than the installed one, such as `pandas>=3, found 2.3.1`."""
+    from packaging.requirements import Requirement
+
+    found = []
+    for text in metadata.requires("headstart") or []:
+        needed = Requirement(text)
+        if needed.marker and not needed.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            version = metadata.version(needed.name)
+        except metadata.PackageNotFoundError:
+            version = "none"
+        if version == "none" or not needed.specifier.contains(version, prereleases=True):
+            found.append(f"{needed.name}{needed.specifier}, found {version}")
+    return found
+
+
+def licences() -> list[dict[str, Any]]:
     """`package`, `version`, `licence`, and `told by`: `metadata` or `its text`, of every installed package, by name."""
     rows = {}
     for package in metadata.distributions():
