@@ -144,7 +144,7 @@ def test_a_browser_shows_it_without_a_complaint(report, width, scheme):
 def test_a_page_that_asks_for_more_or_runs_over_is_found_out(report, tmp_path):
     bad = tmp_path / "bad.html"
     bad.write_text(
-        '<meta name="viewport" content="width=device-width"><p style="width:2000px;color:#ddd">x</p>'
+        '<meta name="viewport" content="width=device-width"><p style="width:2000px">x</p><p style="color:#ddd">pale</p>'
         '<img src="http://127.0.0.1:9/x.png"><script>console.error("broken")</script>'
     )
     with browser.open_page(bad, 390, "light") as driver:
