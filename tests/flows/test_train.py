@@ -215,10 +215,11 @@ def test_prefect_names_say_recipe_and_stage_and_the_outcome_is_an_artifact(secon
 
     with get_client(sync_client=True) as client:
         flows = {run.name: run for run in client.read_flow_runs(limit=200, sort=FlowRunSort.START_TIME_DESC)}
-        tasks = [run.name for run in client.read_task_runs(limit=200, sort=TaskRunSort.END_TIME_DESC)]
+        tasks = {run.name: run for run in client.read_task_runs(limit=200, sort=TaskRunSort.END_TIME_DESC)}
         artifacts = client.request("POST", "/artifacts/filter", json={"limit": 200}).json()
     assert {"headstart", "colours"} <= set(flows["train colours"].tags)
     assert {f"colours {stage}" for stage in STAGES} <= set(tasks)
+    assert {"headstart", "colours", "headstart.evaluate"} <= set(tasks["colours evaluate"].tags)
     assert any("# colours version 1: promote" in str(artifact["data"]) for artifact in artifacts)
     (table,) = (
         each
