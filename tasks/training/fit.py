@@ -58,7 +58,7 @@ class History:
     loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
     #: When each epoch ended, milliseconds since 1970.
-    ended: list[int] = field(default_factory=list)
+    ended: list[int] = field(default_factory=list, compare=False)
 
     @property
     def epochs(self) -> int:

@@ -13,6 +13,7 @@ from tasks.data import subsets
 from tasks.features.batches import Batches, repeated, subset
 from tasks.networks import backbones
 from tasks.records import AuditRef, Level
+from tasks.reports.blocks import Text
 from tasks.reports.sections import transfers
 from tasks.runtime.errors import UsageError
 from tasks.runtime.home import home
@@ -184,7 +185,7 @@ def test_the_check_of_a_run_sees_the_same_images_with_both_weights(server, colou
     found = check_transfer.body(*args, less, 0)
     assert found.images == 12
     assert set(found.scores) == {"pretrained", "random", "majority"}
-    assert found.sentence in transfers.section(found)
+    assert Text(found.sentence) in transfers.section(found)
     assert set(found.numbers) >= {"pretrained_accuracy", "random_log_loss", "accuracy_gain", "accuracy_gain_low"}
     assert check_transfer.body(*args, less, 0) == found
     off = check_transfer.body(*args, settings.TransferCheck(enabled=False), 0)

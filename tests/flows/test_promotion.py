@@ -47,7 +47,7 @@ def test_a_promotion_moves_the_aliases_and_says_who_when_and_why(pair):
         "better light",
     )
     assert entry.who == ledger.user()
-    assert tracking.client().get_run(entry.evidence).data.tags["headstart.stage"] == "register"
+    assert tracking.client().get_run(entry.evidence).data.tags["headstart.flow"] == "train"
     assert promotion.promote(pair, "2") is None
     assert len(ledger.entries(pair)) == 2
 

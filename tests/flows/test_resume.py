@@ -24,7 +24,7 @@ from tasks.training import checkpoints, fit
 PLAN = fit.Plan(epochs=6, patience=9, learning_rate=0.02, weight_decay=0.01, batch_size=16, seed=3)
 #: Every epoch is written.
 EAGER = (0.0, np.inf)
-#: Each training, and the epoch, from 0, in which it is killed.
+#: Each training, and the number of epochs after which it is killed.
 CASES = {
     "shuffled": 3,
     "sampled": 3,
@@ -36,7 +36,7 @@ CASES = {
 }
 
 
-def _training(case, address="", on_epoch=lambda epoch, losses: None):
+def _training(case, address="", on_epoch=lambda history: None):
     """The training of this name from its beginning, or from where a killed one has left it: its network and losses."""
     fit.seed_everything(1)
     random = np.random.default_rng(0)
@@ -75,7 +75,7 @@ def _network():
 
 
 def _killed(cases):
-    """Trainings that SIGKILL ends in the epoch that is told, each in a process of its own.
+    """Trainings that SIGKILL ends after the epochs that are told, each in a process of its own.
 
     To be called in a process that has imported TensorFlow and not used it: it is forked.
     """
@@ -86,7 +86,7 @@ def _killed(cases):
     for case, last in cases.items():
         children.append(os.fork())
         if not children[-1]:
-            _training(case, case, lambda epoch, losses, last=last: _end() if epoch == last else None)
+            _training(case, case, lambda history, last=last: _end() if history.epochs == last else None)
             os._exit(1)
     ends = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     assert ends == [-signal.SIGKILL] * len(cases), ends
@@ -127,7 +127,7 @@ def test_it_goes_on_where_it_was_killed_and_ends_as_an_undisturbed_one(killed, c
     undisturbed, expected = _training(case)
     seen = []
     assert (killed / f"{case}.npz").exists()
-    resumed, found = _training(case, case, lambda epoch, losses: seen.append(epoch))
+    resumed, found = _training(case, case, lambda history: seen.append(history.epochs - 1))
     assert seen == list(range(CASES[case], expected.epochs))
     assert (found, found.best) == (expected, expected.best)
     assert _values(resumed) == _values(undisturbed)
@@ -136,7 +136,7 @@ def test_it_goes_on_where_it_was_killed_and_ends_as_an_undisturbed_one(killed, c
 def test_one_that_early_stopping_had_ended_is_only_read(eager):
     first, expected = _training("waiting", "ended")
     seen = []
-    again, found = _training("waiting", "ended", lambda epoch, losses: seen.append(epoch))
+    again, found = _training("waiting", "ended", lambda history: seen.append(history.epochs - 1))
     assert seen == []
     assert found == expected
     assert expected.epochs < 9
@@ -170,7 +170,7 @@ def test_a_file_that_cannot_be_used_is_set_aside_and_training_begins_anew(eager,
     harm(file)
     monkeypatch.setattr(progress, "console", Console(file=io.StringIO(), width=500))
     seen = []
-    _, found = _training("waiting", "harmed", lambda epoch, losses: seen.append(epoch))
+    _, found = _training("waiting", "harmed", lambda history: seen.append(history.epochs - 1))
     assert seen == list(range(expected.epochs))
     assert found == expected
     said = progress.console.file.getvalue()
