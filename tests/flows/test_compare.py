@@ -190,7 +190,7 @@ def test_the_check_of_a_run_sees_the_same_images_with_both_weights(server, colou
     assert check_transfer.body(*args, less, 0) == found
     off = check_transfer.body(*args, settings.TransferCheck(enabled=False), 0)
     assert "enabled is false" in off.sentence
-    assert transfers.section(off) == f"<p>{off.sentence}</p>"
+    assert transfers.section(off) == [Text(off.sentence)]
 
     def of(backbone):
         return check_transfer.body(*args[:3], r.extraction.model_copy(update={"backbone": backbone}), less, 0)
