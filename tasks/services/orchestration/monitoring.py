@@ -7,7 +7,6 @@ from datetime import datetime
 from importlib.util import find_spec
 from typing import Any
 
-from prefect import tags
 from prefect.runtime import flow_run
 from typing_extensions import override
 
@@ -51,8 +50,7 @@ def run(name: str, flow: str, settings: dict[str, Any], observe: Observe) -> Ite
         tracking.log_result({}, {"queue_seconds": max(waited, 0.0)})
         artifacts.tag(name)
         artifacts.link("MLflow run", name, tracking.page())
-        with tags(artifacts.OURS, name):
-            yield current
+        yield current
         artifacts.stages(name, current.stages)
         cached = sum(stage.cached for stage in current.stages.values())
         tracking.log_result({}, {"stages": len(current.stages), "stages_cached": cached})

@@ -143,7 +143,6 @@ class Stage:
         run = self.task.with_options(
             cache_key_fn=lambda context, parameters: key,
             task_run_name=f"{tracking.current().name} {self.label}",
-            tags=[f"{artifacts.OURS}.{self.name}"],
             refresh_cache=anew,
         )
         state = run(*args, **hints, return_state=True)
