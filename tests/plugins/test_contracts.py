@@ -81,12 +81,16 @@ def test_engine(name, tmp_path):
     checks.engine(name, tmp_path)
 
 
+@pytest.mark.parametrize("name", plugins.names("heads"))
+def test_head(name, tmp_path):
+    checks.head(name, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("check", "name"),
     [
         (check, name)
         for check, kind in (
-            (checks.head, "heads"),
             (checks.metric, "metrics"),
             (checks.transferability, "transferability"),
             (checks.gate, "gates"),
