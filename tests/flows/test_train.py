@@ -179,6 +179,8 @@ def test_the_models_tab_of_mlflow_shows_the_scores_of_a_version(first, second):
         assert metric.dataset_digest == first.dataset.digest
         assert metric.run_id == first.run_id
     assert model.status == "READY"
+    assert json.loads(model.tags["mlflow.modelVersions"]) == [{"name": "colours", "version": 1}]
+    assert model.tags["mlflow.user"] == getpass.getuser()
     assert model.params["headstart.rung"] == first.model.rung
 
 

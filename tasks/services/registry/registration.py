@@ -1,5 +1,6 @@
 """How a trained network becomes a version."""
 
+import json
 import time
 import zipfile
 from importlib import metadata
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Packages that a process needs to load a version, in the versions that it was made with.
 REQUIREMENTS = ("mlflow-skinny", "keras", "tensorflow", "numpy", "pandas")
+#: MLflow's tag of a model with the versions that were made of it.
+MADE = "mlflow.modelVersions"
 SCRIPT = Path(__file__).parents[2] / "serving" / "pyfunc.py"
 
 
@@ -31,6 +34,7 @@ def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: 
     """
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model, ModelSignature
+    from mlflow.tracking.context.registry import resolve_tags
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import Array
 
@@ -53,7 +57,8 @@ def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: 
         ),
     )
     # By its own call: `Model.log` gives a model every metric of a run, such as the seconds of each stage.
-    model = client.create_logged_model(run.experiment, "model", run.id, params=tags, model_type="classifier")
+    about = resolve_tags(run.origin)
+    model = client.create_logged_model(run.experiment, "model", run.id, about, tags, model_type="classifier")
     sent = _Pyfunc(run.id)
     logged = Model.log(
         artifact_path=None,
@@ -78,7 +83,10 @@ def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: 
     if not registered_models.known(name):
         registered_models.create(name)
     client.create_model_version(name, logged.model_uri, run.id, tags=tags, model_id=logged.model_id)
-    return _of_run(run.id)
+    made = _of_run(run.id)
+    # What MLflow's own registration writes, and the page of the model shows.
+    client.set_logged_model_tags(logged.model_id, {MADE: json.dumps([{"name": name, "version": int(made)}])})
+    return made
 
 
 def score(version: VersionRef, dataset: DatasetRef, scores: dict[str, dict[str, float]]) -> None:
