@@ -351,7 +351,8 @@ def test_mlflows_own_evaluation_takes_a_version(first):
     said = folders.frame(first.report.predictions)
     data = pd.DataFrame({"image": [helpers.Path(uri).read_bytes() for uri in said["uri"]], "label": said["label"]})
     options = {"evaluator_config": {"log_explainer": False}, "model_config": {"column": "label"}}
-    with mlflow.start_run():
+    # Of an experiment whose artifacts are in the home: those of MLflow's own would lie in the working folder.
+    with mlflow.start_run(experiment_id=tracking.client().get_experiment_by_name("colours").experiment_id):
         found = mlflow.models.evaluate(
             "models:/colours/1", data, targets="label", model_type="classifier", evaluators="default", **options
         )
