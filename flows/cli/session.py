@@ -226,10 +226,8 @@ def _unexpected(error: BaseException) -> str:
 
     text = f"Something that the run depends on failed: {type(error).__name__}: {error}".rstrip(".") + "."
     if wrong := packages.unmet():
-        text += (
-            f" Packages are of other versions than Headstart needs: {'; '.join(wrong)}. Install it in an environment "
-        )
-        text += "of its own."
+        text += f" Packages are of other versions than Headstart needs: {'; '.join(wrong)}."
+        text += " Install it in an environment of its own."
     return text
 
 
