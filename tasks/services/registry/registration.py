@@ -1,7 +1,6 @@
 """How a trained network becomes a version."""
 
 import json
-import time
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -95,8 +94,9 @@ def score(version: VersionRef, dataset: DatasetRef, scores: dict[str, dict[str, 
     A run that took the version from the cache names its model as an output too.
     """
     from mlflow.entities import LoggedModelOutput, Metric
+    from mlflow.utils.time import get_current_time_millis
 
-    client, run, now = tracking.client(), tracking.current(), time.time_ns() // 1_000_000
+    client, run, now = tracking.client(), tracking.current(), get_current_time_millis()
     found = client.get_model_version(version.name, version.version)
     model = found.source.removeprefix("models:/")  # a database does not keep a version's `model_id`
     if not (own := found.run_id == run.id):

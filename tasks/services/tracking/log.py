@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -115,8 +114,9 @@ def describe(text: str) -> None:
 def log_curve(name: str, values: dict[int, float]) -> None:
     """One metric of the parent run over the steps that are given, such as numbers of training images."""
     from mlflow.entities import Metric
+    from mlflow.utils.time import get_current_time_millis
 
-    now = time.time_ns() // 1_000_000
+    now = get_current_time_millis()
     client().log_batch(current().id, metrics=[Metric(name, float(v), now, step) for step, v in values.items()])
 
 
@@ -205,13 +205,14 @@ def _columns(file: Path) -> list[dict[str, Any]]:
 def send(run_id: str, digest: str, own: outbox.Notes) -> None:
     """Log the stage's notes, after those that an earlier run could not send."""
     from mlflow.entities import Metric
+    from mlflow.utils.time import get_current_time_millis
 
     for each in (outbox.kept(digest), own):
         if each is None or each.empty:
             continue
         metrics = []
         for name, values in each.series.items():
-            times = each.times.get(name) or [time.time_ns() // 1_000_000] * len(values)
+            times = each.times.get(name) or [get_current_time_millis()] * len(values)
             metrics += [Metric(name, values[step], times[step], step) for step in range(len(values))]
         for folder, to in {str(each.drawn): None, **each.folders}.items():
             client().log_artifacts(run_id, folder, to)
