@@ -14,6 +14,7 @@ from pydantic import Field
 
 from tasks.records import LedgerEntry
 from tasks.runtime.escapes import markdown
+from tasks.services import environments
 from tasks.services.orchestration import artifacts, events
 from tasks.services.registry import promotion
 
@@ -48,8 +49,12 @@ def promote(
     why: Why = "",
     force: Annotated[bool, Field(description="Even if it was compared with another champion")] = False,
     ask: Annotated[bool, Field(description="Wait for a person's approval first")] = False,
+    to: Annotated[str, Field(description="Copy it to the model of this environment, such as prod, instead")] = "",
 ) -> dict[str, Any]:
-    """Make a version the champion; `headstart rollback` undoes it."""
+    """Make a version the champion; `headstart rollback` undoes it.
+
+    With `to`, the gates of its recipe judge it against the champion of that environment.
+    """
     who = ""
     if ask:
         form = Approval.with_initial_data(description=promotion.verdict(name, version))
@@ -58,6 +63,11 @@ def promote(
             return _reported(name, promotion.reject(name, version, answer.why, answer.who))
         who, why = answer.who, answer.why or why
     artifacts.tag(name)
+    if to:
+        copied = environments.promote(name, version, to, why)
+        if copied.champion:
+            events.moved(copied.model, copied.version, copied.reason)
+        return copied.summary()
     entry = promotion.promote(name, version, why, force, who)
     return (
         _reported(name, entry) if entry else {"action": "none", "version": version, "why": "it is the champion already"}

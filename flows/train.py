@@ -43,7 +43,7 @@ def train(recipe: Recipe, repeat: bool = False) -> Outcome:
     r, started = recipe, time.perf_counter()
     plugins.use(r.plugins)
     backend.use(r.backend)
-    signing.check_keys()
+    signing.check_keys(r.name)
     with monitoring.run(r.name, "train", r.model_dump(), r.observe) as run:
         facts = ingest(r.source, r.images, r.labels, corrections.from_corrections(r.name))
         dataset = validate(facts, r.split, r.validation, r.name)
@@ -64,7 +64,7 @@ def train(recipe: Recipe, repeat: bool = False) -> Outcome:
         report = evaluate(images, features, audited, model, calibration, ladder, r.evaluation)
         verdict = gate(images, audited, model, report, r.judging)
         release = r.release(model.rung, search.memory if search else "")
-        version = register(dataset, model, calibration, report, verdict, release)
+        version = register(dataset, audited, model, calibration, report, verdict, release)
         version = versions.refreshed(version)
         findings = Findings(
             dataset=dataset,

@@ -34,6 +34,10 @@ def promote(
     version: Annotated[str, typer.Argument(help="The version's number")],
     why: Why = "",
     force: Annotated[bool, typer.Option("--force", help="Even if it was compared with another champion")] = False,
+    to: Annotated[
+        str,
+        typer.Option("--to", help="Copy it to this environment, such as prod, if its gates pass there"),
+    ] = "",
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -41,6 +45,15 @@ def promote(
     with session("promote", home) as s:
         from tasks.services.registry import promotion
 
+        if to:
+            from tasks.runtime.errors import UsageError
+            from tasks.services import environments
+
+            if force:
+                raise UsageError("--to: expected no --force beside it: the gates of an environment are always asked.")
+            copied = environments.promote(name, version, to, why)
+            s.show(copied.summary(), as_json, lambda: output.copied(s, copied))
+            return
         entry = promotion.promote(name, version, why, force)
         _moved(s, entry, f"{name} version {version} is the champion already.", as_json)
 
@@ -124,6 +137,9 @@ def export(
 def predict(
     model: Model,
     images: Annotated[list[Path], typer.Argument(help="Image files", metavar="IMAGE...")],
+    explain: Annotated[
+        Path | None, typer.Option("--explain", help="A folder for pictures of what each answer rests on")
+    ] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -132,7 +148,7 @@ def predict(
         from tasks.services.registry.predict import answers
 
         # One line per image, as soon as it is known.
-        for answer in answers(model, images):
+        for answer in answers(model, images, explain):
             label, image = escapes.line(answer["label"]), escapes.line(answer["image"])
             print(json.dumps(answer) if as_json else f"{label}\t{answer['probability']:.6f}\t{image}", file=s.out)
 

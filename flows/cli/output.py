@@ -9,6 +9,7 @@ from tasks.runtime.escapes import printable
 if TYPE_CHECKING:
     from flows.recipes.draft import Draft
     from tasks.records import Comparison, DatasetRef, LedgerEntry, Outcome, Retraining, ScoresRef
+    from tasks.services.environments import Copied
 
 
 def listed(s: Session, title: str, rows: list[dict[str, Any]]) -> None:
@@ -155,6 +156,16 @@ def moved(s: Session, entry: "LedgerEntry | None", otherwise: str) -> None:
         return
     before = f"before, it was version {entry.before}" if entry.before else "before, there was none"
     s.say(f"Version {entry.after} is the champion; {before}. Entry {entry.number} of the ledger.")
+
+
+def copied(s: Session, found: "Copied") -> None:
+    """What became of a version in another environment."""
+    s.say(f"{found.model} version {found.version} is a copy of {found.copy_of}. The gates say {found.decision}.")
+    s.say(found.reason)
+    if found.champion:
+        s.say(f"It is the champion of {found.model}.")
+    else:
+        s.say(f"It is not the champion yet: {found.note or f'headstart promote {found.model} {found.version}'}.")
 
 
 def scores(s: Session, found: "ScoresRef", out: Path) -> None:

@@ -18,15 +18,21 @@ def init(
     overrides: Overrides = [],  # noqa: B006 - Typer reads the default, nothing changes it
     out: Annotated[Path | None, typer.Option("--out", help="The file to write [default: NAME.toml, here]")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there")] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--project", help="A new folder for the recipe, a plugin, and files for CI, Prefect and Docker"),
+    ] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Look at photos, write a recipe for them, and check it."""
     with session("init", home) as s:
-        from flows.recipes import draft
-        from tasks.runtime.errors import DataError
+        from flows.recipes import draft, project
+        from tasks.runtime.errors import DataError, UsageError
 
-        drafted = draft.write(path, overrides, out, force)
+        if folder and (out or force):
+            raise UsageError("--project: expected neither --out nor --force beside it: the folder is new.")
+        drafted = project.write(path, overrides, folder) if folder else draft.write(path, overrides, out, force)
         if not as_json:
             output.drafted(s, drafted)
         from flows.cli import startup

@@ -131,7 +131,8 @@ def gallery(pixels: np.ndarray, captions: list[str], title: str, to: Path) -> No
     """A grid of uint8[n, h, w, 3] with captions, four in a row; the title says if there are none."""
     columns = min(len(pixels), 4) or 1
     rows = -(-len(pixels) // columns) or 1
-    figure = blank(2.6 * columns, 2.9 * rows + 0.5)
+    height = 2.6 * pixels.shape[1] / pixels.shape[2] if len(pixels) else 2.6
+    figure = blank(2.6 * columns, (height + 0.3) * rows + 0.5)
     axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for place in axes:
         place.axis("off")

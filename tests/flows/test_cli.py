@@ -15,7 +15,9 @@ import pandas as pd
 import psutil
 import pytest
 import warm
+import yaml
 from helpers import outside
+from PIL import Image
 
 from tasks.services import tracking
 from tasks.services.registry import versions
@@ -112,6 +114,19 @@ def test_predict_gives_a_label_and_a_probability_for_each_image(trained, command
     assert refused.code == 1
     assert "text.png" in refused.err
     assert command("predict", "nothing@champion", str(images[0])).code == 2
+
+
+def test_predict_draws_what_an_answer_rests_on(trained, command, tmp_path):
+    folder, _ = trained
+    photo = sorted((folder / "photos").rglob("*.png"))[0]
+    answer = command("predict", "redness@champion", str(photo), "--explain", str(tmp_path / "why"), "--json")
+    drawn = Path(answer.json["explained"])
+    assert drawn.parent == tmp_path / "why"
+    with Image.open(drawn) as picture:
+        assert picture.width == 2 * picture.height
+    (tmp_path / "file").write_text("")
+    refused = command("predict", "redness@champion", str(photo), "--explain", str(tmp_path / "file"))
+    assert (refused.code, "--explain: expected a folder" in refused.err) == (2, True)
 
 
 def test_a_label_that_a_person_corrects_is_used_by_the_next_run_and_can_be_taken_back(trained, command):
@@ -391,3 +406,34 @@ def test_a_command_that_is_told_to_end_while_the_interpreter_ends_says_nothing_m
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=50)
     assert (done.returncode, done.stderr) == (130, "")
     assert "linear" in done.stdout
+
+
+def test_a_project_has_all_that_its_own_files_ask_for(trained, command, tmp_path):
+    folder, _ = trained
+    project = tmp_path / "project"
+    done = command("init", str(folder / "photos"), "--project", str(project), "--set", "name=paints", "--json")
+    assert done.code == 0, done.err
+    assert done.json["recipe"] == str(project / "paints.toml")
+    assert not [file for file in project.rglob("*") if file.is_file() and "@" in file.read_text().replace("@v", "")]
+    for line in yaml.safe_load((project / ".github/workflows/ci.yml").read_text())["jobs"]["test"]["steps"]:
+        if "run" in line and not line["run"].startswith("pip"):
+            run = subprocess.run(
+                ["bash", "-c", line["run"]], cwd=project, env=outside(), capture_output=True, text=True
+            )
+            assert run.returncode == 0, run.stdout + run.stderr
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml"]
+    assert subprocess.run(check, cwd=project, capture_output=True).returncode == 0
+    (mounted,) = [each for each in _compose(project)["volumes"] if isinstance(each, dict)]
+    assert mounted["source"] == str(folder / "photos")
+    deployments = yaml.safe_load((project / "prefect.yaml").read_text())["deployments"]
+    assert [each["name"] for each in deployments][:2] == ["paints", "paints"]
+    again = command("init", str(folder / "photos"), "--project", str(project))
+    assert (again.code, "expected a new or empty folder" in again.err) == (2, True)
+    (tmp_path / "none").mkdir()
+    nothing = command("init", str(tmp_path / "none"), "--project", str(tmp_path / "other"))
+    assert nothing.code == 1
+    assert not (tmp_path / "other").exists()
+
+
+def _compose(project):
+    return yaml.safe_load((project / "compose.yaml").read_text())["services"]["headstart"]

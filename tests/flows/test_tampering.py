@@ -19,7 +19,7 @@ from documents import block
 
 from tasks.runtime.errors import DataError, DependencyError
 from tasks.services import tracking
-from tasks.services.registry import predict, promotion, registered_models, signing, verification, versions
+from tasks.services.registry import predict, promotion, registered_models, registration, signing, verification, versions
 from tasks.serving import golden
 
 
@@ -198,8 +198,19 @@ def test_a_key_that_cannot_be_used_is_refused_before_anything_is_sent(tmp_path, 
         with monkeypatch.context() as environment:
             environment.setenv(variable, str(path))
             with pytest.raises(DependencyError, match=f"{variable}: {message}|{variable}: .*{message}") as refused:
-                signing.check_keys()
+                signing.check_keys("pets")
         assert "BEGIN" not in str(refused.value)
+
+
+def test_a_signature_holds_for_the_copy_in_an_environment_and_for_no_model_that_is_only_named_so(server, keys):
+    version = tracking.client().get_model_version("signed-copy", tiny_versions.register("signed-copy"))
+    registration.copy(version, "prod.signed-copy", {})
+    assert versions.verify("prod.signed-copy", "1")["signature_checked"]
+    registration.copy(version, "prod.other", {})
+    with pytest.raises(DataError, match="the signature of signed-copy"):
+        versions.verify("prod.other", "1")
+    with pytest.raises(DependencyError, match=r"a recipe whose name has no '.', found prod.signed-copy"):
+        tiny_versions.register("prod.signed-copy")
 
 
 @pytest.mark.parametrize("text", [b"\xff", b"3", b"[[1]]", b"[" * 100_000])

@@ -5,11 +5,13 @@ import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
+from typing import Any
 from unittest import mock
 
 import numpy as np
 import pandas as pd
 
+from tasks.data.expectations import FACTS
 from tasks.services import tracking
 from tasks.services.registry import promotion, registration, versions
 from tasks.serving import golden
@@ -19,15 +21,26 @@ CLASSES = ("dark", "light")
 SIZE = 64
 
 
-def register(name: str, weight: float = 4.0, **tags: str) -> str:
-    """A version of the tiny model, with golden images and the alias `challenger`; the tags are without `headstart.`."""
+def register(
+    name: str, weight: float = 4.0, recipe: dict[str, Any] | None = None, photos: Path | None = None, **tags: str
+) -> str:
+    """A version of the tiny model, with golden images and the alias `challenger`; the tags are without `headstart.`.
+
+    With a folder for its test photos, they and its answers are in MLflow as after training.
+    """
     named = {f"headstart.{tag}": value for tag, value in tags.items()}
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         served(folder / "served", weight)
         golden.write(folder / "golden", predictions(folder, weight), CLASSES, 4, 1e-3)
         stage = tracking.stage("register", "digest", {})
-        with tracking.run(name, "train", {}), stage, mock.patch.object(registration, "SCRIPT", SCRIPT):
+        run = tracking.run(name, "train", recipe or {})
+        with run, stage, mock.patch.object(registration, "SCRIPT", SCRIPT):
+            if photos:
+                tested = predictions(photos, weight, 60).assign(group=None, split="test", unit=range(60))
+                tracking.log_table(versions.TEST, tested)
+                facts = dict.fromkeys(FACTS, 0.5)
+                tracking.log_table(versions.DATA, tested.drop(columns=["uri", "probabilities"]).assign(**facts))
             version = registration.add(name, folder / "served", folder / "golden", named, CLASSES)
     promotion.introduce(name, version, "keep", "", False)
     return version
@@ -72,15 +85,15 @@ def served(folder: Path, weight: float) -> None:
     (folder / "network.json").write_text(json.dumps({"weight": weight}))
 
 
-def predictions(folder: Path, weight: float) -> pd.DataFrame:
-    """Twelve files, and what evaluation would say of them; bytes grow along a file, so that its size matters."""
-    rows = []
-    for number in range(12):
-        data = bytes(min(255, 20 * number + place // 4) for place in range(4 * SIZE))
+def predictions(folder: Path, weight: float, number_of_files: int = 12) -> pd.DataFrame:
+    """Files, and what evaluation would say of them; bytes grow along a file, so that its size matters."""
+    rows, step = [], 240 / number_of_files
+    for number in range(number_of_files):
+        data = bytes(min(255, round(step * number) + place // 4) for place in range(4 * SIZE))
         file = folder / f"{number}.png"
         file.write_bytes(data)
         high = 1 / (1 + np.exp(-weight * (np.frombuffer(data, np.uint8)[:SIZE].mean() / 255 - 0.5)))
-        key, label = hashlib.sha256(data).hexdigest(), CLASSES[number > 5]
+        key, label = hashlib.sha256(data).hexdigest(), CLASSES[number >= number_of_files // 2]
         rows.append({"key": key, "uri": str(file), "label": label, "probabilities": np.array([1 - high, high])})
     return pd.DataFrame(rows)
 

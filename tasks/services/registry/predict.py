@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from tasks.data.images.bounded import bounded
+from tasks.features import occlusion
 from tasks.runtime.errors import DataError, UsageError
 from tasks.services.registry import verification, versions
 from tasks.serving import package
@@ -60,16 +62,23 @@ def score(
     return np.stack(columns, axis=1), tuple(own)
 
 
-def answers(address: str, images: list[Path]) -> Iterator[dict[str, Any]]:
+def answers(address: str, images: list[Path], explain: Path | None = None) -> Iterator[dict[str, Any]]:
     """For each image file, the answer of the version at `address`: label, probability, and how reliable they are.
 
-    Raises `UsageError` for a missing file, `DataError` for one that is not a readable image.
+    With the folder `explain`, also the path of a picture there, which shows what the answer rests on
+    (`tasks/features/occlusion.py`). Raises `UsageError` for a missing file or a folder that cannot be written,
+    `DataError` for a file that is not a readable image.
     """
     absent = [str(path) for path in images if not path.is_file()]
     if absent:
         raise UsageError(f"Expected image files, found none at {', '.join(absent)}.")
+    if explain:
+        try:
+            explain.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--explain: expected a folder, found {explain}, but {error.strerror}.") from None
     with opened(*versions.resolve(address)) as model:
-        for path in images:
+        for number, path in enumerate(images, 1):
             try:
                 answer = next(predict(model, [path.read_bytes()])).iloc[0]
             except Exception as error:
@@ -77,4 +86,25 @@ def answers(address: str, images: list[Path]) -> Iterator[dict[str, Any]]:
                     f"Expected JPEG, PNG, GIF, BMP or WebP, found {path}, which cannot be read. Convert or remove it."
                 ) from error
             shown = answer.drop("probabilities").to_dict().items()
-            yield {"image": str(path)} | {name: getattr(value, "item", lambda v=value: v)() for name, value in shown}
+            found = {"image": str(path)} | {name: getattr(value, "item", lambda v=value: v)() for name, value in shown}
+            if explain:
+                said = model.metadata.metadata["classes"].index(answer["label"])
+                picture = explain / f"{number:03}-{path.stem[:60]}.png"
+                _explained(model, path.read_bytes(), said).save(picture)
+                found["explained"] = str(picture)
+            yield found
+
+
+def _explained(model: Any, data: bytes, said: int) -> Image.Image:
+    """The photo beside itself with what the answer, a position among the classes, does not rest on left dark."""
+    import tensorflow as tf
+
+    version = model.unwrap_python_model()
+    pixels = version.decoder.decode(tf.constant(bounded(data))).numpy()
+
+    def run(batches: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        for batch in batches:
+            yield np.asarray(version.run(tf.constant(batch))["probabilities"])
+
+    (fall,) = occlusion.maps(pixels[None], np.array([said]), run)
+    return Image.fromarray(np.concatenate([pixels, occlusion.spotlight(pixels, fall)], axis=1))

@@ -10,15 +10,17 @@ import pandas as pd
 
 from tasks.records import DatasetRef, VersionRef
 from tasks.services import tracking
-from tasks.services.registry import registered_models, signing, verification
-from tasks.services.registry.versions import FINGERPRINT
+from tasks.services.registry import registered_models, signing, verification, versions
 from tasks.serving import golden
 
 if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import Model
 
 #: Packages that a process needs to load a version, in the versions that it was made with.
 REQUIREMENTS = ("mlflow-skinny", "keras", "tensorflow", "numpy", "pandas")
+#: Tag of a version that is a copy: NAME/VERSION of the version that was trained.
+COPY_OF = "headstart.copy_of"
 #: MLflow's tag of a model with the versions that were made of it.
 MADE = "mlflow.modelVersions"
 SCRIPT = Path(__file__).parents[2] / "serving" / "pyfunc.py"
@@ -37,7 +39,7 @@ def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: 
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import Array
 
-    signing.check_keys()
+    signing.check_keys(name)
     client, run = tracking.client(), tracking.current()
     if made := _of_run(run.id):
         return made
@@ -78,14 +80,45 @@ def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: 
     for other in list(tracking.every(client.search_logged_models, [run.experiment], of_run)):
         if other.model_id != logged.model_id:
             client.delete_logged_model(other.model_id)
-    tags = tags | {FINGERPRINT: verification.seal(name, logged.model_uri, logged.model_id, sent.digests)}
+    tags = tags | {versions.FINGERPRINT: verification.seal(name, logged.model_uri, logged.model_id, sent.digests)}
     if not registered_models.known(name):
         registered_models.create(name)
     client.create_model_version(name, logged.model_uri, run.id, tags=tags, model_id=logged.model_id)
     made = _of_run(run.id)
-    # What MLflow's own registration writes, and the page of the model shows.
-    client.set_logged_model_tags(logged.model_id, {MADE: json.dumps([{"name": name, "version": int(made)}])})
+    _tell(logged.model_id, name, made)
     return made
+
+
+def copy(version: "ModelVersion", to: str, tags: dict[str, str]) -> str:
+    """Copy a version to a registered model of another environment; returns the number of the copy.
+
+    `tags`: those of the copy that differ. Its caller holds the lock of the other model. What was copied before is not
+    copied again: it gets the tags.
+    """
+    client, of_it = tracking.client(), origin(version)
+    made = next((other for other in registered_models.versions(to) if origin(other) == of_it), None)
+    if made is None:
+        trained = versions.find(*of_it) or version  # unless it was deleted
+        made = client.copy_model_version(f"models:/{trained.name}/{trained.version}", to)
+        if COPY_OF not in trained.tags:
+            _tell(trained.source.removeprefix("models:/"), to, made.version)
+    for tag, value in (tags | {COPY_OF: "/".join(of_it)}).items():
+        client.set_model_version_tag(to, made.version, tag, value)
+    return str(made.version)
+
+
+def origin(version: "ModelVersion") -> tuple[str, str]:
+    """Name and number of the version that was trained: of this one, or of the one that it is a copy of."""
+    name, _, number = version.tags.get(COPY_OF, f"{version.name}/{version.version}").partition("/")
+    return name, number
+
+
+def _tell(model_id: str, name: str, version: str) -> None:
+    """Name a version on the page of its model, as MLflow's own registration does."""
+    client = tracking.client()
+    told = json.loads(client.get_logged_model(model_id).tags.get(MADE, "[]"))
+    told.append({"name": name, "version": int(version)})
+    client.set_logged_model_tags(model_id, {MADE: json.dumps(told)})
 
 
 def score(version: VersionRef, dataset: DatasetRef, scores: dict[str, dict[str, float]]) -> None:
@@ -141,7 +174,8 @@ class _Pyfunc:
 
 def _of_run(run_id: str) -> str:
     """The version that a run made, "" for none; of several identical ones only the first is kept."""
-    found = list(tracking.every(tracking.client().search_model_versions, f"run_id = '{run_id}'"))
+    asked = tracking.every(tracking.client().search_model_versions, f"run_id = '{run_id}'")
+    found = [version for version in asked if COPY_OF not in version.tags]
     found.sort(key=lambda version: int(version.version))
     for again in found[1:]:
         tracking.client().delete_model_version(again.name, again.version)

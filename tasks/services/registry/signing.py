@@ -24,15 +24,23 @@ SIGN, VERIFY = "HEADSTART_SIGNING_KEY", "HEADSTART_VERIFY_KEY"
 ADDED = "registered_model_meta"
 #: In `MLmodel`, the name of the model that a version was signed for.
 NAME = "model"
+#: Between the name of an environment and that of a model, in the name of a copy.
+ENVIRONMENT = "."
 CURVES = ("secp256r1", "secp384r1", "secp521r1")
 
 
-def check_keys() -> None:
-    """Raise `DependencyError` unless the keys that the environment names can be used.
+def check_keys(name: str) -> None:
+    """Raise `DependencyError` unless the keys that the environment names can be used for a model of this name.
 
     Where signatures are wanted, a key to sign with is needed as well: a version without a signature would be of no use.
     """
     private, public = keys()
+    if private and ENVIRONMENT in name:
+        raise DependencyError(
+            f"{SIGN}: expected a recipe whose name has no {ENVIRONMENT!r}, found {name}: a signature of "
+            f"{name.partition(ENVIRONMENT)[2]} would be taken for one of {name}, as for that of an environment. "
+            "Choose another name."
+        )
     if public and not private:
         raise DependencyError(
             f"{SIGN}: expected the path of a private key, as {VERIFY} is set: a version that is not signed would be "
@@ -93,7 +101,9 @@ def _wrong(folder: Path, name: str, public: list[Path]) -> str:
                 return "other files than the signed ones"
         else:
             other = _named(Model.load(str(folder)))
-            return "" if other == name else f"the signature of {other or 'a model without a name'}"
+            if other and other in (name, name.partition(ENVIRONMENT)[2]):
+                return ""
+            return f"the signature of {other or 'a model without a name'}"
     return "a signature of none of these keys"
 
 

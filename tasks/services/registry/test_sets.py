@@ -18,6 +18,9 @@ from tasks.services import tracking
 from tasks.services.registry import locks, registered_models, versions
 from tasks.settings import Recipe
 
+#: Tag of a comparison: which test images it used (`test_set_budget.sketch`).
+SKETCH = "headstart.test_sketch"
+
 
 @dataclass(frozen=True)
 class TestSet:
@@ -73,7 +76,7 @@ def look(recipe: Recipe) -> TestSet:
     earlier = versions.data_of(name, str(champion.version)) if champion else None
     unseen = splits.unseen(_grouped(data), splits.units(_grouped(data)), earlier)
     sketch = test_set_budget.sketch(data.loc[tested, "key"])
-    worn = test_set_budget.worn(sketch, [tags["headstart.test_sketch"] for tags in tracking.decided("")])
+    worn = test_set_budget.worn(sketch, decisions(""))
     newest = versions.newest(name)
     return TestSet(
         model=name,
@@ -87,6 +90,21 @@ def look(recipe: Recipe) -> TestSet:
         fresh=min(int((~tested).sum()), round(recipe.split.test * len(data))),
         drawn=versions.fresh(name)[0] == newest,
     )
+
+
+def decisions(before: str) -> list[str]:
+    """The sketches of the test sets on which two models were compared, the oldest first.
+
+    `before`: digest of the stage that asks; this stage and later ones are left out.
+    """
+    return [tags[SKETCH] for tags in tracking.decided(before)]
+
+
+def use(sketch: str, test_set: str) -> None:
+    """Count the running stage's comparison as a use of its test set, of which `test_set` is a digest."""
+    # The sketch first: the other tag finds the run.
+    tracking.log_tag(SKETCH, sketch)
+    tracking.log_tag("headstart.test_set", test_set)
 
 
 def draw(recipe: Recipe) -> TestSet:

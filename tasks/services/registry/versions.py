@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 #: Artifact of the run that registers a version: the images that it was made from.
 DATA = "data.parquet"
-#: Another one: the split, by key, of every image that this version or one before it was made from.
+#: Another one: `key`, `uri` and `label` of its test images, and its probabilities.
+TEST = "test.parquet"
+#: A third one: the split, by key, of every image that this version or one before it was made from.
 SPLITS = "splits.parquet"
 #: Tag of a model: the newest version when a fresh test set was asked for, and the salt of its draw.
 FRESH = "headstart.fresh_test_set"
@@ -74,9 +76,9 @@ def newest(name: str) -> str:
 
 
 def data_of(name: str, version: str) -> pd.DataFrame | None:
-    """`key`, `label`, `split` and, in newer versions, facts of every image that a version was made from.
+    """`key`, `label`, `split` and, in newer versions, more of every image that a version was made from.
 
-    None if that is not known.
+    That is `group`, facts, columns of the source and `unit`, which copies and groups share. None if that is not known.
     """
     return tracking.table(version_of(name, version).run_id, DATA)
 

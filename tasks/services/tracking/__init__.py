@@ -25,6 +25,7 @@ from tasks.services.tracking.history import (
     results,
     skipped,
     table,
+    text,
 )
 from tasks.services.tracking.log import (
     dataset_name,
@@ -90,5 +91,6 @@ __all__ = [
     "stage_digest",
     "stage_run_id",
     "table",
+    "text",
     "write_table",
 ]

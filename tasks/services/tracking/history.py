@@ -104,6 +104,14 @@ def table(run_id: str, name: str) -> pd.DataFrame | None:
             raise _damaged(run_id, name, brief(error)) from None
 
 
+def text(run_id: str, name: str) -> str | None:
+    """A text among a run's artifacts; None if there is none, or no run."""
+    if not run_id or not _has(run_id, name):
+        return None
+    with TemporaryDirectory() as folder:
+        return Path(client().download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
+
+
 def _damaged(run_id: str, name: str, found: str) -> DependencyError:
     return DependencyError(
         f"Expected {name} of MLflow's run {run_id} as it was written, found {found}. Put the file of a backup in its "

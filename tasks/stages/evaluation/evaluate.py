@@ -12,8 +12,8 @@ from tasks.data import datasets, splits
 from tasks.evaluation import calibration_check, metrics, slices, time_gap
 from tasks.evaluation.slices import classes
 from tasks.evaluation.statistics import clusters
-from tasks.features import inference
-from tasks.networks import classifiers, files
+from tasks.features import inference, occlusion
+from tasks.networks import classifiers, engines, files
 from tasks.records import (
     OLDER,
     PREFIX,
@@ -39,11 +39,13 @@ from tasks.settings import Evaluation
 if TYPE_CHECKING:
     import keras
 
+#: Mistakes that are explained, as far as so many seconds reach.
+EXPLAINED, PATIENCE = 8, 8.0
 #: Images predicted both from pixels and from stored features, and the largest allowed difference of probabilities.
 PROBE, TOLERANCE = 8, 1e-3
 
 
-@stage(version=11, reads=lambda *_: plugins.code("metrics") or None)
+@stage(version=12, reads=lambda *_: plugins.code("metrics") or None)
 def evaluate(
     images: ImagesRef,
     features: FeaturesRef,
@@ -76,7 +78,7 @@ def evaluate(
         _predictions(rows, known, probabilities).to_parquet(working / "predictions.parquet")
         escapes.write_csv(slices.table(parts), working / "slices.csv")
         escapes.write_csv(pd.DataFrame(each), working / "classes.csv")
-        _pictures(working, rows, labels, probabilities, images)
+        _pictures(working, rows, labels, probabilities, images, partial(_falls, model, calibration))
     tracking.log_files(home() / path)
     return Report(
         f"{path}/classes.csv",
@@ -157,11 +159,35 @@ def _predictions(rows: pd.DataFrame, classes: tuple[str, ...], probabilities: np
     return table.assign(probability=probabilities.max(axis=1), probabilities=list(probabilities))
 
 
-def _pictures(to: Path, rows: pd.DataFrame, labels: np.ndarray, probabilities: np.ndarray, images: ImagesRef) -> None:
+def _falls(
+    model: ModelRef, calibration: CalibrationRef, pixels: np.ndarray, said: np.ndarray, classes: int
+) -> list[np.ndarray]:
+    """What the answers, int[n], to prepared images rest on: `occlusion.maps` of as many as there is time for."""
+    network = _joined(files.load(home() / model.path), calibration)
+    engine = engines.own(lambda: network, home())
+    return occlusion.maps(
+        pixels, said, lambda batches: (calibrated.parted(each, classes)[0] for each in engine.run(batches)), PATIENCE
+    )
+
+
+def _pictures(
+    to: Path,
+    rows: pd.DataFrame,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    images: ImagesRef,
+    falls: Callable[[np.ndarray, np.ndarray, int], list[np.ndarray]],
+) -> None:
     classes, predicted = images.dataset.classes, probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     wrong = wrong[np.argsort(-probabilities.max(axis=1)[wrong], kind="stable")][: figures.GALLERY]
     captions = [figures.caption(classes[labels[i]], classes[predicted[i]], probabilities[i].max()) for i in wrong]
     figures.confusion(labels, predicted, classes, to / "confusion_matrix.png")
     figures.reliability(labels, probabilities, to / "reliability.png")
-    figures.gallery(datasets.pixel_reader(images, rows)(wrong), captions, "Worst mistakes", to / "worst_mistakes.png")
+    pixels = datasets.pixel_reader(images, rows)(wrong)
+    figures.gallery(pixels, captions, "Worst mistakes", to / "worst_mistakes.png")
+    if len(wrong):
+        found = falls(pixels[:EXPLAINED], predicted[wrong[:EXPLAINED]], len(classes))
+        lit = np.stack([occlusion.spotlight(photo, fall) for photo, fall in zip(pixels, found, strict=False)])
+        pairs = np.concatenate([pixels[: len(lit)], lit], axis=1)
+        figures.gallery(pairs, captions, "Dark parts do not matter for the answer", to / "mistakes_explained.png")

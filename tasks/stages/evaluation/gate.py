@@ -15,7 +15,7 @@ from tasks.runtime.home import home
 from tasks.runtime.store import folders
 from tasks.services import tracking
 from tasks.services.orchestration.stage import stage
-from tasks.services.registry import predict, registered_models, versions
+from tasks.services.registry import predict, registered_models, test_sets, versions
 from tasks.settings import Gates
 
 
@@ -29,9 +29,7 @@ def gate(images: ImagesRef, audited: AuditRef, model: ModelRef, report: Report, 
     every, classes = datasets.rows(images.dataset), images.dataset.classes
     rows = datasets.rows(images.dataset, "test")
     test_set, sketch = digest("test set", list(rows["key"]), list(rows["label"])), test_set_budget.sketch(rows["key"])
-    worn = test_set_budget.worn(
-        sketch, [tags["headstart.test_sketch"] for tags in tracking.decided(tracking.stage_digest())]
-    )
+    worn = test_set_budget.worn(sketch, test_sets.decisions(tracking.stage_digest()))
     level, following = (test_set_budget.level(settings.decision.significance, each) for each in (worn, worn + 1))
     address = digest("verdict", audited, model, report, settings, opponent)
     unit, tested = datasets.units(images.dataset, audited), (every["split"] == "test").to_numpy()
@@ -56,9 +54,7 @@ def gate(images: ImagesRef, audited: AuditRef, model: ModelRef, report: Report, 
     results = gates.run(settings.gates, case)
     decision, reason = gates.decide(results, case.test_share)
     if case.pair and case.pair.units >= gates.LEAST:
-        # A comparison with a champion counts as a use of the test set. The sketch first: the other tag finds the run.
-        tracking.log_tag("headstart.test_sketch", sketch)
-        tracking.log_tag("headstart.test_set", test_set)
+        test_sets.use(sketch, test_set)
     return Verdict(address, decision, reason, results, opponent, kept, test_set, worn, level)
 
 

@@ -25,11 +25,12 @@ FILES = {
     "Confusion matrix": "confusion_matrix.png",
     "Reliability": "reliability.png",
     "Worst mistakes": "worst_mistakes.png",
+    "What the mistakes rest on": "mistakes_explained.png",
 }
 
 
 @stage(
-    version=5,
+    version=6,
     reads=lambda found, images, recipe: tracking.newest("compare", found.dataset.digest),
     tells=lambda page: tracking.log_to_run((home() / page.path).parent),
 )
@@ -39,7 +40,9 @@ def publish(found: Findings, images: ImagesRef, recipe: Recipe, *, stages: dict[
     facts = _facts(found, recipe)
     with folders.folder("pages", address) as (working, path):
         figures_there = (home() / found.report.path).parent
-        pictures = {heading: figures_there / name for heading, name in FILES.items()} | _drawn(found, working)
+        pictures = {
+            heading: figures_there / name for heading, name in FILES.items() if (figures_there / name).is_file()
+        } | _drawn(found, working)
         if found.verdict.champion:
             pictures["Negative flips"] = _negative_flips(found, images, working / "negative_flips.png")
         if curves := tracking.fetched("compare", found.dataset.digest, "curves.png", working):

@@ -2,7 +2,7 @@
 
 from tasks.data import datasets, splits
 from tasks.data.expectations import FACTS
-from tasks.records import CalibrationRef, DatasetRef, ModelRef, Report, Verdict, VersionRef, digest
+from tasks.records import PREFIX, AuditRef, CalibrationRef, DatasetRef, ModelRef, Report, Verdict, VersionRef, digest
 from tasks.runtime.home import home
 from tasks.runtime.store import folders
 from tasks.services import tracking
@@ -12,9 +12,10 @@ from tasks.serving import golden, package
 from tasks.settings import Release
 
 
-@stage(version=6, there=versions.exists)
+@stage(version=7, there=versions.exists)
 def register(
     dataset: DatasetRef,
+    audited: AuditRef,
     model: ModelRef,
     calibration: CalibrationRef,
     report: Report,
@@ -26,8 +27,8 @@ def register(
     address = digest("served", model, calibration, images.size, images.fit, images.max_pixels, dataset.classes)
     with folders.folder("served", address) as (working, path):
         package.write(working, home() / model.path, dataset.classes, images, calibration)
+    predictions = folders.frame(report.predictions)
     with folders.folder("golden", digest("golden", report, promoted)) as (working, expected):
-        predictions = folders.frame(report.predictions)
         golden.write(working / "golden", predictions, dataset.classes, promoted.golden, promoted.tolerance)
     tags = {
         "headstart.digest": model.digest,
@@ -44,8 +45,11 @@ def register(
     tags |= {versions.REFIT: str(settings.refit).lower(), versions.STARTED_FROM: model.origin.started_from}
     if settings.search:
         tags[versions.SEARCH] = settings.search
-    rows = datasets.rows(dataset)[["key", "label", "group", "split", *FACTS]]
+    every = datasets.rows(dataset).assign(unit=datasets.units(dataset, audited))
+    of_source = [name for name in every if name.startswith(PREFIX)]
+    rows = every[["key", "label", "group", "split", "unit", *FACTS, *of_source]]
     tracking.log_table(versions.DATA, rows)
+    tracking.log_table(versions.TEST, predictions[["key", "uri", "label", "probabilities"]])
     seen = splits.remembered(rows.set_index("key")["split"], versions.splits_before(name))
     tracking.log_table(versions.SPLITS, seen.rename_axis("key").to_frame("split").reset_index())
     version = registration.add(name, home() / path, home() / expected / "golden", tags, dataset.classes)

@@ -1,0 +1,53 @@
+"""`prefect.yaml` deploys any recipe, as `headstart deploy` does."""
+
+import subprocess
+from pathlib import Path
+
+import helpers
+from servers import BIN
+
+ROOT = Path(__file__).parents[2]
+#: What both ways must agree on.
+SAME = ("flow_id", "name", "entrypoint", "tags", "parameters", "job_variables", "work_pool_name", "concurrency_limit")
+
+
+def _made(client, names):
+    """By flow, what the server has of the deployments with these names, and what starts them."""
+    found = {}
+    for each in client.read_deployments(limit=200):
+        if each.name not in names:
+            continue
+        flow = client.read_flow(each.flow_id).name
+        values = each.model_dump(include=set(SAME), mode="json") | {"tags": sorted(each.tags)}
+        values["parameters"].pop("overrides", None)
+        schedules = [type(schedule.schedule).__name__ for schedule in each.schedules]
+        triggers = client.read_resource_related_automations(f"prefect.deployment.{each.id}")
+        wanted = [sorted(one.trigger.expect) + list(one.trigger.match.root.values()) for one in triggers]
+        found[flow] = values | {"schedules": schedules, "triggers": wanted}
+    return found
+
+
+def test_it_makes_what_the_command_makes(server, tmp_path):
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+
+    recipe = helpers.recipe(helpers.photos(tmp_path / "photos", each=4), "any-name")
+    (tmp_path / "r.toml").write_text(recipe)
+    env = helpers.outside() | {"PREFECT_API_URL": server, "HEADSTART_HOME": str(tmp_path / "home")}
+
+    def run(*words, **more):
+        done = subprocess.run(
+            [str(BIN / words[0]), *words[1:]], env=env | more, cwd=ROOT, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name="headstart", type="process"), overwrite=True)
+        how = ("--pool", "headstart", "--cron", "0 3 * * *", "--watch", "300")
+        run("headstart", "deploy", str(tmp_path / "r.toml"), *how)
+        wanted = _made(client, {"any-name", "headstart"})
+        for each in client.read_deployments(limit=200):
+            if each.name in ("any-name", "headstart"):
+                client.delete_deployment(each.id)
+        run("prefect", "deploy", "--all", "--no-prompt", NAME="any-name", RECIPE=str(tmp_path / "r.toml"))
+        assert _made(client, {"any-name", "headstart"}) == wanted
