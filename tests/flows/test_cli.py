@@ -421,6 +421,11 @@ def test_a_project_has_all_that_its_own_files_ask_for(trained, command, tmp_path
                 ["bash", "-c", line["run"]], cwd=project, env=outside(), capture_output=True, text=True
             )
             assert run.returncode == 0, run.stdout + run.stderr
+    listed = command("heads", "--plugins", str(project / "plugins"))
+    assert "narrow" in listed.out
+    narrow = ("--set", "head.kind=narrow", "--set", "head.options.units=16", "--set", "effort=none")
+    trained_with_it = command("train", str(project / "paints.toml"), *narrow, "--set", "ladder.stop_at=head", "--json")
+    assert trained_with_it.code == 0, trained_with_it.err
     check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml"]
     assert subprocess.run(check, cwd=project, capture_output=True).returncode == 0
     (mounted,) = [each for each in _compose(project)["volumes"] if isinstance(each, dict)]

@@ -15,8 +15,8 @@ BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @contextmanager
-def open_page(file: Path, width: int, scheme: str) -> Iterator[webdriver.Chrome]:
-    """The file in a window of this width, pixels, in the colour scheme `light` or `dark`."""
+def window(width: int, scheme: str = "light") -> Iterator[webdriver.Chrome]:
+    """An empty window of this width, pixels, in the colour scheme `light` or `dark`."""
     options = webdriver.ChromeOptions()
     options.binary_location = BROWSER
     # Root, as CI is, has no sandbox. A shell that shares memory with the browser may have little of it.
@@ -32,10 +32,17 @@ def open_page(file: Path, width: int, scheme: str) -> Iterator[webdriver.Chrome]
         driver.execute_cdp_cmd(
             "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
         )
-        driver.get(file.as_uri())
         yield driver
     finally:
         driver.quit()
+
+
+@contextmanager
+def open_page(file: Path, width: int, scheme: str) -> Iterator[webdriver.Chrome]:
+    """The file in such a window."""
+    with window(width, scheme) as driver:
+        driver.get(file.as_uri())
+        yield driver
 
 
 def problems(driver: webdriver.Chrome, file: Path) -> list[str]:

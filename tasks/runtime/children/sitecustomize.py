@@ -2,13 +2,15 @@
 
 Prefect takes settings from `.env`, `prefect.toml` and `pyproject.toml` of the folder that a command happens to run in,
 and a configuration of logging that they name runs code (https://docs.prefect.io/v3/concepts/settings-and-profiles).
-Alembic, which upgrades its database, puts that folder on Python's path. Neither has a switch for it, and Prefect starts
-servers and runs by itself: `home.configure` puts this file on their `PYTHONPATH`, and Python loads it first. So it
+Alembic, which upgrades its database, puts that folder on Python's path, and Prefect does where it loads a flow by the
+name of its module: a folder `flows` there would be taken for ours. None has a switch for it, and Prefect starts servers
+and runs by itself: `home.configure` puts this file on their `PYTHONPATH`, and Python loads it first. So it
 imports nothing of the project, and nothing heavy.
 """
 
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import module_from_spec
 from pathlib import Path
@@ -54,7 +56,23 @@ def _migrations(config: Any) -> None:
     config.Config.get_prepend_sys_paths_list = lambda _: None
 
 
-CHANGES: dict[str, Callable[[Any], None]] = {"prefect.settings.base": _settings, "alembic.config": _migrations}
+def _modules(tools: Any) -> None:
+    of_the_folder = tools.load_module
+
+    def load_module(name: str) -> ModuleType:
+        try:
+            return import_module(name)
+        except ModuleNotFoundError:  # a person's own flow may lie there
+            return of_the_folder(name)  # type: ignore[no-any-return]
+
+    tools.load_module = load_module
+
+
+CHANGES: dict[str, Callable[[Any], None]] = {
+    "prefect.settings.base": _settings,
+    "prefect.utilities.importtools": _modules,
+    "alembic.config": _migrations,
+}
 
 
 def _next() -> None:
