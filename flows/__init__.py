@@ -11,6 +11,7 @@ a shipped one. Errors that a person can mend are `tasks.runtime.errors.Headstart
 `HEADSTART_HOME` says; import these names before Prefect and MLflow, or set their variables yourself.
 """
 
+import os
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -39,6 +40,16 @@ FILES = {
 }
 
 
+def _of_a_worker() -> None:
+    """Configure the process in which a worker runs a deployment: it imports this package after Prefect."""
+    from tasks.runtime.home import configure
+
+    configure()
+    from prefect.context import refresh_global_settings_context
+
+    refresh_global_settings_context()
+
+
 class _Interface(ModuleType):
     """The package: its names are the flows, imported when they are asked for, not the files of the same names."""
 
@@ -59,3 +70,5 @@ class _Interface(ModuleType):
 
 
 sys.modules[__name__].__class__ = _Interface
+if "PREFECT__FLOW_RUN_ID" in os.environ:
+    _of_a_worker()

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import helpers
 import pytest
 
 from tasks.runtime import home
@@ -72,3 +73,31 @@ def test_figures_look_the_same_everywhere(run, tmp_path):
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfont.size: 40\n")
     code = "from tasks.reports import figures; figures.learning_rate([1e-3, 1e-2], [2, 1], 1e-2, figures.Path('f.png'))"
     assert run(code) == ""
+
+
+def test_a_flow_that_prefect_loads_by_its_module_is_ours_and_not_the_folders(run, tmp_path):
+    (tmp_path / "flows").mkdir()
+    (tmp_path / "flows" / "__init__.py").write_text("raise ImportError('somebody else')")
+    (tmp_path / "theirs.py").write_text("flow = 'theirs'")
+    code = """
+from prefect.utilities.importtools import import_object as load
+print(load("flows.promote.promote").name, load("theirs.flow"))
+"""
+    assert run(code) == "promote theirs"
+
+
+def test_the_process_of_a_workers_run_keeps_everything_in_the_home(tmp_path):
+    """A worker starts it in an empty folder of its own, with the worker's environment."""
+    code = """
+import os
+import prefect  # as its engine has before it loads a flow
+import flows.retrain
+from prefect.settings import get_current_settings
+print(os.environ["MLFLOW_TRACKING_URI"], get_current_settings().results.local_storage_path)
+"""
+    env = helpers.outside() | {"HEADSTART_HOME": str(tmp_path / "home"), "PREFECT__FLOW_RUN_ID": "one"}
+    (tmp_path / "worker").mkdir()
+    done = subprocess.run([sys.executable, "-P", "-c", code], env=env, cwd=tmp_path / "worker", capture_output=True)
+    there = f"sqlite:///{tmp_path}/home/mlflow.db {tmp_path}/home/prefect/results"
+    assert done.stdout.decode().strip() == there, done.stderr.decode()
+    assert not any((tmp_path / "worker").iterdir())

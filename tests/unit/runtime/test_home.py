@@ -4,8 +4,6 @@ import errno
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -131,19 +129,6 @@ def test_what_other_programs_ask_of_keras_is_not_obeyed(environment):
     assert "TF_USE_LEGACY_KERAS" not in os.environ
     # queue.py in the working folder is not what a child process imports.
     assert os.environ["PYTHONSAFEPATH"] == "1"
-
-
-def test_a_flow_that_prefect_loads_by_its_module_is_ours_and_not_the_folders(environment, tmp_path):
-    environment()
-    (tmp_path / "flows").mkdir()
-    (tmp_path / "flows" / "__init__.py").write_text("raise ImportError('somebody else')")
-    (tmp_path / "theirs.py").write_text("flow = 'theirs'")
-    code = (
-        "from prefect.utilities.importtools import import_object as load\n"
-        "print(load('flows.promote.promote').name, load('theirs.flow'))"
-    )
-    said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    assert said.stdout.split() == ["promote", "theirs"], said.stderr
 
 
 def test_a_full_disk_is_recognised_whichever_library_meets_it():
