@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.data import data_docs
+from tasks.data.data_docs.actions import run as run_actions
 from tasks.runtime import locks, progress
 from tasks.runtime.errors import brief, without_secrets
 
@@ -37,7 +38,6 @@ def keep(folder: Path, name: str, found: Mapping[str, tuple["ExpectationSuite", 
 
 def _keep(folder: Path, name: str, found: Mapping[str, tuple["ExpectationSuite", Any]]) -> None:
     import great_expectations as gx
-    from great_expectations.checkpoint.actions import ActionContext
     from great_expectations.checkpoint.checkpoint import CheckpointResult
     from great_expectations.data_context.types.resource_identifiers import (
         ExpectationSuiteIdentifier,
@@ -70,10 +70,8 @@ def _keep(folder: Path, name: str, found: Mapping[str, tuple["ExpectationSuite",
     (address,) = context.build_data_docs(site_names=["local_site"], resource_identifiers=pages).values()
     _index(Path(address.removeprefix("file://")).parent, rows)
     result = CheckpointResult(run_id=next(iter(results)).run_id, run_results=results, checkpoint_config=checkpoint)
-    done = ActionContext()
-    for action in actions:
-        action._data_context = context  # as a checkpoint does before it runs its actions
-        done.update(action=action, action_result=action.run(checkpoint_result=result, action_context=done))
+    for action, why in run_actions(context, actions, result).items():
+        progress.say(f"The action {action} of the checkpoint {name} in {folder / 'gx'} failed: {why}")
 
 
 def _row(name: str, suite: str, when: Any, counts: Mapping[str, Any], key: Any) -> dict[str, str]:

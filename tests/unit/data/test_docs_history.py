@@ -64,10 +64,10 @@ def test_an_index_lists_every_check_and_its_links_open(check, tmp_path):
         assert (page.parent / home).resolve() == (site / "index.html").resolve()
 
 
-def test_an_action_that_a_person_has_added_runs_after_each_check(check, tmp_path):
+def test_actions_that_a_person_has_added_run_after_each_check_though_one_fails(check, tmp_path, said):
     class Channel(BaseHTTPRequestHandler):
         def do_POST(self):
-            said.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            posted.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
             self.send_response(200)
             self.end_headers()
             self.wfile.write(b"ok")
@@ -75,21 +75,25 @@ def test_an_action_that_a_person_has_added_runs_after_each_check(check, tmp_path
         def log_message(self, *_):
             pass
 
-    said = []
+    posted = []
     channel = HTTPServer(("127.0.0.1", 0), Channel)
     threading.Thread(target=channel.serve_forever, daemon=True).start()
     check(50)
     project = _project(tmp_path)
     checkpoint = project.checkpoints.get("pets.v2")
     address = f"http://127.0.0.1:{channel.server_port}"
-    checkpoint.actions = [gx.checkpoint.SlackNotificationAction(name="channel", slack_webhook=address)]
+    checkpoint.actions = [
+        gx.checkpoint.MicrosoftTeamsNotificationAction(name="gone", teams_webhook="no address"),
+        gx.checkpoint.SlackNotificationAction(name="channel", slack_webhook=address),
+    ]
     checkpoint.save()
-    assert said == []
+    assert posted == []
     check(2)
     channel.shutdown()
     channel.server_close()
-    assert any("pets.v2" in each for each in said)
-    assert [action.name for action in _project(tmp_path).checkpoints.get("pets.v2").actions] == ["channel"]
+    assert any("pets.v2" in each for each in posted)
+    assert "The action gone of the checkpoint pets.v2" in said()
+    assert [each.name for each in _project(tmp_path).checkpoints.get("pets.v2").actions] == ["gone", "channel"]
 
 
 def test_a_project_that_a_person_has_broken_stops_no_check(check, tmp_path, said):

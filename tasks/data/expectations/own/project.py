@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from tasks.data.data_docs.actions import run as run_actions
 from tasks.data.expectations import RESULTS, Check, Finding, findings_of
 from tasks.runtime.errors import UsageError, brief
 from tasks.settings import PROJECT
@@ -58,7 +59,11 @@ def run(folder: Path, names: tuple[str, ...], table: pd.DataFrame) -> list[Findi
                 ),
             )
         ]
-        return found + _acted(context, actions, result)
+        failed = run_actions(context, actions, result)
+        return found + [
+            Finding(False, False, f"The action {name} of validation.context runs; found {why}")
+            for name, why in failed.items()
+        ]
     finally:
         if config.read_bytes() != before:
             config.write_bytes(before)
@@ -95,18 +100,3 @@ def _evaluated(context: Any, suites: list[Any], table: pd.DataFrame) -> Any:
             there = {each.name for each in store.all()}
             for name in there & set(made):
                 store.delete(name)
-
-
-def _acted(context: Any, actions: list[Any], result: Any) -> list[Finding]:
-    """Run the actions; a warning for each that fails."""
-    from great_expectations.checkpoint.actions import ActionContext
-
-    done, failed = ActionContext(), []
-    for action in actions:
-        action._data_context = context  # as Checkpoint.run does, which would end at the first failure
-        try:
-            done.update(action=action, action_result=action.run(checkpoint_result=result, action_context=done))
-        except Exception as error:  # an action is a person's own code
-            text = f"The action {action.name} of validation.context runs; found {type(error).__name__}: {brief(error)}"
-            failed.append(Finding(False, False, text))
-    return failed
