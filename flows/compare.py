@@ -38,6 +38,7 @@ def compare(recipe: Recipe) -> Comparison:
         points, notes = _points(images, features, r, started)
         found = curves(dataset, audited, points, notes, r.compare.margin, r.seed)
         _log(found)
+        tracking.describe(escapes.markdown(found.verdict))
     comparison = Comparison(run.id, r.name, dataset, found, run.stages, time.perf_counter() - started)
     create_markdown_artifact(escapes.markdown(found.verdict), description=f"Comparison of {r.name}")
     return comparison

@@ -32,9 +32,10 @@ def retrain(
     with monitoring.run(r.name, "retrain", {"why": why} | r.model_dump(), r.observe):
         changes, assessment = _decided(r)
         found = assessment or changes
+        message = escapes.markdown(f"{r.name}: {found.decision}. {found.reason}. Reason for this check: {why}.")
+        tracking.describe(message)
         tracking.log_result({tracking.RETRAIN: found.decision, "headstart.reason": found.reason}, {})
-    message = f"{r.name}: {found.decision}. {found.reason}. Reason for this check: {why}."
-    create_markdown_artifact(escapes.markdown(message), description="Result of the data check")
+    create_markdown_artifact(message, description="Result of the data check")
     outcome = train(r, repeat=True) if found.decision == "train" else None
     return Retraining(r.name, found.decision, found.reason, why, changes, assessment, outcome)
 

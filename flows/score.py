@@ -11,9 +11,11 @@ from flows.recipes import load, shipped
 from tasks.data.files import tables
 from tasks.records import ScoresRef
 from tasks.runtime.errors import UsageError
+from tasks.runtime.escapes import markdown
 from tasks.runtime.home import expanded, home
 from tasks.runtime.store import remote
 from tasks.runtime.store.writing import replacing
+from tasks.services import tracking
 from tasks.services.orchestration import events, monitoring
 from tasks.services.registry import versions
 from tasks.settings import Observe, Scoring, Source
@@ -35,6 +37,8 @@ def score(
     name, version = versions.resolve(model)
     with monitoring.run(name, "score", {"version": version, "source": source.model_dump()}, Observe()):
         found: ScoresRef = scored(source, name, version, settings)
+        new = f"{found.images:,} images, {found.computed:,} of them predicted now, {found.unreadable:,} not readable"
+        tracking.describe(markdown(f"Version {version} was asked about {new}. {' '.join(found.drift)}".strip()))
     if out:
         with replacing(out) as working:
             shutil.copyfile(home() / found.path, working)

@@ -16,7 +16,7 @@ from tasks.evaluation import slices
 from tasks.networks import backend
 from tasks.records import DatasetRef, Findings, Outcome
 from tasks.reports.outcome import markdown
-from tasks.runtime import plugins
+from tasks.runtime import escapes, plugins
 from tasks.services import tracking
 from tasks.services.orchestration import artifacts, events, monitoring
 from tasks.services.registry import registration, signing, versions
@@ -108,4 +108,7 @@ def check(recipe: Recipe) -> DatasetRef:
     """Ingest and validate only."""
     plugins.use(recipe.plugins)
     with monitoring.run(recipe.name, "check", recipe.model_dump(), recipe.observe):
-        return checked(recipe)
+        dataset = checked(recipe)
+        found = ", ".join(f"{images:,} {split}" for split, images in dataset.counts.items())
+        tracking.describe(escapes.markdown(f"The data of {recipe.name} can be trained on: {found} images."))
+        return dataset

@@ -98,6 +98,19 @@ def test_nothing_new_is_not_trained_on(recipe, trained):
     )
     assert run.data.tags["headstart.retrain"] == "skip"
     assert run.data.params["why"] == "the schedule"
+    assert "nothing is new since version 1" in run.data.tags["mlflow.note.content"]
+    parts = {each.dataset.name: each.tags[0].value for each in run.inputs.dataset_inputs}
+    assert parts == {"fresh: train": "training", "fresh: validation": "validation", "fresh: test": "testing"}
+
+
+def test_the_page_of_every_flow_says_what_came_of_it(recipe):
+    check(load(recipe[0]))
+    client = tracking.client()
+    runs = client.search_runs([client.get_experiment_by_name("fresh").experiment_id], "tags.`headstart.flow` != ''")
+    told = {run.data.tags["headstart.flow"]: run.data.tags["mlflow.note.content"] for run in runs}
+    assert {"train", "retrain", "check"} <= set(told)
+    assert not [text for text in told.values() if "has not ended yet" in text]
+    assert "can be trained on" in told["check"]
 
 
 def test_too_few_new_images_are_waited_for(recipe, trained, arrive):

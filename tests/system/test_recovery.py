@@ -55,6 +55,29 @@ print(json.dumps([prefect, [run.info.run_name for run in runs]]))
 """
 
 
+#: What MLflow's pages of killed runs show.
+KILLED = """
+import sys
+from pathlib import Path
+from tasks.runtime.home import configure
+configure(Path(sys.argv[1]))
+import json
+from tasks.services import tracking
+api = tracking.client()
+(experiment,) = [each.experiment_id for each in api.search_experiments() if each.name == "crash"]
+pages = []
+for run in api.search_runs([experiment], "tags.`headstart.flow` != '' and attributes.status = 'KILLED'"):
+    stages = api.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
+    pages.append({
+        "status": run.info.status,
+        "description": run.data.tags["mlflow.note.content"],
+        "inputs": sorted(each.dataset.name for each in run.inputs.dataset_inputs),
+        "stages": {each.info.run_name: each.info.status for each in stages},
+    })
+print(json.dumps(pages))
+"""
+
+
 @pytest.fixture(scope="module")
 def crashed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("crash")
@@ -72,6 +95,11 @@ def test_the_next_command_closes_what_was_left_and_goes_on(crashed, hung):
     assert "The Prefect run train crash is closed as crashed" in answer.err
     assert f"(process {hung.pid})" in answer.err
     hung.wait(20)
+    (page,) = warm.run(str(folder / "home"), env=env, cwd=folder, code=KILLED).json
+    assert page["status"] == "KILLED"
+    assert "was killed" in page["description"]
+    assert page["inputs"] == ["crash: test", "crash: train", "crash: validation"]
+    assert page["stages"] and set(page["stages"].values()) <= {"FINISHED", "KILLED"}
     again = warm.run("train", "r.toml", "--json", env=env, cwd=folder)
     assert again.code == 0, again.err
     assert "closed" not in again.err

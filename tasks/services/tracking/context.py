@@ -10,6 +10,8 @@ from tasks.services.tracking.client import client
 
 #: Tags of a run that begin so have the checksum of the table whose name follows.
 CHECKSUM = "headstart.crc32."
+#: MLflow's tag of a run with its description, Markdown.
+DESCRIPTION = "mlflow.note.content"
 
 active_run: ContextVar["Run | None"] = ContextVar("run", default=None)
 active_stage: ContextVar["str | None"] = ContextVar("stage", default=None)

@@ -13,7 +13,7 @@ from tasks.runtime.home import home
 from tasks.runtime.store import checksums
 from tasks.services.tracking import context, outbox
 from tasks.services.tracking.client import begin_run, client, log_batch
-from tasks.services.tracking.context import CHECKSUM, current
+from tasks.services.tracking.context import CHECKSUM, DESCRIPTION, current
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,7 +108,7 @@ def log_result(tags: dict[str, str], metrics: dict[str, float]) -> None:
 
 def describe(text: str) -> None:
     """The description on the page of the parent run, Markdown."""
-    client().set_tag(current().id, "mlflow.note.content", text)
+    client().set_tag(current().id, DESCRIPTION, text)
 
 
 def log_curve(name: str, values: dict[int, float]) -> None:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.records import StageLog
 from tasks.runtime import git, outages, processes
-from tasks.runtime.errors import without_secrets
+from tasks.runtime.errors import brief, without_secrets
 from tasks.runtime.escapes import markdown
 from tasks.services.tracking import context, log, outbox
 from tasks.services.tracking.client import begin_run, client, every, experiment_id, flat, log_batch
-from tasks.services.tracking.context import Run, current
+from tasks.services.tracking.context import DESCRIPTION, Run, current
 from tasks.services.tracking.epochs import Epochs
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ def run(name: str, flow: str, settings: dict[str, Any], flow_run: str | None = N
 
     `flow_run`: the Prefect run that it belongs to.
     """
-    experiment = experiment_id(name)
+    experiment, what = experiment_id(name), f"The flow {flow} of {name}"
     origin = _origin(flow, name)
     tags = origin | {
         "mlflow.runName": f"{flow} {name}",
-        "mlflow.note.content": f"The flow `{flow}` of the recipe {markdown(name)}. It has not ended yet, or it failed.",
+        DESCRIPTION: markdown(f"{what} has not ended yet."),
         "headstart.flow": flow,
         "headstart.python": platform.python_version(),
         PROCESS: processes.own(),
@@ -50,10 +50,22 @@ def run(name: str, flow: str, settings: dict[str, Any], flow_run: str | None = N
     client().log_text(current.id, without_secrets(json.dumps(settings, indent=1, default=str)), "recipe.json")
     token = context.active_run.set(current)
     try:
-        with _ended(current.id):
+        with _ended(current.id), _told(current.id, what):
             yield current
     finally:
         context.active_run.reset(token)
+
+
+@contextmanager
+def _told(run_id: str, what: str) -> Iterator[None]:
+    """If it fails, the description of the run says so, and why."""
+    try:
+        yield
+    except BaseException as error:
+        if outages.server(error) != "MLflow":
+            why = brief(error) if isinstance(error, Exception) else f"it was ended ({type(error).__name__})"
+            client().set_tag(run_id, DESCRIPTION, markdown(without_secrets(f"{what} failed: {why}")))
+        raise
 
 
 def _origin(flow: str, name: str) -> dict[str, str]:
@@ -131,6 +143,7 @@ def close_dead(gone: Callable[[str, str], bool]) -> dict[str, str]:
         for each in (*_running([parent.info.experiment_id], own), parent):
             client().set_tag(each.info.run_id, "headstart.crashed", "true")
             client().set_terminated(each.info.run_id, "KILLED")
+        client().set_tag(parent.info.run_id, DESCRIPTION, "Its process was killed. A later command has closed the run.")
         closed[parent.data.tags.get(FLOW_RUN) or parent.info.run_id] = parent.data.tags["mlflow.runName"]
     return closed
 

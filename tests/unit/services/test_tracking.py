@@ -80,3 +80,15 @@ def test_losses_are_in_mlflow_while_a_training_goes_on_and_each_is_there_once(ho
         tracking.log_losses(whole)
     assert found("loss") == list(zip([0, 1, 2], whole.loss, whole.ended, strict=True))
     assert found("validation_loss") == list(zip([0, 1, 2], whole.validation_loss, whole.ended, strict=True))
+
+
+def test_the_page_of_a_run_that_failed_says_why_without_secrets_and_without_markup(home):
+    with pytest.raises(ValueError, match="no room"), tracking.run("failed", "train", {}):
+        run = tracking.current().id
+        assert "has not ended yet" in client().get_run(run).data.tags["mlflow.note.content"]
+        raise ValueError("no room at https://me:secret@example.org for <b>it</b>")
+    found = client().get_run(run)
+    said = found.data.tags["mlflow.note.content"]
+    assert found.info.status == "FAILED"
+    assert "failed" in said and "no room" in said
+    assert "secret" not in said and "<b>" not in said
