@@ -63,7 +63,7 @@ def _modules(tools: Any) -> None:
         try:
             return import_module(name)
         except ModuleNotFoundError:  # a person's own flow may lie there
-            return of_the_folder(name)  # type: ignore[no-any-return]
+            return of_the_folder(name)
 
     tools.load_module = load_module
 
