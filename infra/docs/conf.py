@@ -46,8 +46,14 @@ autodoc_member_order = "bysource"
 
 
 def _as_written(app: object, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
-    """Docstrings are plain text with code in single backticks, as Markdown has it."""
-    lines[:] = [re.sub("`([^`]+)`", r"``\1``", line).replace("*", r"\*") for line in lines]
+    """Docstrings are plain text with code in single backticks or indented, as Markdown has it."""
+    found: list[str] = []
+    for line in lines:
+        code = line.startswith("    ")
+        if code and found and not found[-1] and not found[-2].startswith("    "):
+            found += [".. code-block:: python", ""]
+        found.append(line if code else re.sub("`([^`]+)`", r"``\1``", line).replace("*", r"\*"))
+    lines[:] = found
 
 
 def setup(app: Sphinx) -> None:
