@@ -165,22 +165,6 @@ def test_prefect_takes_the_work_pool_of_kubernetes(there):
     assert pool["base_job_template"]["variables"]["properties"]["gpus"]["default"] == 0
 
 
-def test_prefect_deploys_all_that_the_project_names(there):
-    _prefect(there, "work_pools/", name="headstart", type="process")
-    env = helpers.outside() | there.client
-    words = [str(servers.BIN / "prefect"), "--no-prompt", "deploy", "--all"]
-    done = subprocess.run(words, cwd=servers.INFRA.parent, env=env, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = _prefect(there, "deployments/filter", work_pools={"name": {"any_": ["headstart"]}})
-    assert sorted(each["entrypoint"] for each in found) == [
-        "flows.promote.promote",
-        "flows.promote.rollback",
-        "flows.retrain.retrain",
-        "flows.score.score",
-        "flows.watch.watch",
-    ]
-
-
 def test_both_servers_are_away_for_a_while_in_the_middle_of_a_run(there, start, client):
     run = start("away")
     run.until("extract")
