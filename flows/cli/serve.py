@@ -44,11 +44,9 @@ def serve(
             s.note(f"MLflow: {servers.tracking_address()}")
             for warning in health.open_servers():
                 s.note(f"Warning: {warning}")
-            for each in found:
-                s.note(f"{each.flow_name}/{each.name} is served")
             for name in (alerts.watch_over(), *alerts.install(os.environ.get(alerts.VARIABLE))):
                 s.note(f"Alert: {name}")
-            runner.until_interrupted(found, server)
+            runner.until_interrupted(found, server, lambda name: s.note(f"{name} is served"))
 
 
 def deploy(

@@ -8,7 +8,7 @@ this one hears a signal at once, and the process ends within ten seconds whateve
 import asyncio
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import psutil
@@ -23,14 +23,18 @@ from tasks.runtime.errors import DependencyError
 LEAVES, WRITES, ENDS = 4.0, 2.0, 9.0
 
 
-def until_interrupted(deployments: Iterable[RunnerDeployment], server: OwnServer | None) -> None:
+def until_interrupted(
+    deployments: Iterable[RunnerDeployment], server: OwnServer | None, served: Callable[[str], None]
+) -> None:
     """Serve the deployments until `KeyboardInterrupt`; then runs under way are cancelled.
 
-    Raises `DependencyError` if the runner or the server cannot go on.
+    `served` is called with the name of each that the server has: what is announced from then on starts a run. Raises
+    `DependencyError` if the runner or the server cannot go on.
     """
     runner, failed = Runner(), list[BaseException]()
     for deployment in deployments:
         runner.add_deployment(deployment)
+        served(f"{deployment.flow_name}/{deployment.name}")
     loop = asyncio.new_event_loop()
 
     def work() -> None:
