@@ -42,7 +42,9 @@ stop_at = "blocks"
 
 @contextmanager
 def _server(*words: str, health: str, env: dict[str, str]) -> Iterator[None]:
-    process = subprocess.Popen([str(BIN / words[0]), *words[1:]], env=env, start_new_session=True)
+    quiet = subprocess.DEVNULL
+    command = [str(BIN / words[0]), *words[1:]]
+    process = subprocess.Popen(command, env=env, start_new_session=True, stdout=quiet, stderr=quiet)
     try:
         answer(health)
         yield
@@ -82,6 +84,8 @@ def main(to: Path) -> None:
         killed.wait()
         _photos(folder / "photos", 30, 60)
         print(ended([*run, "retrain", "shapes.toml"], cwd=folder, env=env).err[-300:])
+        pool = [str(BIN / "prefect"), "work-pool", "create", "headstart", "--type", "process"]
+        print(ended(pool, cwd=folder, env=env).err[-300:])
         print(ended([*run, "deploy", "shapes.toml", "--cron", "0 3 * * *"], cwd=folder, env=env).err[-300:])
         _photograph(to, at, home)
     shutil.rmtree(folder)
@@ -96,7 +100,7 @@ def _photograph(to: Path, at: dict[str, str], home: Path) -> None:
     experiment = client.get_experiment_by_name("shapes").experiment_id
     parents = "tags.`headstart.flow` != ''"
     runs = client.search_runs([experiment], parents, order_by=["attributes.start_time ASC"])
-    names = ("first", "cached", "killed", "retrained")
+    names = ("first", "cached", "killed", "look-at-new-photos", "retrained")
     pages = {"experiment": f"{server}/#/experiments/{experiment}/runs"}
     for name, run in zip(names, runs, strict=True):
         pages[f"run-{name}"] = f"{server}/#/experiments/{experiment}/runs/{run.info.run_id}"
@@ -112,7 +116,7 @@ def _photograph(to: Path, at: dict[str, str], home: Path) -> None:
         pages["prefect-dashboard"] = f"{web}/dashboard"
         started = sorted(prefect.read_flow_runs(limit=50), key=lambda run: run.expected_start_time)
         whole = [run for run in started if not run.parent_task_run_id and run.name.startswith(("train", "retrain"))]
-        for name, run in zip(names, whole, strict=True):
+        for name, run in zip((*names[:3], names[-1]), whole, strict=True):
             pages[f"prefect-run-{name}"] = f"{web}/runs/flow-run/{run.id}"
         (promote,) = [each for each in prefect.read_deployments() if each.entrypoint == "flows.promote.promote"]
         pages["prefect-form"] = f"{web}/deployments/deployment/{promote.id}/run"

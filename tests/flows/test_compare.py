@@ -116,6 +116,7 @@ def test_the_curves_are_in_mlflow_over_the_number_of_images(compared):
     client = tracking.client()
     run = client.get_run(compared.run_id)
     assert run.data.tags["mlflow.runName"] == "compare compared"
+    assert "each method was trained once" in run.data.tags["mlflow.note.content"]
     history = client.get_metric_history(compared.run_id, "small_cnn.accuracy")
     assert {metric.step for metric in history} == {6, compared.dataset.counts["train"]}
 

@@ -13,6 +13,7 @@ import tiny_versions
 
 from flows.score import of_words, score
 from tasks.runtime.errors import DataError, UsageError
+from tasks.services import tracking
 from tasks.services.registry import predict
 from tasks.stages.release.score import _answers
 
@@ -42,6 +43,10 @@ def scores(model, photos, tmp_path_factory):
 def test_each_file_has_a_row_with_what_the_version_says_or_why_it_says_nothing(scores, model, photos):
     found, table = scores
     assert (found.images, found.unreadable, found.computed) == (24, 2, 24)
+    client = tracking.client()
+    experiment = client.get_experiment_by_name("scored").experiment_id
+    runs = client.search_runs([experiment], "tags.`headstart.flow` = 'score'")
+    assert "24 images, 24 of them predicted now, 2 not readable" in runs[-1].data.tags["mlflow.note.content"]
     assert table["uri"].tolist() == sorted(str(file) for file in photos.rglob("*.*"))
     bad = table[table["error"].notna()]
     assert {helpers.Path(uri).name for uri in bad["uri"]} == {"notes.txt", "cut.png"}
