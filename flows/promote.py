@@ -23,9 +23,7 @@ DEPLOYMENT = "headstart"
 #: Seconds to wait for an answer: 30 days.
 PATIENCE = 30 * 24 * 3600
 
-Name = Annotated[str, Field(description="The registered model")]
-Version = Annotated[str, Field(pattern=r"^\d+$", description="The version's number")]
-Why = Annotated[str, Field(description="The reason, for the ledger")]
+Version = Annotated[str, Field(pattern=r"^\d+$")]
 
 
 class Approval(RunInput):
@@ -44,16 +42,17 @@ class Approval(RunInput):
     on_failure=[events.failed],
 )
 def promote(
-    name: Name,
-    version: Version,
-    why: Why = "",
-    force: Annotated[bool, Field(description="Even if it was compared with another champion")] = False,
-    ask: Annotated[bool, Field(description="Wait for a person's approval first")] = False,
-    to: Annotated[str, Field(description="Copy it to the model of this environment, such as prod, instead")] = "",
+    name: str, version: Version, why: str = "", force: bool = False, ask: bool = False, to: str = ""
 ) -> dict[str, Any]:
     """Make a version the champion; `headstart rollback` undoes it.
 
-    With `to`, the gates of its recipe judge it against the champion of that environment.
+    Args:
+        name: The registered model.
+        version: The version's number.
+        why: The reason, for the ledger.
+        force: Even if it was compared with another champion.
+        ask: Wait for a person's approval first.
+        to: An environment, such as prod: copy the version there instead, if its gates pass against the champion there.
     """
     who = ""
     if ask:
@@ -81,8 +80,13 @@ def promote(
     persist_result=True,
     on_failure=[events.failed],
 )
-def rollback(name: Name, why: Why = "") -> dict[str, Any]:
-    """Make the previous champion the champion again."""
+def rollback(name: str, why: str = "") -> dict[str, Any]:
+    """Make the previous champion the champion again.
+
+    Args:
+        name: The registered model.
+        why: The reason, for the ledger.
+    """
     artifacts.tag(name)
     return _reported(name, promotion.rollback(name, why))
 

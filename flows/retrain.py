@@ -1,10 +1,7 @@
 """Are there new data, and is it worth training on them? If so, train; gates and promotion work as in any run."""
 
-from typing import Annotated
-
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from pydantic import Field
 
 from flows.parts.extraction import checked, prepared
 from flows.recipes import load
@@ -21,12 +18,14 @@ from tasks.stages.retraining.detect_changes import detect_changes
 
 
 @flow(name="retrain", flow_run_name="retrain {recipe}", validate_parameters=True, on_failure=[events.failed])
-def retrain(
-    recipe: Annotated[str, Field(description="A shipped recipe's name, or the path of a TOML file")],
-    overrides: Annotated[list[str], Field(description="Settings such as head.options.units=256")] = [],  # noqa: B006
-    why: Annotated[str, Field(description="Why it runs: a schedule, new data, a person")] = "a person",
-) -> Retraining:
-    """Check the data; train if enough is new and worth it, and report why or why not."""
+def retrain(recipe: str, overrides: list[str] = [], why: str = "a person") -> Retraining:  # noqa: B006
+    """Check the data; train if enough is new and worth it, and report why or why not.
+
+    Args:
+        recipe: A shipped recipe's name, or the path of a TOML file.
+        overrides: Settings such as head.options.units=256.
+        why: Why it runs, such as the schedule, new data, or a person.
+    """
     r = load(recipe, *overrides)
     backend.use(r.backend)
     with monitoring.run(r.name, "retrain", {"why": why} | r.model_dump(), r.observe):

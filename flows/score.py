@@ -2,10 +2,8 @@
 
 import shutil
 from pathlib import Path
-from typing import Annotated
 
 from prefect import flow
-from pydantic import Field
 
 from flows.recipes import load, shipped
 from tasks.data.files import tables
@@ -26,14 +24,19 @@ PHOTOS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
 
 @flow(name="score", flow_run_name="score {model}", validate_parameters=True, on_failure=[events.failed])
 def score(
-    model: Annotated[str, Field(description="NAME@alias, NAME/version, or NAME for its champion")],
+    model: str,
     source: Source,
-    out: Annotated[
-        Path | None, Field(description="Where to copy the Parquet file; by default it is only in the home folder")
-    ] = None,
+    out: Path | None = None,
     settings: Scoring = Scoring(),  # noqa: B008 - frozen
 ) -> ScoresRef:
-    """A version's predictions for every image of a source; images that it predicted before are not computed again."""
+    """A version's predictions for every image of a source; images that it predicted before are not computed again.
+
+    Args:
+        model: NAME@alias, NAME/version, or NAME for its champion.
+        source: The photos.
+        out: Where to copy the Parquet file; by default it is only in the home folder.
+        settings: How it is done.
+    """
     name, version = versions.resolve(model)
     with monitoring.run(name, "score", {"version": version, "source": source.model_dump()}, Observe()):
         found: ScoresRef = scored(source, name, version, settings)

@@ -1,10 +1,7 @@
 """Has a source changed since a run was last started for it? If so, start one run once all files have arrived."""
 
-from typing import Annotated
-
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from pydantic import Field
 
 from flows.recipes import load
 from tasks.data import sources
@@ -13,11 +10,13 @@ from tasks.services.orchestration import events, triggers
 
 
 @flow(name="watch", flow_run_name="watch {recipe}", validate_parameters=True, on_failure=[events.failed])
-def watch(
-    recipe: Annotated[str, Field(description="A shipped recipe's name, or the path of a TOML file")],
-    overrides: Annotated[list[str], Field(description="Settings such as retrain.settle=60")] = [],  # noqa: B006
-) -> str:
-    """Check the source's files, sizes and times; start at most one run of `retrain` per burst of arrivals."""
+def watch(recipe: str, overrides: list[str] = []) -> str:  # noqa: B006
+    """Check the source's files, sizes and times; start at most one run of `retrain` per burst of arrivals.
+
+    Args:
+        recipe: A shipped recipe's name, or the path of a TOML file.
+        overrides: Settings such as retrain.settle=60.
+    """
     checked = load(recipe, *overrides)
 
     def now() -> str:

@@ -51,3 +51,11 @@ def test_it_makes_what_the_command_makes(server, tmp_path):
                 client.delete_deployment(each.id)
         run("prefect", "deploy", "--all", "--no-prompt", NAME="any-name", RECIPE=str(tmp_path / "r.toml"))
         assert _made(client, {"any-name", "headstart"}) == wanted
+
+
+def test_every_field_of_the_forms_says_what_it_is(server):
+    from flows.deployments.definitions import everything
+
+    for each in everything(["digits"], [], None, 60):
+        fields = each._parameter_openapi_schema.properties
+        assert fields and all(field.get("description") for field in fields.values()), each.name

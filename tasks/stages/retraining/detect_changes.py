@@ -33,7 +33,8 @@ def decided(found: changes.Changes, settings: Retrain, version: str, skips: int)
     """`train`, `skip`, or "" for `assess_changes` to decide, and why; `skips`: checks in a row without a training."""
     since = f"{found.sentence} since version {version}"
     if settings.force_after and skips >= settings.force_after:
-        return "train", f"{skips} checks in a row have skipped training, the limit of retrain.force_after ({since})"
+        checks = "1 check has" if skips == 1 else f"{skips} checks in a row have"
+        return "train", f"{checks} skipped training, the limit of retrain.force_after ({since})"
     if not found:
         return "skip", f"nothing is new since version {version}"
     if found.count < settings.min_new:
