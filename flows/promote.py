@@ -13,6 +13,7 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from tasks.records import LedgerEntry
+from tasks.runtime.errors import UsageError
 from tasks.runtime.escapes import markdown
 from tasks.services import environments
 from tasks.services.orchestration import artifacts, events
@@ -42,7 +43,7 @@ class Approval(RunInput):
     on_failure=[events.failed],
 )
 def promote(
-    name: str, version: Version, why: str = "", force: bool = False, ask: bool = False, to: str = ""
+    name: str, version: Version, why: str = "", force: bool = False, ask: bool = False, to: str | None = None
 ) -> dict[str, Any]:
     """Make a version the champion; `headstart rollback` undoes it.
 
@@ -54,6 +55,14 @@ def promote(
         ask: Wait for a person's approval first.
         to: An environment, such as prod: copy the version there instead, if its gates pass against the champion there.
     """
+    if to is not None:
+        if ask:
+            raise UsageError("to: expected no `ask` beside it: where the recipe asks for approval, the copy waits.")
+        artifacts.tag(name)
+        copied = environments.promote(name, version, to, why, force)
+        if copied.champion:
+            events.moved(copied.model, copied.version, copied.reason)
+        return copied.summary()
     who = ""
     if ask:
         form = Approval.with_initial_data(description=promotion.verdict(name, version))
@@ -62,11 +71,6 @@ def promote(
             return _reported(name, promotion.reject(name, version, answer.why, answer.who))
         who, why = answer.who, answer.why or why
     artifacts.tag(name)
-    if to:
-        copied = environments.promote(name, version, to, why)
-        if copied.champion:
-            events.moved(copied.model, copied.version, copied.reason)
-        return copied.summary()
     entry = promotion.promote(name, version, why, force, who)
     return (
         _reported(name, entry) if entry else {"action": "none", "version": version, "why": "it is the champion already"}

@@ -44,6 +44,7 @@ def train(recipe: Recipe, repeat: bool = False) -> Outcome:
     plugins.use(r.plugins)
     backend.use(r.backend)
     signing.check_keys(r.name)
+    registration.check_name(r.name)
     with monitoring.run(r.name, "train", r.model_dump(), r.observe) as run:
         facts = ingest(r.source, r.images, r.labels, corrections.from_corrections(r.name))
         dataset = validate(facts, r.split, r.validation, r.name)

@@ -35,9 +35,9 @@ def promote(
     why: Why = "",
     force: Annotated[bool, typer.Option("--force", help="Even if it was compared with another champion")] = False,
     to: Annotated[
-        str,
+        str | None,
         typer.Option("--to", help="Copy it to this environment, such as prod, if its gates pass there"),
-    ] = "",
+    ] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -45,13 +45,10 @@ def promote(
     with session("promote", home) as s:
         from tasks.services.registry import promotion
 
-        if to:
-            from tasks.runtime.errors import UsageError
+        if to is not None:
             from tasks.services import environments
 
-            if force:
-                raise UsageError("--to: expected no --force beside it: the gates of an environment are always asked.")
-            copied = environments.promote(name, version, to, why)
+            copied = environments.promote(name, version, to, why, force)
             s.show(copied.summary(), as_json, lambda: output.copied(s, copied))
             return
         entry = promotion.promote(name, version, why, force)
@@ -138,7 +135,7 @@ def predict(
     model: Model,
     images: Annotated[list[Path], typer.Argument(help="Image files", metavar="IMAGE...")],
     explain: Annotated[
-        Path | None, typer.Option("--explain", help="A folder for pictures of what each answer rests on")
+        str | None, typer.Option("--explain", help="A folder for pictures of what each answer rests on")
     ] = None,
     home: Home = None,
     as_json: Json = False,
@@ -150,7 +147,9 @@ def predict(
         # One line per image, as soon as it is known.
         for answer in answers(model, images, explain):
             label, image = escapes.line(answer["label"]), escapes.line(answer["image"])
-            print(json.dumps(answer) if as_json else f"{label}\t{answer['probability']:.6f}\t{image}", file=s.out)
+            drawn = f"\t{escapes.line(answer['explained'])}" if "explained" in answer else ""
+            row = f"{label}\t{answer['probability']:.6f}\t{image}{drawn}"
+            print(json.dumps(answer) if as_json else row, file=s.out)
 
 
 def score(

@@ -28,7 +28,8 @@ def drafted(s: Session, found: "Draft") -> None:
     """What a first look found, and the recipe that was written from it."""
     by_size = sorted(found.found.classes.items(), key=lambda item: -item[1])
     s.say(f"{found.title}.")
-    _table(s, "Classes", [{"class": label, "images": n} for label, n in by_size[:SHOWN]])
+    if by_size:
+        _table(s, "Classes", [{"class": label, "images": n} for label, n in by_size[:SHOWN]])
     if len(by_size) > SHOWN:
         s.say(f"… and {len(by_size) - SHOWN} smaller classes; the smallest, {by_size[-1][0]}, has {by_size[-1][1]}.")
     for text in found.sentences:

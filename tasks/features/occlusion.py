@@ -17,8 +17,10 @@ CELLS = 6
 BATCH = 8
 #: Side of what a photo is shrunk to and enlarged again, for the blur.
 BLUR = 4
-#: A fall of the probability below this is not shown at full brightness: there is nothing to show.
-FAINT = 0.05
+#: A fall below this, in log-odds, is not shown at full brightness: there is nothing to show.
+FAINT = 0.2
+#: Probabilities are taken to be this far from 0 and 1 at least.
+EDGE = 1e-6
 #: How bright the parts stay that do not matter.
 DIM = 0.2
 
@@ -26,7 +28,9 @@ Run = Callable[[Iterator[np.ndarray]], Iterator[np.ndarray]]
 
 
 def maps(pixels: np.ndarray, classes: np.ndarray, run: Run, seconds: float = np.inf) -> list[np.ndarray]:
-    """By how much the probability of a class falls where a part is blurred, float64[cells, cells] for each photo.
+    """By how much the log-odds of a class fall where a part is blurred, float64[cells, cells] for each photo.
+
+    Log-odds, as the probability of a sure answer hardly moves.
 
     `pixels`: uint8[n, side, side, 3]; `classes`: int[n], whose probability is looked at; `run`: from uint8[m, side,
     side, 3] to probabilities float[m, all classes], batch by batch. Each cell has the mean over the parts that cover
@@ -40,11 +44,12 @@ def maps(pixels: np.ndarray, classes: np.ndarray, run: Run, seconds: float = np.
         covered, places = _covered(photo)
         every = np.concatenate([photo[None], covered])
         batches = (every[at : at + BATCH] for at in range(0, len(every), BATCH))
-        said = np.concatenate(list(run(batches))).astype(np.float64)[:, wanted]
+        said = np.clip(np.concatenate(list(run(batches))).astype(np.float64)[:, wanted], EDGE, 1 - EDGE)
+        said = np.log(said / (1 - said))
         total, times = np.zeros((CELLS, CELLS)), np.zeros((CELLS, CELLS))
-        for (row, column), probability in zip(places, said[1:], strict=True):
+        for (row, column), now in zip(places, said[1:], strict=True):
             part = np.s_[row : row + 2, column : column + 2]
-            total[part] += said[0] - probability
+            total[part] += said[0] - now
             times[part] += 1
         found.append(total / times)
     return found

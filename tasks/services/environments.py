@@ -41,6 +41,8 @@ from tasks.settings import Gates
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
+#: Tag of a copy: the reason that a person gave.
+WHY = "headstart.why"
 NAME = re.compile("[a-z][a-z0-9]{0,19}")
 
 
@@ -63,15 +65,26 @@ class Copied:
         return asdict(self)
 
 
-def promote(name: str, version: str, environment: str, why: str = "") -> Copied:
+def promote(name: str, version: str, environment: str, why: str = "", force: bool = False) -> Copied:
     """Judge a version against the champion of another environment, and copy it there if no gate fails.
 
     The copy is the `challenger` there, and the champion if the gates say `promote` and the recipe asks for no person's
-    approval. Raises `DataError` if a gate fails or the version's files are not as registered; nothing was copied then.
+    approval. Raises `DataError` if a gate fails, if the version's files are not as registered, or if it was rolled back
+    where it comes from; nothing was copied then. `force` is refused: the gates of an environment are always asked.
     """
+    if force:
+        raise UsageError("--to: expected no --force beside it: the gates of an environment are always asked.")
     found = versions.version_of(name, version)
     model, number = registration.origin(found)
     to = _address(model, environment)
+    if to == name:
+        raise UsageError(f"--to: expected another environment than that of {name}. headstart promote {name} {version}")
+    if taken_back := promotion.taken_back(name, version):
+        raise DataError(
+            f"Expected a version that nobody took back, found that {name} version {version} was rolled back in entry "
+            f"{taken_back.number} of the ledger ({taken_back.why or 'no reason'}). Nothing was copied. If that was a "
+            f"mistake, make it the champion there again first: headstart promote {name} {version} --force."
+        )
     versions.verify(name, version)
     settings = _recipe(found)
     opponent = registered_models.opponent(to, found.tags[promotion.MODEL])
@@ -82,20 +95,26 @@ def promote(name: str, version: str, environment: str, why: str = "") -> Copied:
         tracking.describe(f"Version {number} for the environment {environment}. {outcome}")
     if decision == "keep":
         raise DataError(
-            f"Expected {name} version {version} to pass the gates of its recipe against the champion of {to}, found: "
-            f"{reason}. Nothing was copied."
+            f"Expected {name} version {version} to pass the gates of its recipe for {to}, found: {reason}. Nothing was "
+            "copied."
         )
     tags = {
         "headstart.gate": decision,
         "headstart.gate_reason": reason,
         "headstart.opponent": opponent,
         versions.NOTE: "",
+        WHY: why,
     } | {f"{promotion.GATE}{result.gate}": result.outcome for result in results}
     registered_models.create(to)
     with locks.held(registered_models.address(), to):
         copy = registration.copy(found, to, tags)
-    approval = bool(settings.get("promotion", {}).get("approval"))
-    promotion.introduce(to, copy, decision, f"{reason} [copy of {model}/{number}] {why}".strip(), approval)
+    if registered_models.aliases_of(to).get(CHAMPION) != copy:
+        approval = bool(settings.get("promotion", {}).get("approval"))
+        try:
+            promotion.introduce(to, copy, decision, f"{reason} [copy of {model}/{number}] {why}".strip(), approval)
+        except DataError as error:
+            again = f"headstart promote {name} {version} --to {environment}"
+            raise DataError(f"{error} To have it judged again: {again}") from None
     made = versions.version_of(to, copy).tags.get(versions.NOTE, "")
     first = registered_models.aliases_of(to).get(CHAMPION) == copy
     return Copied(to, copy, f"{model}/{number}", decision, reason, made, first)
@@ -155,7 +174,13 @@ class _Judged:
         champion = unseen = known = None
         if self.champion:
             name, version = self.champion.name, self.champion.version
-            champion, known = predict.score(name, version, datasets.contents(tested), classes)
+            try:
+                champion, known = predict.score(name, version, datasets.contents(tested), classes)
+            except (FileNotFoundError, DataError) as error:
+                raise DataError(
+                    f"Expected the {len(tested)} test photos of {self.found.name} version {self.found.version} on this "
+                    f"machine, as they were when it was tested, to ask {name} version {version} about them. {error}"
+                ) from None
             unseen = splits.unseen(every, unit, versions.data_of(name, version))[at]
         return Case(
             labels=datasets.labels(tested, classes),

@@ -438,6 +438,9 @@ def test_a_project_has_all_that_its_own_files_ask_for(trained, command, tmp_path
     nothing = command("init", str(tmp_path / "none"), "--project", str(tmp_path / "other"))
     assert nothing.code == 1
     assert not (tmp_path / "other").exists()
+    (tmp_path / "mine").mkdir()
+    assert command("init", str(tmp_path / "none"), "--project", str(tmp_path / "mine")).code == 1
+    assert (tmp_path / "mine").is_dir()
 
 
 def _compose(project):

@@ -8,7 +8,7 @@ import tiny_versions
 from flows.promote import promote as flow
 from tasks.runtime.errors import DataError, UsageError
 from tasks.services import environments, tracking
-from tasks.services.registry import ledger, predict, promotion, registered_models, versions
+from tasks.services.registry import ledger, predict, promotion, registered_models, registration, versions
 from tasks.settings import Recipe
 
 #: Answers of the tiny model: right for nearly every photo, and wrong for nearly every one.
@@ -120,6 +120,50 @@ def test_a_copy_that_was_interrupted_is_finished(name, register, monkeypatch):
         environments.promote(name, version, "prod")
     found = environments.promote(name, version, "prod")
     assert (found.version, found.champion) == ("1", True)
+
+
+def test_a_version_that_was_rolled_back_goes_nowhere(name, register):
+    environments.promote(name, register(BAD), "staging")
+    environments.promote(name, register(GOOD), "staging")
+    promotion.rollback(f"staging.{name}", "too bright")
+    with pytest.raises(DataError, match=r"was rolled back in entry 3 of the ledger \(too bright\)"):
+        environments.promote(f"staging.{name}", "2", "prod")
+    assert not registered_models.known(f"prod.{name}")
+
+
+def test_photos_that_are_gone_are_said_and_nothing_is_copied(name, register, tmp_path):
+    environments.promote(name, register(BAD), "prod")
+    version = register(GOOD)
+    for photo in tmp_path.glob("*.png"):
+        photo.unlink()
+    with pytest.raises(DataError, match=f"Expected the 60 test photos of {name} version 2 on this machine"):
+        environments.promote(name, version, "prod")
+    assert len(registered_models.versions(f"prod.{name}")) == 1
+
+
+def test_the_model_of_an_environment_is_not_trained_and_no_target_of_itself(name, register):
+    environments.promote(name, register(GOOD), "prod")
+    with pytest.raises(UsageError, match="holds copies of another model's versions"):
+        registration.check_name(f"prod.{name}")
+    registration.check_name(name)
+    with pytest.raises(UsageError, match="expected another environment"):
+        environments.promote(f"prod.{name}", "1", "prod")
+    with pytest.raises(UsageError, match="no --force beside it"):
+        environments.promote(name, "1", "prod", force=True)
+
+
+def test_an_empty_name_of_an_environment_is_no_promotion_without_one(name, register, command):
+    version = register(GOOD)
+    done = command("promote", name, version, "--to", "")
+    assert (done.code, "--to: expected the name of an environment" in done.err) == (2, True)
+    assert champion(name) is None
+
+
+def test_the_champion_of_an_environment_is_not_its_challenger_again(name, register):
+    version = register(GOOD)
+    for _ in range(2):
+        environments.promote(name, version, "prod")
+    assert registered_models.aliases_of(f"prod.{name}") == {"champion": "1"}
 
 
 @pytest.mark.parametrize("environment", ["", "Prod", "a.b", "../x", "9", "p" * 21])

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from flows.recipes.draft import Draft
+from flows.recipes.draft import SCHEMA, Draft
 from flows.recipes.draft import write as drafted
 from tasks.runtime.errors import UsageError
 from tasks.runtime.store.writing import replacing
+from tasks.settings import writing
 
 HERE = Path(__file__).parent
 #: Where each of the files beside this one goes.
@@ -35,6 +36,7 @@ def write(path: str, overrides: list[str], folder: Path) -> Draft:
         raise UsageError(f"--project: expected a new or empty folder, found {folder}, which is not. Name another one.")
     if Path(path).exists():
         path = str(Path(path).absolute())  # the project may be used from another folder
+    made = [each for each in (folder, *folder.absolute().parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -42,12 +44,14 @@ def write(path: str, overrides: list[str], folder: Path) -> Draft:
     try:
         draft = drafted(path, overrides, folder / "recipe.toml", force=False)
     except BaseException:
-        folder.rmdir()
+        for each in made:
+            each.rmdir()
         raise
     name = draft.recipe.name
     file = draft.file.rename(folder / f"{name}.toml")
     own = '# Heads and other plugins of your own.\nplugins = "plugins"\n'
-    texts = {file.name: re.sub("(?m)^name = .*\n", rf"\g<0>{own}", file.read_text(encoding="utf-8"), count=1)}
+    text = re.sub("(?m)^#:schema .*", f"#:schema ./{SCHEMA}", file.read_text(encoding="utf-8"), count=1)
+    texts = {file.name: re.sub("(?m)^name = .*\n", rf"\g<0>{own}", text, count=1), SCHEMA: writing.schema()}
     texts |= dict(_filled(name, Path(str(draft.recipe.source.options.get("path", "")))))
     for to, text in texts.items():
         (folder / to).parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +62,7 @@ def write(path: str, overrides: list[str], folder: Path) -> Draft:
 
 def _filled(name: str, photos: Path) -> Iterator[tuple[str, str]]:
     """Path and text of each file. `photos`: what a container sees of this machine, if it is a path here."""
-    place = json.dumps(str(photos))
+    place = json.dumps(str(photos.parent if photos.is_file() else photos))
     volume = f"      - {{ type: bind, source: {place}, target: {place}, read_only: true }}\n"
     values = {
         "@NAME@": name,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from tasks.serving import package
 
 if TYPE_CHECKING:
     import keras
+
+#: Pictures of small photos are enlarged to about this many pixels a side.
+SIDE = 224
 
 
 @contextmanager
@@ -62,7 +66,7 @@ def score(
     return np.stack(columns, axis=1), tuple(own)
 
 
-def answers(address: str, images: list[Path], explain: Path | None = None) -> Iterator[dict[str, Any]]:
+def answers(address: str, images: list[Path], explain: str | None = None) -> Iterator[dict[str, Any]]:
     """For each image file, the answer of the version at `address`: label, probability, and how reliable they are.
 
     With the folder `explain`, also the path of a picture there, which shows what the answer rests on
@@ -72,11 +76,7 @@ def answers(address: str, images: list[Path], explain: Path | None = None) -> It
     absent = [str(path) for path in images if not path.is_file()]
     if absent:
         raise UsageError(f"Expected image files, found none at {', '.join(absent)}.")
-    if explain:
-        try:
-            explain.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"--explain: expected a folder, found {explain}, but {error.strerror}.") from None
+    folder = _folder(explain) if explain is not None else None
     with opened(*versions.resolve(address)) as model:
         for number, path in enumerate(images, 1):
             try:
@@ -87,12 +87,26 @@ def answers(address: str, images: list[Path], explain: Path | None = None) -> It
                 ) from error
             shown = answer.drop("probabilities").to_dict().items()
             found = {"image": str(path)} | {name: getattr(value, "item", lambda v=value: v)() for name, value in shown}
-            if explain:
+            if folder:
                 said = model.metadata.metadata["classes"].index(answer["label"])
-                picture = explain / f"{number:03}-{path.stem[:60]}.png"
+                picture = folder / f"{number:03}-{path.stem[:60]}.png"
                 _explained(model, path.read_bytes(), said).save(picture)
                 found["explained"] = str(picture)
             yield found
+
+
+def _folder(path: str) -> Path:
+    """The folder for pictures, made if need be. Raises `UsageError` if nothing can be written there."""
+    folder = Path(path)
+    try:
+        if not path:
+            raise OSError(0, "it has no name")
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"--explain: expected a folder for pictures, found {path!r}, but {error.strerror}.") from None
+    return folder
 
 
 def _explained(model: Any, data: bytes, said: int) -> Image.Image:
@@ -107,4 +121,6 @@ def _explained(model: Any, data: bytes, said: int) -> Image.Image:
             yield np.asarray(version.run(tf.constant(batch))["probabilities"])
 
     (fall,) = occlusion.maps(pixels[None], np.array([said]), run)
-    return Image.fromarray(np.concatenate([pixels, occlusion.spotlight(pixels, fall)], axis=1))
+    both = Image.fromarray(np.concatenate([pixels, occlusion.spotlight(pixels, fall)], axis=1))
+    times = max(1, SIDE // both.height)
+    return both.resize((both.width * times, both.height * times), Image.Resampling.NEAREST)

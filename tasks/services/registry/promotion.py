@@ -87,11 +87,11 @@ def introduce(name: str, version: str, decision: str, reason: str, approval: boo
     """
     with _alone(name):
         registered_models.place(name, registered_models.aliases_of(name) | {CHALLENGER: version})
-        taken_back = _taken_back(name, version)
+        withdrawn = taken_back(name, version)
     if decision == "keep" or (decision == "undecided" and not approval):
         return
-    if taken_back:
-        note = f"its model was rolled back in entry {taken_back.number} of the ledger ({taken_back.why or 'no reason'})"
+    if withdrawn:
+        note = f"its model was rolled back in entry {withdrawn.number} of the ledger ({withdrawn.why or 'no reason'})"
     elif approval:
         note = "the recipe requires a person's approval"
     else:
@@ -260,7 +260,7 @@ def _champion(version: str) -> str:
     return f"version {version} as champion" if version else "no champion"
 
 
-def _taken_back(name: str, version: str) -> LedgerEntry | None:
+def taken_back(name: str, version: str) -> LedgerEntry | None:
     """The entry with which a version of the same model was rolled back, if any."""
     entries = ledger.withdrawn(ledger.entries(name)).items()
     return next((e for other, e in entries if versions.find(name, other) and _same_model(name, other, version)), None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from tasks.records import DatasetRef, VersionRef
+from tasks.runtime.errors import UsageError
 from tasks.services import tracking
 from tasks.services.registry import registered_models, signing, verification, versions
 from tasks.serving import golden
@@ -87,6 +88,15 @@ def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: 
     made = _of_run(run.id)
     _tell(logged.model_id, name, made)
     return made
+
+
+def check_name(name: str) -> None:
+    """Raise `UsageError` for the name of a model that holds copies of another one's versions."""
+    if any(COPY_OF in version.tags for version in registered_models.versions(name)):
+        raise UsageError(
+            f"name: expected the name of a model to train, found {name}, which holds copies of another model's "
+            "versions (headstart promote … --to). Choose another name."
+        )
 
 
 def copy(version: "ModelVersion", to: str, tags: dict[str, str]) -> str:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.records import StageLog
 from tasks.runtime import git, outages, processes
-from tasks.runtime.errors import brief, without_secrets
+from tasks.runtime.errors import HeadstartError, brief, without_secrets
 from tasks.runtime.escapes import markdown
 from tasks.services.tracking import context, log, outbox
-from tasks.services.tracking.client import begin_run, client, every, experiment_id, flat, log_batch
+from tasks.services.tracking.client import LONGEST, begin_run, client, every, experiment_id, flat, log_batch
 from tasks.services.tracking.context import DESCRIPTION, Run, current
 from tasks.services.tracking.epochs import Epochs
 
@@ -64,6 +64,8 @@ def _told(run_id: str, what: str) -> Iterator[None]:
     except BaseException as error:
         if outages.server(error) != "MLflow":
             why = brief(error) if isinstance(error, Exception) else f"it was ended ({type(error).__name__})"
+            if isinstance(error, HeadstartError):
+                why = str(error)[:LONGEST]
             client().set_tag(run_id, DESCRIPTION, markdown(without_secrets(f"{what} failed: {why}")))
         raise
 
