@@ -141,7 +141,7 @@ def test_a_second_version_is_promoted_by_hand_taken_back_and_verified(reader):
     brief = "--set seed=1 --set ladder.stop_at=head --set transfer_check.enabled=false"
     again = _shell(f"headstart train pets.toml {brief}", folder)
     assert again.returncode == 0, again.stderr
-    promote, rollback, models, verify = block("mlflow/README.md", "headstart rollback").strip().splitlines()
+    promote, rollback, models, verify = block("mlflow/README.md", "night photos").strip().splitlines()
     for line in (promote, rollback, verify):
         done = _shell(line, folder)
         assert done.returncode == 0, line + done.stderr
