@@ -154,22 +154,20 @@ class _Judged:
         every, tested = (tracking.table(run, table) for table in (versions.DATA, versions.TEST))
         if every is None or tested is None or "unit" not in every:
             raise _older(self.found)
-        sketch = test_set_budget.sketch(tested["key"])
-        test_set = digest("test set", list(tested["key"]), list(tested["label"]))
         rival = registration.origin(self.champion) if self.champion else None
         asked = digest("environment", registration.origin(self.found), rival, settings)
         with tracking.stage("gate", asked, settings.model_dump()):
-            worn = test_set_budget.worn(sketch, test_sets.decisions(asked))
-            case = self._case(every, tested, worn)
+            case = self._case(every, tested, test_sets.worn(tested, asked))
             results = gates.run(settings.gates, case)
-            if case.pair and case.pair.units >= gates.LEAST:
-                test_sets.use(sketch, test_set)
+            test_sets.use(case, tested)
             return *gates.decide(results, case.test_share), list(results)
 
     def _case(self, every: pd.DataFrame, tested: pd.DataFrame, worn: int) -> Case:
+        from mlflow.models import get_model_info
+
         settings, decision = self.settings, self.settings.decision
-        with predict.opened(self.found.name, self.found.version) as model:
-            classes = tuple(model.metadata.metadata["classes"])
+        # Its description alone: the network was verified before, and its answers are in the table.
+        classes = tuple(get_model_info(f"models:/{self.found.name}/{self.found.version}").metadata["classes"])
         at, unit = (every["split"] == "test").to_numpy(), every["unit"].to_numpy()
         champion = unseen = known = None
         if self.champion:

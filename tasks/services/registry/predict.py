@@ -80,7 +80,8 @@ def answers(address: str, images: list[Path], explain: str | None = None) -> Ite
     with opened(*versions.resolve(address)) as model:
         for number, path in enumerate(images, 1):
             try:
-                answer = next(predict(model, [path.read_bytes()])).iloc[0]
+                data = path.read_bytes()
+                answer = next(predict(model, [data])).iloc[0]
             except Exception as error:
                 raise DataError(
                     f"Expected JPEG, PNG, GIF, BMP or WebP, found {path}, which cannot be read. Convert or remove it."
@@ -90,7 +91,7 @@ def answers(address: str, images: list[Path], explain: str | None = None) -> Ite
             if folder:
                 said = model.metadata.metadata["classes"].index(answer["label"])
                 picture = folder / f"{number:03}-{path.stem[:60]}.png"
-                _explained(model, path.read_bytes(), said).save(picture)
+                _explained(model, data, said).save(picture)
                 found["explained"] = str(picture)
             yield found
 

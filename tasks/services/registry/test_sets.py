@@ -12,6 +12,7 @@ import pandas as pd
 
 from tasks.data import splits
 from tasks.evaluation import test_set_budget
+from tasks.evaluation.gates import LEAST, Case
 from tasks.records import digest
 from tasks.runtime.errors import UsageError
 from tasks.services import tracking
@@ -75,8 +76,7 @@ def look(recipe: Recipe) -> TestSet:
     champion = registered_models.alias(name, registered_models.CHAMPION)
     earlier = versions.data_of(name, str(champion.version)) if champion else None
     unseen = splits.unseen(_grouped(data), splits.units(_grouped(data)), earlier)
-    sketch = test_set_budget.sketch(data.loc[tested, "key"])
-    worn = test_set_budget.worn(sketch, decisions(""))
+    decisions = worn(data[tested], "")
     newest = versions.newest(name)
     return TestSet(
         model=name,
@@ -84,27 +84,37 @@ def look(recipe: Recipe) -> TestSet:
         images=int(tested.sum()),
         unseen=int(unseen[tested].sum()),
         champion=str(champion.version) if champion else "",
-        decisions=worn,
-        level=test_set_budget.level(recipe.decision.significance, worn),
+        decisions=decisions,
+        level=test_set_budget.level(recipe.decision.significance, decisions),
         others=int((~tested).sum()),
         fresh=min(int((~tested).sum()), round(recipe.split.test * len(data))),
         drawn=versions.fresh(name)[0] == newest,
     )
 
 
-def decisions(before: str) -> list[str]:
-    """The sketches of the test sets on which two models were compared, the oldest first.
+def worn(rows: pd.DataFrame, before: str) -> int:
+    """How many decisions between two models have used any of the test images, rows of (key).
 
     `before`: digest of the stage that asks; this stage and later ones are left out.
     """
-    return [tags[SKETCH] for tags in tracking.decided(before)]
+    earlier = [tags[SKETCH] for tags in tracking.decided(before)]
+    return test_set_budget.worn(test_set_budget.sketch(rows["key"]), earlier)
 
 
-def use(sketch: str, test_set: str) -> None:
-    """Count the running stage's comparison as a use of its test set, of which `test_set` is a digest."""
-    # The sketch first: the other tag finds the run.
-    tracking.log_tag(SKETCH, sketch)
-    tracking.log_tag("headstart.test_set", test_set)
+def identity(rows: pd.DataFrame) -> str:
+    """Digest of the test images and their labels, rows of (key, label)."""
+    return digest("test set", list(rows["key"]), list(rows["label"]))
+
+
+def use(case: Case, rows: pd.DataFrame) -> None:
+    """Count what the running stage has judged as a use of its test images, rows of (key, label).
+
+    A judgement without a champion, or on too few images to compare two models, is none.
+    """
+    if case.pair and case.pair.units >= LEAST:
+        # The sketch first: the other tag finds the run.
+        tracking.log_tag(SKETCH, test_set_budget.sketch(rows["key"]))
+        tracking.log_tag("headstart.test_set", identity(rows))
 
 
 def draw(recipe: Recipe) -> TestSet:

@@ -28,8 +28,7 @@ def gate(images: ImagesRef, audited: AuditRef, model: ModelRef, report: Report, 
     opponent = registered_models.opponent(settings.model, model.digest)
     every, classes = datasets.rows(images.dataset), images.dataset.classes
     rows = datasets.rows(images.dataset, "test")
-    test_set, sketch = digest("test set", list(rows["key"]), list(rows["label"])), test_set_budget.sketch(rows["key"])
-    worn = test_set_budget.worn(sketch, test_sets.decisions(tracking.stage_digest()))
+    worn = test_sets.worn(rows, tracking.stage_digest())
     level, following = (test_set_budget.level(settings.decision.significance, each) for each in (worn, worn + 1))
     address = digest("verdict", audited, model, report, settings, opponent)
     unit, tested = datasets.units(images.dataset, audited), (every["split"] == "test").to_numpy()
@@ -53,9 +52,8 @@ def gate(images: ImagesRef, audited: AuditRef, model: ModelRef, report: Report, 
         case, kept = replace(case, champion=champion, unseen=unseen, known=known), _keep(address, rows, champion)
     results = gates.run(settings.gates, case)
     decision, reason = gates.decide(results, case.test_share)
-    if case.pair and case.pair.units >= gates.LEAST:
-        test_sets.use(sketch, test_set)
-    return Verdict(address, decision, reason, results, opponent, kept, test_set, worn, level)
+    test_sets.use(case, rows)
+    return Verdict(address, decision, reason, results, opponent, kept, test_sets.identity(rows), worn, level)
 
 
 def _keep(address: str, rows: pd.DataFrame, probabilities: np.ndarray) -> str:
