@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+#: Seconds that a command may take to end after an interrupt.
+ENDS = 60
+
+
 @dataclass(frozen=True)
 class Session:
     """Streams and files of one command."""
@@ -112,6 +116,7 @@ def session(command: str, folder: Path | None = None) -> Iterator[Session]:
     answers = Console(file=streams.out, highlight=False, width=None if streams.out.isatty() else 160)
     with _opened(log) as file:
         if own:
+            threading.Thread(target=_end_if_stuck, args=(interrupted, console, log), daemon=True).start()
             # The streams stay with the log file: libraries' output at exit is not for the user either.
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
@@ -177,6 +182,15 @@ def _listen(interrupted: threading.Event) -> None:
 
     # Like Ctrl-C: otherwise the Prefect server that this process started would keep running.
     _on_signals(interrupt)
+
+
+def _end_if_stuck(interrupted: threading.Event, console: "Console", log: Path) -> None:
+    """End what an interrupt has not ended: a library may hold it up, and who sends a signal may send one only."""
+    interrupted.wait()
+    time.sleep(ENDS)
+    with suppress(OSError):
+        console.print(f"Ended after {ENDS} s without an end. Run the same command again to continue. Log: {log}")
+    processes.end_all(130)
 
 
 def _on_signals(do: Callable[[int, object], None]) -> None:

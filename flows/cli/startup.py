@@ -6,10 +6,10 @@ neither TensorFlow nor Great Expectations and loads neither.
 
 import gc
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import httpx
 from prefect import tags
@@ -23,6 +23,9 @@ from tasks.services import tracking
 from tasks.services.orchestration import recovery
 from tasks.settings import Recipe
 from tasks.stages.data.ingest import ingest
+
+if TYPE_CHECKING:
+    from flows.deployments.temporary_server import TemporaryServer
 
 LIBRARIES = ("tensorflow", "great_expectations")
 
@@ -61,9 +64,12 @@ def _start(recipe: Recipe | None) -> None:
             for name in LIBRARIES:
                 import_module(name)
         tracking.client()
-    finally:
         if server:
-            server.join()
+            server.wait()
+    except BaseException:
+        if server:
+            server.give_up()
+        raise
 
 
 def _answers() -> bool:
@@ -83,7 +89,7 @@ def _answers() -> bool:
     return True
 
 
-def _server() -> threading.Thread:
+def _server() -> "TemporaryServer":
     """Prefect's own server for runs without one, started before the client, which would wait for it."""
     from prefect.context import refresh_global_settings_context
 
@@ -91,6 +97,6 @@ def _server() -> threading.Thread:
 
     own_server.lock()
     refresh_global_settings_context()
-    thread = threading.Thread(target=TemporaryServer().start, name="prefect server")
-    thread.start()
-    return thread
+    server = TemporaryServer()
+    server.begin()
+    return server

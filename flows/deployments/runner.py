@@ -35,19 +35,23 @@ def until_interrupted(
     for deployment in deployments:
         runner.add_deployment(deployment)
         served(f"{deployment.flow_name}/{deployment.name}")
-    loop = asyncio.new_event_loop()
+    loop, ended = asyncio.new_event_loop(), threading.Event()
 
     def work() -> None:
         try:
             loop.run_until_complete(runner.start())
         except BaseException as error:
             failed.append(error)
+        finally:
+            loop.close()
+            ended.set()
 
     thread = threading.Thread(target=work, name="runner", daemon=True)
     thread.start()
     try:
-        while thread.is_alive():
-            thread.join(1.0)
+        # Until Python 3.13, an interrupt in the `join` of a thread makes that look as if it had ended.
+        while not ended.wait(1.0):
+            pass
         raise DependencyError("Prefect has stopped serving: see the log.") from (failed[0] if failed else None)
     except KeyboardInterrupt:
         # What is then still waiting for a server, at the end of the interpreter too, is left behind.

@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+import threading
 import time
 from typing import Any
 
@@ -16,6 +17,30 @@ class TemporaryServer(SubprocessASGIServer):
     """As Prefect's, but listening before its process begins: whoever else listened there would be told the password."""
 
     _listener: socket.socket
+    _process: subprocess.Popen[Any] | None = None
+    _ready: threading.Event
+    _given_up = False
+
+    def begin(self) -> None:
+        """Start it in a thread."""
+        self._ready = threading.Event()
+        threading.Thread(target=self._begin, name="prefect server", daemon=True).start()
+
+    def wait(self) -> None:
+        """Wait until it answers, or cannot be started: who asks it then is told why."""
+        self._ready.wait()
+
+    def give_up(self) -> None:
+        """End it at once, whether it answers yet or not."""
+        self._given_up = True
+        if self._process:
+            self._process.kill()
+
+    def _begin(self) -> None:
+        try:
+            self.start()
+        finally:
+            self._ready.set()
 
     def find_available_port(self) -> int:
         """Listen at any free port, and tell it."""
@@ -26,7 +51,9 @@ class TemporaryServer(SubprocessASGIServer):
     def _run_uvicorn_command(self) -> subprocess.Popen[Any]:
         light = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"}
         given = get_current_settings().to_environment_variables(exclude_unset=True)
-        process = own_server.started(self._listener, os.environ | light | given)
+        self._process = process = own_server.started(self._listener, os.environ | light | given)
+        if self._given_up:
+            process.kill()
         deadline = time.monotonic() + own_server.STARTS
         # Prefect's own wait is for a port that refuses.
         while process.poll() is None and not own_server.answers(self.address, 1) and time.monotonic() < deadline:

@@ -314,10 +314,12 @@ def test_help_needs_no_heavy_library():
     assert done.stdout.strip() == "[]"
 
 
-def test_a_command_that_is_told_to_end_leaves_no_server_behind(tmp_path):
+def test_a_command_that_is_told_to_end_waits_for_no_server_and_leaves_none_behind(tmp_path):
     (tmp_path / "r.toml").write_text(helpers.recipe(helpers.photos(tmp_path / "photos", each=2)))
     run = warm.Command("check", "r.toml", "--home", "home", env=outside(), cwd=tmp_path)
     servers = run.own_server()
+    for server in servers:
+        server.suspend()
     run.send(signal.SIGTERM)
     answer = run.answer()
     run.end()
@@ -396,6 +398,31 @@ def test_a_closed_stream_changes_no_exit_code(tmp_path, closed, code):
     command = f"exec {Path(sys.executable).with_name('headstart')} {words} --home {tmp_path} {closed}"
     done = subprocess.run(["sh", "-c", command], env=outside(), capture_output=True, text=True)
     assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+
+
+STUCK = """
+import time
+from flows.cli import session
+session.ENDS = 1
+with session.own_process(), session.session("check") as s:
+    s.note("begun")
+    while True:
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            pass
+"""
+
+
+def test_a_command_that_an_interrupt_does_not_end_is_ended(tmp_path):
+    env = outside() | {"HEADSTART_HOME": str(tmp_path)}
+    run = warm.Command(env=env, cwd=tmp_path, code=STUCK)
+    run.until("begun")
+    run.send(signal.SIGTERM)
+    answer = run.answer()
+    run.end()
+    assert answer.code == 130
+    assert "Run the same command again" in answer.err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

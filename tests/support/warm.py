@@ -6,6 +6,7 @@ Prefect has read its settings by then.
 """
 
 import atexit
+import faulthandler
 import multiprocessing
 import os
 import shutil
@@ -98,7 +99,10 @@ class Command:
 
     def answer(self) -> Answer:
         """What it has left behind, once it has ended."""
-        self.process.join(600)
+        self.process.join(300)
+        if self.process.exitcode is None:
+            self.send(signal.SIGUSR1)  # where its threads are
+            time.sleep(1)
         assert self.process.exitcode is not None, self.err.read_text()
         return Answer(self.process.exitcode, self.out.read_text(), self.err.read_text())
 
@@ -132,6 +136,7 @@ def _run(words: list[str], env: dict[str, str], folder: Path, out: Path, err: Pa
         opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(opened, number)
         os.close(opened)
+    faulthandler.register(signal.SIGUSR1, file=os.fdopen(os.dup(2), "w"), all_threads=True)
     sys.argv = ["-c" if code else "headstart", *words]
     if words[:1] == ["serve"]:  # it tells Prefect where the server is before Prefect is imported
         os.execve(Path(sys.executable).with_name("headstart"), sys.argv, env)
