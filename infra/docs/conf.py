@@ -61,5 +61,6 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", _as_written, priority=900)
 
 
-# The notebook's runs are kept in a home of their own.
-os.environ["HEADSTART_HOME"] = tempfile.mkdtemp(prefix="headstart-docs-")
+# The notebook's runs are kept in a home of their own, which is deleted when this process ends.
+_home = tempfile.TemporaryDirectory(prefix="headstart-docs-", ignore_cleanup_errors=True)
+os.environ["HEADSTART_HOME"] = _home.name

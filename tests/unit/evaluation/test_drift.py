@@ -39,7 +39,13 @@ def found(new, before=BEFORE, seed=0):
     return drift.of_features(Sample(*new), Sample(*before), CLASSES, seed)
 
 
-def test_where_nothing_but_the_shares_of_classes_has_changed_drift_is_seldom_told():
+@pytest.fixture
+def few_draws(monkeypatch):
+    """A permutation test holds its level with any number of shuffles."""
+    monkeypatch.setattr(drift, "MOST_DRAWS", 1000)
+
+
+def test_where_nothing_but_the_shares_of_classes_has_changed_drift_is_seldom_told(few_draws):
     many = [
         found(sample(images, n, OTHER), sample(before, 500 + n), seed=n)
         for images, before in ((30, 300), (80, 40))
@@ -149,7 +155,7 @@ def grouped(groups, each, seed, correlation=0.1, first=0, labels=None):
 
 
 @pytest.mark.parametrize("labels", [None, 2])
-def test_photos_in_series_are_seldom_drift_where_nothing_has_changed(labels):
+def test_photos_in_series_are_seldom_drift_where_nothing_has_changed(few_draws, labels):
     many = []
     for seed in range(15):
         new, old = grouped(8, 12, seed, 0.2, labels=labels), grouped(12, 12, 500 + seed, 0.2, 8, labels)
@@ -236,7 +242,7 @@ def test_groups_of_two_samples_are_made_alike_in_size():
     assert two_samples.alike(np.arange(400) < 200, np.zeros(400, int), np.arange(400) // 20, 0).all()
 
 
-def test_new_photos_in_series_are_no_drift_beside_old_single_ones():
+def test_new_photos_in_series_are_no_drift_beside_old_single_ones(few_draws):
     random, said = np.random.default_rng(5), 0
     for run in range(40):
         series = np.repeat(random.normal(size=(10, 8)), 20, axis=0) * 0.5
