@@ -13,7 +13,9 @@ a shipped one. Errors that a person can mend are `tasks.runtime.errors.Headstart
 
 import os
 import sys
+import tempfile
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +43,21 @@ FILES = {
 
 
 def _of_a_worker() -> None:
-    """Configure the process in which a worker runs a deployment: it imports this package after Prefect."""
+    """Configure the process in which a worker runs a deployment: it imports this package after Prefect.
+
+    Raises `DependencyError` where all that it keeps would be deleted with the temporary folder that it runs in.
+    """
+    from tasks.runtime.errors import DependencyError
     from tasks.runtime.home import configure
 
+    here = Path.cwd()
+    # So Prefect names the folder (prefect/workers/process.py).
+    temporary = here.name.endswith("prefect") and here.parent == Path(tempfile.gettempdir()).resolve()
+    if temporary and not os.environ.get("HEADSTART_HOME"):
+        raise DependencyError(
+            "Expected HEADSTART_HOME in the environment of the worker, found none: its runs would keep models and "
+            f"features in {here}, which is deleted after each. Set it where the worker is started."
+        )
     configure()
     from prefect.context import refresh_global_settings_context
 

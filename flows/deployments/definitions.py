@@ -4,8 +4,10 @@
 would import `flows` under another name.
 """
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from prefect._internal.versioning import VersionType
 from prefect.client.orchestration import get_client
@@ -22,6 +24,7 @@ from flows.retrain import retrain
 from flows.score import score
 from flows.watch import watch
 from tasks.runtime.errors import UsageError
+from tasks.runtime.store import remote
 from tasks.services.orchestration import events
 from tasks.services.orchestration.artifacts import OURS
 from tasks.settings import load
@@ -67,8 +70,18 @@ def deploy(deployments: Iterable[RunnerDeployment], pool: str) -> Iterator[str]:
         yield f"{one.flow_name}/{one.name}"
 
 
+def _whole_paths(options: Mapping[str, Any]) -> Iterator[str]:
+    """Overrides that name a source's files from any folder: a worker starts each run in one of its own."""
+    for name in ("path", "root"):
+        value = options.get(name)
+        if isinstance(value, str) and not remote.scheme(value) and value != str(remote.place(value, name)):
+            yield f"source.options.{name}={json.dumps(str(remote.place(value, name)))}"
+
+
 def _of_recipe(file: Path, overrides: list[str], cron: str | None, every: float | None) -> list[RunnerDeployment]:
-    name, parameters = load(file, tuple(overrides)).name, {"recipe": str(file.absolute()), "overrides": overrides}
+    checked = load(file, tuple(overrides))
+    name, overrides = checked.name, [*overrides, *_whole_paths(checked.source.options)]
+    parameters = {"recipe": str(file.absolute()), "overrides": overrides}
     announced = DeploymentEventTrigger(
         name=f"new data of {name}",
         expect={events.EVENT},

@@ -53,6 +53,20 @@ def test_it_makes_what_the_command_makes(server, tmp_path):
         assert _made(client, {"any-name", "headstart"}) == wanted
 
 
+def test_a_worker_finds_the_files_that_a_recipe_names_from_the_folder_of_the_command(tmp_path, monkeypatch):
+    from flows.deployments.definitions import everything
+    from tasks import settings
+
+    monkeypatch.chdir(tmp_path)
+    helpers.photos(tmp_path / "photos", each=4)
+    (tmp_path / "r.toml").write_text(helpers.recipe("photos", "any-name"))
+    *_, retraining = everything(["r.toml"], [], None, None)
+    monkeypatch.chdir("/")
+    given = retraining.parameters
+    found = settings.load(Path(given["recipe"]), tuple(given["overrides"]))
+    assert found.source.options["path"] == str(tmp_path / "photos")
+
+
 def test_every_field_of_the_forms_says_what_it_is(server):
     from flows.deployments.definitions import everything
 

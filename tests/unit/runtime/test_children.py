@@ -86,6 +86,16 @@ print(load("flows.promote.promote").name, load("theirs.flow"))
     assert run(code) == "promote theirs"
 
 
+def test_a_workers_run_keeps_nothing_in_a_folder_that_is_deleted_with_it(tmp_path):
+    (tmp_path / "abcprefect").mkdir()
+    env = helpers.outside() | {"TMPDIR": str(tmp_path), "PREFECT__FLOW_RUN_ID": "one"}
+    call = [sys.executable, "-P", "-c", "import flows.retrain"]
+    done = subprocess.run(call, env=env, cwd=tmp_path / "abcprefect", capture_output=True)
+    assert done.returncode
+    assert "Expected HEADSTART_HOME in the environment of the worker" in done.stderr.decode()
+    assert not any((tmp_path / "abcprefect").iterdir())
+
+
 def test_the_process_of_a_workers_run_keeps_everything_in_the_home(tmp_path):
     """A worker starts it in an empty folder of its own, with the worker's environment."""
     code = """
