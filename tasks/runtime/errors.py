@@ -89,6 +89,21 @@ def without_secrets(text: str) -> str:
     return text
 
 
+def settings_without_secrets(values: Any) -> Any:
+    """Nested settings as JSON values, without the secrets of addresses and of the environment in their texts.
+
+    A text without an address stays as it is: a setting may be called `tokens`, and a path may hold `@`.
+    """
+    if isinstance(values, dict):
+        return {name: settings_without_secrets(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [settings_without_secrets(value) for value in values]
+    if isinstance(values, str):
+        named = "://" in values or any(secret in values for secret in _secrets())
+        return without_secrets(values) if named else values
+    return values
+
+
 def _bare(address: str) -> str:
     """An address, without its scheme, without user and query."""
     host = re.split("[/?#]", address, maxsplit=1)[0]

@@ -86,9 +86,10 @@ def promote(name: str, version: str, environment: str, why: str = "", force: boo
             f"mistake, make it the champion there again first: headstart promote {name} {version} --force."
         )
     versions.verify(name, version)
-    settings = _recipe(found)
+    sealed = _Sealed(found, versions.metadata(name, version))
+    settings = sealed.recipe()
     opponent = registered_models.opponent(to, found.tags[promotion.MODEL])
-    judged = _Judged(found, versions.version_of(to, opponent) if opponent else None, settings)
+    judged = _Judged(sealed, versions.version_of(to, opponent) if opponent else None, settings)
     with tracking.run(model, "promote", settings | {"environment": environment, "version": number}):
         decision, reason, results = judged.known or judged.compared()
         outcome = f"{why}. {decision}: {reason}".removeprefix(". ")
@@ -120,16 +121,44 @@ def promote(name: str, version: str, environment: str, why: str = "", force: boo
     return Copied(to, copy, f"{model}/{number}", decision, reason, made, first)
 
 
+class _Sealed:
+    """A version with what its run has kept of its training: recipe and tables, which the seal of the version covers."""
+
+    def __init__(self, version: "ModelVersion", metadata: dict[str, Any]) -> None:
+        self.version = version
+        self.classes = tuple(metadata["classes"])
+        self._digests: dict[str, str] = metadata.get(versions.SENT, {})
+
+    def recipe(self) -> dict[str, Any]:
+        """All settings of the run that made it."""
+        text = tracking.text(self.version.run_id or "", tracking.RECIPE, self._digest(tracking.RECIPE))
+        if text is None:
+            raise _older(self.version)
+        return dict(json.loads(text))
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table of the run that made it."""
+        found = tracking.table(self.version.run_id, name, self._digest(name))
+        if found is None:
+            raise _older(self.version)
+        return found
+
+    def _digest(self, name: str) -> str:
+        if name not in self._digests:
+            raise _older(self.version)
+        return self._digests[name]
+
+
 class _Judged:
     """A version beside the champion of an environment, if there is one, on the version's test images."""
 
-    def __init__(self, found: "ModelVersion", champion: "ModelVersion | None", recipe: dict[str, Any]) -> None:
-        self.found, self.champion = found, champion
+    def __init__(self, sealed: _Sealed, champion: "ModelVersion | None", recipe: dict[str, Any]) -> None:
+        self.sealed, self.found, self.champion = sealed, sealed.version, champion
         try:
             terms = {name: recipe[name] for name in ("gates", "decision", "slices", "seed")}
-            self.settings = Gates.model_validate(terms | {"model": found.name})
+            self.settings = Gates.model_validate(terms | {"model": self.found.name})
         except (KeyError, ValidationError):
-            raise _older(found) from None
+            raise _older(self.found) from None
         plugins.use(recipe.get("plugins") or "")
 
     @property
@@ -150,10 +179,8 @@ class _Judged:
 
     def compared(self) -> tuple[str, str, list[GateResult]]:
         """What the gates say now: the decision, the reason, and each gate's result."""
-        run, settings = self.found.run_id, self.settings
-        every, tested = (tracking.table(run, table) for table in (versions.DATA, versions.TEST))
-        if every is None or tested is None or "unit" not in every:
-            raise _older(self.found)
+        settings = self.settings
+        every, tested = (self.sealed.table(name) for name in (versions.DATA, versions.TEST))
         rival = registration.origin(self.champion) if self.champion else None
         asked = digest("environment", registration.origin(self.found), rival, settings)
         with tracking.stage("gate", asked, settings.model_dump()):
@@ -163,11 +190,7 @@ class _Judged:
             return *gates.decide(results, case.test_share), list(results)
 
     def _case(self, every: pd.DataFrame, tested: pd.DataFrame, worn: int) -> Case:
-        from mlflow.models import get_model_info
-
-        settings, decision = self.settings, self.settings.decision
-        # Its description alone: the network was verified before, and its answers are in the table.
-        classes = tuple(get_model_info(f"models:/{self.found.name}/{self.found.version}").metadata["classes"])
+        settings, decision, classes = self.settings, self.settings.decision, self.sealed.classes
         at, unit = (every["split"] == "test").to_numpy(), every["unit"].to_numpy()
         champion = unseen = known = None
         if self.champion:
@@ -212,17 +235,6 @@ def _address(model: str, environment: str) -> str:
             f"{to}. Choose another environment."
         )
     return to
-
-
-def _recipe(found: "ModelVersion") -> dict[str, Any]:
-    """All settings of the run that made a version."""
-    text = tracking.text(found.run_id or "", "recipe.json")
-    if text is None:
-        raise _older(found)
-    try:
-        return dict(json.loads(text))
-    except ValueError:
-        raise _older(found) from None
 
 
 def _milliseconds(name: str, version: str) -> float:

@@ -1,12 +1,16 @@
 """A version goes to another environment by a copy, judged there anew."""
 
+import json
 import re
+from pathlib import Path
 
+import pandas as pd
 import pytest
 import tiny_versions
 
 from flows.promote import promote as flow
-from tasks.runtime.errors import DataError, UsageError
+from tasks.runtime.errors import DataError, DependencyError, UsageError
+from tasks.runtime.store import checksums
 from tasks.services import environments, tracking
 from tasks.services.registry import ledger, predict, promotion, registered_models, registration, versions
 from tasks.settings import Recipe
@@ -120,6 +124,36 @@ def test_a_copy_that_was_interrupted_is_finished(name, register, monkeypatch):
         environments.promote(name, version, "prod")
     found = environments.promote(name, version, "prod")
     assert (found.version, found.champion) == ("1", True)
+
+
+def test_a_copy_that_was_interrupted_as_soon_as_it_was_there_is_finished(name, register, monkeypatch):
+    version = register(GOOD)
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(registration, "_tell", stopped)
+        environments.promote(name, version, "prod")
+    found = environments.promote(name, version, "prod")
+    assert (found.version, found.copy_of, found.champion) == ("1", f"{name}/1", True)
+
+
+@pytest.mark.parametrize("file", ["recipe.json", versions.TEST, versions.DATA])
+def test_what_judges_a_version_is_what_its_seal_covers(name, register, file, tmp_path):
+    """Who may write artifacts and tags of a run, but not the files of the version, decides nothing."""
+    version = register(GOOD)
+    client, run = tracking.client(), versions.version_of(name, version).run_id
+    there = Path(client.download_artifacts(run, file, str(tmp_path)))
+    if file == "recipe.json":
+        there.write_text(json.dumps(json.loads(there.read_text()) | {"gates": {}, "plugins": str(tmp_path)}))
+    else:
+        pd.read_parquet(there).iloc[::-1].to_parquet(there)
+        client.set_tag(run, f"headstart.crc32.{file}", f"{checksums.of_file(there):08x}")
+    client.log_artifact(run, str(there))
+    with pytest.raises(DependencyError, match="as it was written, found other bytes"):
+        environments.promote(name, version, "prod")
+    assert not registered_models.known(f"prod.{name}")
 
 
 def test_a_version_that_was_rolled_back_goes_nowhere(name, register):

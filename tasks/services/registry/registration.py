@@ -74,7 +74,7 @@ def add(name: str, folder: Path, expected: Path, tags: dict[str, str], classes: 
         input_example=_example(),
         pip_requirements=requirements(folder / "network.keras"),
         model_config={"column": ""},
-        metadata={"classes": list(classes), signing.NAME: name},
+        metadata={"classes": list(classes), signing.NAME: name, versions.SENT: run.sent},
     )
     client.log_outputs(run.id, [LoggedModelOutput(model.model_id, 0)])
     of_run = f"source_run_id = '{run.id}'"
@@ -106,13 +106,21 @@ def copy(version: "ModelVersion", to: str, tags: dict[str, str]) -> str:
     copied again: it gets the tags.
     """
     client, of_it = tracking.client(), origin(version)
+    tags = tags | {COPY_OF: "/".join(of_it)}
     made = next((other for other in registered_models.versions(to) if origin(other) == of_it), None)
     if made is None:
         trained = versions.find(*of_it) or version  # unless it was deleted
-        made = client.copy_model_version(f"models:/{trained.name}/{trained.version}", to)
+        source = f"models:/{trained.name}/{trained.version}"
+        # As `copy_model_version` does, in one request with its tags: a version without them would be taken for one that
+        # was trained as this model.
+        made = client.create_model_version(
+            *(to, source, trained.run_id, trained.tags | tags),
+            description=trained.description,
+            model_id=trained.model_id,
+        )
         if COPY_OF not in trained.tags:
             _tell(trained.source.removeprefix("models:/"), to, made.version)
-    for tag, value in (tags | {COPY_OF: "/".join(of_it)}).items():
+    for tag, value in tags.items():
         client.set_model_version_tag(to, made.version, tag, value)
     return str(made.version)
 

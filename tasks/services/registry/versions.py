@@ -33,6 +33,8 @@ FRESH = "headstart.fresh_test_set"
 SEARCH = "headstart.search"
 #: Others: whether it was trained on validation images too, and the version that its training went on from.
 REFIT, STARTED_FROM = "headstart.refit", "headstart.started_from"
+#: Metadata of a version's model, which its seal covers: SHA-256 of artifacts of the run, by name.
+SENT = "headstart.artifacts"
 FINGERPRINT, NOTE = "headstart.fingerprint", "headstart.note"
 
 
@@ -42,6 +44,14 @@ def verify(name: str, version: str) -> dict[str, Any]:
     images, largest = verification.verify(name, version, sealed)
     found = {"model": name, "version": version, "fingerprint": sealed, "signature_checked": signing.wanted()}
     return found | {"images": images, "largest_difference": largest}
+
+
+def metadata(name: str, version: str) -> dict[str, Any]:
+    """What a version's model says of itself. Raises `DataError` if a file is not as at registration."""
+    from mlflow.models import Model
+
+    with verification.opened(name, version, seal(name, version)) as folder:
+        return dict(Model.load(str(folder)).metadata or {})
 
 
 def seal(name: str, version: str) -> str:

@@ -47,12 +47,13 @@ from tasks.services.tracking.log import (
     page,
     write_table,
 )
-from tasks.services.tracking.runs import FLOW_RUN, PROCESS, close_dead, finish_stage, run, stage
+from tasks.services.tracking.runs import FLOW_RUN, PROCESS, RECIPE, close_dead, finish_stage, run, stage
 
 __all__ = [
     "FLOW_RUN",
     "LOOK",
     "PROCESS",
+    "RECIPE",
     "RETRAIN",
     "SINCE",
     "Run",

@@ -29,6 +29,8 @@ class Run:
     #: Tags that say where it comes from, for its nested runs too.
     origin: dict[str, str]
     stages: dict[str, StageLog] = field(default_factory=dict)
+    #: SHA-256 of files among its artifacts, by name: those that the seal of its version covers.
+    sent: dict[str, str] = field(default_factory=dict)
     #: What computes the rows of a table again that are lost, by the table's name and the digest of its result.
     fills: dict[str, dict[str, Callable[[], None]]] = field(default_factory=dict)
 

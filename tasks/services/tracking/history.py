@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from hashlib import sha256
 from itertools import takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -82,10 +83,11 @@ def last(name: str, stage: str, artifact: str, to: Path) -> bool:
     return False
 
 
-def table(run_id: str, name: str) -> pd.DataFrame | None:
+def table(run_id: str, name: str, sealed: str = "") -> pd.DataFrame | None:
     """A Parquet file among a run's artifacts; None if there is none, or no run.
 
-    Raises `DependencyError` if it is not as `log_table` wrote it, or cannot be read.
+    Raises `DependencyError` if it is not as `log_table` wrote it, or cannot be read. `sealed`: its SHA-256 as somebody
+    who may change artifacts and tags could not have changed it.
     """
     if not run_id:
         return None
@@ -96,7 +98,7 @@ def table(run_id: str, name: str) -> pd.DataFrame | None:
         return None
     with TemporaryDirectory() as folder:
         file = Path(client().download_artifacts(run_id, name, folder))
-        if expected and expected != f"{checksums.of_file(file):08x}":
+        if (expected and expected != f"{checksums.of_file(file):08x}") or _other(file.read_bytes(), sealed):
             raise _damaged(run_id, name, "other bytes")
         try:
             return pd.read_parquet(file)
@@ -104,12 +106,22 @@ def table(run_id: str, name: str) -> pd.DataFrame | None:
             raise _damaged(run_id, name, brief(error)) from None
 
 
-def text(run_id: str, name: str) -> str | None:
-    """A text among a run's artifacts; None if there is none, or no run."""
+def text(run_id: str, name: str, sealed: str) -> str | None:
+    """A text among a run's artifacts; None if there is none, or no run.
+
+    Raises `DependencyError` if `sealed` is not its SHA-256.
+    """
     if not run_id or not _has(run_id, name):
         return None
     with TemporaryDirectory() as folder:
-        return Path(client().download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
+        found = Path(client().download_artifacts(run_id, name, folder)).read_bytes()
+    if _other(found, sealed):
+        raise _damaged(run_id, name, "other bytes")
+    return found.decode()
+
+
+def _other(found: bytes, sealed: str) -> bool:
+    return bool(sealed) and sha256(found).hexdigest() != sealed
 
 
 def _damaged(run_id: str, name: str, found: str) -> DependencyError:

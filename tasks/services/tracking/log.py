@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterable
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,7 @@ def log_table(name: str, rows: "pd.DataFrame") -> None:
             rows.to_parquet(file := Path(folder, name))
             client().log_artifact(run_id, str(file))
             client().set_tag(run_id, f"{CHECKSUM}{name}", f"{checksums.of_file(file):08x}")
+            current().sent[name] = sha256(file.read_bytes()).hexdigest()
 
 
 def log_tag(name: str, value: str) -> None:

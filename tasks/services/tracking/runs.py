@@ -9,13 +9,14 @@ import json
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from tasks.records import StageLog
 from tasks.runtime import git, outages, processes
-from tasks.runtime.errors import HeadstartError, brief, without_secrets
+from tasks.runtime.errors import HeadstartError, brief, settings_without_secrets, without_secrets
 from tasks.runtime.escapes import markdown
 from tasks.services.tracking import context, log, outbox
 from tasks.services.tracking.client import LONGEST, begin_run, client, every, experiment_id, flat, log_batch
@@ -25,6 +26,8 @@ from tasks.services.tracking.epochs import Epochs
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
 
+#: Artifact of a parent run: all settings, JSON.
+RECIPE = "recipe.json"
 #: Tags of a parent run: the process that works on it (`tasks/runtime/processes.py`), and the Prefect run of it.
 PROCESS, FLOW_RUN = "headstart.process", "headstart.flow_run"
 
@@ -47,7 +50,9 @@ def run(name: str, flow: str, settings: dict[str, Any], flow_run: str | None = N
     }
     current = Run(begin_run(experiment, tags), experiment, name, origin)
     log_batch(current.id, params=flat(settings))
-    client().log_text(current.id, without_secrets(json.dumps(settings, indent=1, default=str)), "recipe.json")
+    recipe = json.dumps(settings_without_secrets(settings), indent=1, default=str)
+    client().log_text(current.id, recipe, RECIPE)
+    current.sent[RECIPE] = sha256(recipe.encode()).hexdigest()
     token = context.active_run.set(current)
     try:
         with _ended(current.id), _told(current.id, what):

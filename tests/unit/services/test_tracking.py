@@ -1,6 +1,7 @@
 """What a run asks MLflow for."""
 
 import errno
+import json
 import os
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -80,6 +81,15 @@ def test_losses_are_in_mlflow_while_a_training_goes_on_and_each_is_there_once(ho
         tracking.log_losses(whole)
     assert found("loss") == list(zip([0, 1, 2], whole.loss, whole.ended, strict=True))
     assert found("validation_loss") == list(zip([0, 1, 2], whole.validation_loss, whole.ended, strict=True))
+
+
+def test_settings_are_kept_as_they_are_but_for_secrets(home, monkeypatch):
+    monkeypatch.setenv("HEADSTART_TOKEN", "hidden-one")
+    options = {"tokens": "class", "n_tokens": 16, "bypass": True, "path": "/srv/a@b/photos", "of": ["hidden-one", None]}
+    with tracking.run("settings", "train", {"options": options, "root": "s3://me:word@host/photos?key=1"}) as run:
+        pass
+    found = json.loads(tracking.text(run.id, tracking.RECIPE, ""))
+    assert found == {"options": options | {"of": ["***", None]}, "root": "s3://host/photos"}
 
 
 def test_the_page_of_a_run_that_failed_says_why_without_secrets_and_without_markup(home):
