@@ -44,7 +44,10 @@ def serve(
             s.note(f"MLflow: {servers.tracking_address()}")
             for warning in health.open_servers():
                 s.note(f"Warning: {warning}")
-            for name in (alerts.watch_over(), *alerts.install(os.environ.get(alerts.VARIABLE))):
+            address_of_alerts = os.environ.get(alerts.VARIABLE)
+            s.note(f"Alert: {alerts.watch_over()}")
+            # On a server of several people, whoever serves without an address leaves the alerts of others as they are.
+            for name in alerts.install(address_of_alerts) if address_of_alerts or server else []:
                 s.note(f"Alert: {name}")
             runner.until_interrupted(found, server, lambda name: s.note(f"{name} is served"))
 
@@ -88,7 +91,8 @@ def notify(
 def alerts(home: Home = None) -> None:
     """Make the Prefect server close runs whose process is gone, and call the webhook HEADSTART_WEBHOOK.
 
-    It calls when a run fails or a verdict is undecided. Without HEADSTART_WEBHOOK it calls nobody.
+    It calls when a run fails or a verdict is undecided. Without HEADSTART_WEBHOOK it calls nobody any more: an address
+    that the server keeps is deleted.
     """
     with session("alerts", home) as s:
         _server_is_named()

@@ -4,6 +4,7 @@ https://docs.prefect.io/v3/concepts/automations. The webhook's address is a secr
 stored, encrypted, in a block of the server.
 """
 
+from contextlib import suppress
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import CallWebhook, ChangeFlowRunState
+from prefect.exceptions import ObjectNotFound
 
 from tasks.runtime.errors import UsageError
 from tasks.services.orchestration import events
@@ -67,10 +69,12 @@ def _kind(automation: AutomationCore) -> dict[str, object]:
 def install(address: str | None) -> list[str]:
     """Make the server of PREFECT_API_URL call the address when a served run fails or a verdict is undecided.
 
-    Calling it again replaces the automations that it made before. Returns their names; none without an address. Raises
-    `UsageError` for an address that is not http or https.
+    Calling it again replaces the automations that it made before. Without an address it deletes them, and the address
+    that the server keeps. Returns their names; none without an address. Raises `UsageError` for an address that is not
+    http or https.
     """
     if not address:
+        _remove()
         return []
     if urlsplit(address).scheme not in ("http", "https"):
         raise UsageError(
@@ -86,6 +90,15 @@ def install(address: str | None) -> list[str]:
             action = CallWebhook(block_document_id=block, payload=payload(text))
             client.create_automation(AutomationCore(name=name, trigger=trigger, actions=[action]))
     return [name for name, *_ in made]
+
+
+def _remove() -> None:
+    with get_client(sync_client=True) as client:
+        for name, *_ in (_failed(), _watch_failed(), _crashed(), _undecided()):
+            for old in client.read_automations_by_name(name):
+                client.delete_automation(old.id)
+        with suppress(ObjectNotFound):
+            client.delete_block_document(client.read_block_document_by_name(BLOCK, "webhook").id)
 
 
 def payload(text: str) -> str:

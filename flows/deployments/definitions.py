@@ -39,14 +39,23 @@ def everything(
 ) -> list[RunnerDeployment]:
     """`promote`, `rollback`, `score`; for each recipe `retrain`, and `watch` each `every` seconds unless it is None.
 
-    A folder stands for the recipes in it.
+    A folder stands for the recipes in it. Raises `UsageError` for two recipes of one name: of their deployments, which
+    are named after them, the server would keep one.
     """
     found = [
         flow.to_deployment(DEPLOYMENT, tags=[OURS], entrypoint_type=MODULE, version_type=SIMPLE)
         for flow in (promote, rollback, score)
     ]
+    named: dict[str, Path] = {}
     for file in each(recipes):
-        found += _of_recipe(file, overrides, cron, every)
+        made = _of_recipe(file, overrides, cron, every)
+        name = str(made[0].name)
+        if named.setdefault(name, file) != file:
+            raise UsageError(
+                f"Expected recipes with different names, found {name!r} in {named[name]} and in {file}. Change the "
+                "name in one of them."
+            )
+        found += made
     return found
 
 

@@ -196,8 +196,15 @@ def test_a_model_that_was_taken_back_waits_for_a_person(pair):
     assert aliases(pair) == {"champion": "1", "previous": "2", "challenger": again}
     note = versions.version_of(pair, again).tags[versions.NOTE]
     assert note == f"waits, since its model was rolled back in entry 3 of the ledger (too dark): {command(pair, again)}"
+    assert promotion.taken_back(pair, again)
     promotion.promote(pair, again)
     assert versions.version_of(pair, again).tags[versions.NOTE] == ""
+    # A person has decided for this model anew, whichever of its versions it is.
+    assert promotion.taken_back(pair, again) is promotion.taken_back(pair, "2") is None
+    promotion.promote(pair, "2", force=True)
+    assert promotion.taken_back(pair, again) is promotion.taken_back(pair, "2") is None
+    promotion.promote(pair, "1", force=True)
+    assert promotion.taken_back(pair, again).number == 6
 
 
 def test_the_same_run_computed_again_may_replace_itself(pair):

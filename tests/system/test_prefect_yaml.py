@@ -4,7 +4,10 @@ import subprocess
 from pathlib import Path
 
 import helpers
+import pytest
 from servers import BIN
+
+from tasks.runtime.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
 #: What both ways must agree on.
@@ -65,6 +68,15 @@ def test_a_worker_finds_the_files_that_a_recipe_names_from_the_folder_of_the_com
     given = retraining.parameters
     found = settings.load(Path(given["recipe"]), tuple(given["overrides"]))
     assert found.source.options["path"] == str(tmp_path / "photos")
+
+
+def test_two_recipes_of_one_name_are_refused_before_one_replaces_the_other(tmp_path):
+    from flows.deployments.definitions import everything
+
+    for file in ("a.toml", "b.toml"):
+        (tmp_path / file).write_text(helpers.recipe("photos", "pets"))
+    with pytest.raises(UsageError, match=r"different names, found 'pets' in .*a\.toml and in .*b\.toml"):
+        everything([str(tmp_path)], [], None, 60)
 
 
 def test_every_field_of_the_forms_says_what_it_is(server):

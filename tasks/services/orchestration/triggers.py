@@ -64,7 +64,8 @@ def start(recipe: str, deployment: str, listing_digest: str, why: str) -> str:
             parameters={"why": why},
             timeout=0,
             as_subflow=False,
-            idempotency_key=f"{recipe} {listing_digest} {attempt}",
+            # The run before it, as files may come back to what they were.
+            idempotency_key=f"{recipe} {listing_digest} {attempt} {kept.get('run', '')}",
         )
         message = f"{run.name} was started: {why}{' (the run before came to nothing)' if attempt > 1 else ''}"
     handled_by = {"recipe": recipe, "fingerprint": listing_digest, "run": str(run.id), "attempt": attempt}

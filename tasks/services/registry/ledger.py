@@ -25,6 +25,8 @@ from tasks.services.registry.registered_models import ALIASES
 
 ENTRY, HEAD, INTENT = "headstart.ledger.", "headstart.ledger_head", "headstart.pending"
 TAG = re.compile(re.escape(ENTRY) + "([0-9]{6})")
+#: Actions that make a version the champion because a run or a person decided so.
+MOVES = ("promote", "rollback")
 #: Characters of a reason. A tag of a registered model has 5,000 in PostgreSQL; an intent holds more than the reason.
 REASON = 1000
 
@@ -176,7 +178,7 @@ def withdrawn(written: list[LedgerEntry]) -> dict[str, LedgerEntry]:
     """Versions that an older champion replaced, with the entry; not those that became champion again."""
     found: dict[str, LedgerEntry] = {}
     for entry in written:
-        if entry.action not in ("promote", "rollback"):
+        if entry.action not in MOVES:
             continue
         found.pop(entry.after, None)
         if entry.before and int(entry.after) < int(entry.before):

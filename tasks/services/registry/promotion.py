@@ -261,9 +261,17 @@ def _champion(version: str) -> str:
 
 
 def taken_back(name: str, version: str) -> LedgerEntry | None:
-    """The entry with which a version of the same model was rolled back, if any."""
-    entries = ledger.withdrawn(ledger.entries(name)).items()
-    return next((e for other, e in entries if versions.find(name, other) and _same_model(name, other, version)), None)
+    """The entry with which a version of the same model was rolled back, if none has become champion since."""
+    written = ledger.entries(name)
+
+    def same(other: str) -> bool:
+        return versions.find(name, other) is not None and _same_model(name, other, version)
+
+    for other, entry in ledger.withdrawn(written).items():
+        since = {later.after for later in written if later.number >= entry.number and later.action in ledger.MOVES}
+        if same(other) and not any(map(same, since)):
+            return entry
+    return None
 
 
 def _listed(aliases: dict[str, str]) -> str:

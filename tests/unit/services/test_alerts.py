@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from prefect.client.orchestration import get_client
 from prefect.server.utilities.user_templates import render_user_template_sync, validate_user_template
 
 from flows.deployments import alerts
@@ -31,3 +32,17 @@ def test_the_body_of_an_alert_is_json_with_the_message_as_it_is(message):
         body = json.loads(render_user_template_sync(template, {"event": event, "flow_run": {"name": message}}))
         assert list(body) == ["text"]
         assert message in body["text"]
+
+
+def test_without_an_address_the_server_calls_nobody_any_more_and_forgets_the_one_it_had(server):
+    def kept():
+        with get_client(sync_client=True) as client:
+            blocks = client.read_block_documents()
+            return [one.name for one in client.read_automations()], [one.name for one in blocks]
+
+    made = alerts.install("https://example.org/hook")
+    automations, blocks = kept()
+    assert len(made) == 4 and set(made) <= set(automations) and alerts.BLOCK in blocks
+    assert alerts.install(None) == alerts.install("") == []
+    automations, blocks = kept()
+    assert not set(made) & set(automations) and alerts.BLOCK not in blocks

@@ -1,5 +1,6 @@
 """Which runs new data start."""
 
+import json
 import time
 from datetime import timedelta
 
@@ -69,6 +70,20 @@ def test_a_run_that_came_to_nothing_is_started_again_four_times():
     # Other files are counted anew.
     _becomes(_begin("three"), Crashed())
     assert triggers.handled("birds") == ""
+
+
+def test_files_that_are_again_what_they_were_start_a_run_of_their_own():
+    begun = []
+    for digest in ("with", "without", "with"):
+        begun.append(_begin(digest, "wasps"))
+        _becomes(begun[-1], Completed())
+    assert len(set(begun)) == 3
+    # Two who look at once start one run.
+    again = triggers._kept("wasps")
+    first = _begin("more", "wasps")
+    triggers.Variable.set(triggers._variable("wasps"), json.dumps(again), overwrite=True)
+    _becomes(first, Running())
+    assert _begin("more", "wasps") == first
 
 
 def test_it_is_started_again_after_a_pause(monkeypatch):
