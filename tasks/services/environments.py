@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from tasks.data import datasets, splits
 from tasks.evaluation import gates, slices, test_set_budget
 from tasks.evaluation.gates import Case
-from tasks.networks import engines
+from tasks.networks import backend, engines
 from tasks.records import GateResult, digest
 from tasks.runtime import plugins
 from tasks.runtime.errors import DataError, UsageError
@@ -33,9 +33,11 @@ from tasks.services.registry import (
     registration,
     signing,
     test_sets,
+    verification,
     versions,
 )
 from tasks.services.registry.registered_models import CHAMPION
+from tasks.serving import package
 from tasks.settings import Gates
 
 if TYPE_CHECKING:
@@ -85,9 +87,10 @@ def promote(name: str, version: str, environment: str, why: str = "", force: boo
             f"{taken_back.number} of the ledger ({taken_back.why or 'no reason'}). Nothing was copied. If that was a "
             f"mistake, make it the champion there again first: headstart promote {name} {version} --force."
         )
-    versions.verify(name, version)
     sealed = _Sealed(found, versions.metadata(name, version))
     settings = sealed.recipe()
+    backend.use(settings.get("backend", "tensorflow"))
+    versions.verify(name, version)
     opponent = registered_models.opponent(to, found.tags[promotion.MODEL])
     judged = _Judged(sealed, versions.version_of(to, opponent) if opponent else None, settings)
     with tracking.run(model, "promote", settings | {"environment": environment, "version": number}):
@@ -239,12 +242,11 @@ def _address(model: str, environment: str) -> str:
 
 def _milliseconds(name: str, version: str) -> float:
     """Median time for one prepared image, after warm-up."""
-    network, spec = predict.network(name, version)
-    if network is None:
-        raise ValueError("expected a network of Keras to measure, found a SavedModel")
-    size = spec.images["size"]
-    engine = engines.own(lambda: network, home())
-    return float(np.median(engines.milliseconds(engine, np.zeros((1, size, size, 3), np.uint8))))
+    with verification.opened(name, version, versions.seal(name, version)) as folder:
+        served = package.read(verification.served(folder))
+        size = served.spec.images["size"]
+        engine = engines.own(lambda: served.network, home())
+        return float(np.median(engines.milliseconds(engine, np.zeros((1, size, size, 3), np.uint8))))
 
 
 def _older(found: "ModelVersion") -> UsageError:

@@ -2,6 +2,9 @@
 
 The stock pages load styles, scripts and a logo with an id from other hosts; offline they have no layout, and buttons
 that do nothing. Here scripts, styles and those links are removed, and a small style sheet of our own is added.
+
+GX writes values of the data into its pages as they are (its templates end in `.j2`, for which it does not escape). So
+each page has a policy: a browser runs nothing and loads nothing, whatever a label holds.
 """
 
 import re
@@ -15,6 +18,11 @@ REMOTE = re.compile(
     r"<(script|style)\b.*?</\1>|<(?:link|img)\b[^>]*(?:href|src)=[\"'](?:https?://|[./]*static/)[^>]*>"
     r"|url\([\"']?https?://[^)]*\)",
     re.I | re.S,
+)
+#: https://www.w3.org/TR/CSP3/; first in the head, as what stands before it is not under it.
+POLICY = (
+    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
+    "img-src data:; base-uri 'none'; form-action 'none'\">"
 )
 STYLE = """<style>
 :root{color-scheme:light dark}
@@ -79,7 +87,10 @@ def write_index(
 
 
 def make_pages_offline(pages: Iterable[Path]) -> None:
-    """Remove from pages what is loaded from another host, and give them a style."""
+    """Remove from pages what is loaded from another host, and give them a style and a policy."""
     for page in pages:
         text = REMOTE.sub("", page.read_text(encoding="utf-8"))
-        page.write_text(text.replace("</head>", f"{STYLE}</head>", 1), encoding="utf-8")
+        head = re.search(r"<head\b[^>]*>", text, re.I)
+        at = head.end() if head else 0
+        text = f"{text[:at]}{POLICY}{text[at:]}".replace("</head>", f"{STYLE}</head>", 1)
+        page.write_text(text, encoding="utf-8")

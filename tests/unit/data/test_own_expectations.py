@@ -128,11 +128,43 @@ def test_the_suites_of_a_project_run_with_its_actions_and_it_stays_as_it_was(ima
     assert "context_any.brightness" in only.text
 
 
+def test_what_a_person_writes_into_the_project_meanwhile_stays_and_what_a_killed_process_left_goes(
+    images, project, monkeypatch
+):
+    config, before = project / "gx" / "great_expectations.yml", _files(project)
+    evaluated, run_actions, seen = own.project._evaluated, own.project.run_actions, []
+
+    def looked_at(*given):
+        result = evaluated(*given)
+        seen.append(config.read_bytes())
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(own.project, "_evaluated", looked_at)
+        own.findings(Case(images, Validation(context=str(project))))
+    assert _files(project) == before
+    config.write_bytes(seen[0])
+    assert "headstart" in config.read_text()
+    own.findings(Case(images, Validation(context=str(project))))
+    assert _files(project).keys() == before.keys()
+    assert "headstart" not in config.read_text()
+
+    def edited(*given):
+        config.write_text(f"{config.read_text()}\n# a person's line\n")
+        return run_actions(*given)
+
+    monkeypatch.setattr(own.project, "run_actions", edited)
+    own.findings(Case(images, Validation(context=str(project))))
+    assert "# a person's line" in config.read_text()
+
+
 def test_a_project_that_cannot_be_used_is_told_in_plain_words(images, project):
     with pytest.raises(UsageError, match=r"expected a suite none in .*There are: .*light"):
         own.findings(Case(images, Validation(context=str(project), context_suites=("none",))))
+    before = _files(project)
     with pytest.raises(UsageError, match=r"suite light of .* cannot be evaluated.*The columns are: key"):
         own.findings(Case(images.drop(columns="brightness"), Validation(context=str(project))))
+    assert _files(project) == before
     (project / "gx" / "great_expectations.yml").write_text("config_version: 1\n")
     with pytest.raises(UsageError, match="cannot be opened"):
         own.findings(Case(images, Validation(context=str(project))))

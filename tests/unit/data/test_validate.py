@@ -1,5 +1,7 @@
 """What Great Expectations stops, what it only warns of, and what it says."""
 
+import re
+
 import pandas as pd
 import pytest
 
@@ -124,3 +126,15 @@ def test_data_docs_load_nothing_from_elsewhere(images, tmp_path):
         assert '<script src="http' not in text
         assert "stackpath" not in text
         assert "amazonaws" not in text
+
+
+def test_data_docs_run_and_load_nothing_that_a_label_holds(images, tmp_path):
+    label = "<img src=//other.example/a onerror=alert(1)><iframe src=//other.example></iframe>"
+    images.loc[0, "label"] = label
+    findings_of(Case(images, Validation(classes=("cat", "dog"))), tmp_path)
+    pages = [page.read_text() for page in tmp_path.rglob("*.html")]
+    assert any("other.example" in page for page in pages)
+    for page in pages:
+        (policy,) = re.findall(r"<head[^>]*><meta http-equiv=.Content-Security-Policy. content=\"([^\"]*)", page)
+        assert "default-src 'none'" in policy
+        assert "script" not in policy

@@ -1,6 +1,7 @@
 """Expectations that a person brings: suites in files, and a project of Great Expectations with its actions."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -13,10 +14,16 @@ from tasks.settings import Validation
 
 def contents(validation: Validation) -> dict[str, str]:
     """The digest of each file that the results depend on, by its path."""
-    found = list(Path(validation.own).glob("*.json")) if validation.own else []
+    found = _digests(Path(validation.own).glob("*.json")) if validation.own else {}
     if validation.project:
-        found += [file for file in validation.project.rglob("*.json") if "uncommitted" not in file.parts]
-    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(found)}
+        with project.alone(validation.project):
+            of_project = validation.project.rglob("*.json")
+            found |= _digests(file for file in of_project if "uncommitted" not in file.parts)
+    return found
+
+
+def _digests(paths: Iterable[Path]) -> dict[str, str]:
+    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(paths)}
 
 
 def checks(case: Case) -> list[Check]:
@@ -26,8 +33,10 @@ def checks(case: Case) -> list[Check]:
 
 def findings(case: Case) -> list[Finding]:
     """Run the suites of the project `validation.context` on the images that are used, and then its actions."""
-    found = case.validation.project
-    return project.run(found, case.validation.context_suites, _table(case)) if found else []
+    if not (folder := case.validation.project):
+        return []
+    with project.alone(folder):
+        return project.run(folder, case.validation.context_suites, _table(case))
 
 
 def _table(case: Case) -> pd.DataFrame:

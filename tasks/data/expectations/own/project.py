@@ -4,6 +4,8 @@ The project keeps the results and what its actions write (Data Docs and others);
 code of the project runs, as it does under Great Expectations itself.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ import pandas as pd
 
 from tasks.data.data_docs.actions import run as run_actions
 from tasks.data.expectations import RESULTS, Check, Finding, findings_of
+from tasks.runtime import locks
 from tasks.runtime.errors import UsageError, brief
+from tasks.runtime.store.writing import replacing
 from tasks.settings import PROJECT
 
 #: What is added to the project while it runs.
@@ -25,18 +29,20 @@ def run(folder: Path, names: tuple[str, ...], table: pd.DataFrame) -> list[Findi
     """
     import great_expectations as gx
 
-    config = folder / PROJECT
-    before = config.read_bytes()
     try:
-        try:
-            context = gx.get_context(mode="file", context_root_dir=str(folder))
-            suites = {suite.name: suite for suite in context.suites.all()}
-            actions = _actions(context)
-        except Exception as error:  # whatever the files of another version lead to
-            raise UsageError(
-                f"validation.context: expected a project of Great Expectations {gx.__version__} in {folder}, but it "
-                f"cannot be opened: {brief(error)}."
-            ) from None
+        context = gx.get_context(mode="file", context_root_dir=str(folder))
+        suites = {suite.name: suite for suite in context.suites.all()}
+        actions = _actions(context)
+        if NAME in context.data_sources.all():  # of a process that was killed
+            context.data_sources.delete(NAME)
+    except Exception as error:  # whatever the files of another version lead to
+        raise UsageError(
+            f"validation.context: expected a project of Great Expectations {gx.__version__} in {folder}, but it "
+            f"cannot be opened: {brief(error)}."
+        ) from None
+    config = folder / PROJECT
+    before = ours = config.read_bytes()
+    try:
         unknown = [name for name in names if name not in suites]
         if unknown or not suites:
             wanted = f"a suite {unknown[0]}" if unknown else "suites"
@@ -44,7 +50,10 @@ def run(folder: Path, names: tuple[str, ...], table: pd.DataFrame) -> list[Findi
                 f"validation.context: expected {wanted} in {folder}. There are: {', '.join(suites) or 'none'}."
             )
         context.variables.progress_bars = {"globally": False}
-        result = _evaluated(context, [suites[name] for name in names or suites], table)
+        try:
+            result = _evaluated(context, [suites[name] for name in names or suites], table)
+        finally:
+            ours = config.read_bytes()
         found = [
             finding
             for each in result.run_results.values()
@@ -65,8 +74,16 @@ def run(folder: Path, names: tuple[str, ...], table: pd.DataFrame) -> list[Findi
             for name, why in failed.items()
         ]
     finally:
-        if config.read_bytes() != before:
-            config.write_bytes(before)
+        if config.read_bytes() == ours != before:  # else a person has changed it meanwhile
+            with replacing(config) as working:
+                working.write_bytes(before)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Inside, no other process works with the project: what is added to it for a moment is nobody else's."""
+    with locks.alone(folder / "uncommitted" / "headstart.lock", f"checking data with {folder}"):
+        yield
 
 
 def _actions(context: Any) -> list[Any]:
