@@ -72,6 +72,8 @@ def deployments() -> Shown:
         "PREFECT_HOME": str(home / "server"),
         "HEADSTART_HOME": str(home / "home"),
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "NAME": "elpv",
+        "RECIPE": "elpv",
     }
 
     def prefect(*words: str) -> None:

@@ -455,6 +455,7 @@ def test_a_project_has_all_that_its_own_files_ask_for(trained, command, tmp_path
     assert trained_with_it.code == 0, trained_with_it.err
     check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml"]
     assert subprocess.run(check, cwd=project, capture_output=True).returncode == 0
+    assert ".headstart/" in (project / ".dockerignore").read_text().splitlines()
     (mounted,) = [each for each in _compose(project)["volumes"] if isinstance(each, dict)]
     assert mounted["source"] == str(folder / "photos")
     deployments = yaml.safe_load((project / "prefect.yaml").read_text())["deployments"]

@@ -18,6 +18,7 @@ FILES = {
     "README.md": "README.md",
     "requirements.txt": "requirements.txt",
     "gitignore": ".gitignore",
+    "dockerignore": ".dockerignore",
     "ci.yml": ".github/workflows/ci.yml",
     "narrow.txt": "plugins/heads/narrow.py",
     "compose.yaml": "compose.yaml",
@@ -66,7 +67,7 @@ def _filled(name: str, photos: Path) -> Iterator[tuple[str, str]]:
     volume = f"      - {{ type: bind, source: {place}, target: {place}, read_only: true }}\n"
     values = {
         "@NAME@": name,
-        "@PHOTOS@\n": volume if photos.is_absolute() else "",
+        "@PHOTOS@": volume if photos.is_absolute() else "",
         "@VERSION@": metadata.version("headstart"),
     }
     for own, to in FILES.items():
