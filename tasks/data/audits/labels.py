@@ -19,6 +19,8 @@ from tasks.evaluation.statistics import bootstrap, cross_validation
 #: Cross-validation folds of the training and validation images, and the inverse penalty strengths to try.
 TURNS, STRENGTHS = 5, (1e-4, 1e-3, 1e-2)
 STEPS = 200
+#: A model is fitted on this many images at most: more would take minutes, and name hardly others.
+FITTED = 10_000
 
 
 def rank(rows: pd.DataFrame, features: np.ndarray, labels: np.ndarray, seed: int) -> pd.DataFrame:
@@ -60,12 +62,22 @@ def _unseen(rows: pd.DataFrame, features: np.ndarray, labels: np.ndarray, seed: 
     found = np.zeros((len(rows), labels.max() + 1))
     strength = 0.0
     for train, other in parts:
-        here, there = learned[train], learned[other]
+        here, there = learned[_some(labels[learned], train, seed)], learned[other]
         wanted = np.concatenate([there, others])
         strength, predicted = _predicted(features[here], labels[here], features[wanted], labels[there], strength)
         found[there] = predicted[: len(there)]
         found[others] += predicted[len(there) :] / len(parts)
     return found
+
+
+def _some(labels: np.ndarray, places: np.ndarray, seed: int) -> np.ndarray:
+    """At most about `FITTED` of the places, of each class its share, but at least `classes.LEAST`."""
+    if len(places) <= FITTED:
+        return places
+    drawn = np.random.default_rng(seed).permutation(places)
+    of = pd.Series(labels[drawn])
+    wanted = np.maximum(of.map(of.value_counts()) * FITTED / len(places), classes.LEAST)
+    return np.sort(drawn[of.groupby(of).cumcount() < wanted])
 
 
 def _predicted(

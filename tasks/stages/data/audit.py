@@ -25,7 +25,7 @@ PAIRS, SUSPECTS = 8, 16
 BATCH = 128
 
 
-@stage(version=4)
+@stage(version=5)
 def audit(images: ImagesRef, features: FeaturesRef, settings: Audit, name: str, seed: int) -> AuditRef:
     """Two tables, two pictures and numbers; nothing is changed. `name`: the recipe's, to correct labels later."""
     address = digest("audit", images, features, settings, name, seed)

@@ -107,7 +107,9 @@ def _rows(count: int, group=None) -> pd.DataFrame:
     return pd.DataFrame({"key": [f"{n:05d}" for n in range(count)], "group": group, "split": splits})
 
 
-def test_changed_labels_come_first_in_every_split_and_the_right_ones_are_suggested():
+@pytest.mark.parametrize("fitted", [10_000, 200])
+def test_changed_labels_come_first_in_every_split_and_the_right_ones_are_suggested(monkeypatch, fitted):
+    monkeypatch.setattr(labels, "FITTED", fitted)
     random = np.random.default_rng(0)
     truth = random.integers(0, 3, 600)
     features = (np.eye(3, 20)[truth] * 4 + random.normal(size=(600, 20))).astype("float32")
