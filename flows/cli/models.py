@@ -97,6 +97,8 @@ def verify(
 
         every = promotion.verify_all() if model is None else [promotion.verify(model)]
         s.show(every[0] if model else every, as_json, lambda: output.verified(s, every))
+        if any(each["ledger_problems"] for each in every):
+            raise typer.Exit(1)
 
 
 def export(

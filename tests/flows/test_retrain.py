@@ -40,6 +40,11 @@ def test_a_new_class_is_trained_on_as_the_model_is_wrong_about_it():
     assert decided(news, Retrain(min_new=3), "3", 0)[0] == "skip"
 
 
+def test_nothing_new_is_not_trained_on_however_often_it_was_looked_at():
+    nothing = changes.Changes((), (), 0, ())
+    assert decided(nothing, Retrain(force_after=2), "3", 5) == ("skip", "nothing is new since version 3")
+
+
 @pytest.fixture(scope="module")
 def recipe(server, three_layers, tmp_path_factory):
     """A recipe of its own folder of photos, trained once; who adds photos to the folder takes them away again."""

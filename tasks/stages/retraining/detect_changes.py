@@ -32,11 +32,11 @@ def detect_changes(dataset: DatasetRef, settings: Retrain, name: str) -> Changes
 def decided(found: changes.Changes, settings: Retrain, version: str, skips: int) -> tuple[str, str]:
     """`train`, `skip`, or "" for `assess_changes` to decide, and why; `skips`: checks in a row without a training."""
     since = f"{found.sentence} since version {version}"
+    if not found:
+        return "skip", f"nothing is new since version {version}"
     if settings.force_after and skips >= settings.force_after:
         checks = "1 check has" if skips == 1 else f"{skips} checks in a row have"
         return "train", f"{checks} skipped training, the limit of retrain.force_after ({since})"
-    if not found:
-        return "skip", f"nothing is new since version {version}"
     if found.count < settings.min_new:
         return "skip", f"{since}: fewer than retrain.min_new = {settings.min_new}"
     if found.classes:  # the version is wrong about each of their images
