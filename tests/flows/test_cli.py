@@ -113,6 +113,8 @@ def test_predict_gives_a_label_and_a_probability_for_each_image(trained, command
     refused = command("predict", "redness", str(folder / "text.png"))
     assert refused.code == 1
     assert "text.png" in refused.err
+    others = command("predict", "redness", str(folder / "text.png"), str(images[0]), str(folder / "text.png"), "--json")
+    assert (others.code, others.json["image"]) == (1, str(images[0]))
     assert command("predict", "nothing@champion", str(images[0])).code == 2
 
 

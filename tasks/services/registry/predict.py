@@ -70,22 +70,21 @@ def answers(address: str, images: list[Path], explain: str | None = None) -> Ite
     """For each image file, the answer of the version at `address`: label, probability, and how reliable they are.
 
     With the folder `explain`, also the path of a picture there, which shows what the answer rests on
-    (`tasks/features/occlusion.py`). Raises `UsageError` for a missing file or a folder that cannot be written,
-    `DataError` for a file that is not a readable image.
+    (`tasks/features/occlusion.py`). Raises `UsageError` for a missing file or a folder that cannot be written; after
+    the last answer `DataError` for files that are no readable images.
     """
     absent = [str(path) for path in images if not path.is_file()]
     if absent:
         raise UsageError(f"Expected image files, found none at {', '.join(absent)}.")
-    folder = _folder(explain) if explain is not None else None
+    folder, unreadable = _folder(explain) if explain is not None else None, dict[Path, Exception]()
     with opened(*versions.resolve(address)) as model:
         for number, path in enumerate(images, 1):
             try:
                 data = path.read_bytes()
                 answer = next(predict(model, [data])).iloc[0]
-            except Exception as error:
-                raise DataError(
-                    f"Expected JPEG, PNG, GIF, BMP or WebP, found {path}, which cannot be read. Convert or remove it."
-                ) from error
+            except Exception as error:  # whatever a decoder says of damaged bytes
+                unreadable[path] = error
+                continue
             shown = answer.drop("probabilities").to_dict().items()
             found = {"image": str(path)} | {name: getattr(value, "item", lambda v=value: v)() for name, value in shown}
             if folder:
@@ -94,6 +93,12 @@ def answers(address: str, images: list[Path], explain: str | None = None) -> Ite
                 _explained(model, data, said).save(picture)
                 found["explained"] = str(picture)
             yield found
+    if unreadable:
+        first, *others = unreadable
+        more = f" and {len(others)} more without an answer" if others else ""
+        raise DataError(
+            f"Expected JPEG, PNG, GIF, BMP or WebP, found {first}{more}, which cannot be read. Convert or remove it."
+        ) from unreadable[first]
 
 
 def _folder(path: str) -> Path:
