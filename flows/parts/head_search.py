@@ -43,5 +43,7 @@ def _with(r: Recipe, found: TunedRef) -> Recipe:
             "head": Head(**found.head),
             "backbone": r.backbone.model_copy(update={"pooling": found.pooling}),
             "images": r.images.model_copy(update={"views": found.views}),
+            # What was found needs no search again, where it is written as a recipe.
+            "tune": r.tune.model_copy(update={"enabled": False}),
         }
     )

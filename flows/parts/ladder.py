@@ -51,18 +51,20 @@ def climb(
     return replace(ladder, races=tuple(so_far.races))
 
 
-def refitted(images: ImagesRef, features: FeaturesRef, recipe: Recipe, ladder: LadderRef) -> ModelRef:
+def refitted(
+    images: ImagesRef, features: FeaturesRef, audited: AuditRef, recipe: Recipe, ladder: LadderRef
+) -> ModelRef:
     """The chosen rung; with `ladder.refit`, trained again on training and validation images."""
     if not recipe.ladder.refit:
         return ladder.chosen
-    train, before = Rungs(images, features, recipe), {rung.rung: rung for rung in ladder.rungs}
+    train, before = Rungs(images, features, recipe, audited, False), {rung.rung: rung for rung in ladder.rungs}
 
     @cache
     def again(name: str) -> ModelRef:
         """A rung, trained after those that it depends on."""
         rung, last = before[name], last_tuned(before)
         if rung.origin.averages:
-            members = [again(each) for each in dict.fromkeys(rung.origin.averages)]
+            members = [again(each) for each in train.chosen_of(rung.origin.averages)]
             return train.averaged(train.repeated(members, partial(again, "head"), before), rung)
         if name in recipe.heads:
             return train.head(name, rung)
@@ -130,6 +132,9 @@ class _Climb:
         limited, race = replace(self.train, recipe=self.train.recipe.within(rung, minutes)).raced(rung, head)
         if race:
             self.races.append(race)
+            if most := limited.recipe.tuning(rung).tuning.minutes:
+                left = most - sum(trial.seconds for trial in race.trials) / 60
+                limited = replace(limited, recipe=limited.recipe.within(rung, round(max(left, most * ENOUGH), 2)))
             self.train = replace(self.train, recipe=self.train.recipe.with_settings(TABLES[rung], race.chosen))
         return limited.tuned(rung, head)
 
@@ -139,7 +144,6 @@ class _Climb:
     def _compared(self, label: str, reason: str) -> LadderRef:
         """The rungs so far, beside each other."""
         train, r, rungs = self.train, self.train.recipe, tuple(self.made.values())
-        assert train.audited
         return choose.labelled(label)(train.images.dataset, train.audited, rungs, r.ladder, reason, r.seed)
 
     def _enough(self) -> bool:

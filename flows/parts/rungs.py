@@ -33,26 +33,27 @@ class Rungs:
     images: ImagesRef
     features: FeaturesRef
     recipe: Recipe
-    #: Which images are alike; None where rungs are not compared.
-    audited: AuditRef | None = None
+    #: Which images are alike.
+    audited: AuditRef
+    #: Whether rungs are compared, so that cross-fitting and races pay.
+    compared: bool = True
     #: Suffix of the names of stages that run more than once.
     which: str = ""
 
     def head(self, rung: str, again: ModelRef | None = None) -> ModelRef:
         """A rung on the frozen network; one that is compared with others is cross-fitted if images are few."""
-        folds = self.recipe.ladder.turns(self.images.dataset.counts) if self.audited else 0
+        folds = self.recipe.ladder.turns(self.images.dataset.counts) if self.compared else 0
         stage = self._stage(train_head, rung, again)
         return stage(self.images, self.features, self.recipe.training(rung, folds), again, self.audited)
 
     def warm(self, head: ModelRef) -> WarmRef:
         """A training that goes on from the champion."""
-        assert self.audited
         return warm_start(self.images, head, self.audited, self.recipe.warm_start)
 
     def raced(self, rung: str, head: ModelRef) -> tuple["Rungs", RaceRef | None]:
         """The rungs with the best settings of a race for this one, and the race, if the recipe asks for it."""
         settings = self.recipe.tuning(rung)
-        if not settings.tuning.trials or not self.audited:
+        if not settings.tuning.trials or not self.compared:
             return self, None
         own = race.labelled(f"race_{rung}")
         found = own(self.images, self.features, head, self.audited, self.recipe.training("head"), settings)
@@ -63,7 +64,9 @@ class Rungs:
 
         A training that is no rung itself is named after its number.
         """
-        settings = self.recipe.tuning(rung).model_copy(update={"seed": _seed(self.recipe, number)})
+        # It is known how many epochs another training has: the time that the first one had is no limit for more images.
+        recipe = self.recipe.without_limit(rung) if again else self.recipe
+        settings = recipe.tuning(rung).model_copy(update={"seed": _seed(self.recipe, number)})
         return self._stage(fine_tune, rung, again)(self.images, head, settings, again)
 
     def trainings(self, rung: str, head: ModelRef, again: ModelRef | None = None) -> Iterator[ModelRef]:
@@ -110,9 +113,14 @@ class Rungs:
         elsewhere = [self._elsewhere(o, rung, f"_backbone_{n}", before is not None) for n, o in enumerate(others, 2)]
         return [*models, *trainings, *elsewhere]
 
+    def chosen_of(self, averages: tuple[str, ...]) -> tuple[str, ...]:
+        """Of the rungs of an average, those that were chosen for it: `repeated` has added the others."""
+        others = len(self.recipe.backbones_of("averaged")) - 1
+        return tuple(dict.fromkeys(averages[: len(averages) - others]))
+
     def _elsewhere(self, r: Recipe, rung: str, which: str, refit: bool) -> ModelRef:
         """A rung for the average, on the backbone of `r`, trained from its own head on; `refit`: then trained again."""
-        there = Rungs(self.images, extracted(r, self.images, f"extract{which}"), r, which=which)
+        there = Rungs(self.images, extracted(r, self.images, f"extract{which}"), r, self.audited, False, which)
         lower = "head" if rung in TUNED else rung
 
         def trained(head: ModelRef | None = None, tuned: ModelRef | None = None) -> tuple[ModelRef, ModelRef]:

@@ -6,8 +6,7 @@ from typing import Any
 from tasks.networks import backbones
 from tasks.records import DatasetRef, LadderRef, SearchRef, digest
 from tasks.services.registry import versions
-from tasks.settings import TABLES, FeatureSearch, Recipe, budget
-from tasks.settings.base import Settings
+from tasks.settings import TABLES, FeatureSearch, Recipe, budget, ladder_of, unset
 from tasks.stages.features.search import search
 
 #: What the search may choose, and the table and setting that leave it open if they are not given.
@@ -37,7 +36,7 @@ def with_choices(recipe: Recipe, dataset: DatasetRef, repeat: bool = False) -> t
     if recipe.effort == "none" and not recipe.minutes:
         return recipe, None
     settings = asked(recipe)
-    address = digest(settings)
+    address = digest(settings, *_raced(recipe))
     found = (remembered(recipe.name, address, dataset) if repeat else None) or search(dataset, settings, address)
     return applied(recipe, found, dataset.counts["train"]), found
 
@@ -48,17 +47,18 @@ def applied(recipe: Recipe, found: SearchRef, images: int) -> Recipe:
     allowed = allowed.twice if r.ladder.refit else allowed
     for table, values in found.chosen.items():
         r = r.with_settings(table, values)
-    r = r.with_settings("transfer_check", _unset(r.transfer_check, allowed.transfer_check))
+    r = r.with_settings("transfer_check", unset(r.transfer_check, allowed.transfer_check))
     views = len(r.images.views)
     once = found.features_seconds * found.of / max(found.of + (views - 1) * images, 1)
-    r = r.with_settings("ladder", _unset(r.ladder, allowed.ladder | allowed.average(once, views)))
+    answers = unset(r.ladder, allowed.average(once, views))
+    r = r.with_settings("ladder", ladder_of(allowed, r.ladder) | answers)
     answered = views if "views" in r.ladder.average else 1
     most = allowed.climb(once, answered, len(r.backbone.beside))
-    r = r.with_settings("ladder", _unset(r.ladder, {"max_minutes": round(most, 2)}))
+    r = r.with_settings("ladder", unset(r.ladder, {"max_minutes": round(most, 2)}))
     limit = {"minutes": allowed.minutes * allowed.tuning}
     tuned = limit | {"epochs": allowed.epochs_of(images * views, r.images.size)}
-    r = r.with_settings("fine_tune", _unset(r.fine_tune, allowed.fine_tune | tuned))
-    return r.with_settings("whole", _unset(r.whole, limit))
+    r = r.with_settings("fine_tune", unset(r.fine_tune, allowed.fine_tune | tuned))
+    return r.with_settings("whole", unset(r.whole, limit))
 
 
 def with_races(recipe: Recipe, found: SearchRef | None, ladder: LadderRef) -> tuple[Recipe, SearchRef | None]:
@@ -91,6 +91,8 @@ def asked(r: Recipe) -> FeatureSearch:
         backbone = backbone.model_copy(update=networks[0].model_dump())
     if r.head.kind != WEIGHS or backbone.pooling == "none":  # others need features that they were tuned for
         left -= {"pooling", "beside"}
+    if r.tune.enabled and r.tune.poolings:
+        left -= {"pooling", "beside"}
     return FeatureSearch(
         backbone=backbone,
         images=r.images,
@@ -110,6 +112,7 @@ def asked(r: Recipe) -> FeatureSearch:
     )
 
 
-def _unset(given: Settings, values: dict[str, Any]) -> dict[str, Any]:
-    """The values of settings that are not given."""
-    return {name: value for name, value in values.items() if name not in given.model_fields_set}
+def _raced(r: Recipe) -> list[dict[str, Any]]:
+    """What races start from, where there are some: what they choose holds for that alone."""
+    tables = (getattr(r, table) for table in TABLES.values())
+    return [table.model_dump(exclude_unset=True) for table in tables if table.trials]

@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from tasks.data import datasets
 from tasks.evaluation.statistics import bootstrap, cross_validation
@@ -84,6 +85,18 @@ class Best:
         return sum(1 / eye.speed for eye in self.eyes) - unused / self.eyes[0].speed
 
 
+def _sampled(every: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
+    """About `most` rows, stratified, with `FOLDS` units or more of each class: of many classes, of as many as fit."""
+
+    def judged(rows: pd.DataFrame) -> pd.DataFrame:
+        # What each fold cannot hold is left out: a rare class shall not keep all others from being judged.
+        return rows[rows.groupby("label")["unit"].transform("nunique") >= FOLDS].reset_index(drop=True)
+
+    enough = judged(every)
+    names = np.random.default_rng(seed).permutation(sorted(enough["label"].unique()))[: most // FOLDS]
+    return judged(datasets.stratified(enough[enough["label"].isin(names)].reset_index(drop=True), most))
+
+
 class Search:
     """The trials on one data set, and the best so far."""
 
@@ -91,13 +104,12 @@ class Search:
         every = datasets.rows(dataset, "train")
         self.dataset, self.settings = dataset, settings
         every = every.assign(unit=datasets.units(dataset, None, "train"))
-        rows = datasets.stratified(every, settings.sample)
-        # What each fold cannot hold is left out: a rare class shall not keep all others from being judged.
-        rows = rows[rows.groupby("label")["unit"].transform("nunique") >= FOLDS]
-        self.rows = rows.reset_index(drop=True)
+        self.rows = _sampled(every, settings.sample, settings.seed)
         self.units, self.labels = self.rows["unit"].to_numpy(), datasets.labels(self.rows, dataset.classes)
         several = len(np.unique(self.labels)) > 1
         self.folds = cross_validation.folds(self.labels, self.units, FOLDS, settings.seed) if several else ()
+        #: Views that all features are counted in until others are chosen.
+        self.given = ("identity",) if "views" in settings.open else settings.images.views
         self.own, self.oblong = sides.of_photos(every), sides.oblong(every)
         self.grid = sides.grid(self.own, settings.size) if "size" in settings.open else (settings.images.size,)
         self.trials: list[Trial] = []
@@ -133,7 +145,8 @@ class Search:
         eye, over = self._eye(self.settings.backbone, size, fit)
         yield over
         if eye and (smaller := self._small_enough(eye)):
-            reason = f"the features of all images would take {self._all(1 / eye.speed):.0f} seconds"
+            seconds = self._all(1 / eye.speed, len(self.given))
+            reason = f"the features of all images would take {seconds:.0f} seconds"
             self.trials.append(Trial(eye.name, "size", seconds=eye.took, reason=reason, late=True))
             eye, over = self._eye(self.settings.backbone, smaller, fit)
             yield over
@@ -145,10 +158,10 @@ class Search:
 
     def _small_enough(self, eye: Eye) -> int:
         """The largest side at which the features of all images fit the time; 0 if the eye's own does."""
-        own, most = eye.images.size, self.settings.features
-        if self._all(1 / eye.speed) <= most:
+        own, most, views = eye.images.size, self.settings.features, len(self.given)
+        if self._all(1 / eye.speed, views) <= most:
             return 0
-        fitting = [side for side in self.grid if side < own and self._all((side / own) ** 2 / eye.speed) <= most]
+        fitting = [side for side in self.grid if side < own and self._all((side / own) ** 2 / eye.speed, views) <= most]
         return max(fitting, default=self.grid[0] if self.grid[0] < own else 0)
 
     def _fits(self) -> Iterator[bool]:
@@ -308,7 +321,7 @@ class Search:
 
     def _judge(self, what: str, name: str, eyes: tuple[Eye, ...], textured: bool, took: float = 0.0) -> bool:
         """Compare what these eyes see with the best so far; True if the time is over."""
-        views = self.best.views if self.best else ("identity",)
+        views = self.best.views if self.best else self.given
         features, parts = self._features(eyes, textured)
         self._compare(what, name, Best(eyes, textured, views, np.empty(0)), features[:, None], parts, took)
         return self.left < 0

@@ -46,9 +46,12 @@ def low_rank(model: keras.Model, rank: int) -> int:
     """
     import keras
 
+    every = list(model._flatten_layers())
+    still = {id(inner) for each in every if each.name.startswith(STILL) for inner in each._flatten_layers()}
     found = {
         id(layer): layer
-        for attention in model._flatten_layers()
+        for attention in every
+        if id(attention) not in still
         for name, layer in vars(attention).items()
         if isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense) and ATTENTION.fullmatch(name)
     }

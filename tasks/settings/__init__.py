@@ -3,7 +3,7 @@
 from tasks.settings.base import Settings, Share, StageSettings
 from tasks.settings.curves import Compare, Method
 from tasks.settings.data import PROJECT, Audit, Images, Labels, Source, Split, Validation, View
-from tasks.settings.effort import BUDGETS, Budget, FeatureSearch, budget
+from tasks.settings.effort import BUDGETS, Budget, FeatureSearch, budget, ladder_of, unset
 from tasks.settings.evaluation import Calibration, Decision, Evaluation, Gates, Slices
 from tasks.settings.features import (
     Backbone,
@@ -100,5 +100,7 @@ __all__ = [
     "check_trained",
     "check_tune",
     "check_weights",
+    "ladder_of",
     "load",
+    "unset",
 ]

@@ -1,11 +1,12 @@
 """How much time a run may take, and what it is spent on."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from tasks.settings.base import StageSettings
+from tasks.settings.base import Settings, StageSettings
 from tasks.settings.data import Images, View
 from tasks.settings.features import Backbone, Extract, Sized
+from tasks.settings.models import Ladder, Rung
 
 Effort = Literal["none", "quick", "standard", "best"]
 
@@ -81,6 +82,23 @@ class Budget:
         """
         end = (END + EACH * beside) * (2 if "average" in self.ladder else 1) + AGAIN * features * views
         return max(self.minutes * (1 - self.again) - end / 60, self.minutes / 2)
+
+
+def unset(given: Settings, values: dict[str, Any]) -> dict[str, Any]:
+    """The values of settings that are not given."""
+    return {name: value for name, value in values.items() if name not in given.model_fields_set}
+
+
+def ladder_of(allowed: Budget, given: Ladder) -> dict[str, Any]:
+    """What an effort buys of a ladder, but for what would leave out the rung that the recipe stops at or ships."""
+    found, order = unset(given, allowed.ladder), get_args(Rung)
+    ends = {given.ship, given.stop_at if "stop_at" in given.model_fields_set else ""}
+    named = [rung for rung in order if rung in ends]
+    if any(order.index(rung) < order.index(found.get("start_at", order[0])) for rung in named):
+        del found["start_at"]
+    if given.ship == "interpolated":
+        found.pop("interpolate", None)
+    return found
 
 
 BUDGETS: dict[str, Budget] = {

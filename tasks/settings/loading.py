@@ -85,12 +85,17 @@ def check_trained(head: Head, fine_tune: FineTune) -> None:
 
 
 def check_tune(tune: Tune, backbone: Backbone) -> None:
-    """Raise `UsageError` if a head of the search is not trained, or if it pools a feature map that must stay whole."""
+    """Raise `UsageError` if a head of the search is not trained, or poolings are tried that it cannot try.
+
+    It takes those of one network from its widest one, and not from a map that must stay whole.
+    """
     fixed = [name for name in tune.heads if hasattr(plugins.load("heads", name), "learn")]
     if fixed:
         raise UsageError(f"tune.heads: expected heads that are trained, found {', '.join(fixed)}.")
     if tune.enabled and tune.poolings and backbone.pooling == "none":
         raise UsageError("tune.poolings: expected none with backbone.pooling = 'none', whose heads need the whole map.")
+    if tune.enabled and tune.poolings and backbone.beside:
+        raise UsageError("tune.poolings: expected none with backbone.beside, whose features are joined in one pooling.")
 
 
 def check_own(validation: Validation) -> None:

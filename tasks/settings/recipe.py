@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from tasks.settings.base import Settings
 from tasks.settings.curves import Compare
 from tasks.settings.data import Audit, Images, Labels, Source, Split, Validation
-from tasks.settings.effort import Effort
+from tasks.settings.effort import Effort, budget, ladder_of, unset
 from tasks.settings.evaluation import Calibration, Decision, Evaluation, Gates, Slices
 from tasks.settings.features import Backbone, Extract, Extraction, Select, TransferCheck
 from tasks.settings.models import (
@@ -160,6 +160,10 @@ class Recipe(Settings):
         """The recipe with fewer minutes for a rung of `TUNED`; 0: with its own."""
         return self._tuned(rung, minutes=minutes) if minutes else self
 
+    def without_limit(self, rung: str) -> "Recipe":
+        """The recipe without a limit of minutes for a rung of `TUNED`."""
+        return self._tuned(rung, minutes=0.0)
+
     def with_settings(self, table: str, values: dict[str, Any]) -> "Recipe":
         """The recipe with other settings in a table; raises `pydantic.ValidationError` if they do not fit."""
         given = getattr(self, table)
@@ -230,6 +234,15 @@ class Recipe(Settings):
         return (*rungs, "averaged") if self.averages else tuple(rungs)
 
     @property
+    def _with_effort(self) -> "Recipe":
+        """The recipe with the rungs that its effort buys."""
+        if self.effort == "none" and not self.minutes:
+            return self
+        allowed = budget(self.effort, self.minutes)
+        found = self.with_settings("ladder", ladder_of(allowed, self.ladder))
+        return found.with_settings("fine_tune", unset(self.fine_tune, allowed.fine_tune))
+
+    @property
     def averages(self) -> bool:
         """Whether there is an average of several answers."""
         return bool(self.ladder.average or self.ladder.seeds > 1 or self.ladder.backbones)
@@ -247,16 +260,17 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def ships_what_it_climbs(self) -> "Recipe":
         """The rung to ship is one of those that are tried."""
-        if self.ladder.ship not in ("", *self.rungs):
+        if self.ladder.ship not in ("", *(tried := self._with_effort.rungs)):
             raise ValueError(
-                f"ladder.ship = {self.ladder.ship!r} is not one of the rungs that are tried: {', '.join(self.rungs)}"
+                f"ladder.ship = {self.ladder.ship!r} is not one of the rungs that are tried: {', '.join(tried)}"
             )
         return self
 
     @model_validator(mode="after")
     def distills_an_average(self) -> "Recipe":
         """There is something to learn from, and a network may be trained; photos without labels are for that."""
-        if self.ladder.distill and not (self.averages and self.fine_tune.enabled):
+        whole = self._with_effort
+        if self.ladder.distill and not (whole.averages and whole.fine_tune.enabled):
             raise ValueError(
                 "ladder.distill = true needs an average to learn from (ladder.average, seeds or backbones) and "
                 "fine_tune.enabled"

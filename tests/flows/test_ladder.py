@@ -4,6 +4,7 @@ import helpers
 import numpy as np
 import pytest
 
+from flows.parts.rungs import Rungs
 from flows.train import train
 from tasks import settings
 from tasks.evaluation.statistics import bootstrap
@@ -358,6 +359,32 @@ def test_updates_of_low_rank_are_trained_and_end_in_the_weights(server, colours,
     of_attention = {"attention/query/kernel", "attention/value/kernel"}
     assert {path for path in changed if "logits" not in path} == of_attention
     assert {np.linalg.matrix_rank(changes[path].reshape(12, 12), 1e-5) for path in of_attention} == {2}
+
+
+def test_low_rank_leaves_networks_beside_as_they_are():
+    import keras
+
+    from tasks.networks import freezing
+
+    def transformer(name):
+        words = keras.Input((4, 6))
+        mixed = keras.layers.MultiHeadAttention(1, 6, name="attention")(words, words)
+        return keras.Model(words, mixed, name=name)
+
+    words = keras.Input((4, 6))
+    joined = transformer("own")(words) + transformer("still_beside_1")(words)
+    logits = keras.layers.Dense(2, name="head")(keras.layers.Flatten()(joined))
+    model = keras.Model(words, logits)
+    assert freezing.low_rank(model, 2) == 2
+    assert model.get_layer("own").trainable_variables
+    assert not model.get_layer("still_beside_1").trainable_variables
+
+
+def test_of_an_average_the_rungs_that_were_chosen_are_trained_again(tmp_path):
+    recipe = settings.Recipe(name="x", ladder={"backbones": [{"weights": "random"}], "seeds": 3, "refit": True})
+    again = Rungs(None, None, recipe, None, compared=False)
+    assert again.chosen_of(("interpolated", "blocks")) == ("interpolated",)
+    assert again.chosen_of(("head", "blocks", "blocks", "blocks", "blocks")) == ("head", "blocks")
 
 
 def test_low_rank_is_refused_for_a_network_without_attention():

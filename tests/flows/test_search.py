@@ -72,6 +72,23 @@ def test_a_rare_class_does_not_keep_others_from_being_judged(rare, monkeypatch):
     assert found.run() == "fewer than two classes have 4 training images to judge by" and found.chosen() == {}
 
 
+def test_of_more_classes_than_fit_some_are_judged():
+    rows = pd.DataFrame({"key": [f"{n:04}" for n in range(2100)], "label": [f"c{n % 210:03}" for n in range(2100)]})
+    sampled = searching._sampled(rows.assign(unit=range(2100)), 400, 0)
+    counts = sampled["label"].value_counts()
+    assert (len(sampled), len(counts), counts.min(), counts.max()) == (400, 100, 4, 4)
+
+
+def test_views_that_a_recipe_gives_count_where_the_time_is_estimated(rare):
+    given = {"views": ("identity", "flip_left_right", "rotate_180")}
+    question = asked(settings.Recipe(name="x", effort="standard", images=given))
+    found = searching.Search(_search().dataset, question)
+    eye, slow = _eye(224), 43 / question.features
+    assert found.given == given["views"]
+    assert found._small_enough(replace(eye, speed=1.5 * slow)) > 0
+    assert _search()._small_enough(replace(eye, speed=1.5 * slow)) == 0
+
+
 def _eye(side):
     network = SimpleNamespace(table=None, parts=())
     return searching.Eye(

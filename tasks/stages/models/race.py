@@ -37,7 +37,11 @@ def race(
     began, given = time.time(), settings.tuning
     every = datasets.rows(images.dataset, "train")
     units, classes = datasets.units(images.dataset, audited, "train"), images.dataset.classes
-    rest, judged = cross_validation.folds(datasets.labels(every, classes), units, racing.PARTS, settings.seed)[0]
+    found = _part(datasets.labels(every, classes), units, settings.seed)
+    address = digest("race", images, features, head, audited, first, settings)
+    if found is None:
+        return RaceRef(address, settings.rung, (), {"trials": 0}, 0, 0)
+    rest, judged = found
     others = every.iloc[np.sort(rest)].reset_index(drop=True)
     rows = datasets.stratified(others, round(racing.TRAINED * len(every)))
     photos = fine_tuning.Photos(rows, every.iloc[judged].reset_index(drop=True))
@@ -63,8 +67,19 @@ def race(
     tracking.log_trials("race", trials, began)
     before, after = given.model_dump(), best.model_dump()
     chosen = {name: value for name, value in after.items() if value != before[name]} | {"trials": 0}
-    address = digest("race", images, features, head, audited, first, settings, chosen)
-    return RaceRef(address, settings.rung, tuple(trials), chosen, len(rows), len(judged))
+    return RaceRef(digest(address, chosen), settings.rung, tuple(trials), chosen, len(rows), len(judged))
+
+
+def _part(labels: np.ndarray, units: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Rows to train on and rows that judge: of the classes with enough units for it; None if fewer than two have."""
+    each = pd.DataFrame({"label": labels, "unit": units}).groupby("label")["unit"].nunique()
+    enough = np.flatnonzero(np.isin(labels, each.index[each >= racing.PARTS]))
+    if len(np.unique(labels[enough])) < 2:
+        return None
+    judged = enough[cross_validation.folds(labels[enough], units[enough], racing.PARTS, seed)[0][1]]
+    # A group with images of several classes is on one side whole.
+    rest = np.flatnonzero(~np.isin(units, units[judged]))
+    return rest, judged
 
 
 def _head(

@@ -104,9 +104,12 @@ def _fresh(images: ImagesRef, settings: WarmStart, version: str) -> np.ndarray:
     if leaks := splits.leaks(rows, earlier, seen):
         raise Unfit(f"{called} was trained or steered on {leaks} of today's validation and test images")
     changed = changes.between(earlier, rows)
-    fresh = (rows["split"] == "train") & rows["key"].isin({*changed.new, *changed.relabelled})
+    training = rows["split"] == "train"
+    fresh = training & rows["key"].isin({*changed.new, *changed.relabelled})
     if not fresh.any():
         raise Unfit("no training image is new")
+    if fresh.equals(training):
+        raise Unfit(f"none of the training images of {called.removesuffix(',')} is left to replay")
     return fresh.to_numpy()
 
 

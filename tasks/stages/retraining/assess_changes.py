@@ -52,6 +52,8 @@ def assess_changes(
     worse = _champion(name, champion, rows, fresh, classes, seed) if champion else None
     gained = _probe(features, rows, before, fresh, classes, seed, level)
     reasons = because(drifted, worse, gained, level)
+    if fresh.all():  # no question can be asked, today or later
+        reasons = ["none of the earlier images is left to compare with"]
     said = "; ".join(reasons) or f"{NOTHING} (look {earlier + 1}, each question at {level:.2%})"
     tracking.log_tag(tracking.LOOK, look)
     tracking.log_tag(tracking.SINCE, found.version)

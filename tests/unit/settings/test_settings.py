@@ -6,8 +6,10 @@ import helpers
 import pytest
 
 from flows import recipes
+from flows.parts.search import _raced, applied
 from flows.recipes import find, shipped
 from tasks import settings
+from tasks.records import SearchRef
 from tasks.runtime.errors import UsageError
 from tasks.settings import writing
 
@@ -15,6 +17,40 @@ from tasks.settings import writing
 def _load(tmp_path, text, *overrides):
     (tmp_path / "r.toml").write_text(text)
     return settings.load(tmp_path / "r.toml", overrides)
+
+
+@pytest.mark.parametrize(
+    ("effort", "words", "rungs"),
+    [
+        ("standard", ("ladder.stop_at=probe",), ("probe",)),
+        ("best", ("ladder.ship=probe",), ("probe", "head", "blocks", "averaged")),
+        ("standard", ("ladder.ship=interpolated",), ("head", "blocks", "interpolated")),
+        ("best", ("ladder.ship=averaged",), ("head", "blocks", "averaged")),
+        ("best", ("ladder.distill=true",), ("head", "blocks", "distilled", "averaged")),
+        ("quick", (), ("head",)),
+    ],
+)
+def test_what_a_recipe_stops_at_or_ships_is_tried_whatever_its_effort(tmp_path, effort, words, rungs):
+    recipe = _load(tmp_path, helpers.recipe(tmp_path), f"effort={effort}", *words)
+    found = SearchRef("", (), {}, 0, 0.0, 0.0, "", "", 100)
+    assert applied(recipe, found, 80).rungs == rungs
+
+
+def test_what_an_effort_does_not_buy_is_not_shipped(tmp_path):
+    with pytest.raises(UsageError, match=r"ladder.ship = 'blocks' is not one of the rungs that are tried: head"):
+        _load(tmp_path, helpers.recipe(tmp_path), "effort=quick", "ladder.ship=blocks")
+    with pytest.raises(UsageError, match=r"tune.poolings: expected none with backbone.beside"):
+        beside = 'backbone.beside=[{kind="efficientnet_lite"}]'
+        _load(tmp_path, helpers.recipe(tmp_path), beside, "tune.enabled=true", 'tune.poolings=["avg"]')
+
+
+def test_the_questions_of_a_search_include_what_its_races_start_from(tmp_path):
+    def question(*words):
+        return _raced(_load(tmp_path, helpers.recipe(tmp_path), "effort=standard", *words))
+
+    assert question() == question("fine_tune.learning_rate=1e-4") == []
+    first = question("fine_tune.trials=4")
+    assert first not in ([], question("fine_tune.trials=4", "fine_tune.learning_rate=1e-4"))
 
 
 @pytest.mark.parametrize("name", shipped())

@@ -5,6 +5,7 @@ import pytest
 
 from tasks.runtime.errors import UsageError
 from tasks.settings import Augment, FineTune, Whole
+from tasks.stages.models.race import _part
 from tasks.training.trials import racing
 
 GIVEN = FineTune(learning_rate=4e-4, blocks=5, trials=9)
@@ -23,6 +24,17 @@ def _race(tuning, loss, seconds=0.0):
     trials, best = racing.race(tuning, trained, seconds, seed=0)
     assert len(seen) == sum(trial.log_loss > 0 for trial in trials)
     return trials, best
+
+
+def test_rare_classes_judge_nothing_and_stop_nothing():
+    labels = np.array([0] * 12 + [1] * 12 + [2] * 3)
+    units = np.arange(27)
+    units[25:] = 24  # of the third class there is one unit
+    rest, judged = _part(labels, units, 0)
+    assert set(labels[judged]) == {0, 1}
+    assert set(rest) | set(judged) == set(range(27)) and not set(rest) & set(judged)
+    assert _part(labels, np.zeros(27, int), 0) is None
+    assert _part(labels[:14], np.arange(14), 0) is None
 
 
 @pytest.mark.parametrize(
