@@ -32,10 +32,10 @@ def climb(
         minutes, most = (time.perf_counter() - started) / 60, recipe.ladder.max_minutes
         wanted = recipe.tuning(rung).tuning.minutes if rung in TUNED else 0.0
         if so_far.made and 0 < most < minutes + wanted * ENOUGH:
-            reason = f"{minutes:.1f} of {most:g} minutes had passed"
+            reason = f"{minutes:.1f} of {most:g} minutes had passed before {rung}"
             if most < minutes:
                 break
-            reason += f" before {rung}, which may take {wanted:.1f}"
+            reason += f", which may take {wanted:.1f}"
             continue
         made = step(round(most - minutes, 1) if 0 < most < minutes + wanted else 0.0)
         model = made.model if isinstance(made, WarmRef) else made

@@ -83,6 +83,7 @@ def remembered(name: str, asked: str, dataset: DatasetRef) -> SearchRef | None:
 def asked(r: Recipe) -> FeatureSearch:
     """What the search is asked to choose, and within which time."""
     allowed = budget(r.effort, r.minutes)
+    allowed = allowed.twice if r.ladder.refit else allowed
     networks = r.select.candidates or backbones.packaged()
     left = {name for name, (table, key) in OPEN.items() if key not in getattr(r, table).model_fields_set}
     backbone = r.backbone

@@ -135,8 +135,8 @@ class Search:
             return f"its {self.settings.seconds:.0f} seconds were over"
         if over:
             return f"no other trial would have fitted into its {self.settings.seconds:.0f} seconds"
-        if any(trial.late for trial in self.trials):
-            return "all else would have made the features of all images take too long"
+        if late := [trial for trial in self.trials if trial.late]:
+            return f"what was left would take too long ({late[-1].name}: {late[-1].reason})"
         return "nothing else was left to try"
 
     def _first(self) -> Iterator[bool]:
@@ -205,7 +205,7 @@ class Search:
             if size <= first.images.size or not 0 < passes < PASSES:
                 yield self._beside(network, size)
                 continue
-            reason = f"fine-tuning would see each photo only {passes:.0f} times"
+            reason = f"fine-tuning would see each photo only {passes:.0f} times, and {PASSES} are needed"
             self.trials.append(Trial(_name(network, size), "size", reason=reason, late=True))
 
     def _beside(self, network: Candidate, size: int) -> bool:

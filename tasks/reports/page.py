@@ -72,7 +72,11 @@ def write(
 
 def _model(model: ModelRef, ladder: LadderRef) -> list[Block]:
     found, training = model.validation.scores, model.training
-    refitted = " Then it was trained again on training and validation images."
+    refitted = (
+        " These are of its first training. It was then trained again, for the same number of epochs, on the validation "
+        "images too: it has no validation scores of its own, and its temperature and thresholds are those of the first "
+        "training. The test scores are those of the network that is shipped."
+    )
     said = (
         f"Chosen rung: {scores.RUNGS[model.rung]}. Validation log loss {found['log_loss']:.4f}, "
         f"accuracy {found['accuracy']:.2%}. {training.frozen_variables} variables were frozen and are "
@@ -84,7 +88,7 @@ def _model(model: ModelRef, ladder: LadderRef) -> list[Block]:
 def _data(dataset: DatasetRef) -> list[Block]:
     counts = ", ".join(f"{n} {split}" for split, n in dataset.counts.items())
     said = (
-        f"{counts}; {dataset.rejected} files set aside, {dataset.duplicates} copies left out. "
+        f"{counts}; {dataset.rejected} files set aside, {dataset.duplicates} exact copies left out. "
         f"{len(dataset.classes)} classes: {', '.join(dataset.classes)}. "
         f"{dataset.expectations} expectations were checked. Digest {dataset.digest}."
     )

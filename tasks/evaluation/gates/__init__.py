@@ -22,7 +22,7 @@ from tasks.runtime.errors import disk_full
 #: Fewer independent rows that are new to both models decide nothing.
 LEAST = 20
 #: Why nothing is compared: also if the champion is the model itself, so that a repeated run says the same.
-ALONE = "there is no other champion yet"
+ALONE = "there is no other champion to compare with"
 
 
 @dataclass(frozen=True)

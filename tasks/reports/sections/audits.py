@@ -91,10 +91,10 @@ def _copies(audit: AuditRef) -> list[Block]:
     ]
     counts = ", ".join(f"{n} {split} images" for split, n in audit.copied.items() if n)
     said = (
-        f"{audit.duplicates} pairs of images in different splits show the same: {counts}. {audit.same_pixels} pairs "
+        f"{audit.duplicates} pairs of images in different splits look alike: {counts}. {audit.same_pixels} pairs "
         f"are equal pixel by pixel, {audit.conflicting} have different labels. Training may have seen what a test "
-        f"image shows, so scores may be too high: Slices compares test images with and without a copy if they are "
-        f"enough. To keep a pair in one split, give both images the same group "
+        f"image shows, so scores may be too high: Slices compares test images with and without a copy, of a copy "
+        f"too, if there are enough. To keep a pair in one split, give both images the same group "
         f"(duplicates.csv suggests one).{within} The most similar first:"
     )
     return [Text(said), table(columns, rows)]

@@ -13,6 +13,8 @@ WORDS = {
 def summary(found: Findings) -> dict[str, str]:
     """What a person who decides wants to know first, by its heading."""
     reason = found.verdict.reason
+    for gate in found.verdict.gates:
+        reason = reason.replace(f"{gate.gate}:", f"{gate.gate.replace('_', ' ')}:")
     return {"Why": f"{reason[:1].upper()}{reason[1:]}.", "How sure": _sure(found), "What to do next": _next(found)}
 
 
@@ -21,10 +23,13 @@ def _sure(found: Findings) -> str:
     report, images = found.report, found.dataset.counts["test"]
     value, (low, high) = report.metrics["accuracy"], report.intervals["accuracy"]
     alone = report.independent is None or report.independent >= images
+    copied = found.audit.copied.get("test", 0) if found.audit else 0
     said = (
-        f"{value:.1%} of {images} test images are right, which nothing was trained or chosen on"
+        f"{value:.1%} of the {images} test images"
         + ("" if alone else f" ({report.independent} of them are independent)")
-        + f". Of other images like them it would be {low:.1%} to {high:.1%}, with a confidence of 95 %."
+        + " are answered right. None of them was used to train or to choose"
+        + (f", but {copied} have a near-copy that was: see Slices" if copied else "")
+        + f". Of other images like them, expect {low:.1%} to {high:.1%} (95 % interval)."
     )
     against = next((result.numbers for result in found.verdict.gates if "gain_low" in result.numbers), None)
     if against is None:
@@ -43,9 +48,13 @@ def _next(found: Findings) -> str:
     if version.note:
         return f"It {version.note}."
     if "champion" in version.aliases:
+        gets = f"whoever loads {version.name}@champion gets it"
+        if found.verdict.opponent:
+            back = f"If it disappoints, `headstart rollback {version.name}` brings back the one before."
+            return f"Nothing: it is the champion, and {gets}. {back}"
         return (
-            f"Nothing: it is the champion, and whoever loads {version.name}@champion gets it. If it disappoints, "
-            f"`headstart rollback {version.name}` brings back the one before."
+            f"It is the first champion, and {gets}. Nothing was there to compare it with: before you rely on it, look "
+            "at the recall of each class, at the worst mistakes, and at what the audit found."
         )
     if found.verdict.decision == "undecided" and more:
         return f"Label about {more:,} more test images, and run the recipe again. {by_hand}"

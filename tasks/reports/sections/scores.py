@@ -30,7 +30,7 @@ CHEAPEST = (
 
 MEANING = {
     "accuracy": "share of images classified correctly",
-    "balanced_accuracy": "mean over the classes, each counting the same",
+    "balanced_accuracy": "mean recall of the classes",
     "macro_f1": "precision and recall together, mean over the classes",
     "roc_auc": "how well the probabilities order the images; 0.5 is chance",
     "log_loss": "mean -log(probability of the label), nats; lower is better",
@@ -125,28 +125,17 @@ def ladder(found: LadderRef) -> list[Block]:
     said = (
         f"Scores on {_counted(found)}. Rungs are compared by {metric} after temperature scaling. The chosen rung is "
         f"{rule}. Certain means a confidence of {found.confidence:.0%} for each end of an interval, as "
-        f"`ladder.confidence` asks. The ladder ended because {found.reason}."
+        f"`ladder.confidence` asks; such an interval covers {2 * found.confidence - 1:.0%}. The ladder ended because "
+        f"{found.reason}."
     )
     return [Text(said), table({"rung": False, "what it is": False} | dict.fromkeys(numbers, True), rows)]
 
 
 def costs(found: LadderRef) -> list[Block]:
     """Accuracy, milliseconds and megabytes of each rung, and the Pareto front; empty if none was measured."""
-    costs = [rung.cost for rung in found.rungs if rung.cost]
-    if len(costs) < len(found.rungs):
+    each = measured(found)
+    if not len(each):
         return []
-    # As they are shown: smaller differences of times are noise. Networks of one size take one time, but for an average:
-    # of one network's answers for several views it is as large as the network.
-    kinds = [(round(cost.megabytes, 1), rung.origin.averages) for cost, rung in zip(costs, found.rungs, strict=True)]
-    quickest = {
-        kind: min(cost.milliseconds for cost, own in zip(costs, kinds, strict=True) if own == kind) for kind in kinds
-    }
-    each = np.array(
-        [
-            (round(score.accuracy, 4), float(f"{quickest[kind]:.2g}"), kind[0])
-            for score, kind in zip(found.scores, kinds, strict=True)
-        ]
-    )
     best = model_choice.front(each * [1, -1, -1])
     rows = [
         (
@@ -160,12 +149,30 @@ def costs(found: LadderRef) -> list[Block]:
     ]
     numbers = dict.fromkeys(("accuracy", "milliseconds a photo", "megabytes"), True)
     said = (
-        f"What each rung costs. Accuracy is read on {_counted(found)}; the time is the shortest for one prepared "
-        "photo alone on the machine that trained it, for networks of one size, but for averages, the shortest of all; "
-        "the size is that of the network's file. On the Pareto front are the rungs that no other one beats in one of "
-        "the three without losing in another."
+        f"What each rung costs. Accuracy is read on {_counted(found)}. The time is the shortest that was measured for "
+        "one prepared photo on the machine that trained it; rungs whose networks are of one size share it. A rung is "
+        "on the Pareto front if no other is as good in all three and better in one."
     )
     return [Text(said), table({"rung": False} | numbers | {"Pareto front": False}, rows)]
+
+
+def measured(found: LadderRef) -> np.ndarray:
+    """Accuracy, milliseconds a photo and megabytes of each rung, float[n, 3]; no rows if one was not measured."""
+    costs = [rung.cost for rung in found.rungs if rung.cost]
+    if len(costs) < len(found.rungs):
+        return np.empty((0, 3))
+    # As they are shown: smaller differences of times are noise. Networks of one size take one time, but for an average:
+    # of one network's answers for several views it is as large as the network.
+    kinds = [(round(cost.megabytes, 1), rung.origin.averages) for cost, rung in zip(costs, found.rungs, strict=True)]
+    quickest = {
+        kind: min(cost.milliseconds for cost, own in zip(costs, kinds, strict=True) if own == kind) for kind in kinds
+    }
+    return np.array(
+        [
+            (round(score.accuracy, 4), float(f"{quickest[kind]:.2g}"), kind[0])
+            for score, kind in zip(found.scores, kinds, strict=True)
+        ]
+    )
 
 
 def _counted(found: LadderRef) -> str:

@@ -38,7 +38,7 @@ def sentence(found: SearchRef) -> str:
         return f"{_chosen(found)}. Nothing could be compared: {found.reason}."
     if first is last:
         return said + f"nothing that was tried gained on the first log loss, {first.log_loss:.3f}. {_end(found)}"
-    said += f"the log loss fell from {first.log_loss:.3f} to {last.log_loss:.3f}, and accuracy rose from "
+    said += f"the log loss fell from {first.log_loss:.3f} to {last.log_loss:.3f}, and accuracy went from "
     return said + f"{first.accuracy:.1%} to {last.accuracy:.1%}. {_end(found)}"
 
 
@@ -51,10 +51,11 @@ def section(found: SearchRef | None) -> list[Block]:
         return [said]
     explained = (
         "Each trial changes one thing of the best before it; views that show the same are tried together. A gain "
-        "above 0 means a lower log loss; it comes with its 95 % interval. What makes every photo take "
-        "longer must be somewhat sure to gain, and must gain the more the longer it takes, as less time is left for "
-        "fine-tuning. Views may lose a little here, as they help more with all images, and fine-tuning most. "
-        "`--write FILE` keeps what was chosen as a recipe."
+        "above 0 means a lower log loss; it comes with its 95 % interval. What makes every photo take longer must gain "
+        "more than half of its standard error, and the more the longer it takes, as less time is left for fine-tuning. "
+        "Views are kept unless they surely harm: they help more where all images are trained on, and most in "
+        "fine-tuning. The same photos chose each step, so that the whole gain is somewhat flattered. "
+        "`headstart train RECIPE --write FILE` keeps what was chosen as a recipe."
     )
     return [said, Text(explained), of_rows(trials(found))]
 
@@ -102,7 +103,7 @@ def _more(found: SearchRef) -> str:
     names = [f"{name} (which gained {each.gain.value:.3f})" if each.gain else name for name, each in late.items()]
     left = f"For want of time these were left out: {'; '.join(names)}."
     if gains and not all(each.gain for each in late.values()):
-        left += f" The last gain of the search was {max(gains[-1], 0):.3f}; what was not tried will probably gain less."
+        left += f" What they would gain is not known; the last step that was taken gained {gains[-1]:.3f}."
     return f"{left} What fine-tuning gained is told under Ladder."
 
 

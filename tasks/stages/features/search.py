@@ -18,7 +18,7 @@ def _weights(dataset: DatasetRef, settings: FeatureSearch, asked: str) -> list[s
     return [backbones.weights_or_why(network) for network in (settings.backbone, *settings.networks)]
 
 
-@stage(version=1, reads=_weights)
+@stage(version=2, reads=_weights)
 def search(dataset: DatasetRef, settings: FeatureSearch, asked: str) -> SearchRef:
     """What was tried within the settings' time, and the settings of the best; `asked`: see `SearchRef`."""
     of = sum(dataset.counts.values())

@@ -10,6 +10,7 @@ from tasks.networks import backbones
 from tasks.records import Findings, ImagesRef, PageRef, StageLog, digest
 from tasks.reports import card, figures, page
 from tasks.reports.sections import provenance
+from tasks.reports.sections.scores import measured
 from tasks.runtime.home import home
 from tasks.runtime.store import folders
 from tasks.services import tracking
@@ -30,7 +31,7 @@ FILES = {
 
 
 @stage(
-    version=6,
+    version=7,
     reads=lambda found, images, recipe: tracking.newest("compare", found.dataset.digest),
     tells=lambda page: tracking.log_to_run((home() / page.path).parent),
 )
@@ -65,11 +66,11 @@ def _drawn(found: Findings, to: Path) -> dict[str, Path]:
     if trained:
         pictures["The model"] = to / "losses.png"
         figures.losses({name: (log.loss, log.validation_loss) for name, log in trained.items()}, to / "losses.png")
-    if len(ladder.rungs) > 1 and all(rung.cost for rung in ladder.rungs):
+    costs = measured(ladder)
+    if len(costs) > 1:
         pictures["Ladder"] = to / "costs.png"
-        pairs = zip(ladder.rungs, ladder.scores, strict=True)
-        each = [(s.rung, s.accuracy, rung.cost.milliseconds, s.shipped) for rung, s in pairs if rung.cost]
-        figures.costs(each, to / "costs.png")
+        pairs = zip(ladder.scores, costs, strict=True)
+        figures.costs([(s.rung, accuracy, cost, s.shipped) for s, (accuracy, cost, _) in pairs], to / "costs.png")
     if scores:
         pictures["Slices"] = to / "slices.png"
         figures.slices(scores, to / "slices.png")
