@@ -93,8 +93,24 @@ def test_what_a_plugin_computed_is_computed_again_when_its_code_changes(folder):
     before = digest(with_it), digest(without)
     assert (digest(with_it), digest(without)) == before
     (folder / "_help.py").write_text("units = 4\n")
+    # This process has the code as it was; whoever loads a recipe now has it as it is.
+    assert (digest(with_it), digest(without)) == before
+    assert plugins.load("heads", "centred")
+    plugins.use(str(folder))
     assert digest(with_it) != before[0]
     assert digest(without) == before[1]
+    assert "headstart_plugins.heads.centred" not in sys.modules
+
+
+def test_the_code_of_a_plugin_counts_whatever_its_name(folder):
+    (folder / "heads" / "köpfe.py").write_text("def build(shape, classes): ...\n")
+    plugins.use(str(folder))
+    before = digest(settings.Head(kind="köpfe"))
+    (row,) = [row for row in plugins.describe("heads") if row["head"] == "köpfe"]
+    assert row["about"] == ""
+    (folder / "heads" / "köpfe.py").write_text("def build(shape, classes): pass\n")
+    plugins.use(str(folder))
+    assert digest(settings.Head(kind="köpfe")) != before
 
 
 @pytest.mark.parametrize(

@@ -97,16 +97,13 @@ def _both_ways(verdict: Verdict) -> list[Block]:
 
 
 def _budget(verdict: Verdict) -> str:
-    if not verdict.opponent:
-        return (
-            "There was no other model to compare with: this version was judged by the gates above alone. The test "
-            "images are still unused for decisions."
-        )
     before = (
         f"{verdict.worn} decisions between two models used some of these test images before"
         if verdict.worn
         else "No decision between two models used any of these test images before"
     )
+    if not verdict.opponent:
+        return f"There was no other model to compare with: this version was judged by the gates above alone. {before}."
     return (
         f"Compared with version {verdict.opponent}. {before}; each uses a part of the significance level, "
         f"and this one had {verdict.level:.2%}. New test images start again at zero. Test set {verdict.test_set}."

@@ -38,7 +38,7 @@ def sentence(found: SearchRef) -> str:
         return f"{_chosen(found)}. Nothing could be compared: {found.reason}."
     if first is last:
         return said + f"nothing that was tried gained on the first log loss, {first.log_loss:.3f}. {_end(found)}"
-    said += f"the log loss fell from {first.log_loss:.3f} to {last.log_loss:.3f}, and accuracy went from "
+    said += f"the log loss went from {first.log_loss:.3f} to {last.log_loss:.3f}, and accuracy from "
     return said + f"{first.accuracy:.1%} to {last.accuracy:.1%}. {_end(found)}"
 
 
@@ -62,11 +62,18 @@ def section(found: SearchRef | None) -> list[Block]:
 
 def races(found: Sequence[RaceRef]) -> list[Block]:
     """The races for the settings of rungs, and every trial of each; empty without one."""
-    return [block for each in found for block in (Text(race(each)), of_rows(trials(each)))]
+    blocks: list[Block] = []
+    for each in found:
+        blocks.append(Text(race(each)))
+        if each.trials:
+            blocks.append(of_rows(trials(each)))
+    return blocks
 
 
 def race(found: RaceRef) -> str:
     """What a race tried, and what it changed."""
+    if not found.trials:
+        return f"Settings of {found.rung}: none were tried; too few training images of two classes could judge them."
     tried = [trial for trial in found.trials if trial.log_loss]
     said = (
         f"Settings of {found.rung}: {len(tried)} short trainings on {found.images} training images, judged on "

@@ -6,6 +6,7 @@ without calling anything. Plugins therefore import heavy libraries inside their 
 
 import importlib
 import inspect
+import json
 from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
@@ -100,7 +101,7 @@ def code(kind: str) -> dict[str, str]:
 def mentioned(text: str) -> dict[str, str]:
     """Digests of the code of others' plugins whose names are in a JSON text."""
     every = {f"{kind} {name}": (name, other) for kind in KINDS for name, other in foreign.found(kind).items()}
-    return {which: other.code() for which, (name, other) in every.items() if f'"{name}"' in text}
+    return {which: other.code() for which, (name, other) in every.items() if json.dumps(name) in text}
 
 
 def bind(kind: str, name: str, options: dict[str, Any], where: str) -> dict[str, Any]:
@@ -126,7 +127,7 @@ def describe(kind: str) -> list[dict[str, Any]]:
     for name in names(kind):
         options = [p for p in inspect.signature(entry(kind, name)).parameters.values() if p.kind is p.KEYWORD_ONLY]
         shown = ", ".join(p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in options)
-        about = (load(kind, name).__doc__ or "").strip().splitlines()[0]
+        about = next(iter((load(kind, name).__doc__ or "").strip().splitlines()), "")
         whose = others[name].where if name in others else "headstart"
         rows.append({kind.removesuffix("s"): name, "options": shown, "about": about, "from": whose})
     return rows

@@ -48,14 +48,9 @@ class Foreign:
     def code(self) -> str:
         """Digest of its code: a stage that uses it runs again when it changes. A package's helpers have its version."""
         if self.file:
-            files = sorted(self.file.parents[1].rglob("*.py"))
-        else:
-            origin = (spec := find_spec(self.module)) and spec.origin
-            files = [Path(origin)] if origin else []
-        content = hashlib.sha256(self.where.encode() if not self.file else b"")
-        for file in files:
-            content.update(file.read_bytes())
-        return content.hexdigest()[:20]
+            return _package(self.file.parents[1])
+        origin = (spec := find_spec(self.module)) and spec.origin
+        return _digest([Path(origin)] if origin else [], self.where)
 
 
 def use(folder: str) -> None:
@@ -63,7 +58,9 @@ def use(folder: str) -> None:
 
     Raises `UsageError` if there is no plugin in it.
     """
-    if folder == os.environ.get(FOLDER, ""):
+    package = sys.modules.get(PACKAGE)
+    changed = package is not None and folder and package.__dict__["code"] != _digest(_files(Path(folder)))
+    if folder == os.environ.get(FOLDER, "") and not changed:
         return
     if folder and not any(Path(folder).glob("*/[!_]*.py")):
         raise UsageError(f"plugins: expected a folder with plugins, such as heads/NAME.py, found none in {folder}.")
@@ -104,9 +101,25 @@ def _twice(kind: str, name: str, one: str, other: str) -> str:
     return f"{kind}: expected one plugin {name!r}, found it in {one} and {other}."
 
 
-def _package(folder: Path) -> None:
-    """Make the folder a package, so that a plugin can import files beside it."""
+def _package(folder: Path) -> str:
+    """Make the folder a package, so that a plugin can import files beside it; the digest of its code.
+
+    The digest is of the files as they are then: they are imported once, whatever a person writes into them meanwhile.
+    """
     if PACKAGE not in sys.modules:
         package = ModuleType(PACKAGE)
         package.__path__ = [str(folder)]
+        package.__dict__["code"] = _digest(_files(folder))
         sys.modules[PACKAGE] = package
+    return str(sys.modules[PACKAGE].__dict__["code"])
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.py"))
+
+
+def _digest(files: list[Path], where: str = "") -> str:
+    content = hashlib.sha256(where.encode())
+    for file in files:
+        content.update(file.read_bytes())
+    return content.hexdigest()[:20]

@@ -35,6 +35,8 @@ SEARCH = "headstart.search"
 REFIT, STARTED_FROM = "headstart.refit", "headstart.started_from"
 #: Metadata of a version's model, which its seal covers: SHA-256 of artifacts of the run, by name.
 SENT = "headstart.artifacts"
+#: Characters of a version's description in MLflow's tables.
+LONGEST = 5000
 FINGERPRINT, NOTE = "headstart.fingerprint", "headstart.note"
 
 
@@ -192,8 +194,9 @@ def resolve(address: str) -> tuple[str, str]:
 
 
 def annotate(version: VersionRef, description: str) -> None:
-    """Set the description on a version's page in MLflow, Markdown."""
-    tracking.client().update_model_version(version.name, version.version, description)
+    """Set the description on a version's page in MLflow, Markdown; what a database does not take of it is cut off."""
+    short = description if len(description) <= LONGEST else f"{description[: LONGEST - 2]} …"
+    tracking.client().update_model_version(version.name, version.version, short)
 
 
 def tables_in_use() -> set[str]:

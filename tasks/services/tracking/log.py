@@ -205,13 +205,12 @@ def _columns(file: Path) -> list[dict[str, Any]]:
 
 
 def send(run_id: str, digest: str, own: outbox.Notes) -> None:
-    """Log the stage's notes, after those that an earlier run could not send."""
+    """Log the stage's notes or, if it made none now, those that an earlier run could not send."""
     from mlflow.entities import Metric
     from mlflow.utils.time import get_current_time_millis
 
-    for each in (outbox.kept(digest), own):
-        if each is None or each.empty:
-            continue
+    each = outbox.kept(digest) if own.empty else own
+    if each and not each.empty:
         metrics = []
         for name, values in each.series.items():
             times = each.times.get(name) or [get_current_time_millis()] * len(values)

@@ -49,8 +49,9 @@ def run(name: str, flow: str, settings: dict[str, Any], flow_run: str | None = N
         FLOW_RUN: flow_run or "",
     }
     current = Run(begin_run(experiment, tags), experiment, name, origin)
+    settings = settings_without_secrets(settings)
     log_batch(current.id, params=flat(settings))
-    recipe = json.dumps(settings_without_secrets(settings), indent=1, default=str)
+    recipe = json.dumps(settings, indent=1, default=str)
     client().log_text(current.id, recipe, RECIPE)
     current.sent[RECIPE] = sha256(recipe.encode()).hexdigest()
     token = context.active_run.set(current)
@@ -95,7 +96,7 @@ def stage(name: str, digest: str, settings: dict[str, Any]) -> Iterator[str]:
         "headstart.digest": digest,
     }
     run_id = begin_run(parent.experiment, tags)
-    log_batch(run_id, params=flat(settings))
+    log_batch(run_id, params=flat(settings_without_secrets(settings)))
     with TemporaryDirectory() as drawn:
         own = outbox.Notes(Path(drawn))
         sender = Epochs(run_id)
@@ -103,6 +104,7 @@ def stage(name: str, digest: str, settings: dict[str, Any]) -> Iterator[str]:
 
         def last() -> None:
             sender.end()
+            own.save(digest)  # the stage's result is kept already: who is killed now must not lose what goes with it
             log.send(run_id, digest, own)
 
         try:
@@ -147,7 +149,13 @@ def close_dead(gone: Callable[[str, str], bool]) -> dict[str, str]:
         if not gone(parent.data.tags[PROCESS], parent.data.tags.get(FLOW_RUN, "")):
             continue
         own = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
-        for each in (*_running([parent.info.experiment_id], own), parent):
+        stages = _running([parent.info.experiment_id], own)
+        trials = [
+            trial
+            for each in stages
+            for trial in _running([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{each.info.run_id}'")
+        ]
+        for each in (*trials, *stages, parent):
             client().set_tag(each.info.run_id, "headstart.crashed", "true")
             client().set_terminated(each.info.run_id, "KILLED")
         client().set_tag(parent.info.run_id, DESCRIPTION, "Its process was killed. A later command has closed the run.")

@@ -21,7 +21,9 @@ from tasks.settings import Gates
 
 @stage(
     version=5,
-    reads=lambda images, audited, model, report, settings: registered_models.opponent(settings.model, model.digest),
+    reads=lambda images, audited, model, report, settings: registered_models.identity(
+        settings.model, registered_models.opponent(settings.model, model.digest)
+    ),
 )
 def gate(images: ImagesRef, audited: AuditRef, model: ModelRef, report: Report, settings: Gates) -> Verdict:
     """`promote` when every gate passes, `keep` when one fails, else `undecided`."""

@@ -67,7 +67,9 @@ class Start:
 
 @stage(
     version=1,
-    reads=lambda images, head, audited, settings: registered_models.forerunner(settings.model, images.dataset.digest),
+    reads=lambda images, head, audited, settings: registered_models.identity(
+        settings.model, registered_models.forerunner(settings.model, images.dataset.digest)
+    ),
 )
 def warm_start(images: ImagesRef, head: ModelRef, audited: AuditRef, settings: WarmStart) -> WarmRef:
     """The champion's network, trained on for the data of today; no model where that is not possible, or is worse.

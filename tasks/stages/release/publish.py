@@ -32,12 +32,12 @@ FILES = {
 
 @stage(
     version=7,
-    reads=lambda found, images, recipe: tracking.newest("compare", found.dataset.digest),
+    reads=lambda found, images, recipe: _read(found),
     tells=lambda page: tracking.log_to_run((home() / page.path).parent),
 )
 def publish(found: Findings, images: ImagesRef, recipe: Recipe, *, stages: dict[str, StageLog]) -> PageRef:
     """One HTML page with all findings, and a card, which becomes the version's description with a link to the page."""
-    address = digest("page", found, recipe, tracking.newest("compare", found.dataset.digest))
+    address = digest("page", found, recipe, *_read(found))
     facts = _facts(found, recipe)
     with folders.folder("pages", address) as (working, path):
         figures_there = (home() / found.report.path).parent
@@ -56,6 +56,11 @@ def publish(found: Findings, images: ImagesRef, recipe: Recipe, *, stages: dict[
     written = (home() / path / "model_card.md").read_text(encoding="utf-8")
     versions.annotate(found.version, f"[Report]({link})\n\n{written}")
     return PageRef(f"{path}/report.html", f"{path}/model_card.md", address)
+
+
+def _read(found: Findings) -> tuple[str, tuple[str, ...], str]:
+    """What the page tells beside the findings: curves, and what has become of the version since."""
+    return tracking.newest("compare", found.dataset.digest), found.version.aliases, found.version.note
 
 
 def _drawn(found: Findings, to: Path) -> dict[str, Path]:

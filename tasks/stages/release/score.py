@@ -44,7 +44,10 @@ SCHEMA = pa.schema(
 )
 
 
-@stage(version=3, reads=lambda source, name, version, settings: sources.listing_digest(source))
+@stage(
+    version=4,
+    reads=lambda source, name, version, settings: (sources.listing_digest(source), versions.seal(name, version)),
+)
 def score(source: Source, name: str, version: str, settings: Scoring) -> ScoresRef:
     """Row per image: key, uri, error, label, probability, probabilities, set, abstain, novelty, novel, model, version.
 

@@ -22,7 +22,10 @@ NOTHING = (
 
 
 @stage(
-    version=4, reads=lambda images, features, audited, found, settings, name, seed: registered_models.opponent(name, "")
+    version=5,
+    reads=lambda images, features, audited, found, settings, name, seed: registered_models.identity(
+        name, registered_models.opponent(name, "")
+    ),
 )
 def assess_changes(
     images: ImagesRef,

@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 from trouble.damage import flip
 
+from tasks.records import VersionRef
 from tasks.runtime.errors import DependencyError
 from tasks.services import tracking
-from tasks.services.tracking import context, epochs
+from tasks.services.registry import versions
+from tasks.services.tracking import context, epochs, outbox
 from tasks.services.tracking.client import client, experiment_id
 from tasks.training.fit import History
 
@@ -88,8 +90,39 @@ def test_settings_are_kept_as_they_are_but_for_secrets(home, monkeypatch):
     options = {"tokens": "class", "n_tokens": 16, "bypass": True, "path": "/srv/a@b/photos", "of": ["hidden-one", None]}
     with tracking.run("settings", "train", {"options": options, "root": "s3://me:word@host/photos?key=1"}) as run:
         pass
+    assert client().get_run(run.id).data.params["root"] == "s3://host/photos"
     found = json.loads(tracking.text(run.id, tracking.RECIPE, ""))
     assert found == {"options": options | {"of": ["***", None]}, "root": "s3://host/photos"}
+
+
+def test_runs_of_trials_end_with_the_process_that_made_them(home):
+    with tracking.run("killed", "train", {}) as run:
+        parent = client().get_run(run.id)
+        nested = [run.id]
+        for _ in range(2):
+            tags = {"mlflow.parentRunId": nested[-1]}
+            nested.append(client().create_run(parent.info.experiment_id, tags=tags).info.run_id)
+        tracking.close_dead(lambda process, _: process == parent.data.tags[tracking.PROCESS])
+        assert {client().get_run(each).info.status for each in nested} == {"KILLED"}
+
+
+def test_who_is_killed_while_notes_are_sent_does_not_lose_them(home, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), tracking.run("killed", "train", {}):
+        monkeypatch.setattr("tasks.services.tracking.log.send", killed)
+        with tracking.stage("gate", "digest of a gate", {}):
+            tracking.log_tag("headstart.test_set", "seen")
+    assert outbox.kept("digest of a gate").tags == {"headstart.test_set": "seen"}
+    outbox.drop("digest of a gate")
+
+
+def test_a_long_card_is_cut_to_what_a_database_takes(home):
+    client().create_registered_model("long")
+    version = client().create_model_version("long", "file:///nowhere")
+    versions.annotate(VersionRef("long", version.version, (), ""), "x" * 9000)
+    assert len(client().get_model_version("long", version.version).description) == versions.LONGEST
 
 
 def test_the_page_of_a_run_that_failed_says_why_without_secrets_and_without_markup(home):
