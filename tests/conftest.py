@@ -21,6 +21,9 @@ from tasks.runtime.home import configure
 # Here and not in a fixture: MLflow and Prefect read the environment when a test module imports them.
 for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME", "PREFECT_LOCAL_STORAGE_PATH"):
     os.environ.pop(name, None)
+# Each of the two processes would start a thread for each core for every small product, which wait for each other.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 HOME = configure(Path(tempfile.mkdtemp(prefix="headstart-tests-")))
 
 

@@ -204,6 +204,8 @@ def test_a_key_that_cannot_be_used_is_refused_before_anything_is_sent(tmp_path, 
 
 def test_a_signature_holds_for_the_copy_in_an_environment_and_for_no_model_that_is_only_named_so(server, keys):
     version = tracking.client().get_model_version("signed-copy", tiny_versions.register("signed-copy"))
+    for name in ("prod.signed-copy", "prod.other"):
+        registered_models.create(name)
     registration.copy(version, "prod.signed-copy", {})
     assert versions.verify("prod.signed-copy", "1")["signature_checked"]
     registration.copy(version, "prod.other", {})
