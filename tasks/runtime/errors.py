@@ -97,7 +97,7 @@ def settings_without_secrets(values: Any) -> Any:
     if isinstance(values, dict):
         return {name: settings_without_secrets(value) for name, value in values.items()}
     if isinstance(values, list | tuple):
-        return [settings_without_secrets(value) for value in values]
+        return type(values)(settings_without_secrets(value) for value in values)
     if isinstance(values, str):
         named = "://" in values or any(secret in values for secret in _secrets())
         return without_secrets(values) if named else values
