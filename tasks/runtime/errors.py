@@ -97,7 +97,8 @@ def settings_without_secrets(values: Any) -> Any:
     if isinstance(values, dict):
         return {name: settings_without_secrets(value) for name, value in values.items()}
     if isinstance(values, list | tuple):
-        return type(values)(settings_without_secrets(value) for value in values)
+        found = [settings_without_secrets(value) for value in values]
+        return found if isinstance(values, list) else tuple(found)
     if isinstance(values, str):
         named = "://" in values or any(secret in values for secret in _secrets())
         return without_secrets(values) if named else values

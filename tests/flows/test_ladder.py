@@ -223,7 +223,7 @@ def test_the_whole_network_and_a_refit_of_the_rung_that_was_chosen(server, colou
     assert done.model.training.epochs == done.ladder.chosen.training.epochs
     # It has seen the validation images; what the page says of them is from before.
     assert done.model.validation == done.ladder.chosen.validation
-    assert "then trained again, for the same number of epochs, on the validation images too" in (home() / done.page.path).read_text()
+    assert "for the same number of epochs, on the validation images too" in (home() / done.page.path).read_text()
     again = train(settings.load(tmp_path / "r.toml", (*words, "ladder.confidence=0.501", "whole.learning_rate=find")))
     assert all(log.cached for log in again.stages.values())
 
