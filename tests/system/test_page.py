@@ -105,8 +105,8 @@ def test_the_decision_comes_first_and_all_parts_follow(report):
     text = report.read_text()
     assert text.index("Undecided") < text.index("2,300 more") < text.index("Scores on the test images")
     for sentence in (
-        "90.0% of 120 test images are right",
-        "it would be 80.0% to 95.0%",
+        "90.0% of the 120 test images",
+        "expect 80.0% to 95.0% (95 % interval)",
         "Label about 2,300 more test images, and run the recipe again",
         "<code>headstart promote cells 4</code>",
     ):
