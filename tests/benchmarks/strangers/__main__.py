@@ -29,7 +29,9 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
     "best": ("ours", ("--effort", "best")),
 }
 #: How Python is called for what needs a package that is no part of this environment.
-NEEDS = {"autokeras": ("uv", "run", "--with", "autokeras==3.0.0", "python")}
+#: AutoKeras hands Keras integers of numpy, which newer ones refuse, and Keras' callbacks import TensorBoard.
+AUTOKERAS = ("--with", "autokeras==3.0.0", "--with", "keras==3.12.0", "--with", "tensorboard")
+NEEDS = {"autokeras": ("uv", "run", *AUTOKERAS, "python")}
 METRICS = ("accuracy", "log_loss", "ece")
 
 

@@ -1,4 +1,4 @@
-"""AutoKeras, a search for architectures by Keras' own people: `uv run --with autokeras==3.0.0 python -m …automl …`.
+"""AutoKeras, a search for architectures by Keras' own people: called by `__main__`, which names what it needs.
 
 https://autokeras.com/image_classifier/ with its defaults: it learns each network from random weights, as those that it
 would download are not part of it. The search is ended by the clock, and the best trial on 15 % of the training photos
