@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from prefect.automations import AutomationCore, EventTrigger, Posture
 from prefect.blocks.webhook import Webhook
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import CallWebhook, ChangeFlowRunState
 from prefect.exceptions import ObjectNotFound
@@ -82,11 +82,10 @@ def install(address: str | None) -> list[str]:
         )
     hook = Webhook(url=address, headers={"Content-Type": "application/json"})
     block = hook.save(BLOCK, overwrite=True)
-    made = [_failed(), _watch_failed(), _crashed(), _undecided()]
+    made = _made()
     with get_client(sync_client=True) as client:
+        _delete(client)
         for name, trigger, text in made:
-            for old in client.read_automations_by_name(name):
-                client.delete_automation(old.id)
             action = CallWebhook(block_document_id=block, payload=payload(text))
             client.create_automation(AutomationCore(name=name, trigger=trigger, actions=[action]))
     return [name for name, *_ in made]
@@ -94,11 +93,19 @@ def install(address: str | None) -> list[str]:
 
 def _remove() -> None:
     with get_client(sync_client=True) as client:
-        for name, *_ in (_failed(), _watch_failed(), _crashed(), _undecided()):
-            for old in client.read_automations_by_name(name):
-                client.delete_automation(old.id)
+        _delete(client)
         with suppress(ObjectNotFound):
             client.delete_block_document(client.read_block_document_by_name(BLOCK, "webhook").id)
+
+
+def _made() -> list[tuple[str, EventTrigger, str]]:
+    return [_failed(), _watch_failed(), _crashed(), _undecided()]
+
+
+def _delete(client: SyncPrefectClient) -> None:
+    for name, *_ in _made():
+        for old in client.read_automations_by_name(name):
+            client.delete_automation(old.id)
 
 
 def payload(text: str) -> str:

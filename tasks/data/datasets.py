@@ -45,6 +45,18 @@ def stratified(rows: pd.DataFrame, images: int) -> pd.DataFrame:
     return rows.loc[place.sort_values(kind="stable").index[:images]].sort_index().reset_index(drop=True)
 
 
+def stratified_by_unit(rows: pd.DataFrame, images: int, least: int, seed: int) -> pd.DataFrame:
+    """About `images` rows, stratified, with `least` units or more of each class: of many classes, of as many as fit."""
+
+    def judged(some: pd.DataFrame) -> pd.DataFrame:
+        # What each fold cannot hold is left out: a rare class shall not keep all others from being judged.
+        return some[some.groupby("label")["unit"].transform("nunique") >= least].reset_index(drop=True)
+
+    enough = judged(rows)
+    names = np.random.default_rng(seed).permutation(sorted(enough["label"].unique()))[: images // least]
+    return judged(stratified(enough[enough["label"].isin(names)].reset_index(drop=True), images))
+
+
 def paths(rows: pd.DataFrame) -> list[str]:
     """The local path of each photo: of one behind an address, that of its copy. Raises `DataError` if it is gone."""
     return photos.paths(rows["uri"], rows["key"])

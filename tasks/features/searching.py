@@ -16,7 +16,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from tasks.data import datasets
 from tasks.evaluation.statistics import bootstrap, cross_validation
@@ -85,18 +84,6 @@ class Best:
         return sum(1 / eye.speed for eye in self.eyes) - unused / self.eyes[0].speed
 
 
-def _sampled(every: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
-    """About `most` rows, stratified, with `FOLDS` units or more of each class: of many classes, of as many as fit."""
-
-    def judged(rows: pd.DataFrame) -> pd.DataFrame:
-        # What each fold cannot hold is left out: a rare class shall not keep all others from being judged.
-        return rows[rows.groupby("label")["unit"].transform("nunique") >= FOLDS].reset_index(drop=True)
-
-    enough = judged(every)
-    names = np.random.default_rng(seed).permutation(sorted(enough["label"].unique()))[: most // FOLDS]
-    return judged(datasets.stratified(enough[enough["label"].isin(names)].reset_index(drop=True), most))
-
-
 class Search:
     """The trials on one data set, and the best so far."""
 
@@ -104,7 +91,7 @@ class Search:
         every = datasets.rows(dataset, "train")
         self.dataset, self.settings = dataset, settings
         every = every.assign(unit=datasets.units(dataset, None, "train"))
-        self.rows = _sampled(every, settings.sample, settings.seed)
+        self.rows = datasets.stratified_by_unit(every, settings.sample, FOLDS, settings.seed)
         self.units, self.labels = self.rows["unit"].to_numpy(), datasets.labels(self.rows, dataset.classes)
         several = len(np.unique(self.labels)) > 1
         self.folds = cross_validation.folds(self.labels, self.units, FOLDS, settings.seed) if several else ()

@@ -94,15 +94,19 @@ def settings_without_secrets(values: Any) -> Any:
 
     A text without an address stays as it is: a setting may be called `tokens`, and a path may hold `@`.
     """
-    if isinstance(values, dict):
-        return {name: settings_without_secrets(value) for name, value in values.items()}
-    if isinstance(values, list | tuple):
-        found = [settings_without_secrets(value) for value in values]
-        return found if isinstance(values, list) else tuple(found)
-    if isinstance(values, str):
-        named = "://" in values or any(secret in values for secret in _secrets())
-        return without_secrets(values) if named else values
-    return values
+    secrets = _secrets()
+
+    def cleaned(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: cleaned(each) for name, each in value.items()}
+        if isinstance(value, list | tuple):
+            found = [cleaned(each) for each in value]
+            return found if isinstance(value, list) else tuple(found)
+        if isinstance(value, str) and ("://" in value or any(secret in value for secret in secrets)):
+            return without_secrets(value)
+        return value
+
+    return cleaned(values)
 
 
 def _bare(address: str) -> str:

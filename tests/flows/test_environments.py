@@ -113,27 +113,15 @@ def test_undecided_ones_and_those_that_need_approval_wait_as_challenger(name, re
     assert registered_models.aliases_of(f"prod.{name}")["challenger"] == "3"
 
 
-def test_a_copy_that_was_interrupted_is_finished(name, register, monkeypatch):
+@pytest.mark.parametrize("place", [(promotion, "introduce"), (registration, "_tell")])
+def test_a_copy_that_was_interrupted_is_finished(name, register, monkeypatch, place):
     version = register(GOOD)
 
     def stopped(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(promotion, "introduce", stopped)
-        environments.promote(name, version, "prod")
-    found = environments.promote(name, version, "prod")
-    assert (found.version, found.champion) == ("1", True)
-
-
-def test_a_copy_that_was_interrupted_as_soon_as_it_was_there_is_finished(name, register, monkeypatch):
-    version = register(GOOD)
-
-    def stopped(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(registration, "_tell", stopped)
+        patch.setattr(*place, stopped)
         environments.promote(name, version, "prod")
     found = environments.promote(name, version, "prod")
     assert (found.version, found.copy_of, found.champion) == ("1", f"{name}/1", True)

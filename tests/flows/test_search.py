@@ -74,7 +74,7 @@ def test_a_rare_class_does_not_keep_others_from_being_judged(rare, monkeypatch):
 
 def test_of_more_classes_than_fit_some_are_judged():
     rows = pd.DataFrame({"key": [f"{n:04}" for n in range(2100)], "label": [f"c{n % 210:03}" for n in range(2100)]})
-    sampled = searching._sampled(rows.assign(unit=range(2100)), 400, 0)
+    sampled = datasets.stratified_by_unit(rows.assign(unit=range(2100)), 400, searching.FOLDS, 0)
     counts = sampled["label"].value_counts()
     assert (len(sampled), len(counts), counts.min(), counts.max()) == (400, 100, 4, 4)
 
