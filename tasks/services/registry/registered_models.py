@@ -151,11 +151,5 @@ def forerunner(name: str, data: str) -> str:
     return champion.tags.get("headstart.opponent", "") if champion.tags.get(DATA) == data else str(champion.version)
 
 
-def identity(name: str, version: str) -> tuple[str, str]:
-    """A version's number and fingerprint: another registry may have another version of this number. "" without one."""
-    found = if_there(lambda: tracking.client().get_model_version(name, version)) if version else None
-    return version, found.tags.get("headstart.fingerprint", "") if found else ""
-
-
 def _is(version: "ModelVersion", digest: str) -> bool:
     return bool(version.tags.get("headstart.digest") == digest)

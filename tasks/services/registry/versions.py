@@ -61,6 +61,12 @@ def seal(name: str, version: str) -> str:
     return version_of(name, version).tags.get(FINGERPRINT, "")
 
 
+def identity(name: str, version: str) -> tuple[str, str]:
+    """A version's number and seal: another registry may have another version of this number. "" without one."""
+    found = find(name, version) if version else None
+    return version, found.tags.get(FINGERPRINT, "") if found else ""
+
+
 def find(name: str, version: str) -> "ModelVersion | None":
     """A version with its tags; None if the registry holds no such version."""
     if not registered_models.known(name):

@@ -21,7 +21,7 @@ from tasks.settings import Gates
 
 @stage(
     version=5,
-    reads=lambda images, audited, model, report, settings: registered_models.identity(
+    reads=lambda images, audited, model, report, settings: versions.identity(
         settings.model, registered_models.opponent(settings.model, model.digest)
     ),
 )

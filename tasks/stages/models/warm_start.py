@@ -67,7 +67,7 @@ class Start:
 
 @stage(
     version=1,
-    reads=lambda images, head, audited, settings: registered_models.identity(
+    reads=lambda images, head, audited, settings: versions.identity(
         settings.model, registered_models.forerunner(settings.model, images.dataset.digest)
     ),
 )

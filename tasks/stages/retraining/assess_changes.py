@@ -23,7 +23,7 @@ NOTHING = (
 
 @stage(
     version=5,
-    reads=lambda images, features, audited, found, settings, name, seed: registered_models.identity(
+    reads=lambda images, features, audited, found, settings, name, seed: versions.identity(
         name, registered_models.opponent(name, "")
     ),
 )
